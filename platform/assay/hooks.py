@@ -1,0 +1,53 @@
+"""What stages may be handed from outside: progress reporting and evaluations that run inside a trial.
+
+Stages never import each other. Where one needs another's ability (a training loop that must score what its
+own model writes), the composition root binds it to one of these protocols.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
+
+Generate = Callable[[Sequence[str], int], list[str]]
+"""Greedy continuation of each prompt by at most so many new tokens, with the trial's own model."""
+
+
+class EvalHook(Protocol):
+    """An evaluation inside a trial. Its spec is part of the trial's identity where it can stop the trial."""
+
+    name: str
+    every_steps: int
+
+    def __call__(self, generate: Generate, step: int) -> Mapping[str, float]:
+        """Metrics at this optimizer step; a key `stop` with value 1.0 ends the trial after this step."""
+        ...
+
+
+class Progress(Protocol):
+    """Where a stage says how far it is. Calls are cheap and may come often."""
+
+    def start(self, stage: str, total: int, *, done: int = 0, unit: str = "") -> None:
+        """A stage begins: `total` units of work, `done` of them found in the store."""
+        ...
+
+    def advance(self, stage: str, count: int = 1, **info: object) -> None:
+        """`count` more units are done; `info` holds live figures (loss, calls per minute, dollars)."""
+        ...
+
+    def finish(self, stage: str, note: str = "") -> None:
+        """The stage is over."""
+        ...
+
+
+class SilentProgress:
+    """The `Progress` that says nothing, for tests and library use."""
+
+    def start(self, stage: str, total: int, *, done: int = 0, unit: str = "") -> None:
+        """Nothing."""
+
+    def advance(self, stage: str, count: int = 1, **info: object) -> None:
+        """Nothing."""
+
+    def finish(self, stage: str, note: str = "") -> None:
+        """Nothing."""
