@@ -72,7 +72,7 @@ def apply_overrides(data: Mapping[str, Any], overrides: Iterable[str]) -> dict[s
     Raises:
         ConfigError: an override without `=`, with an empty name, or one that reaches into a non-mapping.
     """
-    merged = _copy(data)
+    merged: dict[str, Any] = _copy(data)
     for override in overrides:
         name, separator, text = override.partition("=")
         parts = name.strip().split(".")

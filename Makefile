@@ -1,0 +1,59 @@
+# Everything starts here: `make demo` on a fresh machine, `make test` on a fresh clone.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.assay-ready
+# cpu or gpu, by what is there; override with `make setup ACCELERATOR=cpu`
+ACCELERATOR ?= $(shell command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi -L 2>/dev/null | grep -q GPU && echo gpu || echo cpu)
+TORCH := torch==2.13.0+cpu
+TORCH_CPU_INDEX := https://download.pytorch.org/whl/cpu
+
+.PHONY: help setup demo test test-all check format bench clean
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+
+setup: $(READY) ## create .venv and install everything (CPU or CUDA build, by what is there)
+
+$(READY): pyproject.toml
+	@echo "setup: python environment in $(VENV), $(ACCELERATOR) build"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+ifeq ($(ACCELERATOR),gpu)
+	$(BIN)/pip install --quiet uv
+	$(BIN)/uv pip install --quiet --no-config --python $(BIN)/python -e ".[gpu,dev]"
+else
+# The +cpu wheel from pip's own configuration where it has one, else from PyTorch's CPU index, which is asked for this one package alone.
+	$(BIN)/pip install --quiet "$(TORCH)" 2>/dev/null || $(BIN)/pip install --quiet "$(TORCH)" --index-url $(TORCH_CPU_INDEX)
+	$(BIN)/pip install --quiet uv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python -e ".[cpu,dev]"
+endif
+	$(BIN)/assay doctor --warm-up
+	@touch $(READY)
+
+demo: $(READY) ## run the quickstart study and say where its results are
+	$(BIN)/assay demo
+
+check: $(READY) ## ruff, mypy --strict, import rules
+	$(BIN)/ruff check platform jobs tests
+	$(BIN)/ruff format --check platform jobs tests
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: $(READY) ## unit and integration tests (real engines), at most 15 minutes on two cores
+	$(BIN)/python -m pytest tests
+
+test-all: $(READY) ## the same and the slow and chaos tests
+	$(BIN)/python -m pytest tests -m "not gpu and not network"
+
+bench: $(READY) ## the measured figures of tests/bench/README.md
+	$(BIN)/python tests/bench/run_all.py
+
+format: $(READY) ## format the code
+	$(BIN)/ruff format platform jobs tests
+	$(BIN)/ruff check --fix platform jobs tests
+
+clean: ## remove the environment and caches; runs/ stays
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
