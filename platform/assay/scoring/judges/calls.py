@@ -1,0 +1,134 @@
+"""One call to a judge, what comes back, and the drivers that run a protocol over any transport.
+
+A protocol is a generator of steps: it yields the calls of one step, which may run at once, is sent their
+replies in the same order, and returns its judgement. It owns no transport, clock or random state, so replaying
+recorded replies, a live endpoint and a provider's batch API all run the same code.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Generator, Sequence
+from dataclasses import dataclass
+from typing import Generic, Literal, Protocol, TypeVar
+
+from assay.llm.requests import Answer, ChatRequest, Failure, Message, Mode, Sampling
+
+Order = Literal["", "original", "swapped"]
+"""Which output was shown first; empty where a call has no order."""
+
+
+@dataclass(frozen=True, slots=True)
+class JudgeCall:
+    """One request of a protocol, before it has a model or an endpoint."""
+
+    step: str
+    """What the call is for: `compare`, `auxiliary_0`, `synthesize`, ... Goes into the step header."""
+    messages: tuple[Message, ...]
+    sampling: Sampling
+    replicate: int = 0
+    """Draw number: equal calls with different numbers are different draws, and paid for separately."""
+    order: Order = ""
+
+
+JudgeReply = str | Answer | Failure
+"""What a protocol is sent for a call: the text of a reply (a whole `Answer` where it has one), or why there is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """A call and its raw reply, as a judgement keeps it: the messages are in the ledger, by the request's key."""
+
+    step: str
+    order: Order
+    replicate: int
+    text: str | None
+    """The raw reply; None where there was none."""
+    reason: str = ""
+    """Why there was none."""
+
+
+Instance = TypeVar("Instance", contravariant=True)
+Judgement = TypeVar("Judgement", covariant=True)
+I_ = TypeVar("I_")
+J_ = TypeVar("J_")
+
+Steps = Generator[Sequence[JudgeCall], Sequence[JudgeReply], J_]
+"""A protocol at work on one instance."""
+
+
+class JudgeProtocol(Protocol, Generic[Instance, Judgement]):
+    """A way to ask a judge. Immutable: one object serves any number of instances at once."""
+
+    @property
+    def name(self) -> str:
+        """Short and stable: goes into tables, the step headers and (in `compat`) the ledger key."""
+        ...
+
+    @property
+    def mode(self) -> Mode:
+        """As published, or done right."""
+        ...
+
+    def identity(self) -> dict[str, object]:
+        """All that shapes the judgement apart from the model: name, mode, version, settings, prompt hashes."""
+        ...
+
+    def run(self, instance: Instance) -> Generator[Sequence[JudgeCall], Sequence[JudgeReply], Judgement]:
+        """Yields the calls of one step, is sent their replies in the same order, returns the judgement."""
+        ...
+
+
+async def run_protocol(
+    protocol: JudgeProtocol[I_, J_], instance: I_, ask: Callable[[JudgeCall], Awaitable[JudgeReply]]
+) -> J_:
+    """The judgement on `instance`; calls of one step run at once through `ask`, which should not raise."""
+    steps = protocol.run(instance)
+    try:
+        calls = next(steps)
+        while True:
+            calls = steps.send(await asyncio.gather(*(ask(call) for call in calls)))
+    except StopIteration as stop:
+        judgement: J_ = stop.value
+        return judgement
+    finally:
+        steps.close()
+
+
+def replay_protocol(protocol: JudgeProtocol[I_, J_], instance: I_, answer: Callable[[JudgeCall], JudgeReply]) -> J_:
+    """`run_protocol` without a loop, for replies that are at hand: a table of stored ones, a test."""
+    steps = protocol.run(instance)
+    try:
+        calls = next(steps)
+        while True:
+            calls = steps.send([answer(call) for call in calls])
+    except StopIteration as stop:
+        judgement: J_ = stop.value
+        return judgement
+    finally:
+        steps.close()
+
+
+def to_request(call: JudgeCall, protocol: str, model: str = "") -> ChatRequest:
+    """The call as the gateway takes it; an empty model means the endpoint's own."""
+    return ChatRequest(model, call.messages, call.sampling, call.replicate, protocol, call.step)
+
+
+def reply_text(reply: JudgeReply) -> str | None:
+    """The reply's text; None where there is none, an empty one included."""
+    text = "" if isinstance(reply, Failure) else reply if isinstance(reply, str) else reply.text
+    return text if text.strip() else None
+
+
+def failure_reason(reply: JudgeReply) -> str:
+    """Why a reply has no text: "refused" and "filtered" as they are, all else as "error: ..."."""
+    if not isinstance(reply, Failure):
+        return "error: empty"
+    return reply.reason if reply.is_final else f"error: {reply.reason}"
+
+
+def exchange(call: JudgeCall, reply: JudgeReply) -> Exchange:
+    """What a judgement keeps of this call."""
+    text = reply_text(reply)
+    reason = failure_reason(reply) if text is None else ""
+    return Exchange(call.step, call.order, call.replicate, text, reason)
