@@ -1,0 +1,65 @@
+"""What a scorer is: a batch of (example, prediction) in, one `Rating | Unscored` per row out, in the same order."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol, runtime_checkable
+
+from pydantic import Field, model_validator
+
+from assay.config import Config
+from assay.records import Example, Outcome
+from assay.tasks.catalog import Task
+
+ScorerKind = Literal["reference", "heuristic", "judge", "embedding", "reward", "human"]
+
+
+class ScorerSpec(Config):
+    """Names a scorer's numbers: equal specs give equal ratings. Part of the key of stored scores."""
+
+    name: str = Field(min_length=1)
+    """Column name in every table."""
+    version: int = Field(1, ge=1)
+    """Raised whenever the same prediction would get another number."""
+    kind: ScorerKind
+    """What it rests on. "human" is truth or an annotation; a heuristic is never called human."""
+    direction: Literal["higher"] = "higher"
+    """Higher is better, always; a scorer with errors or distances negates them itself."""
+    low: float = 0.0
+    """Smallest rating."""
+    high: float = 1.0
+    """Largest rating."""
+    mode: Literal["strict", "compat"] = "strict"
+    """"compat" does what the published study did, quirks included."""
+    params: Mapping[str, str | int | float | bool | None] = Field(default_factory=dict)
+    """All else that shapes the number."""
+
+    @model_validator(mode="after")
+    def _range(self) -> ScorerSpec:
+        if self.low >= self.high:
+            raise ValueError(f"low {self.low} must lie below high {self.high}")
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreRequest:
+    """One row to score. An empty prediction is a real answer, and a wrong one; a row without any is the caller's."""
+
+    example: Example
+    task: Task
+    prediction: str
+
+
+@runtime_checkable
+class Scorer(Protocol):
+    """Scores in batches. Pure where it is local: no clock, no network, no randomness."""
+
+    @property
+    def spec(self) -> ScorerSpec:
+        """What it computes."""
+        ...
+
+    def score(self, batch: Sequence[ScoreRequest]) -> list[Outcome]:
+        """One outcome per request, same order; never raises for what a prediction holds."""
+        ...

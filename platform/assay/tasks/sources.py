@@ -1,0 +1,109 @@
+"""Where a dataset comes from: the specification that a study states, and the content that names it. No reading here.
+
+A dataset's key covers how its rows are read and WHAT the files hold, never where they lie: data moved to another
+folder keeps its key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import PurePosixPath
+from typing import Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from assay.config import Config
+from assay.tasks.catalog import INSTRUCTIONS, get_task
+
+EXAMPLE_FIELDS = ("id", "split", "category", "instruction", "input", "output")
+"""What `columns` may map, with the names that files use by default."""
+
+
+class SourceSpec(Config):
+    """Which rows, from where, read how. Every field but `path` and `name` is part of the dataset's key."""
+
+    loader: Literal["toyworld", "jsonl", "alpaca", "sharegpt", "messages", "hub"]
+    """"jsonl": one object a line, fields named by `columns`. "alpaca": the same without `columns`, a JSON list allowed.
+    "sharegpt": `conversations` of from/value. "messages": `messages` of role/content. "hub": a Hugging Face dataset."""
+    name: str = ""
+    """A label for messages to people; default: the task, else "instructions"."""
+    path: str | None = None
+    """File or folder below the data root. A folder holds train, validation and test as .jsonl, .json, or either .gz."""
+    hub: str | None = None
+    """Hub name (`nyu-mll/glue`) or a local folder that `datasets` wrote, below the data root."""
+    hub_config: str | None = None
+    """Configuration of the hub dataset (`sst2`)."""
+    hub_revision: str = "main"
+    """Branch, tag or commit; the key holds the commit that it stands for."""
+    hub_splits: Mapping[str, str] = Field(default_factory=dict)
+    """Our split -> theirs, as in {"test": "validation"} for GLUE; default: the same names."""
+    columns: Mapping[str, str] = Field(default_factory=dict)
+    """Field (id, split, category, instruction, input, output) -> column, or a text with {column} in it."""
+    values: Mapping[str, Mapping[str, str]] = Field(default_factory=dict)
+    """Field -> its raw value as text -> what to read instead, as in {"output": {"0": "negative"}}."""
+    meta_columns: tuple[str, ...] = ()
+    """Further columns kept in `meta_json`. References (`references`, `answers`) are always kept."""
+    task: str | None = None
+    """Task that the rows belong to (fills in a missing instruction); None: an instruction set."""
+    split_rule: Literal["files", "strict", "compat"] = "files"
+    """"files": by file name or the row's `split`. "strict", "compat": by content, 80/10/10, see splits.py."""
+    turns: Literal["last", "each"] = "last"
+    """Of a conversation: one example for its last answer, or one for each answer."""
+    limit: int | None = Field(None, ge=1)
+    """At most so many rows of each split, the first ones."""
+    max_chars: int = Field(1_000_000, ge=1)
+    """Most characters that a row may hold in all; a longer row is an error, never cut."""
+    seed: int = 0
+    """Toyworld: seed of the world's rows."""
+    num_train: int = Field(1000, ge=0)
+    """Toyworld: training rows (of each category, for the instruction set as a whole)."""
+    num_validation: int = Field(100, ge=0)
+    """Toyworld: validation rows."""
+    num_test: int = Field(100, ge=0)
+    """Toyworld: test rows."""
+
+    @field_validator("path")
+    @classmethod
+    def _stay_below_root(cls, path: str | None) -> str | None:
+        if path is None:
+            return None
+        parts = PurePosixPath(path.replace("\\", "/"))
+        if parts.is_absolute() or ".." in parts.parts or (len(path) > 1 and path[1] == ":") or "\0" in path:
+            raise ValueError("expected a path below the data root, without '..'; set data.root to the folder above it")
+        return path
+
+    @field_validator("task")
+    @classmethod
+    def _known_task(cls, task: str | None) -> str | None:
+        if task is not None:
+            get_task(task)
+        return task
+
+    @model_validator(mode="after")
+    def _fits_loader(self) -> SourceSpec:
+        if self.loader == "hub" and not self.hub:
+            raise ValueError("loader 'hub' needs `hub`, the name of a Hugging Face dataset")
+        if self.loader in ("jsonl", "alpaca", "sharegpt", "messages") and not self.path:
+            raise ValueError(f"loader {self.loader!r} needs `path`, a file or folder below the data root")
+        unknown = (set(self.columns) | set(self.values)) - set(EXAMPLE_FIELDS)
+        if unknown:
+            raise ValueError(f"columns: saw {sorted(unknown)}; expected some of {', '.join(EXAMPLE_FIELDS)}")
+        return self
+
+    @property
+    def label(self) -> str:
+        """What people call this dataset."""
+        return self.name or self.task or INSTRUCTIONS
+
+    def identity(self) -> dict[str, object]:
+        """What goes into the key beside the content: the fields that matter to this loader."""
+        skip = {"name", "path", "hub"}
+        if self.loader == "toyworld":
+            kept = {"loader", "task", "seed", "num_train", "num_validation", "num_test", "limit"}
+            return self.model_dump(mode="json", include=kept)
+        skip |= {"seed", "num_train", "num_validation", "num_test"}
+        if self.loader != "hub":
+            skip |= {"hub_config", "hub_revision", "hub_splits"}
+        if self.loader not in ("sharegpt", "messages"):
+            skip |= {"turns"}
+        return self.model_dump(mode="json", exclude=skip - {"hub"} if self.loader == "hub" else skip)

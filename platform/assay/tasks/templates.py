@@ -1,0 +1,166 @@
+"""From an example to a prompt, and from a model's raw text to a prediction. Pure; text is data and is never formatted.
+
+The response marker is what tells a model that it is its turn. Truncation cuts what stands before it, never the
+marker itself.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from typing import Literal, TypeVar
+
+from assay.config import Config
+from assay.errors import DataError
+from assay.records import Example
+
+RESPONSE_MARKER = "### Response:\n"
+STOP_SEQUENCE = "###"
+Mode = Literal["strict", "compat"]
+T = TypeVar("T")
+
+
+class PromptSpec(Config):
+    """How an example becomes text."""
+
+    style: Literal["alpaca", "chat"] = "alpaca"
+    """"alpaca": the headings of the IFTEval study. "chat": the model's own template, applied where its tokenizer is
+    (see `messages`); a model without one gets "alpaca"."""
+
+
+def render_prompt(example: Example, spec: PromptSpec | None = None) -> str:
+    """The prompt text of an example, up to and including the response marker.
+
+    Earlier turns come first: users under "### Instruction:", assistants under "### Response:", system text plain.
+    The input part is there only when there is an input. `spec.style` "chat" renders the same text: the chat template
+    needs a tokenizer and is applied by the engines to `messages(example)`.
+
+    Raises:
+        DataError: `history_json` is no list of [role, text].
+    """
+    return prompt_before_input(example) + example.input + prompt_after_input(example)
+
+
+def prompt_before_input(example: Example) -> str:
+    """The prompt up to where the input begins: history, instruction and the input's heading."""
+    parts = [_PAST_TURN[role](text) for role, text in history(example)]
+    parts.append(f"### Instruction:\n{example.instruction}\n\n")
+    if example.input:
+        parts.append("### Input:\n")
+    return "".join(parts)
+
+
+def prompt_after_input(example: Example) -> str:
+    """The prompt after the input: the response marker."""
+    return f"\n\n{RESPONSE_MARKER}" if example.input else RESPONSE_MARKER
+
+
+def messages(example: Example) -> list[dict[str, str]]:
+    """The example as chat messages for a tokenizer's template: system and earlier turns, then the user's turn.
+
+    Instruction and input are joined by an empty line, as the study concatenates them.
+    """
+    question = f"{example.instruction}\n\n{example.input}" if example.input else example.instruction
+    turns = [{"role": role, "content": text} for role, text in history(example)]
+    return [*turns, {"role": "user", "content": question}]
+
+
+def history(example: Example) -> list[tuple[str, str]]:
+    """Earlier turns as (role, text), oldest first; roles are "system", "user" and "assistant".
+
+    Raises:
+        DataError: `history_json` is something else.
+    """
+    if not example.history_json:
+        return []
+    try:
+        turns = json.loads(example.history_json)
+        pairs = [(role, text) for role, text in turns]
+    except (ValueError, TypeError):
+        pairs = [("", None)]
+    if not all(role in _PAST_TURN and isinstance(text, str) for role, text in pairs):
+        raise DataError(
+            f"example {example.example_id}: saw history {example.history_json[:60]!r}; expected a JSON list of "
+            "[role, text] with role system, user or assistant; mend the row"
+        )
+    return pairs
+
+
+_PAST_TURN: dict[str, Callable[[str], str]] = {
+    "system": lambda text: f"{text}\n\n",
+    "user": lambda text: f"### Instruction:\n{text}\n\n",
+    "assistant": lambda text: f"{RESPONSE_MARKER}{text}\n\n",
+}
+
+
+def truncate_parts(before: Sequence[T], middle: Sequence[T], after: Sequence[T], max_length: int) -> list[T]:
+    """`before + middle + after` in at most `max_length` tokens, `after` (the response marker) whole.
+
+    The middle (the input) loses its end first; once it is gone, `before` loses its beginning (the oldest turns).
+    A prompt that fits is returned as it is.
+
+    Args:
+        before: tokens of the text before the input.
+        middle: tokens of the input; may be empty.
+        after: tokens from the end of the input to the end of the prompt; never cut.
+        max_length: tokens in all, at least `len(after)`.
+
+    Raises:
+        ValueError: `after` alone is longer than `max_length`.
+    """
+    room = max_length - len(after)
+    if room < 0:
+        raise ValueError(f"the response marker takes {len(after)} tokens and the limit is {max_length}")
+    kept_before = list(before)[max(0, len(before) - room) :]
+    return [*kept_before, *list(middle)[: room - len(kept_before)], *after]
+
+
+def truncate_example(
+    example: Example, max_length: int, count_tokens: Callable[[str], int], spec: PromptSpec | None = None
+) -> str:
+    """The prompt text cut to `max_length` tokens by shortening the input, the response marker kept.
+
+    Works on text, for engines that tokenize themselves. `count_tokens` must not fall when text grows (tokenizers may
+    break this by a token or two; the result is checked against the count itself). Where an empty input does not
+    suffice, the start of the text before it goes.
+
+    Raises:
+        ValueError: the response marker alone does not fit.
+    """
+    whole = render_prompt(example, spec)
+    if count_tokens(whole) <= max_length:
+        return whole
+    before, after = prompt_before_input(example), prompt_after_input(example)
+
+    def fits(text: str) -> bool:
+        return count_tokens(text) <= max_length
+
+    kept = _longest(len(example.input), lambda size: fits(before + example.input[:size] + after))
+    if kept is not None:
+        return before + example.input[:kept] + after
+    start = _longest(len(before), lambda size: fits(before[len(before) - size :] + after))
+    if start is None:
+        raise ValueError(f"the response marker takes {count_tokens(after)} tokens and the limit is {max_length}")
+    return before[len(before) - start :] + after
+
+
+def _longest(most: int, fits: Callable[[int], bool]) -> int | None:
+    """The largest size up to `most` that fits, by bisection; None when not even 0 does."""
+    if not fits(0):
+        return None
+    low, high = 0, most
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if fits(middle) else (low, middle - 1)
+    return low
+
+
+def truncate_output(text: str, mode: Mode) -> str:
+    """A model's raw text as a prediction: white space at both ends removed.
+
+    `compat` also cuts at a further "###", as the published study did; that shortens answers that use markdown
+    headings, which is why `strict` does not.
+    """
+    if mode == "compat":
+        text = text.split(STOP_SEQUENCE, 1)[0]
+    return text.strip()
