@@ -1,0 +1,94 @@
+"""Which endpoint is asked, under which limits. The key itself is never part of a spec: only its variable's name."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from typing import Literal
+from urllib.parse import urlsplit
+
+from pydantic import Field, field_validator
+
+from assay.config import Config
+from assay.errors import EndpointError
+
+OPENAI_URL = "https://api.openai.com/v1"
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+class EndpointSpec(Config):
+    """An OpenAI-compatible endpoint and the model that is asked there."""
+
+    base_url: str = OPENAI_URL
+    """URL up to and with `/v1`."""
+    name: str | None = None
+    """Names the endpoint in ledger keys. Default: host (and port) of `base_url`. A local server gets a name of its
+    own plus the hash of its rules or replay files, so that its port does not matter."""
+    model: str = "gpt-4o-mini"
+    api_key_env: str = "OPENAI_API_KEY"
+    """Name of the environment variable that holds the key. Loopback servers need none."""
+    transport: Literal["chat", "batch", "local"] = "chat"
+    """chat completions; the provider's batch files (cheaper, slower); a local model through vLLM."""
+    requests_per_min: float | None = Field(None, gt=0)
+    """Upper limit that is kept to in any case. None: what the endpoint's headers and 429s say."""
+    tokens_per_min: float | None = Field(None, gt=0)
+    max_concurrency: int = Field(256, ge=1)
+    """Requests in flight, over all workers."""
+    timeout_s: float = Field(120.0, gt=0)
+    """For one attempt, connecting and reading the whole body included."""
+    max_attempts: int = Field(6, ge=1)
+    """Per request. An answer 429 is no attempt in this sense: it only waits."""
+    give_up_s: float = Field(180.0, gt=0)
+    """An endpoint that has answered nothing for so long while asked is taken for down."""
+    step_headers: bool = False
+    """Send X-Assay-Protocol, X-Assay-Step, X-Assay-Replicate and X-Assay-Attempt (local servers read them)."""
+    max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
+    """How this endpoint calls the longest reply; OpenAI's reasoning models want the second."""
+    usd_per_million_input: float | None = Field(None, ge=0)
+    """Price of prompt tokens. None: the table in `prices`, where the model is unknown the cost is unknown."""
+    usd_per_million_output: float | None = Field(None, ge=0)
+
+    @field_validator("base_url")
+    @classmethod
+    def _check_url(cls, url: str) -> str:
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError("expected a URL such as https://api.openai.com/v1")
+        if parts.username or parts.password:
+            raise ValueError("expected a URL without a key in it; put the key into the environment")
+        return url.rstrip("/")
+
+    @property
+    def host(self) -> str:
+        """Host, with the port where one is given."""
+        return urlsplit(self.base_url).netloc
+
+    @property
+    def endpoint_name(self) -> str:
+        """What ledger keys call this endpoint."""
+        return self.name or self.host
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it listens on this machine's loopback."""
+        return urlsplit(self.base_url).hostname in LOOPBACK
+
+    def api_key(self) -> str:
+        """The key, from the environment.
+
+        Raises:
+            EndpointError: the variable is not set and the endpoint is not a local one.
+        """
+        key = os.environ.get(self.api_key_env, "").strip()
+        if key:
+            return key
+        if self.is_local:
+            return "none"
+        raise EndpointError(
+            f"endpoint {self.endpoint_name}: saw no key in ${self.api_key_env}; expected one; "
+            f"export {self.api_key_env}=... or name another variable with judge.api_key_env"
+        )
+
+    def account(self) -> str:
+        """8 hex digits that tell accounts apart without telling the key: limits belong to the account."""
+        return hashlib.sha256(b"assay account\0" + self.api_key().encode()).hexdigest()[:8]

@@ -1,0 +1,441 @@
+"""The gateway: asks a chat endpoint, through its limits, once per request, and stores before it answers.
+
+One retry layer, here: 429 waits for the endpoint's limiter, 5xx, timeouts, dropped connections and malformed bodies
+are tried again with full jitter. A request ends as an `Answer` or as a `Failure`, and both are rows of the ledger.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import json
+import random
+import time
+from collections.abc import AsyncIterator, Iterable
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Literal, Self
+
+from assay.errors import ConfigError, EndpointError, LimitReached
+from assay.llm.breaker import Breaker
+from assay.llm.chat_transport import RETRIED, ChatTransport, Exchange, storable
+from assay.llm.endpoint import EndpointSpec
+from assay.llm.ledger import Begin, Finish, Lookup, Release, Stop, StoredCall, Wait
+from assay.llm.ledger_client import LedgerClient, open_local_ledger
+from assay.llm.limit_client import Limiter, open_local_limiter
+from assay.llm.limits import Observation, observe
+from assay.llm.prices import Price, price_of
+from assay.llm.requests import Answer, ChatRequest, Failure, Message, Mode, Reply, request_key
+from assay.llm.token_estimate import TokenEstimate
+
+BACKOFF_S = 0.5
+"""Mean wait before the second attempt is half of this; it doubles with each further one."""
+MAX_BACKOFF_S = 30.0
+Sharing = Literal["auto", "process", "ray"]
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayStats:
+    """Live figures of one gateway."""
+
+    asked: int
+    done: int
+    cached: int
+    answered: int
+    failed: dict[str, int]
+    attempts: int
+    rate_limited: int
+    prompt_tokens: int
+    completion_tokens: int
+    usd: float | None
+    """None where the model's price is not known."""
+    calls_per_min: float
+    """Answers of the last minute (or since the start, scaled), cached ones left out."""
+    limit_per_min: float | None
+    """Requests per minute that the endpoint allows; None where it has told none."""
+    in_flight: int
+
+
+class Gateway:
+    """Asks one endpoint for one study. Belongs to one event loop; use as `async with`."""
+
+    def __init__(
+        self,
+        endpoint: EndpointSpec,
+        ledger: LedgerClient,
+        limiter: Limiter,
+        *,
+        budget_usd: float | None = None,
+        study: str = "",
+        judge: str = "",
+        mode: Mode = "strict",
+    ) -> None:
+        self.endpoint = endpoint
+        self.ledger = ledger
+        self.limiter = limiter
+        self.price: Price | None = price_of(endpoint)
+        if budget_usd is not None and self.price is None:
+            raise ConfigError(
+                f"--max-usd {budget_usd:g}: the price of {endpoint.model!r} at {endpoint.endpoint_name} is not known; "
+                "set judge.usd_per_million_input and judge.usd_per_million_output, or drop the cap"
+            )
+        self._budget_usd, self._study, self._judge, self._mode = budget_usd, study, judge, mode
+        self._transport: ChatTransport | None = None
+        self._estimate = TokenEstimate()
+        self._breaker = Breaker(give_up_s=endpoint.give_up_s)
+        self._fetching: dict[str, asyncio.Future[Reply | None]] = {}
+        self._figures = _Figures()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Give back permits, commit the ledger, close the connections."""
+        if self._transport is not None:
+            await self._transport.close()
+        await self.limiter.close()
+        await self.ledger.close()
+
+    async def ask(self, request: ChatRequest) -> Reply:
+        """The reply to a request, from the ledger where it is known.
+
+        Equal requests that are in flight together are sent once.
+
+        Raises:
+            EndpointError: nothing listens there, or it refuses the key or the model.
+            LimitReached: the budget is spent, or the account's quota is.
+        """
+        request = self._completed(request)
+        key = request_key(self.endpoint.endpoint_name, request, self._mode)
+        self._figures.asked += 1
+        while (running := self._fetching.get(key)) is not None:
+            shared = await asyncio.shield(running)
+            if shared is not None:
+                shared = dataclasses.replace(shared, cached=True)
+                self._figures.count(shared)
+                return shared
+        future: asyncio.Future[Reply | None] = asyncio.get_running_loop().create_future()
+        self._fetching[key] = future
+        reply: Reply | None = None
+        try:
+            reply = await self._fetch(request, key)
+            self._figures.count(reply)
+            return reply
+        finally:
+            del self._fetching[key]
+            if not future.done():
+                future.set_result(reply)  # None: this asker gave up, so one of the others takes over
+
+    async def ask_many(
+        self, requests: Iterable[ChatRequest], concurrency: int | None = None
+    ) -> AsyncIterator[tuple[int, Reply]]:
+        """(index, reply) of every request, in the order in which they end.
+
+        Requests are drawn from the iterable as there is room, so it may be longer than memory.
+
+        Args:
+            requests: any iterable, also one that renders its prompts as it goes.
+            concurrency: requests under way at once; default the endpoint's `max_concurrency`.
+        """
+        width = concurrency or self.endpoint.max_concurrency
+        source = enumerate(requests)
+        done: asyncio.Queue[tuple[int, Reply] | BaseException | None] = asyncio.Queue(maxsize=2 * width)
+
+        async def work() -> None:
+            try:
+                for index, request in source:
+                    await done.put((index, await self.ask(request)))
+            except BaseException as error:
+                await done.put(error)
+                if isinstance(error, asyncio.CancelledError):
+                    raise
+            else:
+                await done.put(None)
+
+        workers = [asyncio.create_task(work()) for _ in range(width)]
+        try:
+            open_workers = width
+            while open_workers:
+                item = await done.get()
+                if item is None:
+                    open_workers -= 1
+                elif isinstance(item, BaseException):
+                    raise item
+                else:
+                    yield item
+        finally:
+            for worker in workers:
+                worker.cancel()
+            await asyncio.gather(*workers, return_exceptions=True)
+
+    def stats(self) -> GatewayStats:
+        """Live figures, for progress lines."""
+        figures = self._figures
+        return GatewayStats(
+            asked=figures.asked,
+            done=figures.done,
+            cached=figures.cached,
+            answered=figures.answered,
+            failed=dict(figures.failed),
+            attempts=figures.attempts,
+            rate_limited=figures.rate_limited,
+            prompt_tokens=figures.prompt_tokens,
+            completion_tokens=figures.completion_tokens,
+            usd=figures.usd if self.price is not None else None,
+            calls_per_min=figures.per_minute(time.monotonic()),
+            limit_per_min=self.limiter.requests_per_min,
+            in_flight=figures.in_flight,
+        )
+
+    def _completed(self, request: ChatRequest) -> ChatRequest:
+        changes: dict[str, Any] = {}
+        if not request.model:
+            changes["model"] = self.endpoint.model
+        if not all(message.content.isascii() for message in request.messages):
+            changes["messages"] = tuple(
+                Message(message.role, storable(message.content)) for message in request.messages
+            )
+        return dataclasses.replace(request, **changes) if changes else request
+
+    async def _fetch(self, request: ChatRequest, key: str) -> Reply:
+        stored = await self._look_up(key)
+        if stored is not None:
+            return _from_store(stored, key)
+        try:
+            return await self._send_until_done(request, key)
+        except BaseException:
+            self.ledger.post(Release(key))
+            raise
+
+    async def _look_up(self, key: str) -> StoredCall | None:
+        while isinstance(result := await self.ledger.submit(Lookup(key)), Wait):
+            await asyncio.sleep(result.seconds)
+        return result if isinstance(result, StoredCall) else None
+
+    async def _send_until_done(self, request: ChatRequest, key: str) -> Reply:
+        transport = self._transport = self._transport or ChatTransport(self.endpoint)
+        tokens = self._estimate.tokens(request)
+        number = tries = 0
+        while True:
+            await self._wait_for_endpoint()
+            await self.limiter.acquire(tokens, front=number > 0)
+            number += 1
+            exchange, seconds, attempt_id = await self._attempt(transport, request, key, number, tokens)
+            tries += exchange.outcome != "rate limited"
+            if exchange.outcome == "answered":
+                self._estimate.learn(request, exchange)
+            is_over = exchange.outcome != "rate limited" and (
+                exchange.outcome not in RETRIED or tries >= self.endpoint.max_attempts
+            )
+            call = self._call_row(request, key, exchange, number, seconds) if is_over else None
+            finish = Finish(
+                attempt_id, exchange.outcome, exchange.http_status, exchange.prompt_tokens, exchange.completion_tokens,
+                call if exchange.error is None else None,
+            )  # fmt: skip
+            if call is None or exchange.error is not None:
+                self.ledger.post(finish)
+            else:
+                await self.ledger.submit(finish)
+                return self._reply(exchange, key, number, call["usd"])
+            if exchange.error is not None:
+                raise exchange.error
+            if exchange.outcome != "rate limited":
+                await asyncio.sleep(_backoff_s(key, number))
+
+    async def _attempt(
+        self, transport: ChatTransport, request: ChatRequest, key: str, number: int, tokens: int
+    ) -> tuple[Exchange, float, str]:
+        """Log, send, report to limiter and breaker. The caller holds a permit, which ends here."""
+        attempt_id = self.ledger.new_attempt_id()
+        seen = Observation()
+        used: int | None = 0
+        try:
+            await self._begin(attempt_id, key, number, tokens)
+            self._figures.attempts += 1
+            self._figures.in_flight += 1
+            started = time.monotonic()
+            used = None
+            try:
+                exchange = await transport.send(request, number)
+            except BaseException:
+                self.ledger.post(Finish(attempt_id, "cancelled", None, None, None, None))
+                raise
+            finally:
+                self._figures.in_flight -= 1
+            ended = time.monotonic()
+            seen = observe(exchange.http_status, exchange.headers)
+            if exchange.prompt_tokens is not None and exchange.completion_tokens is not None:
+                used = exchange.prompt_tokens + exchange.completion_tokens
+        finally:
+            self.limiter.finish(tokens, used, seen)
+        self._figures.rate_limited += exchange.outcome == "rate limited"
+        self._breaker.record(exchange, ended)
+        self._give_up_if_down(exchange, ended)
+        return exchange, ended - started, attempt_id
+
+    async def _begin(self, attempt_id: str, key: str, number: int, tokens: int) -> None:
+        dollars = self.price.usd(tokens, 0) if self.price is not None else 0.0
+        operation = Begin(attempt_id, key, number, "chat", self._study, tokens, dollars, self._budget_usd)
+        while isinstance(result := await self.ledger.submit(operation), Wait):
+            await asyncio.sleep(result.seconds)
+        if isinstance(result, Stop):
+            raise LimitReached(
+                f"study {self._study or '(none)'}: spent ${result.spent_usd:.4f} of --max-usd {self._budget_usd:g}; "
+                "all replies so far are stored; run the same command with a higher --max-usd to go on"
+            )
+
+    async def _wait_for_endpoint(self) -> None:
+        while (seconds := self._breaker.wait_s(time.monotonic())) > 0:
+            await asyncio.sleep(seconds)
+
+    def _give_up_if_down(self, exchange: Exchange, now: float) -> None:
+        name, url = self.endpoint.endpoint_name, self.endpoint.base_url
+        if exchange.nothing_listens and self._breaker.never_answered:
+            raise EndpointError(
+                f"endpoint {name}: nothing answers at {url} ({exchange.detail}); expected an OpenAI-compatible server; "
+                "start it or check judge.base_url"
+            )
+        silent_s = self._breaker.silent_s(now)
+        if silent_s > self.endpoint.give_up_s:
+            problem = (
+                f"endpoint {name}: no usable reply for {silent_s:.0f} s, last: {exchange.outcome}, {exchange.detail}"
+            )
+            if exchange.outcome == "rate limited":
+                raise LimitReached(f"{problem}; the account's limit is used up; the same command goes on later")
+            raise EndpointError(f"{problem}; all replies so far are stored; run the same command when {url} is back")
+
+    def _call_row(
+        self, request: ChatRequest, key: str, exchange: Exchange, number: int, seconds: float
+    ) -> dict[str, Any]:
+        final = exchange.outcome in ("answered", "refused", "filtered")
+        usd = None
+        if exchange.prompt_tokens is not None and exchange.completion_tokens is not None:
+            usd = self.price.usd(exchange.prompt_tokens, exchange.completion_tokens) if self.price else None
+        elif not final:
+            usd = 0.0
+        return {
+            "key": key,
+            "endpoint": self.endpoint.endpoint_name,
+            "model": request.model,
+            "protocol": request.protocol,
+            "step": request.step,
+            "replicate": request.replicate,
+            "status": exchange.outcome if final else "failed",
+            "finish_reason": exchange.finish_reason if final else exchange.outcome,
+            "reply": exchange.text,
+            "extra": exchange.extra,
+            "detail": exchange.detail,
+            "prompt_tokens": exchange.prompt_tokens or 0,
+            "completion_tokens": exchange.completion_tokens or 0,
+            "usd": usd,
+            "transport": "chat",
+            "study": self._study,
+            "judge": self._judge,
+            "request_json": request_json(request),
+            "created_at": time.time(),
+            "latency_s": seconds,
+            "num_attempts": number,
+        }
+
+    def _reply(self, exchange: Exchange, key: str, number: int, usd: float | None) -> Reply:
+        if exchange.outcome != "answered":
+            return Failure(exchange.outcome, exchange.detail or exchange.text[:200], key, number)
+        return Answer(
+            exchange.text, exchange.finish_reason, exchange.prompt_tokens or 0, exchange.completion_tokens or 0,
+            usd, False, key, exchange.extra,
+        )  # fmt: skip
+
+
+def open_gateway(
+    endpoint: EndpointSpec,
+    *,
+    ledger_url: str,
+    budget_usd: float | None = None,
+    study: str = "",
+    judge: str = "",
+    mode: Mode = "strict",
+    limiter: Sharing = "auto",
+) -> Gateway:
+    """A gateway to an endpoint; the first request opens connections.
+
+    Args:
+        endpoint: whom to ask, under which limits.
+        ledger_url: `ledger_tables.default_ledger_url(storage)`, `sqlite:///FILE` or `postgresql://...`.
+        budget_usd: dollars that the study may have spent in all, earlier runs included.
+        study: name under which the ledger books the calls.
+        judge: likewise.
+        mode: `compat` makes the protocol's name part of the key.
+        limiter: "ray" shares limits and ledger over the cluster through named actors, "process" keeps both in this
+            process; "auto" takes Ray where this process is connected to one.
+
+    Raises:
+        StorageError: the ledger cannot be opened.
+        ConfigError: a budget without a known price.
+    """
+    return Gateway(
+        endpoint,
+        open_local_ledger(ledger_url),
+        open_local_limiter(endpoint),
+        budget_usd=budget_usd,
+        study=study,
+        judge=judge,
+        mode=mode,
+    )
+
+
+def request_json(request: ChatRequest) -> str:
+    """What was asked, as the ledger keeps it: messages and sampling."""
+    messages = [[message.role, message.content] for message in request.messages]
+    return json.dumps({"messages": messages, "sampling": request.sampling.body}, ensure_ascii=False)
+
+
+def _from_store(stored: StoredCall, key: str) -> Reply:
+    if stored.status == "answered":
+        return Answer(
+            stored.reply, stored.finish_reason, stored.prompt_tokens, stored.completion_tokens, stored.usd, True, key,
+            stored.extra,
+        )  # fmt: skip
+    return Failure(stored.status, stored.detail or stored.reply[:200], key, stored.num_attempts, cached=True)
+
+
+def _backoff_s(key: str, number: int) -> float:
+    ceiling = min(MAX_BACKOFF_S, BACKOFF_S * 2.0 ** (number - 1))
+    return random.Random(f"{key}/{number}").uniform(0.0, ceiling)  # full jitter, the same in every run
+
+
+class _Figures:
+    """Counters behind `stats`."""
+
+    def __init__(self) -> None:
+        self.asked = self.done = self.cached = self.answered = self.attempts = self.rate_limited = self.in_flight = 0
+        self.prompt_tokens = self.completion_tokens = 0
+        self.usd = 0.0
+        self.failed: dict[str, int] = {}
+        self._started = time.monotonic()
+        self._by_second: dict[int, int] = {}
+
+    def count(self, reply: Reply) -> None:
+        self.done += 1
+        self.cached += reply.cached
+        if isinstance(reply, Failure):
+            self.failed[reply.reason] = self.failed.get(reply.reason, 0) + 1
+            return
+        self.answered += 1
+        if reply.cached:
+            return
+        self.prompt_tokens += reply.prompt_tokens
+        self.completion_tokens += reply.completion_tokens
+        self.usd += reply.usd or 0.0
+        second = int(time.monotonic())
+        self._by_second[second] = self._by_second.get(second, 0) + 1
+        if len(self._by_second) > 120:
+            self._by_second = {s: n for s, n in self._by_second.items() if s > second - 61}
+
+    def per_minute(self, now: float) -> float:
+        span = min(60.0, max(1.0, now - self._started))
+        return sum(n for s, n in self._by_second.items() if s >= now - span) * 60.0 / span

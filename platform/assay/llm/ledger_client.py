@@ -1,0 +1,102 @@
+"""The asynchronous side of the ledger: gathers what a gateway's tasks want into batches, one commit for all.
+
+While one batch is being committed the next one gathers, so the batches grow with the load and a lone call waits
+for nobody.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from assay.llm.ledger import LedgerService, Operation, Result, Unseen
+
+LINGER_S = 0.002
+"""How long a batch waits for company."""
+MAX_BATCH = 512
+
+Process = Callable[[str, Sequence[Operation]], Awaitable[list[Result]]]
+
+
+class LedgerClient:
+    """Batches operations of one gateway. Belongs to one event loop."""
+
+    def __init__(
+        self, process: Process, *, close: Callable[[], None] | None = None, linger_s: float = LINGER_S
+    ) -> None:
+        self.session = secrets.token_hex(6)
+        self._process = process
+        self._close = close
+        self._linger_s = linger_s
+        self._waiting: list[tuple[Operation, asyncio.Future[Result]]] = []
+        self._flusher: asyncio.Task[None] | None = None
+        self._num_ids = 0
+
+    def new_attempt_id(self) -> str:
+        """An id for an attempt, unique over sessions."""
+        self._num_ids += 1
+        return f"{self.session}-{self._num_ids:x}"
+
+    async def submit(self, operation: Operation) -> Result:
+        """The operation's result, once the transaction that holds it is committed."""
+        return await self.post(operation)
+
+    def post(self, operation: Operation) -> asyncio.Future[Result]:
+        """Hand an operation in; awaiting the future is optional."""
+        future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        self._waiting.append((operation, future))
+        if self._flusher is None:
+            self._flusher = asyncio.create_task(self._flush())
+        return future
+
+    async def close(self) -> None:
+        """Commit what waits, then let go of the ledger."""
+        if self._flusher is not None:
+            await self._flusher
+        if self._close is not None:
+            self._close()
+
+    async def _flush(self) -> None:
+        try:
+            await asyncio.sleep(self._linger_s)
+            while self._waiting:
+                batch, self._waiting = self._waiting[:MAX_BATCH], self._waiting[MAX_BATCH:]
+                await self._commit(batch)
+        finally:
+            self._flusher = None
+
+    async def _commit(self, batch: list[tuple[Operation, asyncio.Future[Result]]]) -> None:
+        try:
+            results = await self._process(self.session, [operation for operation, _ in batch])
+        except Exception as error:
+            for _, future in batch:
+                if not future.done():
+                    future.set_exception(error)
+            return
+        for (_, future), result in zip(batch, results, strict=True):
+            if not future.done():
+                future.set_result(result)
+
+
+def open_local_ledger(url: str) -> LedgerClient:
+    """A ledger in a thread of this process.
+
+    Raises:
+        StorageError: the database cannot be opened.
+    """
+    service = LedgerService(url)
+    thread = ThreadPoolExecutor(1, thread_name_prefix="assay-ledger")
+
+    async def process(session: str, operations: Sequence[Operation]) -> list[Result]:
+        return await asyncio.get_running_loop().run_in_executor(thread, service.process, session, operations)
+
+    def close() -> None:
+        thread.submit(service.close).result()
+        thread.shutdown()
+
+    return LedgerClient(process, close=close)
+
+
+__all__ = ["LedgerClient", "Unseen", "open_local_ledger"]
