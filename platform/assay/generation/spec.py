@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
 from assay.config import Config
-from assay.errors import ConfigError
+from assay.errors import AssayError, ConfigError
 from assay.fingerprint import artifact_key
 from assay.records import Prediction
 from assay.tasks.templates import PromptSpec
@@ -65,13 +65,13 @@ class GenerationResources(Config):
     threads: int | None = Field(None, ge=1)
     """Torch threads of a CPU engine; default `cpus_per_engine`, at least 1."""
     kv_cache_gib: float = Field(0.5, gt=0)
-    """Memory of a CPU engine's key-value cache. Rounded up to whole GiB where the engine takes no less."""
+    """Memory of a CPU engine's key-value cache, touched at the start (2 s a GiB). A full one makes rows wait."""
     gpu_memory_fraction: float = Field(0.85, gt=0, le=1)
     """Share of its GPU that an engine takes."""
     max_num_seqs: int = Field(256, ge=1)
     """Sequences decoded at once."""
     max_loras: int = Field(8, ge=1)
-    """Adapters in one batch at most; only `blocks_per_call` above 1 brings several together."""
+    """Adapters that an engine keeps loaded, and has in one batch at most (`blocks_per_call` brings them together)."""
     blocks_per_call: int = Field(1, ge=1)
     """Blocks handed to the engine at once. 1 keeps predictions reproducible to the byte; a GPU is kept full by
     more, at predictions equal within a tolerance."""
@@ -190,6 +190,16 @@ def check_jobs(jobs: Sequence[GenerationJob], spec: GenerationSpec) -> None:
                 f"generation: saw adapter {job.adapter_key} with lora_rank={job.lora_rank}; expected a rank of at "
                 "least 1 for an adapter and 0 for the base model"
             )
+
+
+class AdapterError(AssayError):
+    """An adapter that no engine can load: its job fails, the engine and the other jobs go on."""
+
+
+def model_limit(config: Any, max_model_len: int) -> int:
+    """Tokens of prompt and answer: `max_model_len`, or the model's own limit where that is lower."""
+    own = getattr(config, "max_position_embeddings", None)
+    return min(max_model_len, own) if isinstance(own, int) and own > 0 else max_model_len
 
 
 def error_prediction(row: PromptRow, reason: str) -> Prediction:

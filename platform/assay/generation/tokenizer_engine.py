@@ -1,0 +1,59 @@
+"""What both engines must do alike: the tokenizer, what ends an answer, and how tokens become a stored prediction."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from contextlib import suppress
+
+import transformers
+
+from assay.errors import ConfigError
+from assay.generation.spec import GenerationSpec, PromptRow
+from assay.records import Prediction
+from assay.tasks.templates import truncate_output
+
+
+def load_tokenizer(base_path: str) -> transformers.PreTrainedTokenizerBase:
+    """The model's tokenizer.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    try:
+        return transformers.AutoTokenizer.from_pretrained(base_path, trust_remote_code=False)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ConfigError(
+            f"base model {base_path}: saw no readable tokenizer ({' '.join(str(error).split())[:120]}); expected the "
+            "tokenizer files beside the weights; save the tokenizer into the same folder"
+        ) from None
+
+
+def stop_token_ids(base_path: str, tokenizer: transformers.PreTrainedTokenizerBase) -> list[int]:
+    """Every id that ends an answer, by tokenizer, config and generation config: the same for both engines."""
+    config = transformers.AutoConfig.from_pretrained(base_path, trust_remote_code=False)
+    found = [tokenizer.eos_token_id, getattr(config, "eos_token_id", None)]
+    with suppress(OSError):  # many models have no generation_config.json
+        found.append(transformers.GenerationConfig.from_pretrained(base_path).eos_token_id)
+    flat = [i for item in found for i in (item if isinstance(item, list) else [item]) if i is not None]
+    return list(dict.fromkeys(flat))
+
+
+def make_prediction(
+    row: PromptRow,
+    answer: Sequence[int],
+    stops: Sequence[int],
+    tokenizer: transformers.PreTrainedTokenizerBase,
+    spec: GenerationSpec,
+) -> Prediction:
+    """The stored row of what a model wrote: cut behind its first end mark, decoded without special tokens."""
+    end = next((i for i, token in enumerate(answer) if token in stops), None)
+    kept = list(answer if end is None else answer[: end + 1])
+    text = truncate_output(tokenizer.decode(kept, skip_special_tokens=True), spec.mode)
+    return Prediction(row.example_id, text, "length" if end is None else "stop", len(row.prompt_ids), len(kept))
+
+
+def row_seed(seed: int, *example_ids: str) -> int:
+    """A sampling seed that depends on the rows, never on when or where they are generated."""
+    text = "\0".join([str(seed), *example_ids])
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4])

@@ -1,0 +1,225 @@
+"""One vLLM engine for a base model and all of its adapters, LoRA chosen per row.
+
+Traps that this file exists to avoid:
+- On CPUs a batch that mixes bare base rows with adapter rows gives the base rows the last adapter's output, without
+  an error (unless max_loras exceeds all adapters ever loaded). So the base model is always run in a pass of its own.
+- The prefix cache knows an adapter by its name. Names are content keys, so a stale entry cannot be served; and it is
+  emptied before every call, so that what a block writes does not depend on the blocks before it.
+- vLLM patches transformers' model classes in its process; the reference engine must live in another one.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+from collections.abc import Sequence
+
+# before vllm is imported: it reads some of these once
+os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")  # the engine lives in this process
+os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")  # Ray decides who runs where
+os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
+os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+import torch
+import transformers
+import vllm
+from vllm.lora.request import LoRARequest
+from vllm.model_executor.models import ModelRegistry, supports_lora
+from vllm.platforms import current_platform
+
+from assay.errors import ConfigError, ResourceError
+from assay.generation.spec import (
+    AdapterError,
+    AdapterRef,
+    GenerationResources,
+    GenerationSpec,
+    PromptRow,
+    error_prediction,
+    model_limit,
+)
+from assay.generation.tokenizer_engine import load_tokenizer, make_prediction, row_seed, stop_token_ids
+from assay.records import Prediction
+
+LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
+"""Ranks that vLLM has room for; an adapter takes the next one up, padded with zeros."""
+CPU_HEAD_SIZES = (32, 64, 80, 96, 112, 128, 160, 192, 224, 256, 512)
+"""Of vLLM 0.32's attention on CPUs."""
+
+
+def cannot_serve(base_path: str) -> str | None:
+    """Why vLLM does not serve this model here with adapters; None where it does.
+
+    The fixed rule by which `engine="vllm"` falls back to transformers: the attention's head size (CPU only), and
+    whether vLLM's own implementation of the architecture takes LoRA. Architectures that vLLM runs through
+    transformers (GPT-NeoX) take it.
+    """
+    config = transformers.AutoConfig.from_pretrained(base_path, trust_remote_code=False)
+    heads = getattr(config, "num_attention_heads", None)
+    size = getattr(config, "head_dim", None) or (config.hidden_size // heads if heads else None)
+    if current_platform.is_cpu() and size is not None and size not in CPU_HEAD_SIZES:
+        return f"head size {size}, and vLLM on CPUs takes {CPU_HEAD_SIZES[0]} and larger, not every size"
+    for architecture in config.architectures or ():
+        if architecture in ModelRegistry.models:
+            if not supports_lora(ModelRegistry.models[architecture].load_model_cls()):
+                return f"vLLM's {architecture} takes no LoRA"
+            return None
+    return None
+
+
+class VllmEngine:
+    """A base model and its adapters behind `generate`."""
+
+    name = "vllm"
+
+    def __init__(
+        self, base_path: str, spec: GenerationSpec, resources: GenerationResources, *, max_lora_rank: int = 0
+    ) -> None:
+        """Start the engine in this process.
+
+        Args:
+            base_path: local folder or hub id, tokenizer included.
+            spec: what is generated.
+            resources: what it runs on.
+            max_lora_rank: highest rank of any adapter that will come; 0 serves the base model alone.
+
+        Raises:
+            ConfigError: the folder lacks its tokenizer, or an adapter's rank is beyond what vLLM takes.
+            ResourceError: a GPU was asked for and there is none.
+        """
+        on_gpu = resources.gpus_per_engine > 0
+        if on_gpu and not torch.cuda.is_available():
+            raise ResourceError(
+                f"generation: saw gpus_per_engine={resources.gpus_per_engine:g} and no CUDA device; expected one; "
+                "set generation.resources.gpus_per_engine=0 or run on a GPU machine with the `gpu` extra installed"
+            )
+        self.tokenizer = load_tokenizer(base_path)
+        self._spec = spec
+        config = transformers.AutoConfig.from_pretrained(base_path, trust_remote_code=False)
+        self.max_len = model_limit(config, spec.max_model_len)
+        self._vocabulary = config.vocab_size
+        self._stops = stop_token_ids(base_path, self.tokenizer)
+        self._ids: dict[str, int] = {}
+        self._bad: dict[str, str] = {}
+        options: dict[str, object] = {}
+        if max_lora_rank:
+            options = {
+                "enable_lora": True,
+                "max_loras": min(resources.max_loras, resources.blocks_per_call),
+                "max_cpu_loras": resources.max_loras,
+                "max_lora_rank": _room_for(max_lora_rank),
+            }
+        if on_gpu:
+            options["gpu_memory_utilization"] = resources.gpu_memory_fraction
+            options["tensor_parallel_size"] = max(1, int(resources.gpus_per_engine))
+        else:
+            torch.set_num_threads(resources.num_threads)
+            os.environ.pop("VLLM_CPU_KVCACHE_SPACE", None)  # whole GiB only; touching each one costs seconds
+            options["kv_cache_memory_bytes"] = int(resources.kv_cache_gib * 2**30)
+        eager = resources.enforce_eager if resources.enforce_eager is not None else not on_gpu
+        self._llm = vllm.LLM(
+            model=base_path,
+            dtype=spec.dtype,
+            max_model_len=self.max_len,
+            max_num_seqs=resources.max_num_seqs,
+            enforce_eager=eager,
+            generation_config="vllm",  # no sampling defaults out of the model's folder
+            disable_log_stats=True,
+            use_tqdm_on_load=False,
+            trust_remote_code=False,
+            seed=0,
+            **options,
+        )
+
+    def generate(self, rows: Sequence[PromptRow]) -> list[Prediction]:
+        """One prediction per row, same order; a row that fails carries its reason.
+
+        Raises:
+            AdapterError: an adapter cannot be loaded, so none of its rows can be answered.
+        """
+        done: dict[int, Prediction] = {i: error_prediction(r, r.error) for i, r in enumerate(rows) if r.error}
+        for i, row in enumerate(rows):
+            if i not in done and (not row.prompt_ids or max(row.prompt_ids) >= self._vocabulary):
+                done[i] = error_prediction(row, f"token ids outside the model's vocabulary of {self._vocabulary}")
+        todo = sorted((i for i in range(len(rows)) if i not in done), key=lambda i: (_adapter_key(rows[i]), i))
+        bare = [i for i in todo if rows[i].adapter is None]
+        adapted = [i for i in todo if rows[i].adapter is not None]
+        for indices in (bare, adapted):  # never in one batch: see the traps above
+            if indices:
+                self._llm.reset_prefix_cache()
+                done.update(zip(indices, self._call([rows[i] for i in indices]), strict=True))
+        return [done[i] for i in range(len(rows))]
+
+    def prepare(self, adapter: AdapterRef) -> None:
+        """Load an adapter, so that a broken one is found before its rows are asked.
+
+        Raises:
+            AdapterError: it cannot be loaded.
+        """
+        self._request(adapter)
+
+    def _call(self, rows: list[PromptRow]) -> list[Prediction]:
+        adapters = [self._request(row.adapter) for row in rows] if rows[0].adapter is not None else None
+        try:
+            outputs = self._llm.generate(
+                [{"prompt_token_ids": list(row.prompt_ids)} for row in rows],
+                [self._sampling(row) for row in rows],
+                lora_request=adapters,
+                use_tqdm=False,
+            )
+        except (ValueError, RuntimeError, IndexError, KeyError, AssertionError) as error:
+            self._drop_requests()
+            if len(rows) == 1:
+                return [error_prediction(rows[0], f"{type(error).__name__}: {' '.join(str(error).split())[:200]}")]
+            middle = len(rows) // 2
+            return self._call(rows[:middle]) + self._call(rows[middle:])
+        return [
+            make_prediction(row, output.outputs[0].token_ids, self._stops, self.tokenizer, self._spec)
+            for row, output in zip(rows, outputs, strict=True)
+        ]
+
+    def _sampling(self, row: PromptRow) -> vllm.SamplingParams:
+        return vllm.SamplingParams(
+            temperature=self._spec.temperature,
+            max_tokens=row.max_new_tokens,
+            stop_token_ids=self._stops,
+            seed=row_seed(self._spec.seed, row.example_id) if self._spec.temperature else None,
+            detokenize=False,
+        )
+
+    def _request(self, adapter: AdapterRef) -> LoRARequest:
+        """The adapter as vLLM knows it: named by its key, loaded once beforehand so that a broken one is found here."""
+        if adapter.key in self._bad:
+            raise AdapterError(self._bad[adapter.key])
+        is_new = adapter.key not in self._ids
+        number = self._ids.setdefault(adapter.key, len(self._ids) + 1)
+        request = LoRARequest(adapter.key, number, adapter.path)
+        if is_new:
+            try:
+                self._llm.llm_engine.add_lora(request)
+            except Exception as error:
+                reason = " ".join(str(error).split())[:200]
+                self._bad[adapter.key] = f"adapter {adapter.key}: cannot be loaded ({reason})"
+                raise AdapterError(self._bad[adapter.key]) from None
+        return request
+
+    def _drop_requests(self) -> None:
+        """Forget what a failed call left behind, so that the next call answers only its own rows."""
+        engine = self._llm.llm_engine
+        engine.abort_request(list(engine.output_processor.request_states), internal=True)
+
+    def close(self) -> None:
+        """Let go of the engine's memory."""
+        self._llm = None
+        gc.collect()
+
+
+def _adapter_key(row: PromptRow) -> str:
+    return row.adapter.key if row.adapter else ""
+
+
+def _room_for(rank: int) -> int:
+    for room in LORA_RANKS:
+        if rank <= room:
+            return room
+    raise ConfigError(f"generation: saw a LoRA rank of {rank}; expected at most {LORA_RANKS[-1]}; use engine 'hf'")
