@@ -172,14 +172,15 @@ class TruthScorer:
 
     def score(self, batch: Sequence[ScoreRequest]) -> list[Outcome]:
         """One outcome per request, same order."""
+        return [self._one(request) for request in batch]
+
+    def _one(self, request: ScoreRequest) -> Outcome:
         from assay.tasks.toyworld import toy_truth
 
-        return [
-            Rating(float(toy_truth(request.example, request.prediction)))
-            if '"truth"' in request.example.meta_json
-            else Unscored("no truth for this row")
-            for request in batch
-        ]
+        try:
+            return Rating(float(toy_truth(request.example, request.prediction)))
+        except ValueError:
+            return Unscored("no truth for this row")
 
 
 def _label(found: str | None, request: ScoreRequest) -> Rating:

@@ -56,7 +56,7 @@ class Task(Config):
     max_new_tokens: int = Field(128, ge=1)
     """Tokens that an answer may take, the end mark included."""
     chance: float | None = None
-    """Expected exact match of a guess between equally frequent labels; None where guessing has no meaning."""
+    """Score of an answer given without reading the input (for labels: one over their number); None where about 0."""
 
 
 _CONLL = (
@@ -163,28 +163,36 @@ for _task in (
     Task(name="scitldr", instruction=_SUMMARY, answer_format="free", heuristic="xsum", reference_scorer="rouge2"),
     Task(
         name="toy_sentiment",
-        instruction="",
+        instruction="Say whether the review is positive or negative.",
         answer_format="label",
-        labels=("negative", "positive"),
-        heuristic="sentiment",
+        labels=("positive", "negative"),
+        heuristic="sst2",
         max_new_tokens=20,
-        chance=1 / 2,
+        chance=0.5,
     ),
     Task(
         name="toy_arithmetic",
-        instruction="",
+        instruction="Give the number of things at the end of the story.",
         answer_format="integer",
         heuristic="first_number",
-        max_new_tokens=20,
+        max_new_tokens=16,
+        chance=0.1,
     ),
-    Task(name="toy_entities", instruction="", answer_format="json", heuristic="mentions", max_new_tokens=48),
+    Task(
+        name="toy_entities",
+        instruction="Give the places, people and companies of the text as JSON.",
+        answer_format="json",
+        heuristic="mentions",
+        max_new_tokens=36,
+    ),
     Task(
         name="toy_question",
-        instruction="",
+        instruction="Answer the question with words of the text.",
         answer_format="span",
         heuristic="contains_span",
         reference_scorer="token_f1",
         max_new_tokens=20,
+        chance=0.5,
     ),
 ):
     register_task(_task)

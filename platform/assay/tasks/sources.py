@@ -49,6 +49,8 @@ class SourceSpec(Config):
     """"files": by file name or the row's `split`. "strict", "compat": by content, 80/10/10, see splits.py."""
     turns: Literal["last", "each"] = "last"
     """Of a conversation: one example for its last answer, or one for each answer."""
+    on_unanswered: Literal["error", "skip"] = "error"
+    """What to do with a conversation that has no answered user turn."""
     limit: int | None = Field(None, ge=1)
     """At most so many rows of each split, the first ones."""
     max_chars: int = Field(1_000_000, ge=1)
@@ -56,19 +58,19 @@ class SourceSpec(Config):
     seed: int = 0
     """Toyworld: seed of the world's rows."""
     num_train: int = Field(1000, ge=0)
-    """Toyworld: training rows (of each category, for the instruction set as a whole)."""
+    """Toyworld: training rows; an instruction set has as many of each category as the count allows."""
     num_validation: int = Field(100, ge=0)
     """Toyworld: validation rows."""
     num_test: int = Field(100, ge=0)
     """Toyworld: test rows."""
 
-    @field_validator("path")
+    @field_validator("path", "hub")
     @classmethod
     def _stay_below_root(cls, path: str | None) -> str | None:
         if path is None:
             return None
         parts = PurePosixPath(path.replace("\\", "/"))
-        if parts.is_absolute() or ".." in parts.parts or (len(path) > 1 and path[1] == ":") or "\0" in path:
+        if parts.is_absolute() or ".." in parts.parts or path[1:2] == ":" or not path.strip() or "\0" in path:
             raise ValueError("expected a path below the data root, without '..'; set data.root to the folder above it")
         return path
 
@@ -97,13 +99,17 @@ class SourceSpec(Config):
 
     def identity(self) -> dict[str, object]:
         """What goes into the key beside the content: the fields that matter to this loader."""
-        skip = {"name", "path", "hub"}
         if self.loader == "toyworld":
             kept = {"loader", "task", "seed", "num_train", "num_validation", "num_test", "limit"}
             return self.model_dump(mode="json", include=kept)
-        skip |= {"seed", "num_train", "num_validation", "num_test"}
-        if self.loader != "hub":
-            skip |= {"hub_config", "hub_revision", "hub_splits"}
+        skip = {"name", "path", "seed", "num_train", "num_validation", "num_test"}
+        if self.loader == "hub":
+            skip |= {"hub", "hub_revision"}  # the content says it: a commit, or hashes of local files
+        else:
+            skip |= {"hub", "hub_config", "hub_revision", "hub_splits"}
         if self.loader not in ("sharegpt", "messages"):
-            skip |= {"turns"}
-        return self.model_dump(mode="json", exclude=skip - {"hub"} if self.loader == "hub" else skip)
+            skip |= {"turns", "on_unanswered"}
+        fields: dict[str, object] = self.model_dump(mode="json", exclude=skip)
+        if self.task is not None:
+            fields["instruction"] = get_task(self.task).instruction
+        return fields

@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from assay.errors import DataError
+from assay.tasks.loaders import dataset_key, load_examples
+from assay.tasks.sources import SourceSpec
+
+datasets = pytest.importorskip("datasets")
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Path:
+    features = datasets.Features(
+        {"sentence": datasets.Value("string"), "label": datasets.ClassLabel(names=["negative", "positive"])}
+    )
+    splits: dict[str, Any] = {
+        "train": datasets.Dataset.from_dict({"sentence": ["good", "bad"], "label": [1, 0]}, features=features),
+        "validation": datasets.Dataset.from_dict({"sentence": ["fine"], "label": [1]}, features=features),
+    }
+    datasets.DatasetDict(splits).save_to_disk(str(tmp_path / "sst"))
+    return tmp_path
+
+
+def source(**more: Any) -> SourceSpec:
+    columns = {"input": "Sentence: {sentence}", "output": "label"}
+    return SourceSpec(**{"loader": "hub", "hub": "sst", "task": "sst2", "columns": columns, **more})
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+def test_a_saved_folder_loads_with_class_names(saved: Path) -> None:
+    examples = load_examples(source(), saved)
+    assert [(e.split, e.input, e.reference) for e in examples] == [
+        ("train", "Sentence: good", "positive"),
+        ("train", "Sentence: bad", "negative"),
+        ("validation", "Sentence: fine", "positive"),
+    ]
+    renamed = load_examples(source(hub_splits={"test": "validation"}), saved)
+    assert [(e.split, e.input) for e in renamed] == [("test", "Sentence: fine")]
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+def test_a_folder_of_files_loads_and_is_named_by_content(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", saved / "cache")
+    (saved / "plain").mkdir()
+    (saved / "plain" / "train.jsonl").write_text('{"sentence": "good", "label": "positive"}\n')
+    plain = source(hub="plain")
+    assert [e.input for e in load_examples(plain, saved)] == ["Sentence: good"]
+    shutil.copytree(saved / "plain", saved / "moved")
+    assert dataset_key(plain, saved) == dataset_key(source(hub="moved"), saved)
+    (saved / "moved" / "train.jsonl").write_text('{"sentence": "bad", "label": "negative"}\n')
+    assert dataset_key(plain, saved) != dataset_key(source(hub="moved"), saved)
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+def test_a_split_that_is_not_there_is_named(saved: Path) -> None:
+    with pytest.raises(DataError, match=r"saw the splits train, validation; expected 'test'.*hub_splits"):
+        load_examples(source(hub_splits={"test": "test"}), saved)
+
+
+def test_offline_is_one_clear_line(tmp_path: Path) -> None:
+    # tests/conftest.py sets HF_HUB_OFFLINE
+    for call in (load_examples, dataset_key):
+        with pytest.raises(DataError, match="hub dataset 'nyu-mll/glue': cannot be read") as caught:
+            call(source(hub="nyu-mll/glue", hub_config="sst2"), tmp_path)
+        assert "\n" not in str(caught.value)
+
+
+def test_a_commit_needs_no_network_for_its_key(tmp_path: Path) -> None:
+    pinned = source(hub="nyu-mll/glue", hub_revision="b" * 40)
+    assert dataset_key(pinned, tmp_path) == dataset_key(pinned, None)
+    assert dataset_key(pinned, None) != dataset_key(pinned.replace(hub_revision="c" * 40), None)
