@@ -171,7 +171,7 @@ def test_requests_that_cannot_be_met_are_refused_in_one_line() -> None:
 
 def test_a_grammar_that_has_no_more_rows_says_how_many_it_made() -> None:
     item = next(i for i in (Item(f"Ask {n}", "", "", {}) for n in range(99)) if not is_for_pretraining(i))
-    with pytest.raises(InputError, match="a request for 2 'train' rows; expected at most about 1, .* ask for fewer"):
+    with pytest.raises(InputError, match=r"a request for 2 'train' rows; expected at most about 1, .* ask for fewer"):
         _distinct([lambda *_: item], lambda i: Example("x", "t", "train", i.instruction, "", ""), "t", "train", 2, 0)
 
 
