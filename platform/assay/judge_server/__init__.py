@@ -1,0 +1,19 @@
+"""A local server that speaks the OpenAI API: judges by rules or replays recorded judges, for tests and offline studies.
+
+config      what the server does, and its command line
+launch      `start_judge_server`: the server as a subprocess that ends with its parent
+app         endpoints over raw ASGI; serving runs them under uvicorn
+chat        one chat completion: limits, faults, latency, answer, bill
+rate_limits, faults, draws, tokens, billing, batches     what `chat` is made of
+reading     what a judge's prompt shows and asks for
+agreement, quality     how good a response is, by rules
+rubric      reading + quality + planted biases -> reply text
+replay      recorded exchanges by the instance's own texts
+"""
+
+from __future__ import annotations
+
+from assay.judge_server.config import JudgeServerConfig
+from assay.judge_server.launch import JudgeServer, start_judge_server
+
+__all__ = ["JudgeServer", "JudgeServerConfig", "start_judge_server"]

@@ -1,0 +1,319 @@
+"""What a judge's prompt shows (instruction, responses, reference) and which form of reply it asks for. Pure.
+
+The prompt's own wording decides; a protocol named in a header only settles what the wording leaves open. Text
+between fence markers (`<<<BEGIN nonce>>>` ... `<<<END nonce>>>`, each on its own line) is taken out before
+headings are looked for, so that a response cannot pass for a heading.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+Form = Literal[
+    "csv",
+    "number",
+    "bracket_number",
+    "output_label",
+    "bracket_label",
+    "letter_pair",
+    "two_numbers",
+    "joint",
+    "letter_scale",
+    "category",
+    "subjective",
+    "questions",
+    "unknown",
+]
+CATEGORIES = (
+    "Classify",
+    "Code",
+    "ContextAnswer",
+    "Create",
+    "Extract",
+    "Logic",
+    "MemoryAnswer",
+    "MemorySummarize",
+    "Rewrite",
+    "Summarize",
+    "Translate",
+    "Write",
+    "Other",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A judge's prompt as the rubric understands it."""
+
+    form: Form
+    instruction: str = ""
+    """The task with its input, or the source text of a summary."""
+    responses: tuple[tuple[str, str], ...] = ()
+    """(label, text) in the order shown; the label is "" where there is one response."""
+    reference: str | None = None
+    low: float = 0.0
+    high: float = 10.0
+    dimension: str = ""
+    style: str = ""
+    """Variant of the form: "explained", "evidence", "rating_first", "analysis_first", "stars", "json" or ""."""
+    tie: bool = False
+    """A pairwise form that allows a tie."""
+    options: tuple[str, ...] = ()
+    """Classes to choose from, as the prompt spells them."""
+
+
+_FENCE = re.compile(r"<<<BEGIN ([0-9a-fA-F]+)>>>[ \t]*\n(.*?)\n?<<<END \1>>>", re.DOTALL)
+_OTHER_FENCE = re.compile(
+    r"^<<<\s*(?!BEGIN|END)([\w ]{0,24}?)\s*([0-9a-fA-F]{4,64})\s*>>>[ \t]*\n(.*?)\n?^<<<\s*(?:/|END)?\s*\1\s*\2\s*>>>",
+    re.DOTALL | re.MULTILINE,
+)
+_HOLE = re.compile("\ue000(\\d+)\ue001")
+
+_HEADING = re.compile(
+    r"""^[ \t]*(?:[#*>\[]|<\|)*[ \t]*
+    (?:(?P<start>The\ Start\ of)\s+|(?P<stop>The\ End\ of)\s+)?(?:the\s+)?
+    (?:
+      (?P<reference>(?:(?:a|an|the|gold|human[- ]written|correct|ground[- ]truth|expected|ideal)\s+)*
+        (?:reference|gold|correct|ground[- ]truth|expected|ideal)(?:\s+[\w-]+){0,8}?)
+     |(?P<instruction>(?:user(?:'s)?\s+|original\s+)?(?:instruction|question|prompt|query|task|request)(?:\s+\d)?)
+     |(?P<source>input|article|source(?:\s+text)?|news|document|conversation(?:\s+history)?|dialogue|context
+        |corresponding\ fact|fact)
+     |(?P<rest>questions?\ about\ outputs?|which\ is\ better|decision|debate|score\ of|requirements|rules|criteria
+        |evaluation\ (?:form|steps|cri?te?e?ria)|stars?|your\ (?:answer|choice|decision|task|reply|scores?)|reply
+        |system|example|format|output\ format|candidate\ labels|scores?|verdict|steps)
+     |(?P<response>(?:(?:ai|model(?:'s)?|candidate|student(?:'s)?|chatbot)\s+)?
+        (?:response|answer|output|summary|assistant|candidate|completion|prediction|model|system\ output)
+        \s*\#?\s*(?P<label>\([A-Za-z]\)|\([0-9]{1,2}\)|[A-Z]{1,2}(?![a-z])|[a-z](?!\w)|\d{1,3})?
+        (?:(?:'s)?\s+(?:answer|response|output|conversation(?:\ with\ user)?))?)
+    )
+    [ \t]*(?P<close>\|?>|\]|\*\*)?[ \t]*(?P<colon>[:?])?[ \t]*(?:\*\*)?[ \t]*(?P<inline>.*)$""",
+    re.IGNORECASE | re.VERBOSE | re.MULTILINE,
+)
+_PLAIN_START = re.compile(r"rate the responses? to the following instruction[.:]?[ \t]*\n", re.IGNORECASE)
+_NUMERALS = {
+    "zero": 0, "one": 1, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "ten": 10, "hundred": 100,
+}  # fmt: skip
+_SCALE = re.compile(
+    r"(?:scale (?:of|from)|between|from|range(?: of)?|score(?: of)?|integer|number)\s+(\d{1,3}|zero|one)\s*"
+    r"(?:to|and|-|–|\.\.)\s*(\d{1,3}|three|four|five|six|seven|ten|hundred)\b|\((\d)\s*[-–]\s*(\d{1,3})\)|\b(\d)\s*[-–]\s*(10|100|5|9)\b",
+    re.IGNORECASE,
+)
+_DIMENSIONS = (
+    "coherence",
+    "consistency",
+    "fluency",
+    "relevance",
+    "engagingness",
+    "groundedness",
+    "naturalness",
+    "informativeness",
+)
+
+
+def read_prompt(messages: Sequence[tuple[str, str]], protocol: str = "", step: str = "") -> Asked:
+    """What these (role, content) messages show and ask for; `form` is "unknown" where no rule knows the wording."""
+    body = next((content for role, content in reversed(messages) if role == "user"), "")
+    if not body:
+        body = messages[-1][1] if messages else ""
+    whole = "\n".join(content for _, content in messages)
+    holes: list[str] = []
+    body = _take_out(body, holes)
+    wording = _take_out(whole, []).lower()
+    protocol, step = protocol.lower(), step.lower()
+    asked = _sections(body, holes)
+    asked = replace(asked, form=_form(wording, asked, protocol, step))
+    low, high = _scale(wording, asked.form)
+    return replace(
+        asked,
+        low=low,
+        high=high,
+        dimension=_dimension(wording) if asked.form in ("number", "letter_scale", "letter_pair") else "",
+        style=_style(wording, asked.form),
+        tie="[[c]]" in wording or ("equally" in wording and asked.form == "letter_pair"),
+        options=_options(whole) if asked.form == "category" else (),
+        reference=_reference(asked, protocol),
+        responses=_judged(asked),
+    )
+
+
+def _take_out(text: str, holes: list[str]) -> str:
+    if "<<<" not in text:
+        return text
+
+    def hole(match: re.Match[str]) -> str:
+        holes.append(match.group(match.re.groups))
+        return f"\ue000{len(holes) - 1}\ue001"
+
+    return _OTHER_FENCE.sub(hole, _FENCE.sub(hole, text))
+
+
+def _put_back(text: str, holes: list[str]) -> str:
+    text = text.strip()
+    match = _HOLE.fullmatch(text)
+    if match:
+        return holes[int(match.group(1))] if int(match.group(1)) < len(holes) else text
+    return _HOLE.sub(lambda found: holes[int(found.group(1))] if int(found.group(1)) < len(holes) else "", text)
+
+
+def _sections(body: str, holes: list[str]) -> Asked:
+    plain = _plain_sections(body, holes)
+    if plain is not None:
+        return plain
+    instruction: list[str] = []
+    responses: list[tuple[str, str]] = []
+    reference: str | None = None
+    for kind, label, text in _split(body):
+        value = _put_back(text, holes)
+        if kind == "instruction":
+            instruction.insert(0, value)
+        elif kind == "source":
+            instruction.append(value)
+        elif kind == "reference" and reference is None:
+            reference = value
+        elif kind == "response":
+            responses.append((label, value))
+    if len(responses) > 1:
+        # an unlabelled empty "Output:" at the end is where the judge is to write
+        responses = [(label, text) for label, text in responses if label or text] or responses
+    return Asked("unknown", "\n".join(part for part in instruction if part), tuple(responses), reference)
+
+
+def _split(body: str) -> list[tuple[str, str, str]]:
+    """(kind, label, text) of each section that a heading starts; text before the first heading is left out."""
+    found: list[tuple[str, str, int, int, str]] = []
+    for match in _HEADING.finditer(body):
+        if not (match["colon"] or match["close"] or not match["inline"]):
+            continue
+        kind = next(name for name in ("reference", "instruction", "source", "rest", "response") if match[name])
+        marked = body[match.start() : match.start() + 3].lstrip()[:1] in ("#", "[", "<", "*")
+        if kind == "rest" and not marked and not match["colon"]:
+            continue
+        if match["stop"]:
+            kind = "rest"
+        label = (match["label"] or "").strip("()")
+        inline_at = match.start("inline") if match["colon"] else match.end()
+        if match["close"] and not match["colon"]:
+            inline_at = match.start("inline")
+        found.append((kind, label, match.start(), inline_at, ""))
+    sections = []
+    for index, (kind, label, _, start, _) in enumerate(found):
+        end = found[index + 1][2] if index + 1 < len(found) else len(body)
+        sections.append((kind, label, body[start:end].strip()))
+    return sections
+
+
+def _plain_sections(body: str, holes: list[str]) -> Asked | None:
+    """The wording of IFTEval's prompt. The LAST "Response 2:" starts the gold answer, which no model wrote."""
+    start = _PLAIN_START.search(body)
+    if start is None:
+        return None
+    rest = re.sub(r"\n\s*Output:\s*$", "\n", body[start.end() :])
+    first = re.search(r"^Response(?: 1)?:", rest, re.MULTILINE)
+    if first is None:
+        return None
+    head, tail = rest[: first.start()], rest[first.end() :]
+    reference = None
+    shown = re.search(r"^Reference(?: answer)?:", head, re.MULTILINE)
+    if shown:
+        reference = _put_back(head[shown.end() :], holes)
+        head = head[: shown.start()]
+    second = list(re.finditer(r"^Response 2:", tail, re.MULTILINE))
+    responses = [("1" if second else "", _put_back(tail[: second[-1].start()] if second else tail, holes))]
+    if second:
+        responses.append(("2", _put_back(tail[second[-1].end() :], holes)))
+    return Asked("unknown", _put_back(head, holes), tuple(responses), reference)
+
+
+def _form(wording: str, asked: Asked, protocol: str, step: str) -> Form:
+    count = len(asked.responses)
+    if "subjective" in wording and "objective" in wording and count < 2 and "score" not in wording:
+        return "subjective"
+    if "categor" in wording and sum(1 for name in CATEGORIES if name.lower() in wording) >= 5:
+        return "category"
+    if protocol.startswith(("tag", "categor")):
+        return "category"
+    if "propose" in wording and "question" in wording and not count:
+        return "questions"
+    if step.startswith("aux") and not count:
+        return "unknown"
+    if "<score1" in wording or ("csv" in wording and count == 2):
+        return "csv"
+    if "[[a]]" in wording:
+        return "bracket_label"
+    if "output (a)" in wording and "output (b)" in wording:
+        return "output_label"
+    if count >= 2 and ("json" in wording or protocol.startswith("joint")) and "two assistants" not in wording:
+        return "joint"
+    if re.search(r"\[\[(?:rating|\d+|x)\]\]", wording):
+        return "bracket_number"
+    if count == 2 and re.search(r"enter 1 letter from a to c|choose .{0,60} option from a, b", wording):
+        return "letter_pair"
+    if count == 2 and "assistant" in wording and ("scale" in wording or "score" in wording):
+        return "two_numbers"
+    if "letter from a to e" in wording:
+        return "letter_scale"
+    if count >= 1 and re.search(r"\b(?:score|rate|rating|stars?|grade)\b", wording):
+        return "number"
+    return "unknown"
+
+
+def _judged(asked: Asked) -> tuple[tuple[str, str], ...]:
+    return asked.responses
+
+
+def _reference(asked: Asked, protocol: str) -> str | None:
+    if asked.reference is not None or asked.form != "csv" or len(asked.responses) != 2:
+        return asked.reference
+    return asked.responses[0][1] if "swap" in protocol else asked.responses[1][1]
+
+
+def _scale(wording: str, form: Form) -> tuple[float, float]:
+    if form == "csv":
+        return 0.0, 10.0
+    if form == "letter_scale":
+        return 1.0, 5.0
+    for match in _SCALE.finditer(wording):
+        low, high = [group for group in match.groups() if group][:2]
+        bottom = float(_NUMERALS.get(low, low) if not low.isdigit() else low)
+        top = float(_NUMERALS.get(high, high) if not high.isdigit() else high)
+        if top > bottom:
+            return bottom, top
+    if form == "joint":
+        return 0.0, 100.0
+    return (
+        (1.0, 10.0) if form in ("bracket_number", "two_numbers") else (1.0, 5.0) if "star" in wording else (0.0, 10.0)
+    )
+
+
+def _dimension(wording: str) -> str:
+    form = re.search(r"evaluation form.*?-\s*(\w+)", wording, re.DOTALL)
+    if form and form.group(1) in _DIMENSIONS:
+        return form.group(1)
+    counts = [(wording.count(name), name) for name in _DIMENSIONS]
+    best = max(counts, key=lambda pair: pair[0])
+    return best[1] if best[0] >= 2 else ""
+
+
+def _style(wording: str, form: Form) -> str:
+    if form == "output_label":
+        return "explained" if "therefore, output" in wording else ""
+    if form == "two_numbers":
+        evidence = re.search(r"evaluation evidence|the score of assistant 1|evidence first", wording)
+        return "evidence" if evidence else ""
+    if form == "number":
+        if 'starting with "rating:"' in wording:
+            return "rating_first"
+        if 'starting with "analysis:"' in wording:
+            return "analysis_first"
+        if "stars:" in wording:
+            return "stars"
+        if "reason" in wording and "final score" in wording:
+            return "explained"
+    return ""
+
+
+def _options(text: str) -> tuple[str, ...]:
+    return tuple(name for name in CATEGORIES if re.search(rf"\b{name}\b", text, re.IGNORECASE)) or CATEGORIES
