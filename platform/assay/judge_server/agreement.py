@@ -227,7 +227,8 @@ def _numbers(text: str) -> list[float]:
 
 _CONCLUSION = re.compile(
     r"(?:=|equals?|answer(?: is| are|:)?|result(?: is|:)?|total(?: is| of|:)?|makes?|gives?|gets?|leaves?|"
-    r"there (?:are|is)|ha(?:s|ve)|is|are|be)\W*(?:now |left with |exactly |about )?(-?\d[\d,]*(?:\.\d+)?|[a-z]+(?:[- ][a-z]+)?)",
+    r"there (?:are|is)|ha(?:s|ve)|is|are|be)\W*"
+    r"(?:now |left with |exactly |about )?(-?\d[\d,]*(?:\.\d+)?|[a-z]+(?:[- ][a-z]+)?)",
     re.IGNORECASE,
 )
 

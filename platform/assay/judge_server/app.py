@@ -42,7 +42,7 @@ def make_app(config: JudgeServerConfig) -> App:
     token = os.environ.get(TOKEN_ENV) or None
     if config.host not in LOOPBACK and token is None:
         raise ConfigError(
-            f"--host {config.host}: saw no token; expected {TOKEN_ENV} in the environment, as the host is not loopback; "
+            f"--host {config.host}: saw no token; expected {TOKEN_ENV} in the environment for a host beyond loopback; "
             "set it, or leave --host out"
         )
     chat = ChatService(config, make_judge(config), token)
