@@ -1,0 +1,159 @@
+"""Numbers, JSON and refusals in a judge's reply: what the readers of scores, pairs and choices share.
+
+Pure; never raises on any text; every pattern runs in linear time (bounded or possessive repeats only).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+MAX_CHARS = 40_000
+"""Of a longer reply only the two ends are read: no judge needs more, and a hostile one gets no more."""
+
+WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+
+_ESCAPES = re.compile(r"\x1b(?:\[[0-9;?]{0,20}[ -/]{0,4}[@-~]|\][^\x07\x1b]{0,200}(?:\x07|\x1b\\)?|.)?", re.DOTALL)
+_CONTROLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060\ufeff]")
+_DIGITS = {ord("０") + i: str(i) for i in range(10)} | {ord("−"): "-", ord("–"): "-", ord("—"): "-", ord("，"): ","}
+MARKUP = re.compile(r"[*`_~\"“”‘’|\\$]+")
+"""Markdown and quotes around a number; dropped before labels are looked for."""
+MAX_BARE_CHARS = 200
+_UNITS = re.compile(
+    r"\b(?:points?|stars?|score|rating|final|overall|output|answer|out of|the|is|a|of)\b", re.IGNORECASE
+)
+REFUSAL = re.compile(
+    r"\b(?:i(?:'|’)?m sorry|i am sorry|i apologi[sz]e|sorry,? (?:but )?i|as an ai\b|i(?:'|’)m (?:unable|not able)"
+    r"|i (?:can ?not|can(?:'|’)t|won(?:'|’)t|am unable|am not able))",
+    re.IGNORECASE,
+)
+
+_N = r"(?:\d++(?:\.\d++)?+|(?:" + "|".join(WORDS) + r")(?![a-z]))"
+_TO = rf"(?:between[ ]{{1,2}}{_N}[ ]{{1,2}}and|{_N}[ ]{{0,2}}(?:-|to(?![a-z])))"
+_OUT_OF = r"(?:/|\(?(?:out[ ]{1,2})?of[ ]{1,2}(?:a[ ]{1,2}|the[ ]{1,2})?(?:possible[ ]{1,2}|total[ ]{1,2}of[ ]{1,2})?)"
+_TOKEN = re.compile(
+    # a scale ("1-5", "from one to five", "between 1 and 10"): never a rating
+    rf"(?<![\w.])(?P<scale>{_TO}[ ]{{0,2}}{_N})(?!\.?\w)"
+    # a number that stands alone, perhaps with what it is out of: 7, -1, 8.5, seven, 4/5, 4 out of 5; not v2, 1e9, 80%
+    rf"|(?<![\w.])(?P<sign>(?<![)\]])[-+])?+(?P<value>{_N})(?!\.?\w|%|-(?:point|scale|way))"
+    rf"(?:[ ]{{0,2}}{_OUT_OF}[ ]{{0,2}}(?P<scale_end>{_N})(?!\.?\w|%))?+",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """A number in a text."""
+
+    start: int
+    end: int
+    value: float
+    out_of: float | None = None
+    """The denominator, in "4/5" and "4 out of 5"."""
+    is_scale: bool = False
+    """A range such as "1 to 5", which names a scale and rates nothing."""
+
+    def rating(self, low: float, high: float) -> float | None:
+        """The value as a rating on low..high: None off the scale, or where it says another scale's end."""
+        if self.is_scale or (self.out_of is not None and self.out_of != high):
+            return None
+        return in_range(self.value, low, high)
+
+
+def numbers(text: str) -> list[Number]:
+    """All numbers that stand alone, in order."""
+    found = []
+    for match in _TOKEN.finditer(text):
+        if match["scale"] is not None:
+            found.append(Number(match.start(), match.end(), math.nan, is_scale=True))
+            continue
+        value = _to_float(match["value"])
+        if value is None:
+            continue
+        end = _to_float(match["scale_end"]) if match["scale_end"] else None
+        found.append(Number(match.start(), match.end(), -value if match["sign"] == "-" else value, end))
+    return found
+
+
+def _to_float(text: str) -> float | None:
+    word = text.lower()
+    if word in WORDS:
+        return float(WORDS.index(word))
+    return float(text) if len(text) <= 20 else None
+
+
+def clean(text: str) -> str:
+    """The text without terminal escapes and control characters, full-width digits and long dashes made plain."""
+    if len(text) > MAX_CHARS:
+        text = text[: MAX_CHARS // 2] + "\n" + text[-MAX_CHARS // 2 :]
+    return _CONTROLS.sub("", _ESCAPES.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))).translate(_DIGITS)
+
+
+def looks_refused(text: str) -> bool:
+    """Whether a reply without a rating declines to give one (by its wording, so a hint and no proof)."""
+    return REFUSAL.search(clean(text)[:600]) is not None
+
+
+def text_lines(text: str) -> list[str]:
+    """The lines of a cleaned text that hold something, without markdown."""
+    return [line for line in (MARKUP.sub("", line).strip() for line in text.split("\n")) if line]
+
+
+def json_values(text: str) -> Iterator[Any]:
+    """JSON objects and arrays in a reply, the last one first: the whole text, fenced blocks, embedded ones.
+
+    Deep nesting, huge numbers, NaN and anything else that the JSON reader refuses are skipped.
+    """
+    candidates = [text.strip()]
+    candidates += [block.strip() for block in re.findall(r"```[a-zA-Z]{0,10}\n?([^`]*)```", text)][::-1]
+    for opening, closing in (("{", "}"), ("[", "]")):
+        start, end = text.find(opening), text.rfind(closing)
+        if 0 <= start < end:
+            candidates.append(text[start : end + 1])
+        start = text.rfind(opening)
+        if 0 <= start < end:
+            candidates.append(text[start : end + 1])
+    for candidate in candidates:
+        if candidate[:1] in ("{", "["):
+            try:
+                yield json.loads(candidate, parse_constant=_no_constant)
+            except (ValueError, RecursionError):
+                continue
+
+
+def number(value: object) -> float | None:
+    """A finite number out of a JSON value or a word: 7, 7.5, "7", "7/10" with its own scale ignored, "seven"."""
+    if isinstance(value, bool) or value is None:
+        return None
+    if isinstance(value, (int, float)):
+        return float(value) if abs(value) < 1e15 and math.isfinite(value) else None
+    if not isinstance(value, str):
+        return None
+    word = value.strip().lower()
+    if word in WORDS:
+        return float(WORDS.index(word))
+    if len(word) > 20 or not re.fullmatch(r"[-+]?\d+(?:\.\d+)?", word):
+        return None
+    return float(word)
+
+
+def in_range(value: float | None, low: float, high: float) -> float | None:
+    """The value where it is in low..high, else None: a judge that answers off its scale gave no rating."""
+    return value if value is not None and low <= value <= high else None
+
+
+def bare_number(text: str) -> Number | None:
+    """The number in a text that is nothing else but a number, units and punctuation: "7", "(4/5)", "Four stars."."""
+    found = numbers(text) if len(text) <= MAX_BARE_CHARS else []
+    if len(found) != 1 or found[0].is_scale:
+        return None
+    rest = _UNITS.sub("", text[: found[0].start] + " " + text[found[0].end :])
+    return None if any(char.isalnum() for char in rest) else found[0]
+
+
+def _no_constant(name: str) -> float:
+    raise ValueError(f"{name} is no number")
