@@ -1,0 +1,146 @@
+"""Rows of the study's leaderboard: every arm against the baseline on every evaluation set, under every scorer."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from assay.metaeval.leaderboard import Comparison, compare, pareto_front
+from assay.metaeval.rates import holm
+from assay.metaeval.study_curves import zero_rows
+from assay.metaeval.study_frame import INSTRUCTIONS, Panel, ScorerInfo, StudyFrame
+
+Row = dict[str, Any]
+
+
+def leaderboard_rows(frame: StudyFrame, baseline: str | None) -> list[Row]:
+    """One row per base model, evaluation set, scorer and arm.
+
+    Args:
+        frame: the study's scores.
+        baseline: label of the baseline; None: the N = 0 mixture of the arm's series.
+    """
+    forgetting: dict[tuple[str, str, str], Comparison] = {}
+    rows: list[Row] = []
+    # the instruction set first: its differences stand beside every other set's
+    for name in sorted(frame.panels, key=lambda name: (name != INSTRUCTIONS, name)):
+        panel = frame.panels[name]
+        for (base_model, arm), members in sorted(_arms(panel).items()):
+            series = panel.runs[members[0]].series
+            against = _baseline_rows(panel, base_model, series, baseline)
+            for number, scorer in enumerate(frame.scorers):
+                values = panel.values[number]
+                if not np.isfinite(values[members]).any():
+                    continue
+                found = _compare(panel, number, scorer, members, against)
+                key = (base_model, arm, scorer.name)
+                if name == INSTRUCTIONS:
+                    forgetting[key] = found
+                rows.append(_row(panel, scorer, members, against, found, forgetting.get(key)))
+    _adjust(rows)
+    _rank(rows, {scorer.name: scorer.sign for scorer in frame.scorers})
+    return rows
+
+
+def _arms(panel: Panel) -> dict[tuple[str, str], list[int]]:
+    arms: dict[tuple[str, str], list[int]] = {}
+    for row, run in enumerate(panel.runs):
+        arms.setdefault((run.base_model, run.arm), []).append(row)
+    return arms
+
+
+def _baseline_rows(panel: Panel, base_model: str, series: str, baseline: str | None) -> list[int]:
+    if baseline is None:
+        return list(zero_rows(panel, base_model, series))
+    return [row for row, run in enumerate(panel.runs) if run.base_model == base_model and run.arm == baseline]
+
+
+def _compare(panel: Panel, number: int, scorer: ScorerInfo, members: list[int], against: list[int]) -> Comparison:
+    values = panel.values[number]
+    adapters = [run.adapter_key for run in panel.runs]
+    return compare(
+        values[members],
+        values[against],
+        [adapters[row] for row in members],
+        [adapters[row] for row in against],
+        low=scorer.low,
+        high=scorer.high,
+    )
+
+
+def _row(
+    panel: Panel,
+    scorer: ScorerInfo,
+    members: list[int],
+    against: list[int],
+    found: Comparison,
+    forgotten: Comparison | None,
+) -> Row:
+    run = panel.runs[members[0]]
+    is_baseline = members == against
+    difference = found.difference
+    reason = difference.reason
+    if not against:
+        reason = "the baseline has no run on this evaluation set"
+    elif is_baseline:
+        reason = ""
+    return {
+        "base_model": run.base_model,
+        "evaluation_set": panel.evaluation_set,
+        "scorer": scorer.name,
+        "arm": run.arm,
+        "series": run.series,
+        "trained_task": run.trained_task,
+        "num_target": run.num_target,
+        "baseline": panel.runs[against[0]].arm if against else "",
+        "is_baseline": is_baseline,
+        "rank": None,
+        "mean": found.mean,
+        "baseline_mean": found.baseline_mean,
+        "difference": 0.0 if is_baseline else difference.value,
+        "low": math.nan if is_baseline else difference.low,
+        "high": math.nan if is_baseline else difference.high,
+        "p": math.nan if is_baseline else found.p,
+        "p_holm": math.nan,
+        "family_size": 0,
+        "mde": math.nan if is_baseline else found.mde,
+        "num_items": found.num_items,
+        "num_items_left_out": found.num_items_left_out,
+        "num_runs": len(members),
+        "num_baseline_runs": len(against),
+        "forgetting": math.nan if forgotten is None else 0.0 if is_baseline else forgotten.difference.value,
+        "forgetting_low": math.nan if forgotten is None or is_baseline else forgotten.difference.low,
+        "forgetting_high": math.nan if forgotten is None or is_baseline else forgotten.difference.high,
+        "is_pareto": False,
+        "unit": "" if is_baseline else found.unit,
+        "method": "" if is_baseline else difference.method,
+        "reason": reason,
+    }
+
+
+def _adjust(rows: list[Row]) -> None:
+    families: dict[tuple[str, str], list[Row]] = {}
+    for row in rows:
+        if not math.isnan(row["p"]):
+            families.setdefault((row["base_model"], row["scorer"]), []).append(row)
+    for family in families.values():
+        for row, adjusted in zip(family, holm([row["p"] for row in family]), strict=True):
+            row["p_holm"], row["family_size"] = float(adjusted), len(family)
+
+
+def _rank(rows: list[Row], signs: dict[str, float]) -> None:
+    """Place by difference to the baseline, and the Pareto front of gain against forgetting."""
+    boards: dict[tuple[str, str, str], list[Row]] = {}
+    for row in rows:
+        boards.setdefault((row["base_model"], row["evaluation_set"], row["scorer"]), []).append(row)
+    for (_, name, scorer), board in boards.items():
+        gains = np.array([signs[scorer] * row["difference"] for row in board])
+        for row, gain in zip(board, gains, strict=True):
+            row["rank"] = None if math.isnan(gain) else 1 + int(np.sum(gains > gain))
+        if name == INSTRUCTIONS:
+            continue
+        losses = np.array([-signs[scorer] * row["forgetting"] for row in board])
+        for row, is_on_front in zip(board, pareto_front(gains, losses), strict=True):
+            row["is_pareto"] = bool(is_on_front)

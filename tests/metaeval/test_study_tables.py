@@ -1,0 +1,262 @@
+"""Study tables: what they hold, what they refuse, and that they depend on nothing but the rows."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from assay.errors import ConfigError, DataError
+from assay.metaeval.study_tables import COLUMNS, RunRow, ScorerInfo, StudyTables, build_study_tables
+from assay.records import ScoreRow
+
+SCORERS = [
+    ScorerInfo("truth", 1, "higher", 0.0, 1.0, "human"),
+    ScorerInfo("exact_match", 1, "higher", 0.0, 1.0, "reference"),
+    ScorerInfo("judge", 1, "higher", 0.0, 1.0, "judge"),
+    ScorerInfo("errors", 1, "lower", 0.0, 1.0, "heuristic"),
+]
+TASKS = ("sentiment", "sums")
+
+
+def run_row(task: str, n: int, draw: int, seed: int, evaluation_set: str) -> RunRow:
+    adapter = f"adapter-{task}-{n}-{draw}-{seed}"
+    arm = f"{task} N={n}" if n else "N=0"
+    return RunRow(
+        f"{adapter}-{evaluation_set}",
+        adapter,
+        f"mix-{task}-{n}-{draw}",
+        "tiny",
+        task,
+        evaluation_set,
+        n,
+        draw,
+        seed,
+        arm,
+    )
+
+
+def make_runs() -> list[RunRow]:
+    runs = [run_row("", 0, -1, seed, name) for seed in range(3) for name in (*TASKS, "instructions")]
+    for task in TASKS:
+        for n in (8, 32, 64, 256):
+            for draw in range(3):
+                runs += [run_row(task, n, draw, 0, name) for name in (task, "instructions")]
+    return runs
+
+
+def make_scores(runs: list[RunRow], rng: np.random.Generator, num_items: int = 40) -> list[ScoreRow]:
+    rows = []
+    for run in runs:
+        skill = 0.2 + 0.08 * np.log2(1 + run.num_target) * (run.evaluation_set == run.trained_task)
+        skill += 0.03 * rng.normal()
+        for item in range(num_items):
+            truth = float(np.clip(skill + 0.2 * rng.normal(), 0, 1))
+            judged = float(np.clip(truth + 0.1 * rng.normal(), 0, 1))
+            key, example = run.predictions_key, f"{run.evaluation_set}-{item}"
+            lost = rng.random() < 0.05
+            rows += [
+                ScoreRow(key, example, "truth", truth, None),
+                ScoreRow(key, example, "exact_match", float(truth > 0.5), None),
+                ScoreRow(key, example, "judge", None if lost else judged, "unparsable" if lost else None),
+                ScoreRow(key, example, "errors", 1 - truth, None),
+            ]
+    return rows
+
+
+@pytest.fixture(scope="module")
+def study() -> tuple[list[RunRow], list[ScoreRow]]:
+    runs = make_runs()
+    return runs, make_scores(runs, np.random.default_rng(5))
+
+
+@pytest.fixture(scope="module")
+def tables(study: tuple[list[RunRow], list[ScoreRow]]) -> StudyTables:
+    runs, rows = study
+    return build_study_tables(runs, rows, SCORERS, human="truth", seed_key="k", resamples=400)
+
+
+def rows_of(table: pa.Table, **wanted: object) -> list[dict[str, object]]:
+    return [row for row in table.to_pylist() if all(row[name] == value for name, value in wanted.items())]
+
+
+def the_row(table: pa.Table, **wanted: object) -> dict[str, object]:
+    (row,) = rows_of(table, **wanted)
+    return row
+
+
+def test_every_documented_table_is_made_with_its_columns(tables: StudyTables) -> None:
+    assert set(tables) == set(COLUMNS)
+    for name, table in tables.items():
+        assert table.column_names == [column.name for column in COLUMNS[name]]
+        assert table.num_rows > 0, name
+
+
+def test_tables_do_not_depend_on_the_order_of_rows(
+    study: tuple[list[RunRow], list[ScoreRow]], tables: StudyTables
+) -> None:
+    runs, rows = study
+    shuffled = [rows[place] for place in np.random.default_rng(1).permutation(len(rows))]
+    again = build_study_tables(runs[::-1], shuffled, SCORERS[::-1], human="truth", seed_key="k", resamples=400)
+    for name, table in tables.items():
+        first, second = io.BytesIO(), io.BytesIO()
+        pq.write_table(table, first)
+        pq.write_table(again[name], second)
+        assert first.getvalue() == second.getvalue(), name
+
+
+def test_asked_is_scored_plus_unscored_by_reason(tables: StudyTables) -> None:
+    for name in ("coverage", "run_scores"):
+        for row in tables[name].to_pylist():
+            assert row["num_asked"] == row["num_scored"] + sum(json.loads(row["unscored"]).values())
+    assert sum(json.loads(row["unscored"]).get("unparsable", 0) for row in rows_of(tables["coverage"])) > 0
+
+
+def test_zero_target_rows_start_every_tasks_curve(tables: StudyTables) -> None:
+    for task in TASKS:
+        points = rows_of(tables["curves"], task=task, scorer="truth")
+        assert [row["num_target"] for row in points] == [0, 8, 32, 64, 256]
+        assert points[0]["num_draws"] == 0 and points[0]["num_runs"] == 3
+        assert points[-1]["low"] > points[0]["high"]
+        assert all(row["unit"] == "items and runs" for row in points)
+
+
+def test_curve_mean_is_the_mean_of_its_scored_rows(
+    study: tuple[list[RunRow], list[ScoreRow]], tables: StudyTables
+) -> None:
+    runs, rows = study
+    keys = {
+        run.predictions_key
+        for run in runs
+        if run.trained_task == "sums" and run.num_target == 8 and run.evaluation_set == "sums"
+    }
+    ratings = [
+        row.rating for row in rows if row.predictions_key in keys and row.scorer == "judge" and row.rating is not None
+    ]
+    row = the_row(tables["curves"], task="sums", scorer="judge", num_target=8)
+    assert row["mean"] == pytest.approx(np.mean(ratings))
+    assert row["num_scored"] == len(ratings)
+    assert row["num_unscored"] == 120 - len(ratings)
+
+
+def test_leaderboard_compares_on_items_that_every_run_has(
+    study: tuple[list[RunRow], list[ScoreRow]], tables: StudyTables
+) -> None:
+    runs, rows = study
+    rating = {(row.predictions_key, row.example_id): row.rating for row in rows if row.scorer == "judge"}
+    arm = [run.predictions_key for run in runs if run.arm == "sums N=32" and run.evaluation_set == "sums"]
+    base = [run.predictions_key for run in runs if run.arm == "N=0" and run.evaluation_set == "sums"]
+    items = [f"sums-{item}" for item in range(40)]
+    common = [item for item in items if all(rating[key, item] is not None for key in arm + base)]
+    means = [np.mean([[rating[key, item] for item in common] for key in keys]) for keys in (arm, base)]
+    row = the_row(tables["leaderboard"], evaluation_set="sums", arm="sums N=32", scorer="judge")
+    assert row["num_items"] == len(common) and row["num_items_left_out"] == 40 - len(common)
+    assert row["difference"] == pytest.approx(means[0] - means[1])
+    assert row["low"] < row["difference"] < row["high"]
+    assert row["p"] <= row["p_holm"] <= 1 and row["mde"] > 0
+    # 4 arms on each task and 8 on the instruction set
+    assert row["family_size"] == 16
+
+
+def test_the_baseline_stands_on_its_own_board(tables: StudyTables) -> None:
+    row = the_row(tables["leaderboard"], evaluation_set="sums", arm="N=0", scorer="truth")
+    assert row["is_baseline"] and row["difference"] == 0 and row["rank"] == 5 and row["p"] is None
+
+
+def test_a_named_baseline_replaces_the_zero_mixture(study: tuple[list[RunRow], list[ScoreRow]]) -> None:
+    runs, rows = study
+    tables = build_study_tables(runs, rows, SCORERS, human="truth", baseline="sums N=64", seed_key="k", resamples=200)
+    row = the_row(tables["leaderboard"], evaluation_set="sums", arm="sums N=256", scorer="truth")
+    assert row["baseline"] == "sums N=64" and 0 < row["difference"] < 0.4
+    row = the_row(tables["leaderboard"], evaluation_set="sentiment", arm="N=0", scorer="truth")
+    assert row["difference"] is None and "no run" in row["reason"]
+
+
+def test_lower_is_better_turns_correlations_and_ranks_round(tables: StudyTables) -> None:
+    row = the_row(tables["metaeval"], level="sample", scorer="errors", statistic="CAT")
+    assert row["value"] == pytest.approx(1.0)
+    best = [row["arm"] for row in rows_of(tables["leaderboard"], evaluation_set="sums", scorer="errors", rank=1)]
+    assert best == ["sums N=256"]
+
+
+def test_cit_and_cat_use_runs_below_the_limit_only(tables: StudyTables) -> None:
+    row = the_row(tables["metaeval"], level="run", scorer="judge", statistic="CIT")
+    # per task: 3 runs at N = 0 (shared clusters) and 9 at N = 8, 32, 64
+    assert row["n"] == 24 and row["num_clusters"] == 21 and row["num_tasks"] == 2
+    assert row["value"] > 0.8 and row["method"].startswith("BCa")
+    tasks = rows_of(tables["metaeval_tasks"], level="run", scorer="judge")
+    assert row["value"] == pytest.approx(np.mean([task["value"] for task in tasks]))
+
+
+def test_a_constant_scorer_is_undefined_with_its_reason(study: tuple[list[RunRow], list[ScoreRow]]) -> None:
+    runs, rows = study
+    flat = [
+        ScoreRow(row.predictions_key, row.example_id, row.scorer, 0.0, None)
+        if row.scorer == "exact_match" and "sums" in row.predictions_key
+        else row
+        for row in rows
+    ]
+    tables = build_study_tables(runs, flat, SCORERS, human="truth", seed_key="k", resamples=200)
+    row = the_row(tables["metaeval"], level="run", scorer="exact_match", statistic="CIT")
+    assert row["value"] is None and row["reason"] == "sums: constant scorer column"
+    row = the_row(tables["metaeval"], level="run", scorer="exact_match", statistic="CIT_defined")
+    assert row["value"] is not None and row["num_tasks"] == 1 and "without sums" in row["reason"]
+    row = the_row(tables["metaeval"], level="run", scorer="exact_match", statistic="TFA_relative")
+    assert row["value"] is None and "sums (0)" in row["reason"]
+    row = the_row(tables["curves"], task="sums", scorer="exact_match", num_target=8)
+    # Wilson for 0 of 40: upper end z^2 / (n + z^2) = 3.8415 / 43.8415
+    assert (row["low"], row["high"]) == (0.0, pytest.approx(0.087621, abs=1e-5))
+
+
+def test_similarity_is_a_whole_symmetric_matrix(tables: StudyTables) -> None:
+    cells = {
+        (row["scorer_a"], row["scorer_b"]): row["value"]
+        for row in rows_of(tables["similarity"], level="sample", evaluation_set="*")
+    }
+    assert len(cells) == 16
+    assert all(cells[a, b] == cells[b, a] for a, b in cells)
+    assert cells["judge", "judge"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        (lambda rows: [*rows, rows[0]], DataError, "scored twice"),
+        (lambda rows: [*rows, ScoreRow("nowhere", "x", "truth", 1.0, None)], DataError, "'nowhere'"),
+        (lambda rows: [*rows, ScoreRow(rows[0].predictions_key, "x", "psychic", 1.0, None)], DataError, "'psychic'"),
+        (lambda rows: [*rows, ScoreRow(rows[0].predictions_key, "x", "truth", None, None)], DataError, "neither"),
+    ],
+)
+def test_rows_that_do_not_fit_are_refused(
+    study: tuple[list[RunRow], list[ScoreRow]],
+    change: Callable[[list[ScoreRow]], list[ScoreRow]],
+    error: type[Exception],
+    message: str,
+) -> None:
+    runs, rows = study
+    with pytest.raises(error, match=message):
+        build_study_tables(runs, change(rows), SCORERS, human="truth", seed_key="k")
+
+
+def test_unknown_names_are_refused_with_the_known_ones(study: tuple[list[RunRow], list[ScoreRow]]) -> None:
+    runs, rows = study
+    with pytest.raises(ConfigError, match=r"human: saw 'oracle'.*truth"):
+        build_study_tables(runs, rows, SCORERS, human="oracle", seed_key="k")
+    with pytest.raises(ConfigError, match=r"baseline: saw 'best'.*'N=0'"):
+        build_study_tables(runs, rows, SCORERS, human="truth", baseline="best", seed_key="k")
+    with pytest.raises(ConfigError, match="tfa_tasks: saw 'mnli'"):
+        build_study_tables(runs, rows, SCORERS, human="truth", tfa_tasks=["mnli"], seed_key="k")
+
+
+def test_an_unfinished_study_still_gives_tables() -> None:
+    runs = [run_row("sums", 8, 0, 0, "sums")]
+    rows = [ScoreRow(runs[0].predictions_key, "a", "truth", 1.0, None)]
+    tables = build_study_tables(runs, rows, SCORERS, human="truth", seed_key="k")
+    assert the_row(tables["leaderboard"], arm="sums N=8")["reason"] == "the baseline has no run on this evaluation set"
+    assert the_row(tables["phases"], scorer="truth")["change_point"] is None
+    assert build_study_tables([], [], SCORERS, human="truth", seed_key="k")["curves"].num_rows == 0
