@@ -13,6 +13,7 @@ import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,6 +34,7 @@ from assay.generation.spec import (
     GenerationSpec,
     PromptRow,
     check_jobs,
+    error_prediction,
 )
 from assay.hooks import Progress, SilentProgress
 from assay.records import Example, Prediction, from_table, to_table
@@ -70,7 +72,7 @@ def run_generation(
         ConfigError: a job that no engine could do, or a base model without tokenizer.
         DataError: a job whose evaluation set is missing or empty.
         ResourceError: the cluster has no room for one engine, and would never have.
-        StageError: an engine died more often than `resources.max_restarts`.
+        StageError: an engine could not be started, or raised what is no row's fault.
     """
     progress = progress or SilentProgress()
     started = time.monotonic()
@@ -137,11 +139,7 @@ def _run_base(
         for start in range(0, sizes[job.evaluation_key], spec.block_rows)
     ]
     num_calls = math.ceil(len(blocks) / resources.blocks_per_call)
-    context = ray.data.DataContext.get_current().copy()
-    context.enable_progress_bars = False
-    context.print_on_execution_start = False
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
-    with ray.data.DataContext.current(context):
+    with _quiet_ray_data():
         dataset = ray.data.from_items(blocks, override_num_blocks=num_calls).map_batches(
             _EngineActor,
             fn_constructor_kwargs={
@@ -152,14 +150,13 @@ def _run_base(
                 "spec": spec,
                 "resources": resources,
                 "max_lora_rank": max(job.lora_rank for job in jobs),
+                "attempts": _Attempts.remote(),
             },
             batch_size=resources.blocks_per_call,
             batch_format="pyarrow",
             compute=ray.data.ActorPoolStrategy(size=min(num_engines, num_calls)),
             num_cpus=resources.cpus_per_engine,
             num_gpus=resources.gpus_per_engine,
-            max_restarts=resources.max_restarts,
-            max_task_retries=resources.max_restarts,
             runtime_env={"env_vars": _engine_environment(resources)},
         )
         missing = {number: sizes[job.evaluation_key] for number, job in enumerate(jobs)}
@@ -181,6 +178,19 @@ def _run_base(
             raise
         except Exception as error:  # Ray wraps whatever an engine process raised
             raise _cause(error, base_path) from error
+
+
+@contextmanager
+def _quiet_ray_data() -> Iterator[None]:
+    """Ray Data without bars and banners: progress is ours to show."""
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    context = ray.data.DataContext.get_current()  # its copy() warns of fields that it deprecates itself
+    before = context.enable_progress_bars, context.print_on_execution_start
+    context.enable_progress_bars = context.print_on_execution_start = False
+    try:
+        yield
+    finally:
+        context.enable_progress_bars, context.print_on_execution_start = before
 
 
 @dataclass
@@ -297,6 +307,21 @@ def _cause(error: BaseException, base_path: str) -> AssayError:
 # --- in the engine's process -----------------------------------------------------------------------------------
 
 
+@ray.remote(num_cpus=0)
+class _Attempts:
+    """Counts how often each engine call was begun. It outlives engine processes, so it knows what killed them."""
+
+    def __init__(self) -> None:
+        self._begun: dict[tuple[int, ...], int] = {}
+
+    def begin(self, call: tuple[int, ...]) -> int:
+        self._begun[call] = self._begun.get(call, 0) + 1
+        return self._begun[call]
+
+    def end(self, call: tuple[int, ...]) -> None:
+        self._begun.pop(call, None)
+
+
 class _EngineActor:
     """Holds one engine for its whole life; turns block descriptors into prediction rows."""
 
@@ -309,21 +334,36 @@ class _EngineActor:
         spec: GenerationSpec,
         resources: GenerationResources,
         max_lora_rank: int,
+        attempts: ray.actor.ActorHandle,
     ) -> None:
-        self._store, self._spec = store, spec
+        self._store, self._spec, self._attempts = store, spec, attempts
+        self._max_attempts = 1 + resources.max_restarts
         self._jobs: list[GenerationJob] = ray.get(jobs)
         self._refs, self._sets = dict(sets), {}
-        path = _local_base(store, base_path, self._jobs[0].base_key)
-        self._engine, self.label = start_engine(path, spec, resources, max_lora_rank)
+        self._failure: AssayError | None = None
+        try:
+            path = _local_base(store, base_path, self._jobs[0].base_key)
+            self._engine, self.label = start_engine(path, spec, resources, max_lora_rank)
+        except AssayError as error:  # Ray Data starts an actor whose constructor raises again and again
+            self._failure = error
 
     def __call__(self, batch: pa.Table) -> Iterator[pa.Table]:
+        if self._failure is not None:
+            raise self._failure
         rows: list[PromptRow] = []
         numbers: list[int] = []
-        for number, start in zip(batch.column("job").to_pylist(), batch.column("start").to_pylist(), strict=True):
+        blocks = list(zip(batch.column("job").to_pylist(), batch.column("start").to_pylist(), strict=True))
+        for number, start in blocks:
             block = self._prompts(self._jobs[number], start)
             rows += block
             numbers += [number] * len(block)
-        predictions = self._engine.generate(rows)
+        call = tuple(part for block in blocks for part in block)
+        if ray.get(self._attempts.begin.remote(call)) > self._max_attempts:
+            reason = f"the engine died {self._max_attempts} times on this block of rows"
+            predictions = [error_prediction(row, reason) for row in rows]
+        else:
+            predictions = self._engine.generate(rows)
+        self._attempts.end.remote(call)
         table = to_table(predictions, Prediction)
         table = table.append_column("job", pa.array(numbers, pa.int64()))
         yield table.append_column("engine", pa.array([self.label] * len(rows), pa.string()))

@@ -78,7 +78,7 @@ class GenerationResources(Config):
     enforce_eager: bool | None = None
     """None: eager on the CPU (compiling takes 10-25 s), CUDA graphs on a GPU."""
     max_restarts: int = Field(3, ge=0)
-    """How often a dead engine process is started again before the stage fails."""
+    """A block on which the engine's process died so many times and once more becomes error rows."""
 
     @model_validator(mode="after")
     def _whole_gpus(self) -> GenerationResources:
