@@ -75,7 +75,7 @@ class LeakSpec(Config):
     """"drop" takes leaking rows out of what can be drawn, "refuse" stops and shows them, "ignore" does not look."""
     ngram_words: int = Field(8, ge=2, le=50)
     """Words in a shingle; texts with fewer words are compared as wholes."""
-    min_overlap: float = Field(0.5, gt=0, le=1)
+    min_overlap: float = Field(0.7, gt=0, le=1)
     """Share of the shorter text's informative shingles that the other must hold to count as a near duplicate."""
     common_rows: int = Field(20, ge=1)
     """A shingle in more held-out rows than this is wording of the task (its instruction, a template), not evidence."""
@@ -100,7 +100,11 @@ class MixtureSpec(Config):
     count_by: str = "words"
     """What a token is: "words" (split at white space), or the key of a tokenizer that the caller brings."""
     total: int | None = Field(None, ge=1)
-    """Rows that weighted components share; None where no component has a weight."""
+    """Rows (or tokens) that weighted components share; None where no component has a weight."""
+    temperature: float = Field(1.0, gt=0)
+    """Shares go by weight ** (1 / temperature); see shares.py."""
+    share_of: Literal["rows", "tokens"] = "rows"
+    """What `total` counts."""
 
     @model_validator(mode="before")
     @classmethod
@@ -123,9 +127,10 @@ class MixtureSpec(Config):
             "count_by": self.count_by if self.max_tokens is not None else "words",
         }.items():
             object.__setattr__(self, field, value)  # frozen for callers; this is still construction
-        names = [part.name for part in self.train]
-        if repeated := sorted({name for name in names if names.count(name) > 1}):
-            raise ValueError(f"train: saw two components named {repeated[0]!r}; expected names to differ")
+        for side in (self.train, self.validation):
+            names = [part.name for part in side]
+            if repeated := sorted({name for name in names if names.count(name) > 1}):
+                raise ValueError(f"saw two components named {repeated[0]!r}; expected names to differ")
         if self.total is None and any(part.weight is not None for part in self.train):
             raise ValueError("train: saw weights without `total`; expected the number of rows that they share")
         return self

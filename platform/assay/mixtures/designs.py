@@ -1,0 +1,119 @@
+"""The mixtures of the IFTEval study as specs: one function for each of its designs. Pure.
+
+Source: Faysse et al. 2023 (arXiv 2310.14103), sections B.1 and C, and the behaviour of its public code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from assay.mixtures.spec import ComponentSpec, MixtureSpec
+from assay.tasks.catalog import INSTRUCTION_CATEGORIES
+
+Mode = Literal["strict", "compat"]
+CATEGORY_CAP = 1300
+"""Most training rows of a set of one category alone."""
+COMPAT_VALIDATION_ROWS = 125
+"""Target rows in the published study's validation file for N=1000, which it used for every N: 1000 x .1 / .8."""
+
+
+def with_target(
+    instructions: str,
+    target: str,
+    count: int,
+    draw: int,
+    *,
+    mode: Mode = "strict",
+    held_out: Sequence[str] = (),
+    categories: Sequence[str] = (),
+    validation_count: int | None = None,
+    max_tokens: int | None = None,
+) -> MixtureSpec:
+    """S1: an instruction set and `count` rows of a target task.
+
+    `strict`: N=0 has no target row anywhere, so that it is one mixture for all tasks and draws (give all arms the same
+    `held_out`). `compat`: every arm, N=0 too, validates on the target rows of the N=1000 arm of its draw.
+
+    Args:
+        instructions: dataset of the instruction set.
+        target: dataset of the target task.
+        count: N, training rows of the target task.
+        draw: seed of the sample.
+        mode: see above.
+        held_out: datasets whose validation and test rows no training row may repeat, beside these two.
+        categories: instruction categories to take; empty: all but Other.
+        validation_count: target rows to validate on; default in `strict` an eighth of N (the split is 80/10/10).
+        max_tokens: rows of more tokens are dropped.
+    """
+    if validation_count is None:
+        validation_count = COMPAT_VALIDATION_ROWS if mode == "compat" else -(-count // 8)
+    target_validation = ComponentSpec(
+        name=target, dataset=target, split="validation", cap=validation_count, draw=draw
+    ) if validation_count else None  # fmt: skip
+    base = {"name": instructions, "dataset": instructions, "categories": tuple(categories)}
+    return MixtureSpec(
+        train=(ComponentSpec(**base), ComponentSpec(name=target, dataset=target, count=count, draw=draw)),
+        validation=(
+            ComponentSpec(**base, split="validation"),
+            *((target_validation,) if target_validation is not None else ()),
+        ),
+        mode=mode,
+        held_out=tuple(held_out),
+        max_tokens=max_tokens,
+    )
+
+
+def without_category(
+    instructions: str, category: str, count: int, draw: int, *, mode: Mode = "strict", max_tokens: int | None = None
+) -> MixtureSpec:
+    """The synthetic study: all categories but one, and `count` rows of that one."""
+    others = tuple(name for name in INSTRUCTION_CATEGORIES if name != category)
+    return MixtureSpec(
+        train=(
+            ComponentSpec(name="others", dataset=instructions, categories=others),
+            ComponentSpec(name=category, dataset=instructions, categories=(category,), count=count, draw=draw),
+        ),
+        validation=(ComponentSpec(name="others", dataset=instructions, categories=others, split="validation"),),
+        mode=mode,
+        max_tokens=max_tokens,
+    )
+
+
+def category_alone(instructions: str, category: str, draw: int, *, mode: Mode = "strict") -> MixtureSpec:
+    """The "<category>_only" set: at most 1300 rows of one category."""
+    return MixtureSpec(
+        train=(
+            ComponentSpec(name=category, dataset=instructions, categories=(category,), cap=CATEGORY_CAP, draw=draw),
+        ),
+        validation=(
+            ComponentSpec(name=category, dataset=instructions, categories=(category,), split="validation"),
+        ),
+        mode=mode,
+    )  # fmt: skip
+
+
+def target_alone(
+    target: str, count: int, draw: int, *, mode: Mode = "strict", validation_count: int = 100
+) -> MixtureSpec:
+    """S2: `count` target rows and nothing else; further rows of the same training split are the validation rows."""
+    return MixtureSpec(
+        train=(ComponentSpec(name=target, dataset=target, count=count, draw=draw),),
+        validation=(ComponentSpec(name=target, dataset=target, count=validation_count, draw=draw),) if count else (),
+        mode=mode,
+    )
+
+
+def synthetic_then_human(
+    synthetic: str, human: str, count: int, draw: int, *, num_synthetic: int = 100, mode: Mode = "strict"
+) -> MixtureSpec:
+    """S+H: first synthetic rows of the task, then `count` human-annotated ones, in this order."""
+    return MixtureSpec(
+        train=(
+            ComponentSpec(name="synthetic", dataset=synthetic, count=num_synthetic, draw=draw),
+            ComponentSpec(name="human", dataset=human, count=count, draw=draw),
+        ),
+        validation=(ComponentSpec(name="human", dataset=human, count=100, draw=draw),),
+        order="curriculum",
+        mode=mode,
+    )

@@ -1,0 +1,58 @@
+"""A mixture as JSON Lines for people and other trainers: text beside where each row comes from. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from assay.mixtures.sampling import Mixture
+from assay.records import Example, MixtureRow
+
+
+def mixture_records(
+    rows: Sequence[MixtureRow], datasets: Mapping[str, Sequence[Example]], names: Mapping[str, str] | None = None
+) -> Iterator[dict[str, Any]]:
+    """Each row as {instruction, input, output, history?, provenance}, in the mixture's order.
+
+    Args:
+        rows: a mixture's training or validation rows.
+        datasets: examples by dataset key.
+        names: what to call a dataset in the provenance, by key; default: nothing beside the key.
+    """
+    by_id = {key: {example.example_id: example for example in examples} for key, examples in datasets.items()}
+    for row in rows:
+        example = by_id[row.dataset][row.example_id]
+        record: dict[str, Any] = {
+            "instruction": example.instruction,
+            "input": example.input,
+            "output": example.reference,
+        }
+        if example.history_json:
+            record["history"] = json.loads(example.history_json)
+        record["provenance"] = {
+            "component": row.component,
+            "dataset": row.dataset,
+            **({"name": names[row.dataset]} if names and row.dataset in names else {}),
+            "example_id": row.example_id,
+            "task": example.task,
+            "category": example.category,
+        }
+        yield record
+
+
+def mixture_jsonl(
+    mixture: Mixture, datasets: Mapping[str, Sequence[Example]], names: Mapping[str, str] | None = None
+) -> dict[str, bytes]:
+    """File name -> content: `train.jsonl`, `validation.jsonl` and, in `summary.json`, what was taken and dropped."""
+
+    def lines(rows: Sequence[MixtureRow]) -> bytes:
+        records = mixture_records(rows, datasets, names)
+        return "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records).encode()
+
+    summary = {"key": mixture.key, "components": mixture.summary}
+    return {
+        "train.jsonl": lines(mixture.train),
+        "validation.jsonl": lines(mixture.validation),
+        "summary.json": (json.dumps(summary, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode(),
+    }

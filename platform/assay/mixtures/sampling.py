@@ -1,0 +1,274 @@
+"""Draws the rows of mixtures. Pure, and seeded by content: the same rows on every machine, in every order of work.
+
+A draw ranks the rows of a split by a hash of (draw, row id), so the n-row draw is a prefix of the m-row draw, and a
+row that joins the data moves no other. A mixture of the same data without its target rows is the same sequence
+with those rows left out.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from assay.errors import InputError
+from assay.mixtures.leaks import find_leaks, refuse_leaks
+from assay.mixtures.spec import KIND, ComponentSpec, MixtureSpec, mixture_key, require_dataset
+from assay.records import TEST, TRAIN, VALIDATION, Example, MixtureRow, from_table, to_table
+from assay.store import Store
+from assay.tasks.splits import split_line
+
+TRAIN_FILE, VALIDATION_FILE, SUMMARY_FILE = "train.parquet", "validation.parquet", "summary.json"
+CountTokens = Callable[[str], int]
+Places = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """The rows that a model is trained and validated on, by id."""
+
+    key: str
+    train: list[MixtureRow]
+    validation: list[MixtureRow]
+    summary: dict[str, object] = field(default_factory=dict)
+    """Rows taken, available and dropped (by reason) of each component."""
+
+
+@dataclass(frozen=True)
+class _Pool:
+    places: Places
+    """Rows of the dataset that may be drawn, in source order."""
+    dropped: dict[str, int]
+    """How many rows of the split may not, by reason."""
+
+
+class MixtureBuilder:
+    """Builds many mixtures over the same datasets, doing filters, leak checks and rankings once."""
+
+    def __init__(
+        self,
+        datasets: Mapping[str, Sequence[Example]],
+        dataset_keys: Mapping[str, str],
+        count_tokens: CountTokens | None = None,
+    ) -> None:
+        """A builder over the study's datasets.
+
+        Args:
+            datasets: examples by the dataset's name in the study; may load lazily.
+            dataset_keys: key of each dataset's artifact.
+            count_tokens: tokens of a text, for specs whose `count_by` names a tokenizer.
+        """
+        self._datasets, self._keys, self._count_tokens = datasets, dict(dataset_keys), count_tokens
+        self._pools: dict[tuple[object, ...], _Pool] = {}
+        self._leaking: dict[tuple[object, ...], Places] = {}
+        self._ranks: dict[tuple[str, str], NDArray[np.uint64]] = {}
+        self._too_long: dict[tuple[object, ...], NDArray[np.bool_]] = {}
+
+    def build(self, spec: MixtureSpec, label: str = "") -> Mixture:
+        """The rows of a mixture.
+
+        Args:
+            spec: what to draw; weights resolved to counts (see shares.py).
+            label: what messages call the mixture.
+
+        Raises:
+            InputError: a component asks for more rows than its split holds, or two draw the same row.
+            DataError: the policy is to refuse leaks and there are some.
+            ConfigError: a dataset is not one of the study's.
+        """
+        key = mixture_key(spec, self._keys)
+        label = label or key
+        summary: dict[str, dict[str, object]] = {"train": {}, "validation": {}}
+        validation = []
+        for part in spec.validation:
+            # from the end of the draw, so that training rows of the same draw and split never meet them
+            places, summary["validation"][part.name] = self._draw(part, spec, label, _NONE, from_end=True)
+            validation.append((part, places))
+        train: list[tuple[ComponentSpec, Places]] = []
+        for part in spec.train:
+            reserved = _joined([p for other, p in validation if _same_rows(other, part)])
+            places, summary["train"][part.name] = self._draw(part, spec, label, reserved, from_end=False)
+            for other, others in train:
+                if _same_rows(other, part) and (both := np.intersect1d(others, places)).size:
+                    row = self._datasets[part.dataset][int(both[0])].example_id
+                    raise InputError(
+                        f"mixture {label!r}: components {other.name!r} and {part.name!r} both draw row {row!r}; "
+                        "expected each row once; give them different categories or splits"
+                    )
+            train.append((part, places))
+        return Mixture(
+            key=key,
+            train=self._rows(train, by_component=spec.order == "curriculum"),
+            validation=self._rows(validation, by_component=False),
+            summary=dict(summary),
+        )
+
+    def _draw(
+        self, part: ComponentSpec, spec: MixtureSpec, label: str, reserved: Places, *, from_end: bool
+    ) -> tuple[Places, dict[str, object]]:
+        if part.weight is not None:
+            raise InputError(
+                f"mixture {label!r}: component {part.name!r} has a weight; expected a count; resolve the shares first"
+            )
+        pool = self._pool(part, spec, label)
+        places, dropped = pool.places, dict(pool.dropped)
+        if reserved.size:
+            is_reserved = np.isin(places, reserved)
+            dropped["validation row"] = int(is_reserved.sum())
+            places = places[~is_reserved]
+        wanted = part.count if part.count is not None else min(part.cap or places.size, places.size)
+        if wanted > places.size:
+            why = (
+                f" ({', '.join(f'{count} {reason}' for reason, count in dropped.items())} left out)" if dropped else ""
+            )
+            raise InputError(
+                f"mixture {label!r}: asks for {wanted} {part.dataset!r} examples but the {part.split} split holds "
+                f"{places.size}{why}; ask for fewer or bring more data"
+            )
+        taken = {"rows": int(wanted), "available": int(places.size), "dropped": dropped}
+        if part.draw is None or wanted == places.size:
+            return places, taken
+        order = np.argsort(self._rank(part.dataset, f"draw {part.draw}")[places], kind="stable")
+        is_shared = from_end and part.split == TRAIN
+        return places[order[places.size - wanted :] if is_shared else order[:wanted]], taken
+
+    def _pool(self, part: ComponentSpec, spec: MixtureSpec, label: str) -> _Pool:
+        held_out = () if spec.leaks.policy == "ignore" else spec.datasets
+        name = (part.dataset, part.split, part.categories, part.without_categories)
+        cached = (*name, held_out, spec.leaks.model_dump_json(), spec.max_tokens, spec.count_by)
+        if cached not in self._pools:
+            examples = self._examples(part.dataset)
+            dropped: dict[str, int] = {}
+            places = [
+                place
+                for place, example in enumerate(examples)
+                if example.split == part.split
+                and example.category not in part.without_categories
+                and (not part.categories or example.category in part.categories)
+            ]
+            kept = np.array(places, dtype=np.int64)
+            if spec.max_tokens is not None and kept.size:
+                is_long = self._is_too_long(part.dataset, spec.max_tokens, spec.count_by)[kept]
+                if is_long.any():
+                    dropped["too long"] = int(is_long.sum())
+                kept = kept[~is_long]
+            if held_out and part.split != TEST:
+                leaks = np.isin(kept, self._leaks(part, spec, held_out, label))
+                if leaks.any():
+                    dropped["leak"] = int(leaks.sum())
+                kept = kept[~leaks]
+            self._pools[cached] = _Pool(kept, dropped)
+        return self._pools[cached]
+
+    def _leaks(self, part: ComponentSpec, spec: MixtureSpec, names: tuple[str, ...], label: str) -> Places:
+        """Places of rows of this split that validation (of training rows) or test rows of any dataset repeat."""
+        sides = (VALIDATION, TEST) if part.split == TRAIN else (TEST,)
+        cached = (part.dataset, part.split, names, spec.leaks.model_dump_json())
+        if cached not in self._leaking:
+            examples = self._examples(part.dataset)
+            places = [place for place, example in enumerate(examples) if example.split == part.split]
+            rows = [examples[place] for place in places]
+            held_out = [example for name in names for example in self._examples(name) if example.split in sides]
+            leaks = find_leaks(rows, held_out, spec.leaks)
+            if spec.leaks.policy == "refuse":
+                refuse_leaks(leaks, rows, held_out, f"mixture {label!r}, dataset {part.dataset!r}")
+            self._leaking[cached] = np.array([places[leak.position] for leak in leaks], dtype=np.int64)
+        return self._leaking[cached]
+
+    def _is_too_long(self, dataset: str, max_tokens: int, count_by: str) -> NDArray[np.bool_]:
+        cached = (dataset, max_tokens, count_by)
+        if cached not in self._too_long:
+            count = _count_words if count_by == "words" else self._count_tokens
+            if count is None:
+                raise InputError(
+                    f"mixture: saw count_by {count_by!r} without a tokenizer; expected 'words', or one passed in"
+                )
+            self._too_long[cached] = np.array(
+                [
+                    count(split_line(example.instruction, example.input, example.reference)) > max_tokens
+                    for example in self._examples(dataset)
+                ],
+                dtype=bool,
+            )
+        return self._too_long[cached]
+
+    def _rank(self, dataset: str, purpose: str) -> NDArray[np.uint64]:
+        """A number for each row of a dataset that depends on its id and the purpose alone."""
+        cached = (dataset, purpose)
+        if cached not in self._ranks:
+            start = hashlib.blake2b(purpose.encode() + b"\0", digest_size=8)
+            data = bytearray()
+            for example in self._examples(dataset):
+                row = start.copy()
+                row.update(example.example_id.encode())
+                data += row.digest()
+            self._ranks[cached] = np.frombuffer(bytes(data), dtype=">u8").astype(np.uint64)
+        return self._ranks[cached]
+
+    def _rows(self, parts: list[tuple[ComponentSpec, Places]], *, by_component: bool) -> list[MixtureRow]:
+        """Rows in training order: shuffled by content over all components, or inside each, one after the other."""
+        if not parts:
+            return []
+        # the order of rows may not depend on the study's name for a dataset: its key is part of the purpose
+        ranks = np.concatenate([self._rank(part.dataset, f"order {self._keys[part.dataset]}")[p] for part, p in parts])
+        owners = np.repeat(np.arange(len(parts)), [places.size for _, places in parts])
+        all_places = np.concatenate([places for _, places in parts])
+        order = np.lexsort((ranks, owners)) if by_component else np.argsort(ranks, kind="stable")
+        rows = []
+        for position, (owner, place) in enumerate(zip(owners[order].tolist(), all_places[order].tolist(), strict=True)):
+            part = parts[owner][0]
+            row_id = self._datasets[part.dataset][place].example_id
+            rows.append(MixtureRow(position, self._keys[part.dataset], row_id, part.name))
+        return rows
+
+    def _examples(self, name: str) -> Sequence[Example]:
+        require_dataset(name, self._datasets)
+        return self._datasets[name]
+
+
+def build_mixture(
+    spec: MixtureSpec,
+    datasets: Mapping[str, Sequence[Example]],
+    dataset_keys: Mapping[str, str],
+    label: str = "",
+    count_tokens: CountTokens | None = None,
+) -> Mixture:
+    """One mixture; see `MixtureBuilder.build`, which does many faster."""
+    return MixtureBuilder(datasets, dataset_keys, count_tokens).build(spec, label)
+
+
+def store_mixture(store: Store, mixture: Mixture, spec: MixtureSpec) -> None:
+    """Write the mixture's artifact unless it is there: row ids, never text."""
+    if store.exists(KIND, mixture.key):
+        return
+    with store.writing(KIND, mixture.key, spec.model_dump(mode="json")) as artifact:
+        artifact.table(TRAIN_FILE, to_table(mixture.train, MixtureRow))
+        artifact.table(VALIDATION_FILE, to_table(mixture.validation, MixtureRow))
+        artifact.json(SUMMARY_FILE, mixture.summary)
+
+
+def read_mixture(store: Store, key: str) -> Mixture:
+    """A stored mixture."""
+    train, validation = (
+        from_table(store.read_table(KIND, key, name), MixtureRow) for name in (TRAIN_FILE, VALIDATION_FILE)
+    )
+    return Mixture(key, train, validation, dict(store.read_json(KIND, key, SUMMARY_FILE)))
+
+
+_NONE: Places = np.empty(0, dtype=np.int64)
+
+
+def _joined(places: list[Places]) -> Places:
+    return np.concatenate(places) if places else _NONE
+
+
+def _same_rows(first: ComponentSpec, second: ComponentSpec) -> bool:
+    """Whether two components draw from the same split, so that they could draw the same row."""
+    return (first.dataset, first.split) == (second.dataset, second.split)
+
+
+def _count_words(text: str) -> int:
+    return len(text.split())
