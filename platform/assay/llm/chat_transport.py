@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from assay.errors import AssayError, EndpointError, LimitReached
 from assay.llm.endpoint import EndpointSpec
+from assay.llm.rate_headers import wanted_headers
 from assay.llm.requests import ChatRequest
 
 MAX_DETAIL = 300
@@ -33,7 +34,7 @@ class Exchange:
     outcome: Outcome
     http_status: int | None
     headers: Mapping[str, str]
-    """Lower-case names; empty where no response came."""
+    """Those about limits, with lower-case names; empty where no response came."""
     text: str = ""
     finish_reason: str = ""
     extra: str = ""
@@ -120,13 +121,17 @@ class ChatTransport:
             return Exchange("timeout", None, {}, detail=f"no reply within {self.endpoint.timeout_s:g} s")
         except self._failures as error:
             return self._failed(error)
-        return read_reply(response.content, response.headers)
+        return read_reply(response.content, wanted_headers(response.headers.raw))
 
     def _failed(self, error: Exception) -> Exchange:
         response = getattr(error, "response", None)
         if response is not None:
             return read_refusal(
-                response.status_code, response.content, response.headers, endpoint=self.endpoint, secret=self._secret
+                response.status_code,
+                response.content,
+                wanted_headers(response.headers.raw),
+                endpoint=self.endpoint,
+                secret=self._secret,
             )
         cause = error.__cause__ or error
         chain: list[str] = []

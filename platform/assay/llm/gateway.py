@@ -10,6 +10,7 @@ import asyncio
 import dataclasses
 import json
 import random
+import sys
 import time
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
@@ -23,8 +24,8 @@ from assay.llm.endpoint import EndpointSpec
 from assay.llm.ledger import Begin, Finish, Lookup, Release, Stop, StoredCall, Wait
 from assay.llm.ledger_client import LedgerClient, open_local_ledger
 from assay.llm.limit_client import Limiter, open_local_limiter
-from assay.llm.limits import Observation, observe
 from assay.llm.prices import Price, price_of
+from assay.llm.rate_headers import Observation, observe
 from assay.llm.requests import Answer, ChatRequest, Failure, Message, Mode, Reply, request_key
 from assay.llm.token_estimate import TokenEstimate
 
@@ -377,15 +378,27 @@ def open_gateway(
         StorageError: the ledger cannot be opened.
         ConfigError: a budget without a known price.
     """
+    if limiter == "ray" or (limiter == "auto" and _ray_is_connected()):
+        from assay.llm.ray_ledger import open_ray_ledger
+        from assay.llm.ray_limits import open_ray_limiter
+
+        ledger, limits = open_ray_ledger(ledger_url), open_ray_limiter(endpoint)
+    else:
+        ledger, limits = open_local_ledger(ledger_url), open_local_limiter(endpoint)
     return Gateway(
         endpoint,
-        open_local_ledger(ledger_url),
-        open_local_limiter(endpoint),
+        ledger,
+        limits,
         budget_usd=budget_usd,
         study=study,
         judge=judge,
         mode=mode,
     )
+
+
+def _ray_is_connected() -> bool:
+    ray = sys.modules.get("ray")
+    return ray is not None and bool(ray.is_initialized())
 
 
 def request_json(request: ChatRequest) -> str:

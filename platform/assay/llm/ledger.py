@@ -152,7 +152,7 @@ class LedgerService:
         self._upsert = upsert.on_conflict_do_update(
             index_elements=[CALLS.c.key], set_=changed, where=CALLS.c.status == sa.literal_column("'failed'")
         )
-        self._log = sa.insert(ATTEMPTS)
+        self._log = insert(ATTEMPTS).on_conflict_do_nothing()  # a batch may be sent twice
         self._end = (
             sa.update(ATTEMPTS)
             .where(ATTEMPTS.c.id == sa.bindparam("attempt_id"))

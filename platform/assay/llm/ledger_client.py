@@ -11,7 +11,7 @@ import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from assay.llm.ledger import LedgerService, Operation, Result, Unseen
+from assay.llm.ledger import CLAIM_S, Finish, LedgerService, Lookup, Operation, Release, Result, Store
 
 LINGER_S = 0.002
 """How long a batch waits for company."""
@@ -24,8 +24,21 @@ class LedgerClient:
     """Batches operations of one gateway. Belongs to one event loop."""
 
     def __init__(
-        self, process: Process, *, close: Callable[[], None] | None = None, linger_s: float = LINGER_S
+        self,
+        process: Process,
+        *,
+        close: Callable[[], None] | None = None,
+        linger_s: float = LINGER_S,
+        shared: bool = False,
     ) -> None:
+        """Send batches to a ledger.
+
+        Args:
+            process: commits a batch and gives its results.
+            close: lets go of the ledger.
+            linger_s: how long a batch waits for company.
+            shared: whether other sessions use the ledger too, so that it must hear that this one lives.
+        """
         self.session = secrets.token_hex(6)
         self._process = process
         self._close = close
@@ -33,6 +46,8 @@ class LedgerClient:
         self._waiting: list[tuple[Operation, asyncio.Future[Result]]] = []
         self._flusher: asyncio.Task[None] | None = None
         self._num_ids = 0
+        self._lent: set[str] | None = set() if shared else None
+        self._beat: asyncio.TimerHandle | None = None
 
     def new_attempt_id(self) -> str:
         """An id for an attempt, unique over sessions."""
@@ -53,6 +68,8 @@ class LedgerClient:
 
     async def close(self) -> None:
         """Commit what waits, then let go of the ledger."""
+        if self._beat is not None:
+            self._beat.cancel()
         if self._flusher is not None:
             await self._flusher
         if self._close is not None:
@@ -61,11 +78,20 @@ class LedgerClient:
     async def _flush(self) -> None:
         try:
             await asyncio.sleep(self._linger_s)
-            while self._waiting:
+            while True:
                 batch, self._waiting = self._waiting[:MAX_BATCH], self._waiting[MAX_BATCH:]
-                await self._commit(batch)
+                await self._commit(batch)  # an empty batch says that this session lives
+                if not self._waiting:
+                    break
         finally:
             self._flusher = None
+            if self._lent and self._beat is None:
+                self._beat = asyncio.get_running_loop().call_later(CLAIM_S / 4, self._heartbeat)
+
+    def _heartbeat(self) -> None:
+        self._beat = None
+        if self._flusher is None:
+            self._flusher = asyncio.create_task(self._flush())
 
     async def _commit(self, batch: list[tuple[Operation, asyncio.Future[Result]]]) -> None:
         try:
@@ -75,9 +101,20 @@ class LedgerClient:
                 if not future.done():
                     future.set_exception(error)
             return
-        for (_, future), result in zip(batch, results, strict=True):
+        for (operation, future), result in zip(batch, results, strict=True):
+            if self._lent is not None:
+                self._note_lent(self._lent, operation, result)
             if not future.done():
                 future.set_result(result)
+
+    def _note_lent(self, lent: set[str], operation: Operation, result: Result) -> None:
+        if isinstance(operation, Lookup):
+            if result is None:
+                lent.add(operation.key)
+        elif isinstance(operation, Release):
+            lent.discard(operation.key)
+        elif isinstance(operation, (Finish, Store)) and operation.call is not None:
+            lent.discard(operation.call["key"])
 
 
 def open_local_ledger(url: str) -> LedgerClient:
@@ -97,6 +134,3 @@ def open_local_ledger(url: str) -> LedgerClient:
         thread.shutdown()
 
     return LedgerClient(process, close=close)
-
-
-__all__ = ["LedgerClient", "Unseen", "open_local_ledger"]

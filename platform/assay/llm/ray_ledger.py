@@ -1,0 +1,54 @@
+"""The ledger that a cluster shares: one named actor per ledger URL, and the stub that asks it.
+
+One writer means that two workers never pay for the same key, that one purse watches the budget, and that batches of
+several workers become one commit. Killed, the actor is made again and the batch sent again: every operation may be
+applied twice without harm.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import ray
+
+from assay.fingerprint import content_hash
+from assay.llm.ledger import LedgerService, Operation, Result
+from assay.llm.ledger_client import LedgerClient
+from assay.llm.ray_named import ExitWhenIdle, NamedActor
+
+ATTEMPTS = 8
+
+
+@ray.remote(num_cpus=0, max_restarts=0, max_concurrency=1)
+class LedgerActor(ExitWhenIdle):
+    """Holds the one `LedgerService` of a ledger."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__()
+        self._service = LedgerService(url)
+
+    def process(self, session: str, operations: Sequence[Operation]) -> list[Result]:
+        """As `LedgerService.process`."""
+        self.touch()
+        return self._service.process(session, operations)
+
+
+def ledger_name(url: str) -> str:
+    """Name of the actor of a ledger."""
+    return f"assay-ledger-{content_hash(url.encode())[:12]}"
+
+
+def open_ray_ledger(url: str) -> LedgerClient:
+    """A ledger that all workers of this Ray cluster share. Ray must be connected.
+
+    Raises:
+        StorageError: the database cannot be opened.
+    """
+    LedgerService(url).close()  # a bad URL should say so here, not as an actor that dies
+    actor = NamedActor(ledger_name(url), LedgerActor, url, here=url.startswith("sqlite"))
+
+    async def process(session: str, operations: Sequence[Operation]) -> list[Result]:
+        results: list[Result] = await actor.call("process", session, operations, attempts=ATTEMPTS)
+        return results
+
+    return LedgerClient(process, shared=True)

@@ -1,0 +1,49 @@
+"""The limiter that a cluster shares: one named actor per endpoint and account, and the stub that asks it.
+
+The actor holds a `SharedLimits` and its clock, nothing else. Killed, it is made again under its name by the next
+worker that asks, and learns the limits from what its workers know.
+"""
+
+from __future__ import annotations
+
+import time
+
+import ray
+
+from assay.fingerprint import content_hash
+from assay.llm.endpoint import EndpointSpec
+from assay.llm.limit_client import LimitClient, caps_of
+from assay.llm.limits import Caps, Grant, Report, SharedLimits
+from assay.llm.ray_named import ExitWhenIdle, NamedActor
+
+
+@ray.remote(num_cpus=0, max_restarts=0, max_concurrency=1)
+class LimiterActor(ExitWhenIdle):
+    """One endpoint's limits for the whole cluster."""
+
+    def __init__(self, caps: Caps) -> None:
+        super().__init__()
+        self._limits = SharedLimits(caps, time.monotonic())
+
+    def exchange(self, report: Report, caps: Caps) -> Grant:
+        """Book a report and grant what the limits allow. The newest asker's caps hold."""
+        self.touch()
+        self._limits.caps = caps
+        return self._limits.exchange(report, time.monotonic())
+
+
+def limiter_name(endpoint: EndpointSpec) -> str:
+    """Name of the actor: limits belong to the account, so all jobs and studies meet the same one."""
+    identity = content_hash(f"{endpoint.base_url} {endpoint.account()}".encode())[:12]
+    return f"assay-limiter-{endpoint.endpoint_name}-{identity}"
+
+
+def open_ray_limiter(endpoint: EndpointSpec) -> LimitClient:
+    """A limiter that all workers and jobs of this Ray cluster share. Ray must be connected."""
+    caps = caps_of(endpoint)
+    actor = NamedActor(limiter_name(endpoint), LimiterActor, caps)
+
+    async def exchange(report: Report) -> Grant:
+        return await actor.call("exchange", report, caps, attempts=1)  # the client asks again by itself
+
+    return LimitClient(exchange)
