@@ -1,0 +1,355 @@
+"""All wanted adapters, trained as Ray Tune trials on resident workers.
+
+The store remembers what is finished: those jobs are not started, and a sweep that was killed goes on where it was.
+Tune schedules, retries and stops; it writes nothing that is kept. No paths, rows or models travel in a trial's
+configuration, only a job's number, so ten thousand jobs are as light as ten.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Literal
+
+import ray
+from ray import tune
+
+from assay.errors import ConfigError, LimitReached, ResourceError, StageError
+from assay.hooks import Progress, SilentProgress
+from assay.store import Store
+from assay.training.encoding import encoding_key
+from assay.training.ray_trial import (
+    EncodingId,
+    LoadExamples,
+    LoadRows,
+    MakeHooks,
+    ResidentTrial,
+    SweepInputs,
+    encode_dataset,
+    read_dataset_examples,
+    read_mixture_rows,
+)
+from assay.training.spec import ADAPTER_KIND, TrainingJob, TrainResources, longest_first
+
+STAGE = "training"
+LISTING_PAYS_FROM = 32
+"""Jobs from which one listing of the store beats a look-up each."""
+CAUSES_SHOWN = 3
+_TUNE_SETTINGS = {
+    "RAY_AIR_NEW_OUTPUT": "0",  # the new one prints a table and every failure, even at verbosity 0
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # a CSV, a JSON and a TensorBoard file for every trial
+    "TUNE_GLOBAL_CHECKPOINT_S": "1000000",  # the state of all trials, rewritten every few seconds
+    "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class JobReport:
+    """How one job went."""
+
+    key: str
+    status: Literal["found", "trained", "stopped", "failed"]
+    """"found" in the store; "stopped" by the sweep's scheduler, published under a key of its own."""
+    wall_s: float = 0.0
+    """From the worker's taking it up to its publication, last attempt."""
+    step_s: float = 0.0
+    """Of those, seconds in optimizer steps."""
+    steps: int = 0
+    attempts: int = 0
+    loss: float = math.nan
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SweepReport:
+    """How a sweep went. Times are measurements and belong into side tables."""
+
+    jobs: tuple[JobReport, ...]
+    """In the order asked for."""
+    wall_s: float
+    slots: int
+    """Trials at a time."""
+    first_step_s: float
+    """From the start until a worker reported for the first time: process start, imports, base model."""
+
+    @property
+    def step_s(self) -> float:
+        """Pure optimizer seconds over all jobs."""
+        return sum(job.step_s for job in self.jobs)
+
+    @property
+    def failed(self) -> tuple[JobReport, ...]:
+        """Jobs that failed for good."""
+        return tuple(job for job in self.jobs if job.status == "failed")
+
+
+class SweepFailed(StageError):
+    """Some trials failed for good; all others have finished and are in the store."""
+
+    def __init__(self, message: str, report: SweepReport) -> None:
+        super().__init__(message)
+        self.report = report
+
+
+def run_sweep(
+    store: Store,
+    jobs: Sequence[TrainingJob],
+    resources: TrainResources,
+    progress: Progress | None = None,
+    *,
+    load_rows: LoadRows = read_mixture_rows,
+    load_examples: LoadExamples = read_dataset_examples,
+    make_hooks: MakeHooks | None = None,
+    on_done: Callable[[TrainingJob], None] | None = None,
+    scheduler: Any = None,
+) -> SweepReport:
+    """Train what is missing of `jobs` and publish each adapter as it is finished.
+
+    Ray is started locally if it is not running.
+
+    Args:
+        store: where adapters go; workers write to it themselves.
+        jobs: wanted adapters; equal keys are trained once.
+        resources: what trials run on, how many at a time, retries.
+        progress: gets the stage "training", one unit per job.
+        load_rows: reads a job's mixture; runs in the workers.
+        load_examples: reads a dataset; runs in a worker, once per base model.
+        make_hooks: evaluations inside a job's trial; runs in the workers.
+        on_done: called in the driver as each job is published, those found included.
+        scheduler: a Ray Tune scheduler over `validation_loss` by `step`; what it stops early is published under
+            `stopped_adapter_key`, and stays missing here.
+
+    Raises:
+        ResourceError: a trial asks for more than the cluster can ever have.
+        SweepFailed: (a StageError) jobs failed after their retries; the others have finished.
+        LimitReached: the sweep was interrupted.
+    """
+    began_s = time.monotonic()
+    progress = progress or SilentProgress()
+    distinct = {job.key: job for job in jobs}
+    found = _found(store, list(distinct))
+    progress.start(STAGE, len(distinct), done=len(found), unit="trials")
+    reports = {key: JobReport(key, "found") for key in found}
+    for key in found:
+        if on_done is not None:
+            on_done(distinct[key])
+    missing = longest_first([job for key, job in distinct.items() if key not in found])
+    slots, first_step_s = 0, 0.0
+    if missing:
+        _check_workers(resources, missing)
+        if not ray.is_initialized():
+            ray.init(include_dashboard=False, log_to_driver=False)
+        slots = min(slots_of(resources, ray.cluster_resources()), len(missing))
+        watch = _Watch(missing, progress, on_done, began_s)
+        _fit(_inputs(store, missing, resources, load_rows, load_examples, make_hooks), slots, watch, scheduler)
+        reports |= watch.reports
+        first_step_s = watch.first_step_s
+    done = tuple(reports[job.key] for job in jobs if job.key in reports)
+    report = SweepReport(done, time.monotonic() - began_s, slots, first_step_s)
+    if len(reports) < len(distinct):
+        raise LimitReached(
+            f"training: stopped with {len(distinct) - len(reports)} of {len(distinct)} adapters missing; the same "
+            "command continues it"
+        )
+    progress.finish(STAGE, f"{len(distinct) - len(report.failed)} adapters")
+    if report.failed:
+        raise SweepFailed(_failure_line(report, distinct), report)
+    return report
+
+
+def slots_of(resources: TrainResources, cluster: dict[str, float]) -> int:
+    """Trials at a time: what the cluster holds, or the smaller number that was asked for.
+
+    Raises:
+        ResourceError: not even one trial fits, and the cluster cannot grow.
+    """
+    workers = resources.num_workers
+    asked = {"CPU": resources.cpus_per_worker * workers, "GPU": resources.gpus_per_worker * workers}
+    slots = resources.max_concurrent or 10**6
+    for name, amount in asked.items():
+        there = cluster.get(name, 0.0)
+        if amount > there and not _can_grow():
+            raise ResourceError(
+                f"training resources: saw {there:g} {name} in the cluster; expected {amount:g} for a trial "
+                f"({workers} worker(s)); lower {name.lower()}s_per_worker or num_workers, or add machines"
+            )
+        if amount > 0:
+            slots = min(slots, max(1, int(there / amount + 1e-9)))
+    return slots
+
+
+def _inputs(
+    store: Store,
+    jobs: Sequence[TrainingJob],
+    resources: TrainResources,
+    load_rows: LoadRows,
+    load_examples: LoadExamples,
+    make_hooks: MakeHooks | None,
+) -> SweepInputs:
+    """Start the tokenizing of every dataset that is needed; workers wait for what they use, nobody for the rest."""
+    # no CPUs of their own: they run while workers import their engines, and can never wait for a trial's CPU
+    encoder = encode_dataset.options(num_cpus=0)
+    encodings: dict[EncodingId, Any] = {}
+    mixtures: dict[str, tuple[str, ...]] = {}
+    for job in jobs:
+        if job.mixture_key not in mixtures:
+            mixtures[job.mixture_key] = job.dataset_keys or _datasets_of(load_rows, store, job)
+        for dataset in mixtures[job.mixture_key]:
+            encoding = (job.base_key, dataset, encoding_key(job.spec))
+            if encoding not in encodings:
+                encodings[encoding] = encoder.remote(store, dataset, job.base_path, job.spec, load_examples)
+    return SweepInputs(store, list(jobs), encodings, resources, load_rows, make_hooks)
+
+
+def _datasets_of(load_rows: LoadRows, store: Store, job: TrainingJob) -> tuple[str, ...]:
+    train, validation = load_rows(store, job)
+    return tuple(sorted({row.dataset for row in (*train, *validation)}))
+
+
+def _fit(inputs: SweepInputs, slots: int, watch: _Watch, scheduler: Any) -> None:
+    resources = inputs.resources
+    trainable = tune.with_parameters(ResidentTrial, inputs=inputs)
+    per_trial = {"cpu": resources.cpus_per_worker, "gpu": resources.gpus_per_worker}
+    with TemporaryDirectory(prefix="assay-tune-") as folder, _quiet_tune(slots):
+        tune.Tuner(
+            tune.with_resources(trainable, per_trial),
+            param_space={"job": tune.grid_search(list(range(len(inputs.jobs))))},
+            tune_config=tune.TuneConfig(
+                max_concurrent_trials=slots,
+                reuse_actors=True,
+                scheduler=scheduler,
+                metric="validation_loss" if scheduler is not None else None,
+                mode="min" if scheduler is not None else None,
+                trial_name_creator=lambda trial: f"job-{trial.trial_id}",
+                trial_dirname_creator=lambda trial: trial.trial_id,
+            ),
+            run_config=tune.RunConfig(
+                name="sweep",
+                storage_path=folder,
+                verbose=0,
+                callbacks=[watch],
+                failure_config=tune.FailureConfig(max_failures=resources.max_retries),
+                checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
+            ),
+        ).fit()
+
+
+class _Watch(tune.Callback):
+    """Sees every trial in the driver: live progress, reports, and jobs as they are done."""
+
+    def __init__(
+        self,
+        jobs: Sequence[TrainingJob],
+        progress: Progress,
+        on_done: Callable[[TrainingJob], None] | None,
+        began_s: float,
+    ) -> None:
+        self._jobs, self._progress, self._on_done, self._began_s = jobs, progress, on_done, began_s
+        self._losses: dict[str, float] = {}
+        self.reports: dict[str, JobReport] = {}
+        self.first_step_s = 0.0
+
+    def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **_: Any) -> None:
+        """A trial reports; its worker has been at it for a while."""
+        self.first_step_s = self.first_step_s or time.monotonic() - self._began_s
+        self._losses[trial.trial_id] = result["loss"]
+        self._progress.advance(
+            STAGE, 0, loss=result["loss"], step=result["step"], steps=result["total_steps"], running=len(self._losses)
+        )
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
+        """A trial ended by itself, or was stopped by the scheduler."""
+        self._losses.pop(trial.trial_id, None)
+        job, result = self._jobs[trial.config["job"]], trial.last_result
+        refused = result.get("refused")
+        stopped = not result.get("done")
+        self.reports[job.key] = JobReport(
+            key=job.key,
+            status="failed" if refused else "stopped" if stopped else "trained",
+            wall_s=float(result.get("wall_s", 0.0)),
+            step_s=float(result.get("step_s", 0.0)),
+            steps=int(result.get("step", 0)),
+            attempts=int(trial.num_failures) + 1,
+            loss=float(result.get("loss", math.nan)),
+            error=refused,
+        )
+        if self._on_done is not None and not refused and not stopped:
+            self._on_done(job)
+        self._progress.advance(STAGE, 1, loss=result.get("loss"), running=len(self._losses))
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
+        """A trial failed for good."""
+        self._losses.pop(trial.trial_id, None)
+        job = self._jobs[trial.config["job"]]
+        attempts = int(trial.num_failures)
+        self.reports[job.key] = JobReport(job.key, "failed", attempts=attempts, error=_cause(trial.get_error()))
+        self._progress.advance(STAGE, 1, running=len(self._losses))
+
+
+def _found(store: Store, keys: Sequence[str]) -> list[str]:
+    if len(keys) >= LISTING_PAYS_FROM:
+        there = store.keys(ADAPTER_KIND)
+        return [key for key in keys if key in there]
+    return [key for key in keys if store.exists(ADAPTER_KIND, key)]
+
+
+def _check_workers(resources: TrainResources, jobs: Sequence[TrainingJob]) -> None:
+    if resources.num_workers > 1:
+        raise ConfigError(
+            f"training resources: saw num_workers={resources.num_workers}; expected 1; raise cpus_per_worker or "
+            "micro_batch_tokens instead"
+        )
+
+
+def _can_grow() -> bool:
+    """Whether machines may still join: this is the head of an autoscaling cluster."""
+    launched = Path("~/ray_bootstrap_config.yaml").expanduser().is_file()
+    return launched or ("KUBERNETES_SERVICE_HOST" in os.environ and "RAY_CLUSTER_NAME" in os.environ)
+
+
+def _cause(error: BaseException | None) -> str:
+    """The line of a failure that says why: the last one, without Ray's frames."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1][:500] if lines else type(error).__name__
+
+
+def _failure_line(report: SweepReport, jobs: dict[str, TrainingJob]) -> str:
+    shown = []
+    for job in report.failed[:CAUSES_SHOWN]:
+        labels = " ".join(f"{name}={value}" for name, value in jobs[job.key].labels.items())
+        shown.append(f"{labels or job.key} after {job.attempts} attempt(s): {job.error}")
+    more = len(report.failed) - len(shown)
+    return (
+        f"training: {len(report.failed)} of {len(report.jobs)} adapters failed, the others are stored: "
+        + " | ".join(shown)
+        + (f" | and {more} more" if more else "")
+    )
+
+
+@contextmanager
+def _quiet_tune(slots: int) -> Iterator[None]:
+    """Tune without its own files, tables and stack traces: failures are told by the report."""
+    settings = {**_TUNE_SETTINGS, "TUNE_MAX_PENDING_TRIALS_PG": str(slots + 1)}
+    before = {name: os.environ.get(name) for name in settings}
+    loggers = [logging.getLogger(name) for name in ("ray.tune", "ray.tune.execution.tune_controller", "ray.air")]
+    levels = [logger.level for logger in loggers]
+    os.environ.update(settings)
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
