@@ -8,9 +8,10 @@ import pytest
 
 from assay.llm.requests import Failure
 from assay.records import Rating, Unscored
+from assay.scoring.judges.asking import REMINDER
 from assay.scoring.judges.calls import JudgeCall, replay_protocol, run_protocol
 from assay.scoring.judges.parsing import compat_csv_pair, parse_pair
-from assay.scoring.judges.pointwise import REMINDER, IftevalJudge, PointwiseInstance
+from assay.scoring.judges.pointwise import IftevalJudge, PointwiseInstance
 
 INSTANCE = PointwiseInstance("Name a colour.", "Blue", "Red")
 

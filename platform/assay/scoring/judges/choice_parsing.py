@@ -68,37 +68,32 @@ _CHOSEN = re.compile(
     re.IGNORECASE,
 )
 _LINE_LABEL = re.compile(
-    r"(?:^|\n) ?(?:output|response|answer)? ?[(\[]{0,2}([ab])[)\]]{0,2}(?=[\s.,:;!]|$)", re.IGNORECASE
+    r"(?:^|\n)[ ]?(?:output|response|answer|option)?[ ]?[(\[]{0,2}([ab])[)\]]{0,2}[ ]?[.,:;!]?[ ]?(?=\n|$)",
+    re.IGNORECASE,
 )
-_TIE = re.compile(r"\b(?:tie|tied|equally|neither|both outputs|both are)\b", re.IGNORECASE)
+_TIE = re.compile(r"\b(?:tie|tied|equally (?:good|bad|well)|neither|both outputs|both are)\b", re.IGNORECASE)
 
 
 def strict_choice(text: str, patterns: Patterns = LABEL) -> Winner | None:
-    """The LAST match of either pattern decides; where there is none, other wordings of a verdict are looked for.
+    """The LAST match decides: of a sentence that names the better output, else of the patterns, else of a lone label.
 
-    0 is a tie that the judge declared although none was offered.
+    Patterns that a user gave replace all of this but ties. 0 is a tie that the judge declared though none was offered.
     """
     plain = clean(text).strip()
+    joined = "\n".join(text_lines(plain))
+    if patterns in (LABEL, COT):
+        for pattern in (_BETTER, _CHOSEN):
+            found = pattern.findall(joined)
+            if found:
+                return 1 if found[-1].lower() == "a" else 2
     last = _last_match(plain, patterns)
     if last is not None:
         return last
-    lines = text_lines(plain)
-    joined = "\n".join(lines)
-    for pattern in (_BETTER, _CHOSEN):
-        found = pattern.findall(joined)
-        if found:
-            return 1 if found[-1].lower() == "a" else 2
-    labels = {match[1].lower() for match in _LINE_LABEL.finditer(joined) if _is_label(match, joined)}
-    if len(labels) == 1:
-        return 1 if labels == {"a"} else 2
-    return 0 if _TIE.search(joined) and not labels else None
-
-
-def _is_label(match: re.Match[str], text: str) -> bool:
-    """Whether a letter at the start of a line is a label: nothing may follow it, for "a good answer" is prose."""
-    bare = match.group(0).strip().lower() in ("a", "b")
-    rest = text[match.end() :].split("\n", 1)[0].strip()
-    return not bare or not rest or rest[0] in ".,:;!"
+    if patterns in (LABEL, COT):
+        labels = _LINE_LABEL.findall(joined)
+        if labels:
+            return 1 if labels[-1].lower() == "a" else 2
+    return 0 if _TIE.search(joined) else None
 
 
 def _last_match(text: str, patterns: Patterns) -> Winner | None:

@@ -16,6 +16,7 @@ from assay.scoring.judges.choice_parsing import (
 from assay.scoring.judges.score_parsing import (
     compat_csv_pair,
     compat_first_line_pair,
+    compat_integer,
     compat_last_lines_pair,
     parse_pair,
     parse_score,
@@ -30,6 +31,7 @@ __all__ = [
     "compat_choice",
     "compat_csv_pair",
     "compat_first_line_pair",
+    "compat_integer",
     "compat_last_lines_pair",
     "looks_refused",
     "parse_class",

@@ -14,33 +14,18 @@ asks again a bounded number of times where a reply cannot be read.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal
 
 from assay.llm.requests import Message, Mode, Sampling
-from assay.scoring.judges.calls import (
-    Exchange,
-    JudgeCall,
-    JudgeReply,
-    Steps,
-    exchange,
-    failure_reason,
-    reply_text,
-)
-from assay.scoring.judges.judgements import OK, REFUSED, UNPARSABLE, PointwiseJudgement
-from assay.scoring.judges.parsing import compat_csv_pair, looks_refused, parse_pair, parse_score
+from assay.scoring.judges.asking import read_step
+from assay.scoring.judges.calls import JudgeCall, Steps
+from assay.scoring.judges.judgements import PointwiseJudgement
+from assay.scoring.judges.parsing import compat_csv_pair, parse_pair, parse_score
 from assay.scoring.judges.prompting import SHIPPED, fill, load_prompt
 
 IftevalVariant = Literal["two_responses", "swapped", "reference_shown", "alone"]
-
-REMINDER = "Your last reply could not be read. Reply again, in the requested output format and with nothing else."
-"""What is said to a judge whose reply cannot be read; its reply stands before it in the conversation."""
-
-Parsed = TypeVar("Parsed")
-Reading = tuple[Parsed | None, str, tuple[Exchange, ...]]
-"""What was read (None: nothing), the status, and the exchanges that led to it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,33 +37,6 @@ class PointwiseInstance:
     response: str
     reference: str = ""
     """The gold answer; empty where there is none."""
-
-
-def read_or_ask_again(
-    call: JudgeCall, first: JudgeReply, parse: Callable[[str], Parsed | None], max_reasks: int
-) -> Steps[Reading[Parsed]]:
-    """Reads a reply; asks again, at most `max_reasks` times, while it cannot be read.
-
-    A refusal, and a call without a reply, are not asked again: the one is an answer and the other was retried by
-    the transport. Each further call repeats the conversation with the unreadable reply and a reminder of the format,
-    under the next replicate number.
-    """
-    reply, exchanges = first, [exchange(call, first)]
-    for attempt in range(max_reasks + 1):
-        text = reply_text(reply)
-        if text is None:
-            return None, failure_reason(reply), tuple(exchanges)
-        value = parse(text)
-        if value is not None:
-            return value, OK, tuple(exchanges)
-        if looks_refused(text):
-            return None, REFUSED, tuple(exchanges)
-        if attempt < max_reasks:
-            turns = (*call.messages, Message("assistant", text), Message("user", REMINDER))
-            again = JudgeCall(f"{call.step}_again", turns, call.sampling, call.replicate + attempt + 1, call.order)
-            (reply,) = yield [again]
-            exchanges.append(exchange(again, reply))
-    return None, UNPARSABLE, tuple(exchanges)
 
 
 @dataclass(frozen=True)
@@ -149,10 +107,10 @@ class IftevalJudge:
         """One call; further ones only where a reply cannot be read."""
         sampling = Sampling(temperature=self.temperature, max_tokens=self.max_tokens)
         call = JudgeCall("score", self.messages(instance), sampling)
-        replies: Sequence[JudgeReply] = yield [call]
         reasks = self.max_reasks if self.mode == "strict" else 0
-        value, status, exchanges = yield from read_or_ask_again(call, replies[0], self.parse, reasks)
-        if value is None:
-            return PointwiseJudgement(None, 0.0, 10.0, status, exchanges)
-        parts = {} if value[1] is None else {"reference": value[1]}
-        return PointwiseJudgement(value[0], 0.0, 10.0, OK, exchanges, parts)
+        (reading,) = yield from read_step([call], self.parse, reasks)
+        if reading.value is None:
+            return PointwiseJudgement(None, 0.0, 10.0, reading.status, reading.exchanges)
+        score, reference = reading.value
+        parts = {} if reference is None else {"reference": reference}
+        return PointwiseJudgement(score, 0.0, 10.0, reading.status, reading.exchanges, parts)

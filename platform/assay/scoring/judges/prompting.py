@@ -111,7 +111,7 @@ def fill(prompt: Prompt, values: Mapping[str, str], *, fenced: frozenset[str] = 
             return match.group(0)
         return fence(values[name], nonce) if name in used else values[name]
 
-    turns = tuple(Message(turn.role, _SLOT.sub(value_of, turn.content)) for turn in prompt.turns)
+    turns = tuple(Message(turn.role, _SLOT.sub(value_of, turn.content).strip()) for turn in prompt.turns)
     return with_fence_note(turns, nonce) if used else turns
 
 

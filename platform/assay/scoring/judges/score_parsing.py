@@ -247,6 +247,12 @@ def _json_score(value: object, low: float, high: float) -> tuple[bool, float | N
     return True, in_range(number(value), low, high)
 
 
+def compat_integer(text: str) -> float | None:
+    """LLMBar's ratings as published: `int(reply)`, else missing; neither the range nor anything else is checked."""
+    bare = text.strip()
+    return float(bare) if len(bare) <= 15 and re.fullmatch(r"[+-]?\d+(?:_\d+)*", bare, re.ASCII) else None
+
+
 # Two scores in one reply.
 
 
