@@ -147,7 +147,8 @@ def test_nested_and_tiny_outputs_keep_their_order() -> None:
     def row(swap: bool, completion: str) -> Exchange:
         outputs = ["1", "1 is the answer, and (1) is not."]
         first, second = outputs[::-1] if swap else outputs
-        text = f"(1) Be fair.\n\n# Instruction:\nHow many 1s?\n\n# Output (a):\n{first}\n\n# Output (b):\n{second}\n\n# Which is better?"
+        head = "(1) Be fair.\n\n# Instruction:\nHow many 1s?"
+        text = f"{head}\n\n# Output (a):\n{first}\n\n# Output (b):\n{second}\n\n# Which is better?"
         return Exchange("J", "Vanilla", "S", 0, "compare", swap, "", "j", (("user", text),), completion, "stop")
 
     replay = Replay([row(False, "Output (b)"), row(True, "Output (a)")])

@@ -120,9 +120,7 @@ def _best_place(text: str, needle: str, start: int) -> int:
         behind = text[place + size] if place + size < len(text) else "\n"
         if before == "\n" and behind == "\n":
             return place
-        if fallback < 0 and (
-            size >= _SHORT or (text[max(0, place - 2) : place] in (": ", ":\n") and behind in '\n"')
-        ):
+        if fallback < 0 and (size >= _SHORT or (text[max(0, place - 2) : place] in (": ", ":\n") and behind in '\n"')):
             fallback = place
         place = text.find(needle, place + 1)
     return fallback

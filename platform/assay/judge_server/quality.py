@@ -97,7 +97,7 @@ def alone(text: str, instruction: str) -> float:
     if squashed == asked or (len(said) > 8 and squashed in asked and len(squashed) > 0.8 * len(asked)):
         return 0.1
     lowered = instruction.lower()
-    score = 0.5 + 0.35 * min(1.0, 2.5 * relevance(text, instruction))
+    score = 0.35 + 0.45 * min(1.0, 2.5 * relevance(text, instruction))
     content = [word for word in said if word not in _STOP]
     score += 0.1 * min(1.0, len(set(content)) / 12)
     if "json" in lowered:

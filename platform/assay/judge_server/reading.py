@@ -73,24 +73,27 @@ _OTHER_FENCE = re.compile(
 _HOLE = re.compile("\ue000(\\d+)\ue001")
 
 _HEADING = re.compile(
-    r"""^[ \t]*(?:[#*>\[]|<\|)*[ \t]*
-    (?:(?P<start>The\ Start\ of)\s+|(?P<stop>The\ End\ of)\s+)?(?:the\s+)?
+    r"""^[ \t]*(?P<mark>\#{1,6}|\[|<\||\*\*)?[ \t]*(?:(?P<start>The\ Start\ of)[ \t]+|(?P<stop>The\ End\ of)[ \t]+)?
+    (?:the[ \t]+)?
     (?:
-      (?P<reference>(?:(?:a|an|the|gold|human[- ]written|correct|ground[- ]truth|expected|ideal)\s+)*
-        (?:reference|gold|correct|ground[- ]truth|expected|ideal)(?:\s+[\w-]+){0,8}?)
-     |(?P<instruction>(?:user(?:'s)?\s+|original\s+)?(?:instruction|question|prompt|query|task|request)(?:\s+\d)?)
-     |(?P<source>input|article|source(?:\s+text)?|news|document|conversation(?:\s+history)?|dialogue|context
+      (?P<reference>(?:(?:an?|gold|human[- ]written|correct|ground[- ]truth)[ \t]+)*
+        (?:reference|gold|correct|ground[- ]truth|expected|ideal)(?!\w)(?:[ \t]+[\w'-]+){0,8})
+     |(?P<rest>questions?\ about\ (?:the\ )?outputs?|which\ is\ better|decision|debate|score\ of|requirements|rules
+        |criteria|evaluation\ (?:form|steps|cri?te?e?ria|given)|stars?
+        |your\ (?:answer|choice|decision|task|reply|scores?)
+        |reply|system|example|format|output\ format|labels|scores?|verdict|category|label|steps)
+     |(?P<instruction>(?:user(?:'s)?[ \t]+|original[ \t]+)?(?:instruction|question|prompt|query|task|request)
+        (?:[ \t]+\d)?)
+     |(?P<source>input|article|source(?:[ \t]+text)?|news|document|conversation(?:[ \t]+history)?|dialogue|context
         |corresponding\ fact|fact)
-     |(?P<rest>questions?\ about\ outputs?|which\ is\ better|decision|debate|score\ of|requirements|rules|criteria
-        |evaluation\ (?:form|steps|cri?te?e?ria)|stars?|your\ (?:answer|choice|decision|task|reply|scores?)|reply
-        |system|example|format|output\ format|candidate\ labels|scores?|verdict|steps)
-     |(?P<response>(?:(?:ai|model(?:'s)?|candidate|student(?:'s)?|chatbot)\s+)?
+     |(?P<response>(?:(?:ai|model(?:'s)?|candidate|student(?:'s)?|chatbot)[ \t]+)?
         (?:response|answer|output|summary|assistant|candidate|completion|prediction|model|system\ output)
-        \s*\#?\s*(?P<label>\([A-Za-z]\)|\([0-9]{1,2}\)|[A-Z]{1,2}(?![a-z])|[a-z](?!\w)|\d{1,3})?
-        (?:(?:'s)?\s+(?:answer|response|output|conversation(?:\ with\ user)?))?)
-    )
-    [ \t]*(?P<close>\|?>|\]|\*\*)?[ \t]*(?P<colon>[:?])?[ \t]*(?:\*\*)?[ \t]*(?P<inline>.*)$""",
-    re.IGNORECASE | re.VERBOSE | re.MULTILINE,
+        (?:[ \t]*\#?[ \t]*(?P<label>\([A-Za-z]\)|\(\d{1,3}\)|(?-i:[A-Z]{1,2})|[a-z]|\d{1,3}))?
+        (?:(?:'s)?[ \t]+(?:answer|response|output|conversation(?:\ with\ user)?))?)
+    )(?!\w)
+    (?P<more>[^:\n\]|]*)
+    (?P<close>:(?:\*\*)?|\][:]?|\|>|\*\*:?|$)[ \t]*(?P<inline>.*)$""",
+    re.VERBOSE | re.MULTILINE | re.IGNORECASE,
 )
 _PLAIN_START = re.compile(r"rate the responses? to the following instruction[.:]?[ \t]*\n", re.IGNORECASE)
 _NUMERALS = {
@@ -135,7 +138,6 @@ def read_prompt(messages: Sequence[tuple[str, str]], protocol: str = "", step: s
         tie="[[c]]" in wording or ("equally" in wording and asked.form == "letter_pair"),
         options=_options(whole) if asked.form == "category" else (),
         reference=_reference(asked, protocol),
-        responses=_judged(asked),
     )
 
 
@@ -175,34 +177,54 @@ def _sections(body: str, holes: list[str]) -> Asked:
             reference = value
         elif kind == "response":
             responses.append((label, value))
-    if len(responses) > 1:
-        # an unlabelled empty "Output:" at the end is where the judge is to write
-        responses = [(label, text) for label, text in responses if label or text] or responses
     return Asked("unknown", "\n".join(part for part in instruction if part), tuple(responses), reference)
 
 
 def _split(body: str) -> list[tuple[str, str, str]]:
     """(kind, label, text) of each section that a heading starts; text before the first heading is left out."""
-    found: list[tuple[str, str, int, int, str]] = []
-    for match in _HEADING.finditer(body):
-        if not (match["colon"] or match["close"] or not match["inline"]):
+    heads = [head for match in _HEADING.finditer(body) if (head := _head(match)) is not None]
+    labelled = any(head.kind == "response" and head.label for head in heads)
+    kept: list[_Head] = []
+    for head in heads:
+        inside = bool(kept) and kept[-1].kind == "response"
+        if head.kind == "response" and labelled and not head.label:
             continue
-        kind = next(name for name in ("reference", "instruction", "source", "rest", "response") if match[name])
-        marked = body[match.start() : match.start() + 3].lstrip()[:1] in ("#", "[", "<", "*")
-        if kind == "rest" and not marked and not match["colon"]:
+        if inside and head.kind in ("instruction", "source"):
+            continue  # a response may well hold a line "Question: ..."; what is asked stands before it
+        if inside and head.kind == "response" and not head.label:
+            if not body[head.text_at :].strip():
+                kept.append(replace(head, kind="rest"))  # "Output:" at the end: the judge is to write there
             continue
-        if match["stop"]:
-            kind = "rest"
-        label = (match["label"] or "").strip("()")
-        inline_at = match.start("inline") if match["colon"] else match.end()
-        if match["close"] and not match["colon"]:
-            inline_at = match.start("inline")
-        found.append((kind, label, match.start(), inline_at, ""))
+        kept.append(head)
     sections = []
-    for index, (kind, label, _, start, _) in enumerate(found):
-        end = found[index + 1][2] if index + 1 < len(found) else len(body)
-        sections.append((kind, label, body[start:end].strip()))
+    for index, head in enumerate(kept):
+        end = kept[index + 1].at if index + 1 < len(kept) else len(body)
+        sections.append((head.kind, head.label, body[head.text_at : end].strip()))
     return sections
+
+
+@dataclass(frozen=True, slots=True)
+class _Head:
+    kind: str
+    label: str
+    at: int
+    text_at: int
+
+
+def _head(match: re.Match[str]) -> _Head | None:
+    """The heading on this line, if it is one: marked as such, or a name and a colon."""
+    kind = next(name for name in ("reference", "rest", "instruction", "source", "response") if match[name])
+    more = match["more"].strip()
+    marked, colon = bool(match["mark"]), ":" in match["close"]
+    if not marked and not colon:
+        return None
+    if more and not (kind in ("reference", "rest") and len(more) <= 400 and (marked or not match["inline"])):
+        return None
+    if match["stop"]:
+        kind = "rest"
+    whole_line = marked and kind == "rest"
+    label = (match["label"] or "").strip("()")
+    return _Head(kind, label, match.start(), match.end() if whole_line else match.start("inline"))
 
 
 def _plain_sections(body: str, holes: list[str]) -> Asked | None:
@@ -255,13 +277,9 @@ def _form(wording: str, asked: Asked, protocol: str, step: str) -> Form:
         return "two_numbers"
     if "letter from a to e" in wording:
         return "letter_scale"
-    if count >= 1 and re.search(r"\b(?:score|rate|rating|stars?|grade)\b", wording):
+    if count >= 1 and re.search(r"\b(?:scores?|rate|ratings?|stars?|grade)\b", wording):
         return "number"
     return "unknown"
-
-
-def _judged(asked: Asked) -> tuple[tuple[str, str], ...]:
-    return asked.responses
 
 
 def _reference(asked: Asked, protocol: str) -> str | None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
 from assay.errors import ConfigError
@@ -28,14 +29,18 @@ _ALIASES = {
     "2shot": "twoshot",
 }
 KNOWN_STRATEGIES = frozenset(
-    "vanilla vanillanorules cot metrics reference metricsreference swap swapcot oneshot twoshot chateval rating "
-    "ratingnorules ratingmetrics ratingreference ratingmetricsreference".split()
+    re.findall(
+        r"\w+",
+        "vanilla vanillanorules cot metrics reference metricsreference swap swapcot oneshot twoshot chateval rating "
+        "ratingnorules ratingmetrics ratingreference ratingmetricsreference",
+    )
 )
 """Names that a request means literally: asked for one that is not recorded, the server says so."""
 
 _EXPLAINED = re.compile(r"[Oo]utput \([ab]\)")
 
 
+@lru_cache(maxsize=4096)
 def plain_name(name: str) -> str:
     """A strategy's or judge's name without case and punctuation: `Metrics_Reference` and `metrics_reference` are one.
 
@@ -242,4 +247,3 @@ def _is_judge(row: Exchange, judge: str) -> bool:
 
 def _prompt_hash(messages: Iterable[tuple[str, str]]) -> bytes:
     return request_hash(*(part for message in messages for part in message))
-
