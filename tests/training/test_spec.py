@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import pytest
+
+from assay.config import validate
+from assay.errors import ConfigError, ResourceError
+from assay.training.spec import TrainingJob, TrainResources, TrainSpec, adapter_key, longest_first, stopped_adapter_key
+from assay.training.targets import lora_targets
+
+
+def test_adapter_key_follows_what_changes_the_result() -> None:
+    keys = {
+        adapter_key(TrainSpec(), base_key="b", mixture_key="m"),
+        adapter_key(TrainSpec(seed=1), base_key="b", mixture_key="m"),
+        adapter_key(TrainSpec(), base_key="c", mixture_key="m"),
+        adapter_key(TrainSpec(), base_key="b", mixture_key="n"),
+        adapter_key(TrainSpec(), base_key="b", mixture_key="m", start_adapter_key="a"),
+    }
+    assert len(keys) == 5
+    assert adapter_key(TrainSpec(), base_key="b", mixture_key="m") in keys
+
+
+def test_a_training_cut_short_has_a_key_of_its_own() -> None:
+    key = adapter_key(TrainSpec(), base_key="b", mixture_key="m")
+    assert len({key, stopped_adapter_key(key, 10), stopped_adapter_key(key, 20)}) == 3
+
+
+def test_target_modules_have_one_spelling() -> None:
+    assert TrainSpec(target_modules=("b", "a", "b")) == TrainSpec(target_modules=("a", "b"))
+    with pytest.raises(ConfigError, match="target_modules"):
+        validate(TrainSpec, {"target_modules": []}, "train")
+
+
+def test_jobs_start_grouped_by_base_and_large_ones_first() -> None:
+    def job(key: str, base: str, rows: int) -> TrainingJob:
+        return TrainingJob(key, base, f"/{base}", "m", TrainSpec(), num_rows=rows)
+
+    jobs = [job("1", "small", 5), job("2", "big", 10), job("3", "small", 9), job("4", "big", 90), job("5", "big", 20)]
+    assert [job.key for job in longest_first(jobs)] == ["4", "5", "2", "3", "1"]
+
+
+LLAMA = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+NEOX = ["query_key_value", "dense", "dense_h_to_4h", "dense_4h_to_h"]
+
+
+@pytest.mark.parametrize(
+    ("linears", "expected"),
+    [
+        (LLAMA, ("k_proj", "o_proj", "q_proj", "v_proj")),  # Llama, Mistral, Qwen2, Gemma
+        (["q_proj", "k_proj", "v_proj", "out_proj", "fc1", "fc2"], ("k_proj", "out_proj", "q_proj", "v_proj")),  # OPT
+        (NEOX, ("dense", "dense_4h_to_h", "dense_h_to_4h", "query_key_value")),  # Pythia, Bloom, Falcon
+        (["qkv_proj", "o_proj", "gate_up_proj", "down_proj"], ("down_proj", "gate_up_proj", "o_proj", "qkv_proj")),
+        (["c_attn", "c_proj", "c_fc"], ("c_attn", "c_fc", "c_proj")),  # GPT-2
+        (["in_proj", "x_proj"], "all-linear"),  # an architecture that nobody here has met
+    ],
+)
+def test_auto_knows_the_architectures(linears: list[str], expected: object) -> None:
+    names = [f"model.layers.{layer}.block.{name}" for layer in range(2) for name in linears]
+    assert lora_targets(names, "auto", "m") == expected
+
+
+def test_a_target_that_the_model_lacks_is_refused_by_name() -> None:
+    with pytest.raises(ConfigError, match="target_modules: saw q_proj, which a model of type 'gpt_neox' does not"):
+        lora_targets([f"layers.0.{name}" for name in NEOX], ("q_proj", "dense"), "gpt_neox")
+    assert lora_targets([f"layers.0.{name}" for name in NEOX], ("dense",), "gpt_neox") == ("dense",)
+
+
+def test_a_gpu_that_is_not_there_is_refused_at_once() -> None:
+    from assay.training.ray_sweep import slots_of
+
+    with pytest.raises(ResourceError, match="saw 0 GPU in the cluster; expected 1"):
+        slots_of(TrainResources(gpus_per_worker=1), {"CPU": 8.0})
+    with pytest.raises(ResourceError, match="saw 2 CPU in the cluster; expected 4"):
+        slots_of(TrainResources(cpus_per_worker=4), {"CPU": 2.0})
+
+
+@pytest.mark.parametrize(
+    ("resources", "cluster", "slots"),
+    [
+        ({}, {"CPU": 4.0}, 4),
+        ({"cpus_per_worker": 2}, {"CPU": 5.0}, 2),
+        ({"max_concurrent": 3}, {"CPU": 8.0}, 3),
+        ({"gpus_per_worker": 0.25}, {"CPU": 16.0, "GPU": 2.0}, 8),
+    ],
+)
+def test_slots_are_what_the_cluster_holds(resources: dict[str, float], cluster: dict[str, float], slots: int) -> None:
+    from assay.training.ray_sweep import slots_of
+
+    assert slots_of(TrainResources(**resources), cluster) == slots
