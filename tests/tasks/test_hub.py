@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from assay.errors import DataError
+from assay.errors import ConfigError, DataError
 from assay.tasks.loaders import dataset_key, load_examples
-from assay.tasks.sources import SourceSpec
+from assay.tasks.sources import SourceSpec, hub_source
 
 datasets = pytest.importorskip("datasets")
 
@@ -74,3 +74,51 @@ def test_a_commit_needs_no_network_for_its_key(tmp_path: Path) -> None:
     pinned = source(hub="nyu-mll/glue", hub_revision="b" * 40)
     assert dataset_key(pinned, tmp_path) == dataset_key(pinned, None)
     assert dataset_key(pinned, None) != dataset_key(pinned.replace(hub_revision="c" * 40), None)
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+@pytest.mark.parametrize(
+    ("task", "labels", "row", "text", "reference"),
+    [
+        ("sst2", ["negative", "positive"], {"sentence": "Good.", "label": 1, "idx": 0}, "Sentence: Good.", "positive"),
+        (
+            "mnli",
+            ["entailment", "neutral", "contradiction"],
+            {"premise": "P", "hypothesis": "H", "label": 2, "idx": 0},
+            "Premise: P\nHypothesis: H",
+            "Contradiction",
+        ),
+        (
+            "qnli",
+            ["entailment", "not_entailment"],
+            {"question": "Q?", "sentence": "S.", "label": 1, "idx": 0},
+            "Question: Q?\nContext: S.",
+            "unanswerable",
+        ),
+        (
+            "squadv2",
+            None,
+            {"id": "1", "context": "C", "question": "Q?", "answers": {"text": [], "answer_start": []}},
+            "Context: C\nQuestion: Q?",
+            "unanswerable",
+        ),
+        ("xsum", None, {"id": "1", "document": "D", "summary": "S"}, "Article: D", "S"),
+    ],
+)
+def test_hub_tasks_read_the_hubs_columns(
+    tmp_path: Path, task: str, labels: list[str] | None, row: dict[str, Any], text: str, reference: str
+) -> None:
+    hub = hub_source(task)
+    splits = {"train": datasets.Dataset.from_list([{**row, "id": "0"}]), "held": datasets.Dataset.from_list([row])}
+    if labels:
+        splits = {name: split.cast_column("label", datasets.ClassLabel(names=labels)) for name, split in splits.items()}
+    splits[hub.hub_splits["validation"]] = splits.pop("held")
+    datasets.DatasetDict(splits).save_to_disk(str(tmp_path / str(hub.hub)))
+    examples = load_examples(hub, tmp_path)
+    assert len({example.example_id for example in examples}) == 2
+    assert {(e.input, e.reference, e.task) for e in examples} == {(text, reference, task)}
+
+
+def test_tasks_without_a_hub_source_are_said_to_be() -> None:
+    with pytest.raises(ConfigError, match=r"saw the task 'conll'; expected one of mnli"):
+        hub_source("conll")

@@ -23,7 +23,7 @@ def read_value(text: str) -> object:
     if value is not UNREADABLE or not _is_bounded(text):
         return value
     try:
-        return python_literal(text.strip())  # type: ignore[no-any-return]
+        return python_literal(text.strip())
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         return UNREADABLE
 

@@ -113,12 +113,18 @@ def token_f1(prediction: str, reference: str, mode: Mode = "strict") -> float:
 
 
 def rouge_comparison(kind: str, *, use_stemmer: bool) -> Callable[[str, str], float]:
-    """F-measure of ROUGE ("rouge1", "rouge2", "rougeL") by the rouge-score package, in [0, 1]."""
-    from rouge_score import rouge_scorer
+    """F-measure of ROUGE ("rouge1", "rouge2", "rougeL") by the rouge-score package, in [0, 1].
 
-    scorer = rouge_scorer.RougeScorer([kind], use_stemmer=use_stemmer)
+    The package is imported at the first comparison: it brings nltk, which takes seconds.
+    """
+    scorer: Any = None
 
     def compare(prediction: str, reference: str) -> float:
+        nonlocal scorer
+        if scorer is None:
+            from rouge_score import rouge_scorer
+
+            scorer = rouge_scorer.RougeScorer([kind], use_stemmer=use_stemmer)
         return float(scorer.score(reference, prediction)[kind].fmeasure)
 
     return compare
@@ -200,10 +206,8 @@ class BleuScorer:
 
     def __init__(self, spec: ScorerSpec) -> None:
         """A scorer of this spec; parameters `smooth_method` and `tokenize`, as sacrebleu names them."""
-        from sacrebleu.metrics import BLEU
-
         self.spec = spec
-        self._bleu = BLEU(effective_order=True, **dict(spec.params))
+        self._bleu: Any = None
 
     def score(self, batch: Sequence[ScoreRequest]) -> list[Outcome]:
         """One outcome per request, same order."""
@@ -212,6 +216,10 @@ class BleuScorer:
     def _one(self, request: ScoreRequest) -> Outcome:
         if len(request.prediction) > MAX_CHARS:
             return TOO_LONG
+        if self._bleu is None:
+            from sacrebleu.metrics import BLEU
+
+            self._bleu = BLEU(effective_order=True, **dict(self.spec.params))
         golds = [request.example.reference] if self.spec.mode == "compat" else list(references_of(request))
         value = self._bleu.sentence_score(request.prediction, golds).score / 100
         return Rating(min(1.0, max(0.0, value)))  # sacrebleu gives 100.00000000000004 for equal texts

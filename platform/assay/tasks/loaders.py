@@ -198,7 +198,8 @@ class _Reader:
         if given:
             if given in self._given:
                 raise DataError(
-                    f"{where}: saw the id {given!r:.60} a second time; expected ids to differ; mend the file"
+                    f"{where}: saw the id {given!r:.60} a second time; expected ids to differ; mend the rows, or take "
+                    'ids from content with columns: {id: ""}'
                 )
             self._given.add(given)
             return given

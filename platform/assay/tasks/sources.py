@@ -12,7 +12,8 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from assay.config import Config
+from assay.config import Config, validate
+from assay.errors import ConfigError
 from assay.tasks.catalog import INSTRUCTIONS, get_task
 
 EXAMPLE_FIELDS = ("id", "split", "category", "instruction", "input", "output")
@@ -38,7 +39,8 @@ class SourceSpec(Config):
     hub_splits: Mapping[str, str] = Field(default_factory=dict)
     """Our split -> theirs, as in {"test": "validation"} for GLUE; default: the same names."""
     columns: Mapping[str, str] = Field(default_factory=dict)
-    """Field (id, split, category, instruction, input, output) -> column, or a text with {column} in it."""
+    """Field (id, split, category, instruction, input, output) -> column; `a.b.0` reaches into objects and lists. The
+    last three may also be patterns with {column} in them. An id of "" is made from content."""
     values: Mapping[str, Mapping[str, str]] = Field(default_factory=dict)
     """Field -> its raw value as text -> what to read instead, as in {"output": {"0": "negative"}}."""
     meta_columns: tuple[str, ...] = ()
@@ -113,3 +115,49 @@ class SourceSpec(Config):
         if self.task is not None:
             fields["instruction"] = get_task(self.task).instruction
         return fields
+
+
+_HUB_SOURCES: dict[str, dict[str, object]] = {
+    "sst2": {
+        "hub": "nyu-mll/glue",
+        "hub_config": "sst2",
+        "columns": {"id": "", "input": "Sentence: {sentence}", "output": "label"},
+    },
+    "mnli": {
+        "hub": "nyu-mll/glue",
+        "hub_config": "mnli",
+        "hub_splits": {"train": "train", "validation": "validation_matched"},
+        "columns": {"id": "", "input": "Premise: {premise}\nHypothesis: {hypothesis}", "output": "label"},
+        "values": {"output": {"entailment": "Entailment", "neutral": "Neutral", "contradiction": "Contradiction"}},
+    },
+    "qnli": {
+        "hub": "nyu-mll/glue",
+        "hub_config": "qnli",
+        "columns": {"id": "", "input": "Question: {question}\nContext: {sentence}", "output": "label"},
+        "values": {"output": {"entailment": "answerable", "not_entailment": "unanswerable"}},
+    },
+    "squadv2": {
+        "hub": "rajpurkar/squad_v2",
+        "columns": {"input": "Context: {context}\nQuestion: {question}", "output": "answers.text.0"},
+        "values": {"output": {"": "unanswerable"}},
+    },
+    "xsum": {
+        "hub": "EdinburghNLP/xsum",
+        "columns": {"input": "Article: {document}", "output": "summary"},
+    },
+}
+
+
+def hub_source(task: str, *, revision: str = "main", split_rule: Literal["strict", "compat"] = "strict") -> SourceSpec:
+    """The source of a task of the study on the Hugging Face hub: labelled splits pooled and split anew by content.
+
+    Pooling is what the study did: the hub's own test splits of GLUE and SQuAD carry no labels.
+
+    Raises:
+        ConfigError: the task has no hub source here (CoNLL-2003 and STS-B need more than naming columns).
+    """
+    if task not in _HUB_SOURCES:
+        raise ConfigError(f"hub source: saw the task {task!r}; expected one of {', '.join(sorted(_HUB_SOURCES))}")
+    labelled = {"hub_splits": {"train": "train", "validation": "validation"}}
+    fields = {**labelled, **_HUB_SOURCES[task], "hub_revision": revision, "split_rule": split_rule}
+    return validate(SourceSpec, {"loader": "hub", "task": task, **fields}, f"hub source {task!r}")
