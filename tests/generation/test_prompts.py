@@ -6,13 +6,13 @@ import dataclasses
 from typing import Any
 
 import pytest
-from generation.tiny_models import make_examples, make_tokenizer
 
 from assay.generation.prompts import encode_prompts
 from assay.records import Example
 from assay.tasks.templates import PromptSpec
 from assay.training.encoding import encode
 from assay.training.spec import TrainSpec
+from generation.tiny_models import make_examples, make_tokenizer
 
 TEMPLATE = (
     "{{ bos_token }}{% for m in messages %}Instruction : {{ m.content }} {% endfor %}"

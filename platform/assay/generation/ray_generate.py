@@ -36,6 +36,7 @@ from assay.generation.spec import (
     check_jobs,
     error_prediction,
 )
+from assay.generation.tokenizer_engine import head_size_missing, read_config
 from assay.hooks import Progress, SilentProgress
 from assay.records import Example, Prediction, from_table, to_table
 from assay.store import Store
@@ -416,15 +417,31 @@ def start_engine(base_path: str, spec: GenerationSpec, resources: GenerationReso
     """
     label = spec.engine
     if spec.engine == "vllm":
-        from assay.generation.vllm_engine import VllmEngine, cannot_serve
-
-        reason = cannot_serve(base_path)
+        reason = cannot_serve(base_path, on_gpu=resources.gpus_per_engine > 0)
         if reason is None:
+            from assay.generation.vllm_engine import VllmEngine
+
             return VllmEngine(base_path, spec, resources, max_lora_rank=max_lora_rank), label
         label = f"hf: {reason}"
     from assay.generation.hf_engine import HfEngine
 
     return HfEngine(base_path, spec, resources), label
+
+
+def cannot_serve(base_path: str, *, on_gpu: bool) -> str | None:
+    """Why vLLM does not serve this model with adapters; None where it does.
+
+    The fixed rule by which `engine="vllm"` means transformers: attention of a head size that vLLM lacks (CPUs only),
+    or an architecture whose vLLM implementation takes no LoRA. It asks nothing of the jobs, so all predictions of a
+    base model come from one engine.
+    """
+    config = read_config(base_path)
+    reason = None if on_gpu else head_size_missing(config)
+    if reason is None:
+        from assay.generation.vllm_engine import takes_no_lora
+
+        reason = takes_no_lora(config)
+    return reason
 
 
 def _local_base(store: Store, base_path: str, base_key: str) -> str:

@@ -13,6 +13,34 @@ from assay.generation.spec import GenerationSpec, PromptRow
 from assay.records import Prediction
 from assay.tasks.templates import truncate_output
 
+CPU_HEAD_SIZES = (32, 64, 80, 96, 112, 128, 160, 192, 224, 256, 512)
+"""Attention head sizes that vLLM 0.32 has on CPUs."""
+
+
+def head_size_missing(config: transformers.PretrainedConfig) -> str | None:
+    """Why vLLM on a CPU does not run this model's attention; None where it does."""
+    heads = getattr(config, "num_attention_heads", None)
+    hidden = getattr(config, "hidden_size", None)
+    size = getattr(config, "head_dim", None) or (hidden // heads if heads and hidden else None)
+    if size is None or size in CPU_HEAD_SIZES:
+        return None
+    return f"head size {size}, which vLLM does not have on CPUs"
+
+
+def read_config(base_path: str) -> transformers.PretrainedConfig:
+    """The model's config; no code of the model's own is run.
+
+    Raises:
+        ConfigError: there is none that transformers knows.
+    """
+    try:
+        return transformers.AutoConfig.from_pretrained(base_path, trust_remote_code=False)
+    except (OSError, ValueError, KeyError) as error:
+        raise ConfigError(
+            f"base model {base_path}: saw no readable config.json ({' '.join(str(error).split())[:120]}); expected a "
+            "causal language model's folder or hub id; check the name"
+        ) from None
+
 
 def load_tokenizer(base_path: str) -> transformers.PreTrainedTokenizerBase:
     """The model's tokenizer.
@@ -31,7 +59,7 @@ def load_tokenizer(base_path: str) -> transformers.PreTrainedTokenizerBase:
 
 def stop_token_ids(base_path: str, tokenizer: transformers.PreTrainedTokenizerBase) -> list[int]:
     """Every id that ends an answer, by tokenizer, config and generation config: the same for both engines."""
-    config = transformers.AutoConfig.from_pretrained(base_path, trust_remote_code=False)
+    config = read_config(base_path)
     found = [tokenizer.eos_token_id, getattr(config, "eos_token_id", None)]
     with suppress(OSError):  # many models have no generation_config.json
         found.append(transformers.GenerationConfig.from_pretrained(base_path).eos_token_id)

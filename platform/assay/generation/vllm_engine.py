@@ -26,7 +26,6 @@ import transformers
 import vllm
 from vllm.lora.request import LoRARequest
 from vllm.model_executor.models import ModelRegistry, supports_lora
-from vllm.platforms import current_platform
 
 from assay.errors import ConfigError, ResourceError
 from assay.generation.spec import (
@@ -38,32 +37,28 @@ from assay.generation.spec import (
     error_prediction,
     model_limit,
 )
-from assay.generation.tokenizer_engine import load_tokenizer, make_prediction, row_seed, stop_token_ids
+from assay.generation.tokenizer_engine import (
+    load_tokenizer,
+    make_prediction,
+    read_config,
+    row_seed,
+    stop_token_ids,
+)
 from assay.records import Prediction
 
 LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 """Ranks that vLLM has room for; an adapter takes the next one up, padded with zeros."""
-CPU_HEAD_SIZES = (32, 64, 80, 96, 112, 128, 160, 192, 224, 256, 512)
-"""Of vLLM 0.32's attention on CPUs."""
 
 
-def cannot_serve(base_path: str) -> str | None:
-    """Why vLLM does not serve this model here with adapters; None where it does.
+def takes_no_lora(config: transformers.PretrainedConfig) -> str | None:
+    """Why vLLM does not serve adapters of this architecture; None where it does.
 
-    The fixed rule by which `engine="vllm"` falls back to transformers: the attention's head size (CPU only), and
-    whether vLLM's own implementation of the architecture takes LoRA. Architectures that vLLM runs through
-    transformers (GPT-NeoX) take it.
+    vLLM's own implementations say so themselves. Architectures that it runs through transformers (GPT-NeoX) take LoRA.
     """
-    config = transformers.AutoConfig.from_pretrained(base_path, trust_remote_code=False)
-    heads = getattr(config, "num_attention_heads", None)
-    size = getattr(config, "head_dim", None) or (config.hidden_size // heads if heads else None)
-    if current_platform.is_cpu() and size is not None and size not in CPU_HEAD_SIZES:
-        return f"head size {size}, and vLLM on CPUs takes {CPU_HEAD_SIZES[0]} and larger, not every size"
     for architecture in config.architectures or ():
         if architecture in ModelRegistry.models:
-            if not supports_lora(ModelRegistry.models[architecture].load_model_cls()):
-                return f"vLLM's {architecture} takes no LoRA"
-            return None
+            served = supports_lora(ModelRegistry.models[architecture].load_model_cls())
+            return None if served else f"vLLM's {architecture} takes no LoRA"
     return None
 
 
@@ -95,7 +90,7 @@ class VllmEngine:
             )
         self.tokenizer = load_tokenizer(base_path)
         self._spec = spec
-        config = transformers.AutoConfig.from_pretrained(base_path, trust_remote_code=False)
+        config = read_config(base_path)
         self.max_len = model_limit(config, spec.max_model_len)
         self._vocabulary = config.vocab_size
         self._stops = stop_token_ids(base_path, self.tokenizer)
