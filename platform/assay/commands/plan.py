@@ -1,0 +1,34 @@
+"""`assay plan`: a study in numbers, on one screen or as JSON."""
+
+from __future__ import annotations
+
+import json
+
+import typer
+
+from assay.studies.catalog import load_study
+from assay.studies.planner import plan
+
+
+def plan_command(reference: str, overrides: list[str], as_json: bool) -> None:
+    """Print the plan of a study."""
+    study = load_study(reference, overrides)
+    made = plan(study)
+    if as_json:
+        typer.echo(json.dumps(made.as_dict(), indent=2))
+        return
+    usd = "unknown" if made.usd is None else f"{made.usd:,.2f}"
+    hours = "unknown" if made.gpu_hours is None else f"{made.gpu_hours:,.4g}"
+    lines = [
+        f"{made.study} ({made.mode})" + (f": {study.description}" if study.description else ""),
+        f"  cells                {made.cells:>14,}",
+        f"  distinct trainings   {made.distinct_trainings:>14,}   equal mixtures and recipes are trained once",
+        f"  training rows        {made.train_rows:>14,}   over all distinct trainings",
+        f"  training tokens      {made.train_tokens:>14,}   estimated, repeats by epochs included",
+        f"  predictions          {made.predictions:>14,}",
+        f"  judge calls          {made.judge_calls:>14,}   at most; equal requests are paid once",
+        f"  judge dollars        {usd:>14}",
+        f"  GPU-hours            {hours:>14}   one A100",
+        *(f"  note: {note}" for note in made.assumptions),
+    ]
+    typer.echo("\n".join(lines))

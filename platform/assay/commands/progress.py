@@ -1,0 +1,145 @@
+"""How far a study is, for people: Rich bars on a terminal, plain lines elsewhere (job logs, pipes, CI)."""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from assay.hooks import Progress
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as RichBars
+    from rich.progress import TaskID
+
+LINE_EVERY_S = 5.0
+
+
+def console_progress() -> Progress:
+    """Bars where standard error is a terminal, else lines."""
+    return BarProgress() if sys.stderr.isatty() else LineProgress()
+
+
+@dataclass
+class _Stage:
+    total: int
+    done: int
+    unit: str
+    started_s: float
+    first_done: int
+    printed_s: float = 0.0
+    info: dict[str, object] = field(default_factory=dict)
+
+    def advance(self, count: int, info: dict[str, object]) -> None:
+        self.done += count
+        self.info |= info
+
+
+class LineProgress:
+    """A line per stage at its start and end, and one every few seconds between."""
+
+    def __init__(self) -> None:
+        self._stages: dict[str, _Stage] = {}
+
+    def start(self, stage: str, total: int, *, done: int = 0, unit: str = "") -> None:
+        """Announce a stage."""
+        now = time.monotonic()
+        self._stages[stage] = _Stage(total, done, unit, now, done, now)
+        found = f", {done} already in the store" if done else ""
+        self._print(f"{stage}: {total} {unit}".rstrip() + found)
+
+    def advance(self, stage: str, count: int = 1, **info: object) -> None:
+        """Count; print when it is time."""
+        state = self._stages.get(stage)
+        if state is None:
+            return
+        state.advance(count, info)
+        now = time.monotonic()
+        if now - state.printed_s >= LINE_EVERY_S:
+            state.printed_s = now
+            self._print(f"{stage}: {_position(state)}{_figures(state.info)}{_left(state, now)}")
+
+    def finish(self, stage: str, note: str = "") -> None:
+        """Say that the stage is over."""
+        state = self._stages.pop(stage, None)
+        if state is not None:
+            took = time.monotonic() - state.started_s
+            self._print(f"{stage}: done in {took:.1f} s{_figures(state.info)}" + (f"; {note}" if note else ""))
+
+    def _print(self, line: str) -> None:
+        print(line, file=sys.stderr, flush=True)  # noqa: T201 - this is the progress output
+
+
+class BarProgress:
+    """Live bars, one per stage."""
+
+    def __init__(self) -> None:
+        self._stages: dict[str, _Stage] = {}
+        self._tasks: dict[str, TaskID] = {}
+        self._bars: RichBars | None = None
+
+    def start(self, stage: str, total: int, *, done: int = 0, unit: str = "") -> None:
+        """Show a bar."""
+        bars = self._live()
+        self._stages[stage] = _Stage(total, done, unit, time.monotonic(), done)
+        if stage in self._tasks:
+            bars.remove_task(self._tasks.pop(stage))
+        self._tasks[stage] = bars.add_task(stage, total=max(total, 1), completed=done, unit=unit, figures="")
+
+    def advance(self, stage: str, count: int = 1, **info: object) -> None:
+        """Move the bar."""
+        state = self._stages.get(stage)
+        if state is not None:
+            state.advance(count, info)
+            self._live().update(self._tasks[stage], completed=state.done, figures=_figures(state.info))
+
+    def finish(self, stage: str, note: str = "") -> None:
+        """Leave the bar full; the last stage ends the live display."""
+        state = self._stages.pop(stage, None)
+        if state is None:
+            return
+        bars = self._live()
+        figures = _figures(state.info) + (f"  {note}" if note else "")
+        bars.update(self._tasks[stage], completed=max(state.total, 1), figures=figures)
+        bars.stop_task(self._tasks[stage])
+        if not self._stages:
+            bars.stop()
+            self._bars, self._tasks = None, {}
+
+    def _live(self) -> RichBars:
+        if self._bars is None:
+            from rich.console import Console
+            from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+            from rich.progress import Progress as Bars
+
+            self._bars = Bars(
+                TextColumn("{task.description:<12}"),
+                BarColumn(bar_width=24),
+                MofNCompleteColumn(),
+                TextColumn("{task.fields[unit]}"),
+                TimeElapsedColumn(),
+                TimeRemainingColumn(compact=True),
+                TextColumn("[dim]{task.fields[figures]}"),
+                console=Console(stderr=True),
+                refresh_per_second=4,
+            )
+            self._bars.start()
+        return self._bars
+
+
+def _position(state: _Stage) -> str:
+    share = f" ({100 * state.done / state.total:.0f} %)" if state.total else ""
+    return f"{state.done}/{state.total} {state.unit}".rstrip() + share
+
+
+def _figures(info: dict[str, object]) -> str:
+    parts = [f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}" for name, value in info.items()]
+    return "  " + ", ".join(parts) if parts else ""
+
+
+def _left(state: _Stage, now: float) -> str:
+    new = state.done - state.first_done
+    if new <= 0 or state.done >= state.total:
+        return ""
+    return f", about {(now - state.started_s) / new * (state.total - state.done):.0f} s left"

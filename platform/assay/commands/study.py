@@ -1,0 +1,210 @@
+"""Running a study from a door: the pipeline, then its report and its MLflow runs, then the mark that it is finished.
+
+This is where the parts that studies may not know (reports, the judge server) are handed to them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from assay.errors import ConfigError, InputError, LimitReached
+from assay.studies.catalog import load_study
+from assay.studies.ray_environment import in_ray_job, prepare_ray_environment
+
+if TYPE_CHECKING:
+    from assay.reports.page import Report
+    from assay.studies.folder import StudyFolder
+    from assay.studies.pipeline import EmbeddedJudge, Results
+
+
+def run_command(
+    reference: str, overrides: list[str], storage: str, *, max_usd: float | None = None, until: str | None = None
+) -> None:
+    """Run or continue a study and say where its results are."""
+    from assay.commands.progress import console_progress
+    from assay.store import Store
+    from assay.studies.pipeline import STAGES, Pipeline
+
+    if until is not None and until not in STAGES:
+        raise ConfigError(f"--until {until}: expected one of {', '.join(STAGES)}")
+    refuse_throw_away(storage)
+    study = load_study(reference, overrides)
+    refuse_unsupported(study.resources.training.gpus_per_worker, study.resources.generation.gpus_per_engine)
+    store = Store(storage)
+    progress = console_progress()
+    pipeline = Pipeline(study, store, progress, embedded_judge(), max_usd)
+    folder = pipeline.open()
+    done = folder.done()
+    if done is not None:
+        typer.echo(f"{folder.name}: finished before; nothing to do")
+        _say_where(folder, done["mlflow"])
+        return
+    prepare_ray_environment()
+    with _clean_stop():
+        results = pipeline.run(folder, until)
+        if results is None:
+            typer.echo(f"{folder.name}: stopped after {until!r}, as asked; the same command without --until continues")
+            return
+        with pipeline.costs.stage("report"):
+            report = write_report(results)
+        with pipeline.costs.stage("mlflow"):
+            uri = _track(results, report)
+        names = sorted(results.tables)
+        folder.store.write_study_json(folder.name, "side/costs.json", pipeline.costs.rows())
+        folder.finish(tables=names, mlflow=uri)
+    _say_where(folder, uri)
+
+
+def write_report(results: Results) -> Report:
+    """Tables, browser rows, figures and report.html of a study, into its folder."""
+    from assay.studies.report_input import report_content
+
+    folder, store = results.folder, results.folder.store
+    folder.write_tables(results.tables)
+    content = report_content(results)
+    store.write_study_json(folder.name, "side/browser.json", content["browser"])
+    store.write_study_json(
+        folder.name, "side/report.json", {name: content[name] for name in content if name not in ("tables", "browser")}
+    )
+    return _render(folder, content)
+
+
+def report_command(name: str, storage: str) -> None:
+    """Render report.html again from what the study stored."""
+    from assay.store import Store
+    from assay.studies.folder import find_folder
+
+    folder = find_folder(Store(storage), name)
+    tables = folder.read_tables()
+    content = folder.store.read_study_json(name, "side/report.json")
+    browser = folder.store.read_study_json(name, "side/browser.json")
+    _render(folder, {**content, "tables": tables, "browser": browser})
+    typer.echo(f"report   {folder.report_path}")
+
+
+def status_command(reference: str, overrides: list[str], storage: str, as_json: bool) -> None:
+    """Count what the store holds of a study's artifacts; nothing is started."""
+    from assay.store import Store
+    from assay.studies.status import study_status
+
+    study = load_study(reference, overrides)
+    status = study_status(study, Store(storage), embedded_judge().name)
+    if as_json:
+        typer.echo(json.dumps(status, indent=2))
+        return
+    state = "finished" if status["finished"] else "not finished"
+    typer.echo(f"{status['study']}: {state}, in {status['storage']}")
+    for row in status["stages"]:
+        share = f"{100 * row['done'] / row['wanted']:5.1f} %" if row["wanted"] else "      –"
+        typer.echo(f"  {row['stage']:<12} {row['done']:>8,} of {row['wanted']:>8,}  {share}")
+    if status["report"]:
+        typer.echo(f"  report       {status['report']}")
+
+
+def mixtures_command(reference: str, overrides: list[str], out: Path) -> None:
+    """Write each distinct mixture of a study as a folder of JSONL files."""
+    from assay.studies.mixture_files import write_mixtures
+
+    written = write_mixtures(load_study(reference, overrides), out)
+    typer.echo(f"{len(written)} mixtures in {out}, listed in {out / 'mixtures.json'}")
+
+
+def embedded_judge() -> EmbeddedJudge:
+    """The rubric judge server, as studies know it."""
+    from assay.judge_server.config import JudgeServerConfig
+    from assay.studies.pipeline import EmbeddedJudge
+
+    config = JudgeServerConfig()
+
+    @contextmanager
+    def start() -> Iterator[str]:
+        from assay.judge_server.launch import start_judge_server
+
+        server: AbstractContextManager[Any] = start_judge_server(config)
+        with server as running:
+            yield running.base_url
+
+    return EmbeddedJudge(config.endpoint_name(), start)
+
+
+def refuse_throw_away(storage: str) -> None:
+    """Inside `ray job submit` the working directory is a copy that is thrown away: relative storage would be lost.
+
+    Raises:
+        InputError: relative storage inside a job.
+    """
+    if in_ray_job() and "://" not in storage and not Path(storage).is_absolute():
+        raise InputError(
+            f"--storage {storage}: saw a relative path inside a Ray job, whose working directory is thrown away; "
+            'expected an absolute path or a URI; pass --storage "$PWD/runs" or s3://...'
+        )
+
+
+def refuse_unsupported(training_gpus: float, generation_gpus: float) -> None:
+    """Refuse a GPU on a machine without one before anything is started; a cluster is asked later, by Ray itself."""
+    from assay.commands.doctor import has_gpu
+    from assay.errors import ResourceError
+
+    wanted = max(training_gpus, generation_gpus)
+    if wanted and not in_ray_job() and "RAY_ADDRESS" not in os.environ and not has_gpu():
+        raise ResourceError(
+            f"resources: asks for {wanted:g} GPU; saw none on this machine (nvidia-smi lists none); set "
+            "resources.training.gpus_per_worker=0 and resources.generation.gpus_per_engine=0, or submit to a cluster"
+        )
+
+
+def _render(folder: StudyFolder, content: dict[str, Any]) -> Report:
+    from assay.reports.page import ReportInput, render_report
+
+    report = render_report(ReportInput(**content))
+    store = folder.store
+    store.write_study_bytes(folder.name, "report.html", report.html)
+    for plot in report.plots:
+        store.write_study_bytes(folder.name, f"figures/{plot.name}.svg", plot.svg.encode())
+        store.write_study_bytes(folder.name, f"figures/{plot.name}.png", plot.png)
+    return report
+
+
+def _track(results: Results, report: Report) -> str:
+    """Write the MLflow runs; returns the tracking URI."""
+    from assay.studies.tracked import track_study
+
+    figures = {f"figures/{plot.name}.png": plot.png for plot in report.plots}
+    figures |= {f"figures/{plot.name}.svg": plot.svg.encode() for plot in report.plots}
+    return track_study(results, {"report.html": report.html, **figures})
+
+
+def _say_where(folder: StudyFolder, uri: str) -> None:
+    from assay.studies.tracked import ui_command
+
+    typer.echo(f"report   {folder.report_path}")
+    typer.echo(f"tables   {folder.store.study_path(folder.name, 'tables')}")
+    typer.echo(f"mlflow   {uri}")
+    typer.echo(f"compare runs in a browser:  {ui_command(uri)}")
+
+
+@contextmanager
+def _clean_stop() -> Iterator[None]:
+    """SIGTERM ends a study as a limit does: what is finished is kept, and the exit code says that more is to do."""
+
+    def stop(number: int, _frame: FrameType | None) -> None:
+        raise LimitReached(f"stopped by {signal.Signals(number).name}; the same command continues from here")
+
+    if sys.platform == "win32":
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

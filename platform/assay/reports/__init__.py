@@ -1,0 +1,1 @@
+"""What a person sees of a finished study: figures and one page that opens offline."""

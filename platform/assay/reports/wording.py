@@ -1,0 +1,108 @@
+"""Numbers and findings in words. Every number says what it counts; what is undefined says so."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+Rows = Sequence[Mapping[str, Any]]
+MISSING = "–"
+
+
+def number(value: float | int | None, digits: int = 3) -> str:
+    """A plain number; whole numbers keep no decimals."""
+    if value is None:
+        return MISSING
+    if isinstance(value, int):
+        return f"{value:,}"
+    return f"{value:.{digits}f}"
+
+
+def signed(value: float | None, digits: int = 3) -> str:
+    """A difference, with its sign (a true minus)."""
+    return MISSING if value is None else f"{value:+.{digits}f}".replace("-", "−")
+
+
+def percent(value: float | None) -> str:
+    """A share in [0, 1] as per cent."""
+    return MISSING if value is None else f"{100 * value:.1f} %"
+
+
+def rate(low: float | None, high: float | None, digits: int = 3) -> str:
+    """An interval."""
+    if low is None or high is None:
+        return "no interval"
+    return f"[{low:.{digits}f}, {high:.{digits}f}]".replace("-", "−")
+
+
+def seconds(value: float | None) -> str:
+    """A duration."""
+    if value is None:
+        return MISSING
+    if value < 90:
+        return f"{value:.1f} s"
+    minutes = value / 60
+    return f"{minutes:.1f} min" if minutes < 90 else f"{minutes / 60:.1f} h"
+
+
+def headlines(tables: Mapping[str, Rows], human: str) -> list[str]:
+    """What the study found, in sentences: the best mixture of each task, and the scorer that agrees best.
+
+    A mixture is called better only where Holm's p is below .05.
+    """
+    found = []
+    for base, task in sorted({(row["base_model"], row["evaluation_set"]) for row in tables["leaderboard"]}):
+        if task == "instructions":
+            continue
+        sentence = _best_arm(tables["leaderboard"], base, task, human)
+        if sentence:
+            found.append(sentence)
+    sentence = _best_scorer(tables["metaeval"])
+    if sentence:
+        found.append(sentence)
+    return found
+
+
+def _best_arm(rows: Rows, base: str, task: str, human: str) -> str | None:
+    ranked = sorted(
+        (
+            row
+            for row in rows
+            if row["base_model"] == base
+            and row["evaluation_set"] == task
+            and row["scorer"] == human
+            and row["rank"] is not None
+        ),
+        key=lambda row: row["rank"],
+    )
+    if not ranked:
+        return None
+    best = ranked[0]
+    name = f"{task} on {base}"
+    if best["is_baseline"]:
+        return f"{name}: no mixture scores above the baseline ({best['arm']}, {number(best['mean'])} by {human})."
+    gain = f"{signed(best['difference'])} {rate(best['low'], best['high'])} over {best['baseline']}"
+    sure = best["p_holm"] is not None and best["p_holm"] < 0.05
+    verdict = "is best" if sure else "has the highest mean, but is not told apart from the baseline"
+    forgets = ""
+    if best["forgetting"] is not None:
+        forgets = (
+            f"; on the instruction set {signed(best['forgetting'])} "
+            f"{rate(best['forgetting_low'], best['forgetting_high'])}"
+        )
+    p = MISSING if best["p_holm"] is None else ("< .001" if best["p_holm"] < 0.001 else f"{best['p_holm']:.3f}")
+    return (
+        f"{name}: {best['arm']} {verdict}: {number(best['mean'])} by {human}, {gain} "
+        f"(Holm p {p}, {best['num_items']} items, {best['num_runs']} runs){forgets}."
+    )
+
+
+def _best_scorer(rows: Rows) -> str | None:
+    cit = [row for row in rows if row["level"] == "run" and row["statistic"] == "CIT" and row["value"] is not None]
+    if not cit:
+        return None
+    best = max(cit, key=lambda row: row["value"])
+    return (
+        f"Inside tasks, {best['scorer']} orders the runs most like the human column: CIT {number(best['value'], 2)} "
+        f"{rate(best['low'], best['high'], 2)} over {best['n']} runs of {best['num_tasks']} tasks."
+    )

@@ -1,0 +1,1 @@
+"""Studies: what is asked, expanded into cells, priced, and run from mixture to meta-evaluation."""

@@ -1,0 +1,92 @@
+"""What a study starts from, found and checked before any work: datasets, base models, and the study's key."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from assay.fingerprint import artifact_key, fingerprint
+from assay.records import SPLITS, Example
+from assay.store import Store
+from assay.studies.spec import TINY, Study
+from assay.studies.wanted import EvaluationSet
+from assay.tasks import toyworld
+from assay.tasks.loaders import dataset_key, materialise_dataset, read_dataset
+from assay.training import tiny_base
+from assay.training.base_models import BaseModel, resolve_base
+
+BASE_KIND = "base"
+STUDY_SCHEMA = 1
+"""Raised whenever the result tables of an unchanged study change."""
+
+
+@dataclass
+class Datasets:
+    """The datasets of a study, stored; rows are read once, when they are wanted."""
+
+    store: Store
+    keys: Mapping[str, str]
+    _rows: dict[str, list[Example]] = field(default_factory=dict)
+
+    def rows(self, name: str) -> list[Example]:
+        """All rows of a dataset by the study's name for it."""
+        if name not in self._rows:
+            self._rows[name] = read_dataset(self.store, self.keys[name])
+        return self._rows[name]
+
+    def evaluation_rows(self, wanted: EvaluationSet) -> list[Example]:
+        """The test rows of an evaluation set, in id order."""
+        (name,) = {name for name, key in self.keys.items() if key == wanted.dataset_key}
+        test = [row for row in self.rows(name) if row.split == SPLITS[2]]
+        return sorted(test[: wanted.rows], key=lambda row: row.example_id)
+
+    def by_name(self) -> dict[str, list[Example]]:
+        """Rows of all datasets."""
+        return {name: self.rows(name) for name in self.keys}
+
+
+def dataset_keys(study: Study) -> dict[str, str]:
+    """Key of every dataset, from its files' content.
+
+    Raises:
+        DataError: a file is missing or unreadable.
+    """
+    return {name: dataset_key(source, study.data.root) for name, source in sorted(study.data.sources.items())}
+
+
+def store_datasets(study: Study, store: Store) -> Datasets:
+    """Every dataset as an artifact; those in the store already are not read again."""
+    keys = {}
+    for name, source in sorted(study.data.sources.items()):
+        keys[name] = materialise_dataset(store, source, study.data.root).key
+    return Datasets(store, keys)
+
+
+def find_bases(study: Study) -> dict[str, BaseModel]:
+    """Base models that are not the study's own, checked.
+
+    Raises:
+        InputError: a folder without a tokenizer, an unknown hub id, ...
+    """
+    return {name: resolve_base(name) for name in study.base_models if name != TINY}
+
+
+def tiny_key(study: Study, keys: Mapping[str, str]) -> str:
+    """Key of the base that the study trains itself: on the toy world's documents, or on its instruction set's text."""
+    assert study.tiny_base is not None
+    reads_toyworld = study.tiny_base.flavour == "toy"
+    read = {"toyworld": str(toyworld.VERSION)} if reads_toyworld else {"dataset": keys[study.data.instructions]}
+    return artifact_key(BASE_KIND, tiny_base.SCHEMA_VERSION, study.tiny_base, read)
+
+
+def study_key(study: Study, keys: Mapping[str, str], bases: Mapping[str, str], judge_endpoint: str) -> str:
+    """Names the study's results: its identity and the content of all its inputs."""
+    return fingerprint(
+        {
+            "schema": STUDY_SCHEMA,
+            "study": study.identity(),
+            "datasets": dict(keys),
+            "bases": [bases[name] for name in study.base_models],
+            "judge_endpoint": judge_endpoint if "judge" in study.scorers else "",
+        }
+    )

@@ -1,0 +1,100 @@
+"""How large a study's datasets are, told without reading more than a few rows. For planning alone."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from assay.records import SPLITS, TEST, TRAIN, VALIDATION
+from assay.studies.spec import Study
+from assay.tasks.sources import SourceSpec
+
+CHARS_PER_TOKEN = 4.0
+"""Of English text under the usual byte-pair vocabularies; used where no tokenizer exists yet."""
+COUNT_BYTES = 64_000_000
+"""Files are counted up to here; the rest is extrapolated from the sampled rows."""
+
+ASSUMED: Mapping[str, tuple[int, int, int, float]] = {
+    # train, validation, test rows and mean characters of instruction, input and output together; from the data
+    # sets' own cards, test as the evaluation split of the GLUE tasks
+    "sst2": (67_349, 872, 872, 115.0),
+    "mnli": (392_702, 9_815, 9_815, 300.0),
+    "qnli": (104_743, 5_463, 5_463, 330.0),
+    "stsb": (5_749, 1_500, 1_379, 260.0),
+    "conll": (14_041, 3_250, 3_453, 450.0),
+    "squadv2": (130_319, 11_873, 11_873, 900.0),
+    "xsum": (204_045, 11_332, 11_334, 2300.0),
+    "scitldr": (1_992, 619, 618, 1200.0),
+    "instructions": (41_600, 5_200, 5_200, 750.0),
+}
+
+
+@dataclass(frozen=True)
+class DatasetOutline:
+    """Size of a dataset as far as planning knows it."""
+
+    rows: Mapping[str, int]
+    """Split -> rows."""
+    mean_chars: float
+    """Instruction, input and output together."""
+    assumptions: tuple[str, ...] = ()
+
+
+def outline_datasets(study: Study) -> dict[str, DatasetOutline]:
+    """An outline of every dataset of the study."""
+    root = Path(study.data.root).expanduser() if study.data.root else None
+    return {name: _outline(name, source, root) for name, source in study.data.sources.items()}
+
+
+def _outline(name: str, source: SourceSpec, root: Path | None) -> DatasetOutline:
+    if source.loader == "toyworld":
+        rows = {TRAIN: source.num_train, VALIDATION: source.num_validation, TEST: source.num_test}
+        return DatasetOutline(_limited(rows, source), _toy_chars(source))
+    if source.path is not None and root is not None and (root / source.path).exists():
+        return _measured(root / source.path, source)
+    train, validation, test, chars = ASSUMED.get(source.task or name, ASSUMED["instructions"])
+    rows = {TRAIN: train, VALIDATION: validation, TEST: test}
+    where = source.hub or source.path
+    return DatasetOutline(_limited(rows, source), chars, (f"{name}: {where} is not read here; published sizes taken",))
+
+
+def _limited(rows: Mapping[str, int], source: SourceSpec) -> dict[str, int]:
+    return {split: count if source.limit is None else min(count, source.limit) for split, count in rows.items()}
+
+
+def _toy_chars(source: SourceSpec) -> float:
+    from assay.tasks.toyworld import toy_instruction_examples, toy_task_examples
+
+    counts = {TRAIN: 24, VALIDATION: 0, TEST: 0}
+    if source.task:
+        rows = toy_task_examples(source.task, counts, source.seed)
+    else:
+        rows = toy_instruction_examples(counts, source.seed)
+    return sum(len(row.instruction) + len(row.input) + len(row.reference) for row in rows) / len(rows)
+
+
+def _measured(path: Path, source: SourceSpec) -> DatasetOutline:
+    """Rows and characters counted from the bytes: a row's JSON is about its text and a fifth more."""
+    if path.is_dir():
+        found = {split: next(iter(sorted(path.glob(f"{split}.json*"))), None) for split in SPLITS}
+        counted = {split: _count(file) if file else (0, 0.0) for split, file in found.items()}
+        rows = {split: count for split, (count, _) in counted.items()}
+        chars = [mean for count, mean in counted.values() if count]
+        return DatasetOutline(_limited(rows, source), 0.8 * sum(chars) / max(1, len(chars)))
+    count, mean = _count(path)
+    rows = {TRAIN: round(0.8 * count), VALIDATION: round(0.1 * count), TEST: count - round(0.9 * count)}
+    note = f"{path.name}: {count} rows, taken to split 80/10/10"
+    return DatasetOutline(_limited(rows, source), 0.8 * mean, (note,))
+
+
+def _count(path: Path) -> tuple[int, float]:
+    """Lines of a (gzipped) file and their mean length; extrapolated beyond COUNT_BYTES."""
+    opener = gzip.open if path.suffix == ".gz" else open
+    lines = size = 0
+    with opener(path, "rb") as file:
+        while size < COUNT_BYTES and (block := file.read(1 << 20)):
+            lines += block.count(b"\n")
+            size += len(block)
+    return max(1, lines), size / max(1, lines)

@@ -1,0 +1,292 @@
+"""The composition root: runs a study from its data to its tables, doing only what the store does not hold.
+
+Stages follow each other: data, base, mixtures, then wave by wave training, generation and scoring, then tables.
+Every stage reads and writes the store by key, so the same call after a kill at any point continues.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from assay.errors import StageError
+from assay.hooks import Progress
+from assay.mixtures.sampling import MixtureBuilder, store_mixture
+from assay.mixtures.spec import KIND as MIXTURE_KIND
+from assay.store import Store
+from assay.studies.cells import expand
+from assay.studies.folder import StudyFolder, open_folder
+from assay.studies.inputs import BASE_KIND, Datasets, dataset_keys, find_bases, store_datasets, study_key, tiny_key
+from assay.studies.judge_endpoint import endpoint_of
+from assay.studies.scores import ScoringPlan, scoring_plan, stored_scores
+from assay.studies.spec import TINY, Study
+from assay.studies.wanted import Base, EvaluationSet, Wanted, evaluation_sets, wanted
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from assay.llm.endpoint import EndpointSpec
+
+STAGES = ("data", "base", "train", "generate", "score")
+"""What `--until` may name, in order."""
+
+
+@dataclass(frozen=True)
+class EmbeddedJudge:
+    """The judge server that a study brings along; the composition root does not know what it is."""
+
+    name: str
+    """In the ledger: fixed, plus the hash of its rules, so that its port does not matter."""
+    start: Callable[[], AbstractContextManager[str]]
+    """Runs it and gives its base URL."""
+
+
+@dataclass
+class Costs:
+    """What this run of a study spent, stage by stage; shown in the report and in no result table."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+    notes: dict[str, str] = field(default_factory=dict)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Time a stage; a stage entered again adds to its time."""
+        started = time.monotonic()
+        try:
+            yield
+        finally:
+            self.seconds[name] = self.seconds.get(name, 0.0) + time.monotonic() - started
+
+    def note(self, name: str, text: str) -> None:
+        """Say in one sentence what a stage did."""
+        self.notes[name] = f"{self.notes[name]}; {text}" if name in self.notes else text
+
+    def rows(self) -> list[dict[str, object]]:
+        """One row per stage in order of its start."""
+        return [
+            {"stage": name, "seconds": seconds, "what": self.notes.get(name, "")}
+            for name, seconds in self.seconds.items()
+        ]
+
+
+@dataclass(frozen=True)
+class Results:
+    """A study whose artifacts are all there."""
+
+    study: Study
+    folder: StudyFolder
+    datasets: Datasets
+    sets: Mapping[str, EvaluationSet]
+    wanted: Wanted
+    scoring: ScoringPlan
+    tables: Mapping[str, pa.Table]
+    costs: Costs
+
+
+@dataclass
+class Pipeline:
+    """One study on one store."""
+
+    study: Study
+    store: Store
+    progress: Progress
+    embedded: EmbeddedJudge
+    max_usd: float | None = None
+    costs: Costs = field(default_factory=Costs)
+
+    def open(self) -> StudyFolder:
+        """The study's folder, by a key over its identity and its inputs' content. Reads inputs, runs nothing.
+
+        Raises:
+            InputError: an input is missing or unreadable, or the store cannot be written.
+        """
+        self.store.check_writable()
+        keys = dataset_keys(self.study)
+        bases = {name: base.key for name, base in find_bases(self.study).items()}
+        if TINY in self.study.base_models:
+            bases[TINY] = tiny_key(self.study, keys)
+        endpoint = endpoint_of(self.study.judge, embedded_name=self.embedded.name)
+        key = study_key(self.study, keys, bases, endpoint.endpoint_name)
+        return open_folder(self.store, self.study.name, key, self.study.model_dump(mode="json"))
+
+    def run(self, folder: StudyFolder, until: str | None = None) -> Results | None:
+        """All stages; None where `until` ends the run before there are tables.
+
+        Raises:
+            LimitReached: the budget stopped the judge; everything paid for is kept.
+            StageError: something failed after its retries.
+        """
+        with self.costs.stage("data"):
+            datasets = store_datasets(self.study, self.store)
+        self.costs.note("data", f"{len(datasets.keys)} datasets")
+        if until == "data":
+            return None
+        with self.costs.stage("base"):
+            bases = self._bases(datasets)
+        if until == "base":
+            return None
+        cells = expand(self.study)
+        plan = wanted(self.study, cells, bases, datasets.keys)
+        with self.costs.stage("mixtures"):
+            self._mixtures(plan, datasets)
+        sets = evaluation_sets(self.study, datasets.keys)
+        scoring = scoring_plan(self.study, plan, sets, endpoint_of(self.study.judge, embedded_name=self.embedded.name))
+        self._waves(plan, sets, datasets, scoring, until)
+        if until in ("train", "generate", "score"):
+            return None
+        with self.costs.stage("tables"):
+            tables = self._tables(plan, scoring, folder)
+        return Results(self.study, folder, datasets, sets, plan, scoring, tables, self.costs)
+
+    # --- stages ------------------------------------------------------------------------------------------
+
+    def _bases(self, datasets: Datasets) -> dict[str, Base]:
+        found = {name: Base(base.name, base.key, base.path) for name, base in find_bases(self.study).items()}
+        names = [base.name for base in found.values()]
+        for name, base in found.items():
+            if names.count(base.name) > 1:  # two folders of one name: told apart by their content
+                found[name] = Base(f"{base.name}-{base.key[:6]}", base.key, base.path)
+        if TINY in self.study.base_models:
+            found[TINY] = self._tiny_base(datasets)
+        return found
+
+    def _tiny_base(self, datasets: Datasets) -> Base:
+        spec = self.study.tiny_base
+        assert spec is not None
+        key = tiny_key(self.study, datasets.keys)
+        if not self.store.exists(BASE_KIND, key):
+            from assay.tasks.toyworld import pretraining_documents
+            from assay.training.tiny_base import text_documents
+            from assay.training.tiny_base_engine import build_tiny_base
+
+            if spec.flavour == "toy":
+                documents = pretraining_documents(spec.num_documents, spec.seed)
+            else:
+                documents = text_documents(datasets.rows(self.study.data.instructions))
+            with tempfile.TemporaryDirectory() as folder:
+                build_tiny_base(spec, Path(folder), documents, self.progress)
+                with self.store.writing(BASE_KIND, key, spec.model_dump(mode="json")) as artifact:
+                    artifact.folder(Path(folder))
+            self.costs.note("base", f"tiny base pre-trained on {len(documents):,} documents, {spec.num_steps:,} steps")
+        return Base(TINY, key, str(self.store.local_dir(BASE_KIND, key)))
+
+    def _mixtures(self, plan: Wanted, datasets: Datasets) -> None:
+        known = self.store.keys(MIXTURE_KIND)
+        missing = {key: spec for key, spec in plan.mixtures.items() if key not in known}
+        if missing:
+            builder = MixtureBuilder(datasets.by_name(), datasets.keys)
+            for key, spec in missing.items():
+                mixture = builder.build(spec, self._label(plan, key))
+                store_mixture(self.store, mixture, spec)
+        self.costs.note("mixtures", f"{len(missing)} built, {len(plan.mixtures) - len(missing)} found")
+
+    def _label(self, plan: Wanted, mixture_key: str) -> str:
+        run = next(run for run in plan.runs if run.mixture_key == mixture_key)
+        return f"{self.study.name} {run.arm}"
+
+    def _waves(
+        self,
+        plan: Wanted,
+        sets: Mapping[str, EvaluationSet],
+        datasets: Datasets,
+        scoring: ScoringPlan,
+        until: str | None,
+    ) -> None:
+        """Train, generate and score what is missing, `wave_size` trainings at a time."""
+        adapters, predictions = self.store.keys("adapter"), self.store.keys("predictions")
+        scores = self.store.keys("scores")
+        if scoring.all_stored(scores) and {job.key for job in plan.generations} <= predictions:
+            return
+        examples = {part.key: datasets.evaluation_rows(part) for part in sets.values()}
+        with ExitStack() as stack:
+            from assay.studies.ray_cluster import ray_cluster
+
+            with self.costs.stage("ray"):
+                stack.enter_context(ray_cluster(self.study.resources))
+            endpoint = None
+            for wave in _chunks(plan.trainings, self.study.resources.wave_size):
+                keys = {job.key for job in wave}
+                with self.costs.stage("train"):
+                    self._train([job for job in wave if job.key not in adapters])
+                if until == "train":
+                    continue
+                jobs = [job for job in plan.generations if job.adapter_key in keys]
+                with self.costs.stage("generate"):
+                    self._generate([job for job in jobs if job.key not in predictions], examples)
+                if until == "generate":
+                    continue
+                if endpoint is None:
+                    endpoint = self._endpoint(stack)
+                with self.costs.stage("score"):
+                    self._score(scoring, {job.key for job in jobs}, examples, endpoint)
+
+    def _endpoint(self, stack: ExitStack) -> EndpointSpec:
+        """The judge's endpoint; starts the embedded server where it is the judge."""
+        url = None
+        if self.study.judge.is_embedded and "judge" in self.study.scorers:
+            url = stack.enter_context(self.embedded.start())
+        return endpoint_of(self.study.judge, embedded_url=url, embedded_name=self.embedded.name)
+
+    def _train(self, jobs: Sequence[Any]) -> None:
+        if not jobs:
+            return
+        from assay.training.ray_sweep import run_sweep
+
+        report = run_sweep(self.store, jobs, self.study.resources.training, self.progress)
+        self.costs.note(
+            "train",
+            f"{len(jobs)} trainings on {report.slots} slots, {report.step_s:.0f} s of pure optimizer steps, the first "
+            f"step after {report.first_step_s:.0f} s",
+        )
+
+    def _generate(self, jobs: Sequence[Any], examples: Mapping[str, Any]) -> None:
+        if not jobs:
+            return
+        from assay.generation.ray_generate import run_generation
+
+        report = run_generation(
+            self.store, jobs, examples, self.study.generation, self.study.resources.generation, self.progress
+        )
+        if report.failed:
+            key, reason = next(iter(report.failed.items()))
+            raise StageError(
+                f"generation: {len(report.failed)} of {len(jobs)} pairs have no answer at all; the first, {key}: "
+                f"{reason}; mend it and run the same command again"
+            )
+        self.costs.note(
+            "generate", f"{report.num_rows:,} rows, {report.num_tokens:,} tokens, {report.num_error_rows} error rows"
+        )
+
+    def _score(
+        self, scoring: ScoringPlan, predictions: set[str], examples: Mapping[str, Any], endpoint: EndpointSpec
+    ) -> None:
+        from assay.studies.scores import score_missing
+
+        note = score_missing(
+            scoring, predictions, self.study, self.store, examples, endpoint, self.progress, self.max_usd
+        )
+        if note:
+            self.costs.note("score", note)
+
+    def _tables(self, plan: Wanted, scoring: ScoringPlan, folder: StudyFolder) -> dict[str, pa.Table]:
+        from assay.metaeval.study_tables import build_study_tables
+
+        tables = build_study_tables(
+            plan.runs,
+            stored_scores(self.store, scoring),
+            scoring.infos,
+            human=self.study.statistics.human,
+            seed_key=folder.key,
+            resamples=self.study.statistics.resamples,
+        )
+        return dict(tables)
+
+
+def _chunks(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
+    for start in range(0, len(items), size):
+        yield items[start : start + size]

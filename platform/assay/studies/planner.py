@@ -1,0 +1,190 @@
+"""What a study would do and cost, before anything is done: cells, distinct trainings, tokens, GPU-hours, dollars.
+
+Touches nothing and imports no engine. Where a dataset can be read here its rows are counted, else the sizes that
+its source states are taken; every assumption is listed with the plan.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+
+from assay.fingerprint import fingerprint
+from assay.llm.prices import price_of, table_date
+from assay.studies.cells import Cell, expand
+from assay.studies.judge_endpoint import endpoint_of
+from assay.studies.outline import CHARS_PER_TOKEN, DatasetOutline, outline_datasets
+from assay.studies.spec import TINY, Study
+from assay.tasks.catalog import get_task
+from assay.training.schedule import schedule_of
+from assay.training.spec import TrainSpec
+
+GPU_FLOPS = 312e12
+"""Peak bf16 rate of one NVIDIA A100, from its data sheet."""
+TRAIN_UTILISATION = 0.30
+"""Share of the peak that LoRA training with packed rows reaches; an assumption, replaced by your own measurement."""
+DECODE_UTILISATION = 0.05
+"""The same for batched greedy decoding, which waits on memory."""
+JUDGE_PROMPT_TOKENS = 170
+"""Tokens of the judge's own instructions (the paper's prompt A.3 has about 150 words)."""
+JUDGE_REPLY_TOKENS = 8
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A study in numbers. Counts are exact unless `assumptions` says otherwise; costs are estimates."""
+
+    study: str
+    mode: str
+    cells: int
+    distinct_trainings: int
+    train_rows: int
+    """Rows of all distinct trainings' mixtures together."""
+    train_tokens: int
+    """Tokens that pass through training, repeats by epochs included."""
+    predictions: int
+    judge_calls: int
+    """At most: equal answers to equal prompts are judged once."""
+    usd: float | None
+    """Judge dollars; None where the model's price is unknown."""
+    gpu_hours: float | None
+    """A100 hours of training and generation; None where a base model's size is unknown."""
+    assumptions: tuple[str, ...]
+
+    def as_dict(self) -> dict[str, object]:
+        """For `--json`."""
+        return asdict(self)
+
+
+def plan(study: Study) -> Plan:
+    """Expand and price a study."""
+    outlines = outline_datasets(study)
+    cells = expand(study)
+    trainings = distinct_trainings(cells)
+    assumptions = [note for outline in outlines.values() for note in outline.assumptions]
+    train_rows = train_tokens = 0
+    flops = 0.0
+    sizes = {base: parameters(base, study) for base in study.base_models}
+    totals: dict[str, tuple[int, int]] = {}
+    for cell in trainings.values():
+        mixture = mixture_id(cell)
+        if mixture not in totals:
+            totals[mixture] = _mixture_tokens(cell, outlines, study.train)
+        rows, tokens = totals[mixture]
+        train_rows += rows
+        train_tokens += tokens
+        # forward 2 and backward-through-activations 2 FLOPs per parameter and token; frozen weights need no gradient
+        flops += 4.0 * (sizes[cell.base_model] or math.nan) * tokens / TRAIN_UTILISATION
+    predictions, generated = _generation(study, trainings, outlines)
+    for base, tokens in generated.items():
+        flops += 2.0 * (sizes[base] or math.nan) * tokens / DECODE_UTILISATION
+    judge_calls = predictions if "judge" in study.scorers else 0
+    usd, note = _judge_dollars(study, judge_calls, outlines)
+    assumptions.append(note)
+    unknown = sorted(base for base, size in sizes.items() if size is None)
+    if unknown:
+        assumptions.append(f"gpu_hours unknown: no parameter count in the name of {', '.join(unknown)}")
+    else:
+        assumptions.append(
+            f"gpu_hours: A100 at {GPU_FLOPS / 1e12:.0f} TFLOP/s, {TRAIN_UTILISATION:.0%} used in training and "
+            f"{DECODE_UTILISATION:.0%} in decoding (assumed, not measured)"
+        )
+    return Plan(
+        study=study.name,
+        mode=study.mode,
+        cells=len(cells),
+        distinct_trainings=len(trainings),
+        train_rows=train_rows,
+        train_tokens=train_tokens,
+        predictions=predictions,
+        judge_calls=judge_calls,
+        usd=usd,
+        gpu_hours=None if unknown else round(flops / GPU_FLOPS / 3600, 4),
+        assumptions=tuple(dict.fromkeys(assumptions)),
+    )
+
+
+def distinct_trainings(cells: list[Cell]) -> dict[str, Cell]:
+    """One cell for each distinct (base model, mixture, recipe with its seed), by an identity of planning's own.
+
+    Artifact keys need the data's content; here datasets count by name, which gives the same partition.
+    """
+    recipes: dict[TrainSpec, str] = {}
+    mixtures: dict[int, str] = {}
+    found: dict[str, Cell] = {}
+    for cell in cells:
+        recipe = recipes.setdefault(cell.train, f"{len(recipes)}")
+        mixture = mixtures.get(id(cell.mixture))
+        if mixture is None:
+            mixture = mixtures[id(cell.mixture)] = mixture_id(cell)
+        found.setdefault(f"{cell.base_model}/{mixture}/{recipe}", cell)
+    return found
+
+
+def mixture_id(cell: Cell) -> str:
+    """Names a cell's mixture among those of its study."""
+    return fingerprint(cell.mixture)
+
+
+def parameters(base: str, study: Study) -> float | None:
+    """Parameters of a base model: of the tiny base by its spec, else from a name such as `Qwen2.5-0.5B`."""
+    if base == TINY and study.tiny_base is not None:
+        tiny = study.tiny_base
+        per_layer = 4 * tiny.hidden_size**2 + 3 * tiny.hidden_size * tiny.feed_forward_size
+        return float(tiny.num_layers * per_layer + tiny.vocabulary_size * tiny.hidden_size)
+    match = re.search(r"(\d+(?:\.\d+)?)\s*([bBmM])(?![a-zA-Z])", base.rsplit("/", 1)[-1])
+    if match is None:
+        return None
+    return float(match.group(1)) * (1e9 if match.group(2) in "bB" else 1e6)
+
+
+def _mixture_tokens(cell: Cell, outlines: Mapping[str, DatasetOutline], recipe: TrainSpec) -> tuple[int, int]:
+    """Rows of the mixture, and tokens that its training passes through."""
+    rows, chars = 0, 0.0
+    for component in cell.mixture.train:
+        outline = outlines[component.dataset]
+        count = outline.rows[component.split] if component.count is None else component.count
+        rows += count
+        chars += count * outline.mean_chars
+    if not rows:
+        return 0, 0
+    tokens_per_row = min(chars / rows / CHARS_PER_TOKEN, recipe.max_length)
+    schedule = schedule_of(recipe, rows)
+    return rows, round(min(schedule.total_steps * schedule.batch_size, rows * recipe.num_epochs) * tokens_per_row)
+
+
+def _generation(
+    study: Study, trainings: Mapping[str, Cell], outlines: Mapping[str, DatasetOutline]
+) -> tuple[int, dict[str, float]]:
+    """Predictions in all, and tokens read and written by each base model."""
+    predictions = 0
+    tokens = dict.fromkeys(study.base_models, 0.0)
+    for cell in trainings.values():
+        tasks = [cell.task] if cell.num_target else list(study.grid.tasks)
+        for task in tasks:
+            outline = outlines[task]
+            count = min(outline.rows["test"], study.evaluation.target_rows or outline.rows["test"])
+            predictions += count
+            answer = study.evaluation.max_new_tokens.get(task, get_task(task).max_new_tokens) / 2
+            tokens[cell.base_model] += count * (outline.mean_chars / CHARS_PER_TOKEN + answer)
+        outline = outlines[study.data.instructions]
+        count = min(outline.rows["test"], study.evaluation.instruction_rows)
+        predictions += count
+        answer = study.evaluation.instruction_max_new_tokens / 2
+        tokens[cell.base_model] += count * (outline.mean_chars / CHARS_PER_TOKEN + answer)
+    return predictions, tokens
+
+
+def _judge_dollars(study: Study, calls: int, outlines: Mapping[str, DatasetOutline]) -> tuple[float | None, str]:
+    if study.judge.is_embedded or calls == 0:
+        return 0.0, "usd: the embedded judge costs nothing" if calls else "usd: no judge is asked"
+    price = price_of(endpoint_of(study.judge))
+    if price is None:
+        return None, f"usd unknown: no price for {study.judge.model!r} in the table of {table_date()}"
+    chars = sum(outlines[task].mean_chars for task in study.grid.tasks) / len(study.grid.tasks)
+    prompt = JUDGE_PROMPT_TOKENS + 1.5 * chars / CHARS_PER_TOKEN
+    usd = calls * price.usd(round(prompt), JUDGE_REPLY_TOKENS)
+    note = f"prices of {table_date()}, about {prompt:.0f} + {JUDGE_REPLY_TOKENS} tokens a call (assumed)"
+    return round(usd, 2), f"usd: {study.judge.model} at {note}"

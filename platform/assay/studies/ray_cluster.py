@@ -1,0 +1,105 @@
+"""Joining or starting Ray, and saying in one place who gets which of its resources.
+
+Stages of a wave follow each other: trials hold all training slots, then one generation engine per slot that fits,
+then judge workers. Ray Data never runs while Tune holds the cluster, so no combination of the two can wait for the
+other for ever.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import ray
+
+from assay.errors import ResourceError
+from assay.studies.ray_environment import in_ray_job
+from assay.studies.spec import StudyResources
+
+OBJECT_STORE_BYTES = 512 * 1024**2
+"""Of a private Ray: tokenised rows and blocks of predictions are small."""
+
+
+@contextmanager
+def ray_cluster(resources: StudyResources) -> Iterator[None]:
+    """A connection to Ray for the time of a study: the job's own cluster, a named one, or a private one.
+
+    Raises:
+        ResourceError: the cluster cannot be reached, or lacks what the study asks for.
+    """
+    if ray.is_initialized():
+        check_resources(resources)
+        yield
+        return
+    _start(resources)
+    try:
+        check_resources(resources)
+        yield
+    finally:
+        ray.shutdown()
+
+
+def check_resources(resources: StudyResources) -> None:
+    """Refuse at once what no node could ever give, instead of waiting for it.
+
+    Raises:
+        ResourceError: one line that names the stage, what it asks for and what there is.
+    """
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    may_grow = _autoscales() if resources.autoscaling is None else resources.autoscaling
+    for stage, cpus, gpus in (
+        ("training", resources.training.cpus_per_worker, resources.training.gpus_per_worker),
+        ("generation", resources.generation.cpus_per_engine, resources.generation.gpus_per_engine),
+        ("scoring", resources.scoring.cpus_per_worker, 0),
+    ):
+        if may_grow or any(node.get("CPU", 0) >= cpus and node.get("GPU", 0) >= gpus for node in nodes):
+            continue
+        most_cpus = max((node.get("CPU", 0) for node in nodes), default=0)
+        most_gpus = max((node.get("GPU", 0) for node in nodes), default=0)
+        raise ResourceError(
+            f"resources.{stage}: asks for {cpus:g} CPU and {gpus:g} GPU at once; the largest node has {most_cpus:g} "
+            f"CPU and {most_gpus:g} GPU; lower the request or join a cluster that has them (resources.ray_address)"
+        )
+
+
+def _start(resources: StudyResources) -> None:
+    quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
+    try:
+        if in_ray_job() or resources.ray_address:
+            ray.init(resources.ray_address or "auto", runtime_env=_runtime_env(), **quiet)
+            return
+        ray.init(
+            address="local",
+            _node_ip_address="127.0.0.1",
+            num_cpus=resources.num_cpus,
+            include_dashboard=False,
+            object_store_memory=OBJECT_STORE_BYTES,
+            _temp_dir=str(Path(tempfile.gettempdir()) / f"assay-ray-{os.getuid()}"),
+            runtime_env=_runtime_env(),
+            **quiet,
+        )
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise ResourceError(f"ray: {reason}; expected a reachable cluster; check resources.ray_address") from error
+
+
+def _runtime_env() -> dict[str, object]:
+    """What workers need to import the package and to stay off the network and quiet."""
+    variables = {
+        name: os.environ[name]
+        for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "ASSAY_CACHE", "HF_HOME")
+        if name in os.environ
+    }
+    if in_ray_job():
+        variables["PYTHONPATH"] = "platform"  # of the job's working directory, on whichever node
+    variables |= {"TOKENIZERS_PARALLELISM": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    return {"env_vars": variables}
+
+
+def _autoscales() -> bool:
+    """Whether nodes may still come: the head of `ray up` keeps its configuration there; KubeRay runs in a pod."""
+    return Path("~/ray_bootstrap_config.yaml").expanduser().exists() or "KUBERNETES_SERVICE_HOST" in os.environ

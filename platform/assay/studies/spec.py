@@ -1,0 +1,233 @@
+"""What a study is: one frozen value that says all that its numbers depend on, and apart from that what it runs on.
+
+A builtin study is a Python value of this type (`builtin.py`); a YAML file is the same schema.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Literal, TypeVar
+
+from pydantic import Field, field_validator, model_validator
+
+from assay.config import Config
+from assay.generation.spec import GenerationResources, GenerationSpec
+from assay.tasks.catalog import get_task
+from assay.tasks.sources import SourceSpec
+from assay.training.spec import TrainResources, TrainSpec
+from assay.training.tiny_base import TinyBaseSpec
+
+Mode = Literal["strict", "compat"]
+
+T = TypeVar("T")
+
+TINY = "tiny"
+"""The name among `base_models` of the base that the study trains itself, from `tiny_base`."""
+
+
+class DataSpec(Config):
+    """The datasets of a study, by name."""
+
+    root: str | None = None
+    """Folder that relative paths start from. No part of the identity: files are known by their content."""
+    instructions: str = "instructions"
+    """Name of the dataset that every mixture starts from."""
+    sources: Mapping[str, SourceSpec]
+    """Name -> where its rows come from. A target task's dataset bears the task's name."""
+
+
+class MixtureGrid(Config):
+    """The mixtures that are compared: all instruction rows, and N rows of one target task, drawn several times."""
+
+    tasks: tuple[str, ...] = Field(min_length=1)
+    """Target tasks, one at a time."""
+    sizes: tuple[int, ...] = Field(min_length=1)
+    """Target rows N added to the instruction rows. 0 is the baseline."""
+    draws: int = Field(3, ge=1)
+    """Independent samples of the N rows; nested: a smaller N is a prefix of a larger one of the same draw."""
+    instruction_rows: int | None = Field(None, ge=1)
+    """Instruction rows in every mixture, one sample for all; None takes the whole train split."""
+    validation_rows: int = Field(100, ge=0)
+    """Instruction rows for the validation loss."""
+    target_validation_rows: int = Field(0, ge=0)
+    """Rows of the target task's validation split for the validation loss, where N > 0 (in `compat`, at every N)."""
+    seed: int = 0
+    """Shifts all draws; a study repeated with another seed draws other rows."""
+
+    @field_validator("tasks")
+    @classmethod
+    def _known_tasks(cls, tasks: tuple[str, ...]) -> tuple[str, ...]:
+        for task in tasks:
+            get_task(task)
+        return _no_repeats("tasks", tasks)
+
+    @field_validator("sizes")
+    @classmethod
+    def _sizes(cls, sizes: tuple[int, ...]) -> tuple[int, ...]:
+        if min(sizes) < 0:
+            raise ValueError("sizes count rows and cannot be negative")
+        return tuple(sorted(_no_repeats("sizes", sizes)))
+
+
+class EvaluationSpec(Config):
+    """What every adapter answers."""
+
+    target_rows: int | None = Field(None, ge=1)
+    """Test rows of a target task; None takes them all."""
+    instruction_rows: int = Field(100, ge=0)
+    """Test rows of the instruction set, for forgetting; 0 leaves that question out."""
+    instruction_max_new_tokens: int = Field(256, ge=1)
+    """New tokens for an instruction row; a target task brings its own limit."""
+    max_new_tokens: Mapping[str, int] = Field(default_factory=dict)
+    """Task -> new tokens, where the task's own limit does not fit."""
+
+
+class JudgeConfig(Config):
+    """The LLM judge: what it is (identity) and how it is reached (no part of it)."""
+
+    model: str = "rubric"
+    """Model name sent to the endpoint. "rubric" is the embedded judge: rules, no network, no key."""
+    protocol: str = "ifteval"
+    """Pointwise protocol that asks the judge."""
+    temperature: float = Field(0.1, ge=0, le=2)
+    """Sampling temperature (paper: .1)."""
+    endpoint: str | None = None
+    """Name of the endpoint in the ledger; default: the host of `base_url`."""
+    base_url: str | None = None
+    """An OpenAI-compatible endpoint; None starts the embedded judge for model "rubric", else https://api.openai.com/v1."""
+    api_key_env: str = "OPENAI_API_KEY"
+    """Environment variable that holds the key. Keys are never arguments or fields."""
+    requests_per_min: float | None = Field(None, gt=0)
+    """Limit over all workers; None learns it from the endpoint's headers."""
+    tokens_per_min: float | None = Field(None, gt=0)
+    """Limit over all workers; None learns it from the endpoint's headers."""
+    max_concurrency: int = Field(64, ge=1)
+    """Requests in flight over all workers."""
+    timeout_s: float = Field(60.0, gt=0)
+    """For one request."""
+
+    @property
+    def is_embedded(self) -> bool:
+        """Whether the study starts its own judge server."""
+        return self.base_url is None and self.model == "rubric"
+
+
+class StatisticsSpec(Config):
+    """How uncertainty is computed."""
+
+    resamples: int = Field(2000, ge=200)
+    """Bootstrap resamples of every interval."""
+    human: str = "heuristic"
+    """Scorer that plays the human column in CIT and CAT. The toy studies know the truth; elsewhere this is a heuristic
+    and is called one."""
+
+
+class ScoringResources(Config):
+    """What scoring runs on."""
+
+    judge_workers: int = Field(1, ge=1)
+    """Actors that call the judge; each keeps many requests in flight."""
+    cpus_per_worker: float = Field(1.0, gt=0)
+
+
+class StudyResources(Config):
+    """What a study runs on: speed, never meaning."""
+
+    training: TrainResources = TrainResources()
+    generation: GenerationResources = GenerationResources()
+    scoring: ScoringResources = ScoringResources()
+    wave_size: int = Field(512, ge=1)
+    """Trainings whose adapters are generated and scored together before the next wave is trained."""
+    ray_address: str | None = None
+    """None starts a private Ray on this machine, unless the process already runs inside a Ray job."""
+    autoscaling: bool | None = None
+    """Whether nodes may still come, so that missing resources are waited for; None asks the cluster."""
+    num_cpus: int | None = Field(None, ge=1)
+    """CPUs of the private Ray; None takes all."""
+
+
+class TrackingConfig(Config):
+    """Where runs are tracked."""
+
+    uri: str | None = None
+    """MLflow tracking URI; None is SQLite beside the artifacts (`<storage>/mlflow.db`)."""
+    experiment: str | None = None
+    """MLflow experiment; default: the study's name."""
+
+
+class Study(Config):
+    """A whole study."""
+
+    name: str
+    """Lower-case letters, digits, `-` and `_`; names the result folder and the MLflow experiment."""
+    description: str = ""
+    mode: Mode = "strict"
+    """`compat` does what the published study did, quirks included; `strict` does it right. Every result says which."""
+    data: DataSpec
+    base_models: tuple[str, ...] = Field(min_length=1)
+    """Folders or Hugging Face ids of causal language models, or "tiny"; several make an axis of the study."""
+    tiny_base: TinyBaseSpec | None = None
+    """How the base named "tiny" is made."""
+    grid: MixtureGrid
+    training_seeds: tuple[int, ...] = Field((0,), min_length=1)
+    """Seeds of initialisation and row order, an axis of its own."""
+    training_seeds_at_zero: tuple[int, ...] = ()
+    """Seeds for N = 0, which has no draws to vary; default: `training_seeds`."""
+    train: TrainSpec = TrainSpec()
+    """The recipe; its `seed` is set by the axis above."""
+    generation: GenerationSpec = GenerationSpec()
+    evaluation: EvaluationSpec = EvaluationSpec()
+    scorers: tuple[str, ...] = ("exact_match", "token_f1", "rouge1", "rougeL", "heuristic", "judge")
+    """Scorers by name; "judge" asks the LLM judge."""
+    judge: JudgeConfig = JudgeConfig()
+    statistics: StatisticsSpec = StatisticsSpec()
+    resources: StudyResources = StudyResources()
+    tracking: TrackingConfig = TrackingConfig()
+
+    @field_validator("name")
+    @classmethod
+    def _plain_name(cls, name: str) -> str:
+        if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,63}", name):
+            raise ValueError("expected 1 to 64 of a-z, 0-9, '-' and '_', starting with a letter or digit")
+        return name
+
+    @field_validator("scorers", "base_models", "training_seeds", "training_seeds_at_zero")
+    @classmethod
+    def _distinct(cls, values: tuple[object, ...]) -> tuple[object, ...]:
+        return _no_repeats("entries", values)
+
+    @model_validator(mode="after")
+    def _hangs_together(self) -> Study:
+        known = ", ".join(sorted(self.data.sources))
+        for name in (self.data.instructions, *self.grid.tasks):
+            if name not in self.data.sources:
+                raise ValueError(f"no dataset {name!r} in data.sources; it has {known}")
+        if TINY in self.base_models and self.tiny_base is None:
+            raise ValueError("base_models names 'tiny', which needs the field tiny_base")
+        if self.statistics.human not in self.scorers:
+            raise ValueError(f"statistics.human={self.statistics.human!r} must be one of scorers")
+        if self.train.dtype == "float32" and self.generation.dtype not in ("float32", "bfloat16"):
+            raise ValueError("generation.dtype must be float32 or bfloat16")
+        return self
+
+    @property
+    def seeds_at_zero(self) -> tuple[int, ...]:
+        """Training seeds of the N = 0 cells."""
+        return self.training_seeds_at_zero or self.training_seeds
+
+    def identity(self) -> dict[str, object]:
+        """All that its numbers depend on and that is no input file: what it runs on, and where, is left out."""
+        plain = self.model_dump(mode="json", exclude={"description", "resources", "tracking", "base_models"})
+        plain["data"].pop("root")
+        for source in plain["data"]["sources"].values():
+            source.pop("path", None)
+        for name in ("base_url", "api_key_env", "requests_per_min", "tokens_per_min", "max_concurrency", "timeout_s"):
+            plain["judge"].pop(name)
+        return plain
+
+
+def _no_repeats(what: str, values: tuple[T, ...]) -> tuple[T, ...]:
+    if len(set(values)) != len(values):
+        raise ValueError(f"{what}: saw a repeated entry in {list(values)}")
+    return values

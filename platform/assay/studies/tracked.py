@@ -1,0 +1,160 @@
+"""A study as MLflow runs: one parent, a child per cell, a child for the meta-evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from assay.errors import ConfigError
+from assay.studies.folder import json_rows
+from assay.studies.spec import Study
+
+if TYPE_CHECKING:
+    from assay.store import Store
+    from assay.studies.pipeline import Results
+    from assay.tracking.mlflow_tracker import TrackedRun
+
+
+def tracking_uri(study: Study, store: Store) -> str:
+    """Where the study's runs go.
+
+    Raises:
+        ConfigError: the store is remote and the study names no tracking server.
+    """
+    if study.tracking.uri is not None:
+        return study.tracking.uri
+    if not store.is_local:
+        raise ConfigError(
+            f"tracking.uri: none is given and storage {store.uri} is remote; expected a tracking server; "
+            "pass --set tracking.uri=http://HOST:5000"
+        )
+    return f"sqlite:///{store.uri}/mlflow.db"
+
+
+def ui_command(uri: str) -> str:
+    """The command that shows the runs in a browser."""
+    return uri if uri.startswith("http") else f".venv/bin/mlflow ui --backend-store-uri {uri}"
+
+
+def track_study(results: Results, files: Mapping[str, bytes]) -> str:
+    """Write all runs of a finished study; runs that are there already are left as they are.
+
+    Args:
+        results: the study's results.
+        files: report and figures, kept with the parent and the meta-evaluation.
+
+    Returns:
+        The tracking URI.
+    """
+    from assay.tracking.mlflow_tracker import MlflowTracker, TrackedRun
+
+    study, folder = results.study, results.folder
+    store = folder.store
+    uri = tracking_uri(study, store)
+    root = f"file://{Path(store.uri) / 'mlflow-artifacts'}" if uri.startswith("sqlite:") and store.is_local else None
+    tracker = MlflowTracker(uri, study.tracking.experiment or folder.name, root)
+    tables = {f"tables/{name}.json": json_rows(table) for name, table in results.tables.items()}
+    parent = tracker.study_run(
+        TrackedRun(
+            key=folder.key,
+            name=folder.name,
+            params={
+                "mode": study.mode,
+                "base_models": ", ".join(study.base_models),
+                "tasks": ", ".join(study.grid.tasks),
+                "sizes": ", ".join(map(str, study.grid.sizes)),
+                "draws": study.grid.draws,
+                "scorers": ", ".join(study.scorers),
+                "human": study.statistics.human,
+                "judge": study.judge.model,
+            },
+            metrics={
+                "cells": len(results.wanted.cells),
+                "trainings": len(results.wanted.trainings),
+                "predictions_artifacts": len(results.wanted.runs),
+            },
+            tags={"assay.study": folder.name, "mlflow.note.content": study.description},
+        )
+    )
+    tracker.files(parent, {**files, **tables})
+    done = tracker.existing("cell")
+    for run in _cell_runs(results):
+        if run.key not in done:
+            tracker.child_run(parent, run)
+    meta = tracker.child_run(parent, _metaeval_run(results), role="metaeval")
+    tracker.files(meta, {name: data for name, data in tables.items() if "metaeval" in name or "similarity" in name})
+    tracker.files(meta, {name: data for name, data in files.items() if "comparability" in name or "similarity" in name})
+    return uri
+
+
+def _cell_runs(results: Results) -> list[TrackedRun]:
+    """One run per distinct training: its recipe, its loss curve, its scores."""
+    from assay.tracking.mlflow_tracker import TrackedRun
+
+    store = results.folder.store
+    scores: dict[str, dict[str, float]] = {}
+    for row in results.tables["run_scores"].to_pylist():
+        if row["mean"] is not None:
+            scores.setdefault(row["adapter_key"], {})[f"{row['evaluation_set']}.{row['scorer']}"] = row["mean"]
+    counted: dict[str, int] = {}
+    cells = {}
+    for cell, key in results.wanted.cells:
+        counted[key] = counted.get(key, 0) + 1
+        cells.setdefault(key, cell)
+    runs = []
+    for job in results.wanted.trainings:
+        cell = cells[job.key]
+        spec = job.spec
+        history = store.read_table("adapter", job.key, "history.parquet").to_pylist()
+        at_zero = cell.num_target == 0
+        runs.append(
+            TrackedRun(
+                key=job.key,
+                name=f"{job.base_name} {cell.arm}" + ("" if at_zero else f" draw {cell.draw}") + f" seed {spec.seed}",
+                params={
+                    "base_model": job.base_name,
+                    "task": "" if at_zero else cell.task,
+                    "num_target": cell.num_target,
+                    "draw": "" if at_zero else cell.draw,
+                    "training_seed": spec.seed,
+                    "mixture_key": job.mixture_key,
+                    "adapter_key": job.key,
+                    "cells": counted[job.key],
+                    **{f"train.{name}": value for name, value in spec.model_dump(mode="json").items()},
+                },
+                metrics=scores.get(job.key, {}),
+                history=[(row["step"], _step_metrics(row)) for row in history],
+                tags={
+                    "assay.arm": cell.arm,
+                    "assay.adapter": store.study_path(results.folder.name).split("/studies/")[0]
+                    + f"/artifacts/adapter/{job.key}",
+                },
+            )
+        )
+    return runs
+
+
+def _step_metrics(row: Mapping[str, Any]) -> dict[str, float]:
+    """The numbers of one history row that are worth a curve."""
+    names = ("loss", "learning_rate", "grad_norm", "validation_loss")
+    return {f"train/{name}": float(row[name]) for name in names if row.get(name) is not None}
+
+
+def _metaeval_run(results: Results) -> TrackedRun:
+    from assay.tracking.mlflow_tracker import TrackedRun
+
+    metrics = {}
+    for row in results.tables["metaeval"].to_pylist():
+        if row["value"] is not None and row["level"] == "run":
+            name = f"{row['statistic']}.{row['scorer']}"
+            metrics[name] = row["value"]
+            for end in ("low", "high"):
+                if row[end] is not None:
+                    metrics[f"{name}.{end}"] = row[end]
+    return TrackedRun(
+        key=f"{results.folder.key}-metaeval",
+        name="meta-evaluation",
+        params={"human": results.study.statistics.human, "resamples": results.study.statistics.resamples},
+        metrics=metrics,
+    )

@@ -1,0 +1,90 @@
+"""Rules of the architecture that a reader relies on: who imports whom, what loads an engine, what is never called."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = ROOT / "platform" / "assay"
+ENGINES = {"deepspeed", "mlflow", "peft", "ray", "torch", "transformers", "vllm", "sentence_transformers"}
+HEAVY = {"scipy", "sklearn", "openai", "matplotlib", "datasets", "sqlalchemy"}
+
+
+def is_engine_file(path: Path) -> bool:
+    return (path.stem.startswith(("ray_", "mlflow_")) and path.stem != "ray_environment") or path.stem.endswith(
+        "_engine"
+    )
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+SOURCES = sorted(PACKAGE.rglob("*.py"))
+PURE = [module_name(path) for path in SOURCES if not is_engine_file(path) and path.stem != "__main__"]
+
+
+def test_platform_is_a_path_entry_and_no_package() -> None:
+    assert not (PACKAGE.parent / "__init__.py").exists()
+    import platform
+
+    assert hasattr(platform, "python_version")
+
+
+def test_no_pure_module_loads_an_engine() -> None:
+    code = (
+        "import importlib, sys\n"
+        f"engines = {sorted(ENGINES)}\n"
+        "for name in sys.argv[1:]:\n"
+        "    importlib.import_module(name)\n"
+        "    loaded = [engine for engine in engines if engine in sys.modules]\n"
+        "    assert not loaded, f'{name} loads {loaded}'\n"
+    )
+    run = subprocess.run([sys.executable, "-c", code, *PURE], capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr.strip().splitlines()[-1]
+
+
+@pytest.mark.parametrize("module", ["assay.cli", "assay.studies.planner", "assay.studies.spec", "assay.store"])
+def test_core_planner_and_cli_start_light(module: str) -> None:
+    code = f"import sys, {module}; print(*sys.modules)"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not (ENGINES | HEAVY) & set(run.stdout.split())
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_nothing_runs_text_as_code(path: Path) -> None:
+    """No eval, exec or pickle on anything, and no torch or YAML loader that could run what a file holds."""
+    banned_names = {"eval", "exec", "compile", "__import__"}
+    banned_attributes = {
+        ("pickle", "load"),
+        ("pickle", "loads"),
+        ("torch", "load"),
+        ("yaml", "load"),
+        ("yaml", "unsafe_load"),
+    }
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if not isinstance(node, ast.Call):
+            continue
+        if isinstance(node.func, ast.Name):
+            assert node.func.id not in banned_names, f"{path.name}:{node.lineno} calls {node.func.id}"
+        elif isinstance(node.func, ast.Attribute) and isinstance(node.func.value, ast.Name):
+            call = (node.func.value.id, node.func.attr)
+            assert call not in banned_attributes, f"{path.name}:{node.lineno} calls {'.'.join(call)}"
+
+
+def test_remote_code_is_never_trusted() -> None:
+    for path in SOURCES:
+        assert "trust_remote_code=True" not in path.read_text(encoding="utf-8"), path
+
+
+def test_import_contracts_hold() -> None:
+    run = subprocess.run(
+        [str(Path(sys.executable).parent / "lint-imports")], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert run.returncode == 0, run.stdout

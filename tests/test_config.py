@@ -1,0 +1,99 @@
+"""Configuration: what is refused, and that the refusal is one line that names the field."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pydantic import Field
+
+from assay.config import Config, apply_overrides, read_yaml, validate
+from assay.errors import ConfigError
+
+
+class Inner(Config):
+    """A nested spec."""
+
+    rate: float = Field(0.1, gt=0)
+
+
+class Outer(Config):
+    """A spec."""
+
+    name: str
+    inner: Inner = Inner()
+
+
+def test_unknown_field_is_named_with_the_known_ones() -> None:
+    with pytest.raises(ConfigError) as caught:
+        validate(Outer, {"name": "x", "inner": {"rte": 1}}, "study.yaml")
+    assert str(caught.value) == "study.yaml: unknown field 'inner.rte'; known fields: rate"
+
+
+def test_missing_and_wrong_values_are_named() -> None:
+    with pytest.raises(ConfigError) as caught:
+        validate(Outer, {"inner": {"rate": -1}}, "s")
+    assert "field 'name' is missing" in str(caught.value)
+    assert "field 'inner.rate': saw -1" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_replace_validates_again() -> None:
+    assert Outer(name="a").replace(name="b").name == "b"
+    with pytest.raises(ValueError, match="rate"):
+        Inner().replace(rate=-1.0)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("inner.rate=0.5", {"inner": {"rate": 0.5}}),
+        ("names=[a, b]", {"names": ["a", "b"]}),
+        ("on=true", {"on": True}),
+        ("path=/data/x y", {"path": "/data/x y"}),
+        ("url=http://h:1/v1", {"url": "http://h:1/v1"}),
+        ("name=", {"name": ""}),
+        ("name=null", {"name": None}),
+    ],
+)
+def test_overrides_are_read_as_yaml(text: str, expected: dict[str, object]) -> None:
+    assert apply_overrides({}, [text]) == expected
+
+
+def test_overrides_leave_the_original_alone() -> None:
+    data = {"inner": {"rate": 1}}
+    apply_overrides(data, ["inner.rate=2"])
+    assert data == {"inner": {"rate": 1}}
+
+
+@pytest.mark.parametrize("text", ["rate", "=1", "inner..rate=1", "name.x=1"])
+def test_bad_overrides_are_refused(text: str) -> None:
+    with pytest.raises(ConfigError):
+        apply_overrides({"name": "plain"}, [text])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a: &x [1]\nb: *x",  # an alias: ten of them nested unfold to a billion values
+        "a: !!python/object/apply:os.system ['true']",
+        "- 1",
+        "a: [",
+        "{" * 5000,
+    ],
+)
+def test_hostile_or_broken_yaml_is_one_line(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "study.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        read_yaml(path)
+    assert "\n" not in str(caught.value)
+    assert "study.yaml" in str(caught.value)
+
+
+def test_huge_and_absent_files_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no such file"):
+        read_yaml(tmp_path / "none.yaml")
+    (tmp_path / "big.yaml").write_text("#" * 1_000_001)
+    with pytest.raises(ConfigError, match="bytes"):
+        read_yaml(tmp_path / "big.yaml")
