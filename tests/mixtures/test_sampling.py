@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from assay.errors import DataError, InputError
 from assay.mixtures.designs import (
     category_alone,
+    cross_category_rows,
     synthetic_then_human,
     target_alone,
     with_target,
@@ -23,6 +24,7 @@ from assay.mixtures.sampling import Mixture, MixtureBuilder, build_mixture, read
 from assay.mixtures.spec import ComponentSpec, MixtureSpec
 from assay.records import Example
 from assay.store import Store
+from assay.tasks.catalog import INSTRUCTION_CATEGORIES
 
 CATEGORIES = ("Code", "Classify", "Other")
 
@@ -139,7 +141,7 @@ def test_two_components_may_not_draw_one_row() -> None:
     twice = MixtureSpec(
         train=(ComponentSpec(name="a", dataset="sst2"), ComponentSpec(name="b", dataset="sst2", count=2))
     )
-    with pytest.raises(InputError, match="components 'b' and 'a' both draw row"):
+    with pytest.raises(InputError, match="components 'a' and 'b' both draw row"):
         build(twice)
 
 
@@ -224,3 +226,17 @@ def test_forty_arms_over_ten_thousand_rows_take_seconds() -> None:
     for draw in range(40):
         builder.build(with_target("alpaca", "sst2", 100, draw))
     assert time.perf_counter() - start < 20  # about 0.7 s on a quiet core
+
+
+def test_the_cross_category_set_takes_the_first_test_rows_of_each_category() -> None:
+    examples = [
+        Example(f"{category}{n}", "alpaca", split, "i", "", "o", category)
+        for n in range(4)
+        for category in INSTRUCTION_CATEGORIES
+        for split in ("train", "test")
+    ]
+    chosen = cross_category_rows(examples, per_category=3)
+    assert len(chosen) == 36
+    assert [row.example_id for row in chosen[:4]] == ["Classify0", "Classify1", "Classify2", "Code0"]
+    with pytest.raises(InputError, match="saw 4 test rows of 'Classify'; expected 20"):
+        cross_category_rows(examples)

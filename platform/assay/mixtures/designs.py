@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
+from assay.errors import InputError
 from assay.mixtures.spec import ComponentSpec, MixtureSpec
+from assay.records import TEST, Example
 from assay.tasks.catalog import INSTRUCTION_CATEGORIES
 
 Mode = Literal["strict", "compat"]
@@ -117,3 +119,21 @@ def synthetic_then_human(
         order="curriculum",
         mode=mode,
     )
+
+
+def cross_category_rows(examples: Sequence[Example], per_category: int = 20) -> list[Example]:
+    """The cross-category evaluation set: the first test rows of each of the 12 categories, in source order.
+
+    Raises:
+        InputError: a category has fewer test rows than that.
+    """
+    chosen: list[Example] = []
+    for category in INSTRUCTION_CATEGORIES:
+        rows = [example for example in examples if example.split == TEST and example.category == category]
+        if len(rows) < per_category:
+            raise InputError(
+                f"cross-category test set: saw {len(rows)} test rows of {category!r}; expected {per_category}; tag "
+                "more rows or ask for fewer of each"
+            )
+        chosen += rows[:per_category]
+    return chosen

@@ -6,6 +6,7 @@ the mixture is a curriculum. So the N=0 arm of every task and draw is one mixtur
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -13,7 +14,7 @@ from pydantic import Field, model_validator
 
 from assay.config import Config
 from assay.errors import ConfigError
-from assay.fingerprint import artifact_key, canonical_json
+from assay.fingerprint import artifact_key
 from assay.tasks.catalog import OTHER
 
 KIND = "mixture"
@@ -154,8 +155,8 @@ def mixture_key(spec: MixtureSpec, dataset_keys: Mapping[str, str]) -> str:
     for part in (*identity["train"], *identity["validation"]):
         part["dataset"] = dataset_keys[part["dataset"]]
     if spec.order == "shuffled":
-        identity["train"].sort(key=canonical_json)
-    identity["validation"].sort(key=canonical_json)
+        identity["train"].sort(key=_as_text)
+    identity["validation"].sort(key=_as_text)
     used = {part.dataset for part in (*spec.train, *spec.validation)}
     identity["held_out"] = sorted({dataset_keys[name] for name in spec.held_out} - {dataset_keys[n] for n in used})
     keys = sorted({dataset_keys[name] for name in spec.datasets})
@@ -169,7 +170,11 @@ def require_dataset(name: str, known: Mapping[str, object]) -> None:
 
 
 def _by_content(parts: tuple[ComponentSpec, ...]) -> tuple[ComponentSpec, ...]:
-    return tuple(sorted(parts, key=canonical_json))
+    return tuple(sorted(parts, key=ComponentSpec.model_dump_json))
+
+
+def _as_text(part: dict[str, Any]) -> str:
+    return json.dumps(part, sort_keys=True)
 
 
 def _sorted(names: Any) -> Any:
