@@ -97,7 +97,7 @@ class ChatTransport:
 
     def step_headers(self, request: ChatRequest, attempt: int) -> dict[str, str]:
         """Headers that tell a local server which protocol and step asks; none for other endpoints."""
-        if not self.endpoint.step_headers:
+        if not self.endpoint.sends_step_headers:
             return {}
         return {
             "X-Assay-Protocol": request.protocol,

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import http.client
+import json
 import os
+import urllib.request
 from typing import Literal
 from urllib.parse import urlsplit
 
@@ -22,8 +25,8 @@ class EndpointSpec(Config):
     base_url: str = OPENAI_URL
     """URL up to and with `/v1`."""
     name: str | None = None
-    """Names the endpoint in ledger keys. Default: host (and port) of `base_url`. A local server gets a name of its
-    own plus the hash of its rules or replay files, so that its port does not matter."""
+    """Names the endpoint in ledger keys. Default: host (and port) of `base_url`. Our local server tells a name of its
+    own with the hash of its rules or replay files, so that its port does not matter (`with_told_name`)."""
     model: str = "gpt-4o-mini"
     api_key_env: str = "OPENAI_API_KEY"
     """Name of the environment variable that holds the key. Loopback servers need none."""
@@ -40,8 +43,8 @@ class EndpointSpec(Config):
     """Per request. An answer 429 is no attempt in this sense: it only waits."""
     give_up_s: float = Field(180.0, gt=0)
     """An endpoint that has answered nothing for so long while asked is taken for down."""
-    step_headers: bool = False
-    """Send X-Assay-Protocol, X-Assay-Step, X-Assay-Replicate and X-Assay-Attempt (local servers read them)."""
+    step_headers: bool | None = None
+    """Send X-Assay-Protocol, X-Assay-Step, X-Assay-Replicate and X-Assay-Attempt. None: to servers on loopback."""
     max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
     """How this endpoint calls the longest reply; OpenAI's reasoning models want the second."""
     usd_per_million_input: float | None = Field(None, ge=0)
@@ -73,6 +76,11 @@ class EndpointSpec(Config):
         """Whether it listens on this machine's loopback."""
         return urlsplit(self.base_url).hostname in LOOPBACK
 
+    @property
+    def sends_step_headers(self) -> bool:
+        """`step_headers`, decided."""
+        return self.is_local if self.step_headers is None else self.step_headers
+
     def api_key(self) -> str:
         """The key, from the environment.
 
@@ -92,3 +100,20 @@ class EndpointSpec(Config):
     def account(self) -> str:
         """8 hex digits that tell accounts apart without telling the key: limits belong to the account."""
         return hashlib.sha256(b"assay account\0" + self.api_key().encode()).hexdigest()[:8]
+
+
+def with_told_name(endpoint: EndpointSpec) -> EndpointSpec:
+    """The endpoint under the name that our local server tells at /healthz; unchanged where nobody tells one.
+
+    Another server may get the same port tomorrow: only the told name keeps their replies apart in the ledger.
+    """
+    if endpoint.name is not None or not endpoint.is_local:
+        return endpoint
+    url = endpoint.base_url.removesuffix("/v1") + "/healthz"
+    try:
+        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(url, timeout=5) as response:
+            told = json.loads(response.read(4096))
+    except (OSError, ValueError, http.client.HTTPException):
+        return endpoint  # down, or another kind of server: the first request will tell
+    name = told.get("name") if isinstance(told, dict) else None
+    return endpoint.replace(name=name) if isinstance(name, str) and name else endpoint

@@ -20,7 +20,7 @@ from typing import Any, Literal, Self
 from assay.errors import ConfigError, EndpointError, LimitReached
 from assay.llm.breaker import Breaker
 from assay.llm.chat_transport import RETRIED, ChatTransport, Exchange, storable
-from assay.llm.endpoint import EndpointSpec
+from assay.llm.endpoint import EndpointSpec, with_told_name
 from assay.llm.ledger import Begin, Finish, Lookup, Release, Stop, StoredCall, Wait
 from assay.llm.ledger_client import LedgerClient, open_local_ledger
 from assay.llm.limit_client import Limiter, open_local_limiter
@@ -378,6 +378,7 @@ def open_gateway(
         StorageError: the ledger cannot be opened.
         ConfigError: a budget without a known price.
     """
+    endpoint = with_told_name(endpoint)
     if limiter == "ray" or (limiter == "auto" and _ray_is_connected()):
         from assay.llm.ray_ledger import open_ray_ledger
         from assay.llm.ray_limits import open_ray_limiter
