@@ -11,6 +11,7 @@ Axes: N rows, G clusters, K resamples.
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -41,6 +42,12 @@ class Clusters:
     def num_clusters(self) -> int:
         """Independent units."""
         return int(self.stratum.size)
+
+
+def seeded(*names: str) -> np.random.Generator:
+    """A generator whose stream depends on these names and nothing else."""
+    digest = hashlib.sha256("\0".join(names).encode()).digest()
+    return np.random.default_rng(int.from_bytes(digest[:16], "big"))
 
 
 def rows_as_clusters(num_rows: int) -> Clusters:

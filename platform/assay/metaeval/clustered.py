@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from assay.metaeval.estimate import Estimate, FloatArray
+from assay.metaeval.estimate import Estimate, FloatArray, IntArray
 
 CONFIDENCE = 0.95
 POWER = 0.8
@@ -65,7 +65,9 @@ class ClusteredVariance:
     @property
     def unit(self) -> str:
         """What the interval speaks about."""
-        return "items and runs" if self.has_run_spread else "items only (one run)"
+        if self.has_run_spread:
+            return "items and runs"
+        return "items only (one run)" if self.num_runs else "clusters"
 
 
 def clustered_variance(blocks: Sequence[Block]) -> ClusteredVariance:
@@ -109,6 +111,15 @@ def clustered_variance(blocks: Sequence[Block]) -> ClusteredVariance:
         spread += item_variance**2 / (num_items - 1)
     dof = variance**2 / spread if spread > 0 else math.inf
     return ClusteredVariance(variance, dof, len(run_sums), num_items, bool(run_parts))
+
+
+def one_way_variance(influence_N: FloatArray, cluster_N: IntArray) -> ClusteredVariance:
+    """Variance of a statistic whose error is the mean of these influence values, independent between clusters."""
+    _, places = np.unique(cluster_N, return_inverse=True)
+    sums_G = np.bincount(places, influence_N) / influence_N.size
+    if sums_G.size < 2:
+        return ClusteredVariance(0.0, math.inf, 0, int(sums_G.size), False)
+    return ClusteredVariance(_sum_variance(sums_G), sums_G.size - 1, 0, int(sums_G.size), False)
 
 
 def student_interval(

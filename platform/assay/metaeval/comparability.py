@@ -24,12 +24,21 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from assay.metaeval.bootstrap import Clusters, clusters, interval
-from assay.metaeval.clustered import Block, ClusteredVariance, clustered_variance, student_interval, student_quantile
+from assay.metaeval.clustered import (
+    Block,
+    ClusteredVariance,
+    clustered_variance,
+    one_way_variance,
+    student_interval,
+    student_quantile,
+)
 from assay.metaeval.correlation import spearman_linearised, spearman_resamples
 from assay.metaeval.estimate import BoolArray, Estimate, FloatArray, IntArray
 
 MIN_ROWS = 3
 """Fewer rows than this have no correlation worth a number."""
+MAX_RESAMPLED_CELLS = 40_000_000
+"""Rows x resamples up to which one-sided intervals are resampled; beyond, they are linearised."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +103,7 @@ def correlation(rows: Rows, rng: np.random.Generator, *, resamples: int) -> Esti
     reason = why_undefined(rows.scorer, rows.human)
     if reason:
         return Estimate.undefined(reason, rows.num_rows, rows.num_runs)
-    if rows.item is not None:
+    if _is_linearised(rows, resamples):
         return _linearised({"": rows}, {"": 1.0})
 
     def statistic(weights_NK: FloatArray) -> FloatArray:
@@ -119,7 +128,7 @@ def cit(rows: Rows, rng: np.random.Generator, *, resamples: int, skip_undefined:
     if not parts or (bad and not skip_undefined):
         return Estimate.undefined(bad or "no rows", rows.num_rows, rows.num_runs)
     left_out = f"without {bad}" if bad else ""
-    if rows.item is not None:
+    if _is_linearised(rows, resamples):
         estimate = _linearised(parts, dict.fromkeys(parts, 1 / len(parts)))
     else:
         kept = rows.take(np.isin(rows.task, [rows.task_names.index(task) for task in parts]))
@@ -194,15 +203,29 @@ def fisher_interval(rho: float, variance: ClusteredVariance, n: int) -> Estimate
     return Estimate(rho, math.tanh(centre - half), math.tanh(centre + half), n, count, method)
 
 
+def _is_linearised(rows: Rows, resamples: int) -> bool:
+    """Two sides are never both resampled, and beyond some size a bootstrap would only say the same more slowly."""
+    return rows.item is not None or rows.num_rows * resamples > MAX_RESAMPLED_CELLS
+
+
 def _linearised(parts: Mapping[str, Rows], coefficients: Mapping[str, float]) -> Estimate:
     """Weighted sum of correlations, each over its own part, clustered by run and item; tasks are fixed."""
     value, blocks, total = 0.0, [], 0
+    influences, runs = [], []
+    num_rows = sum(part.num_rows for part in parts.values())
     for name, part in sorted(parts.items()):
         linearised = spearman_linearised(part.scorer, part.human)
         value += coefficients[name] * linearised.value
         total += part.num_rows
-        blocks += influence_blocks(linearised.influence, part, coefficients[name])
-    return fisher_interval(value, clustered_variance(blocks), total)
+        if part.item is None:
+            influences.append(linearised.influence * coefficients[name] * num_rows / part.num_rows)
+            runs.append(part.run)
+        else:
+            blocks += influence_blocks(linearised.influence, part, coefficients[name])
+    variance = (
+        one_way_variance(np.concatenate(influences), np.concatenate(runs)) if runs else clustered_variance(blocks)
+    )
+    return fisher_interval(value, variance, total)
 
 
 def influence_blocks(influence_N: FloatArray, rows: Rows, coefficient: float) -> list[Block]:

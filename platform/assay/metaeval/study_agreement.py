@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from assay.metaeval.bootstrap import seeded
 from assay.metaeval.clustered import Block
 from assay.metaeval.comparability import Rows, cat, cit, correlation, tfa, why_undefined
 from assay.metaeval.estimate import Estimate
 from assay.metaeval.study_curves import zero_rows
-from assay.metaeval.study_frame import Panel, StudyFrame, seeded
+from assay.metaeval.study_frame import Panel, StudyFrame
 
 if TYPE_CHECKING:
     from assay.metaeval.study_tables import TableOptions

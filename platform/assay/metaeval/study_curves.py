@@ -10,12 +10,13 @@ from typing import Any
 
 import numpy as np
 
+from assay.metaeval.bootstrap import seeded
 from assay.metaeval.clustered import clustered_variance, student_interval, student_quantile
 from assay.metaeval.estimate import Estimate, FloatArray
 from assay.metaeval.leaderboard import compare, mean_estimate
 from assay.metaeval.phases import change_point
 from assay.metaeval.rates import wilson
-from assay.metaeval.study_frame import INSTRUCTIONS, Panel, ScorerInfo, StudyFrame, Tally, seeded
+from assay.metaeval.study_frame import INSTRUCTIONS, Panel, ScorerInfo, StudyFrame, Tally
 from assay.metaeval.variance import RESIDUAL, Component, pooled, variance_components
 
 _NOTHING = Tally(0, 0, {})

@@ -8,7 +8,6 @@ Axes: S scorers, R runs, I items.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -122,12 +121,6 @@ class StudyFrame:
     def target_sets(self) -> tuple[str, ...]:
         """Evaluation sets that are target tasks."""
         return tuple(name for name in self.panels if name != INSTRUCTIONS)
-
-
-def seeded(*names: str) -> np.random.Generator:
-    """A generator whose stream depends on these names and nothing else."""
-    digest = hashlib.sha256("\0".join(names).encode()).digest()
-    return np.random.default_rng(int.from_bytes(digest[:16], "big"))
 
 
 def make_frame(
