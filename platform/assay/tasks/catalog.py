@@ -12,6 +12,7 @@ from pydantic import Field
 
 from assay.config import Config
 from assay.errors import ConfigError
+from assay.tasks.toyworld import TOY_TASKS
 
 INSTRUCTION_CATEGORIES = (
     "Classify",
@@ -161,38 +162,28 @@ for _task in (
     ),
     Task(name="xsum", instruction=_SUMMARY, answer_format="free", heuristic="xsum", reference_scorer="rouge2"),
     Task(name="scitldr", instruction=_SUMMARY, answer_format="free", heuristic="xsum", reference_scorer="rouge2"),
-    Task(
-        name="toy_sentiment",
-        instruction="Say whether the review is positive or negative.",
-        answer_format="label",
-        labels=("positive", "negative"),
-        heuristic="sst2",
-        max_new_tokens=20,
-        chance=0.5,
-    ),
-    Task(
-        name="toy_arithmetic",
-        instruction="Give the number of things at the end of the story.",
-        answer_format="integer",
-        heuristic="first_number",
-        max_new_tokens=16,
-        chance=0.1,
-    ),
-    Task(
-        name="toy_entities",
-        instruction="Give the places, people and companies of the text as JSON.",
-        answer_format="json",
-        heuristic="mentions",
-        max_new_tokens=36,
-    ),
-    Task(
-        name="toy_question",
-        instruction="Answer the question with words of the text.",
-        answer_format="span",
-        heuristic="contains_span",
-        reference_scorer="token_f1",
-        max_new_tokens=20,
-        chance=0.5,
-    ),
 ):
     register_task(_task)
+
+_TOY_SCORERS = {
+    "toy_sentiment": ("sst2", "exact_match"),
+    "toy_arithmetic": ("first_number", "exact_match"),
+    "toy_entities": ("mentions", "exact_match"),
+    "toy_question": ("contains_span", "token_f1"),
+}
+"""Heuristic and reference scorer of each toy task; all else is the toy world's to say."""
+
+for _toy in TOY_TASKS.values():
+    _heuristic, _reference_scorer = _TOY_SCORERS[_toy.name]
+    register_task(
+        Task(
+            name=_toy.name,
+            instruction=_toy.instruction,
+            answer_format=_toy.answer_format,
+            labels=_toy.labels,
+            heuristic=_heuristic,
+            reference_scorer=_reference_scorer,
+            max_new_tokens=_toy.max_new_tokens,
+            chance=_toy.chance,
+        )
+    )
