@@ -105,7 +105,7 @@ def test_unreadable_reply_is_asked_again_once_with_a_reminder_and_a_new_replicat
 
     judgement = replay_protocol(IftevalJudge(), INSTANCE, answer)
     assert judgement.score == 6
-    assert [call.replicate for call in calls] == [0, 1]
+    assert [call.replicate for call in calls] == [0, 1000]
     assert [message.content for message in calls[1].messages[-2:]] == ["hm", REMINDER]
     assert [item.text for item in judgement.exchanges] == ["hm", "6,7"]
 

@@ -2,7 +2,7 @@
 
 A refusal and a call without a reply are not asked again: the one is an answer, and the other was retried by the
 transport. A further call repeats the conversation with the unreadable reply and a reminder of the format, under
-the next replicate number, so that it never meets the stored unreadable reply.
+a replicate number of its own, so that it never meets a stored unreadable reply.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ from assay.scoring.judges.text_numbers import looks_refused
 REMINDER = "Your last reply could not be read. Reply again, in the requested output format and with nothing else."
 AGAIN = "_again"
 """Ends the step name of a further call."""
+AGAIN_REPLICATES = 1000
+"""Added to the replicate number per further call: beyond the samples that any protocol draws."""
 
 Parsed = TypeVar("Parsed")
 
@@ -80,7 +82,7 @@ def _read(call: JudgeCall, reply: JudgeReply, parse: Callable[[str], Parsed | No
 
 def _again(call: JudgeCall, unreadable: str, attempt: int) -> JudgeCall:
     turns = (*call.messages, Message("assistant", unreadable), Message("user", REMINDER))
-    return JudgeCall(call.step + AGAIN, turns, call.sampling, call.replicate + attempt, call.order)
+    return JudgeCall(call.step + AGAIN, turns, call.sampling, call.replicate + AGAIN_REPLICATES * attempt, call.order)
 
 
 def free_text(text: str) -> str:

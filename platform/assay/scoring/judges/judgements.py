@@ -67,6 +67,13 @@ class PairVerdict:
     kind: Literal["label", "rating"] = "label"
     """Published statistics treat the two differently: a missing rating is half right, a missing label wrong."""
     exchanges: tuple[Exchange, ...] = ()
+    overall: Choice | None = None
+    """The choice of a protocol that weighs both orders together (FairEval); None elsewhere."""
+
+    @property
+    def winner(self) -> Winner | None:
+        """The one verdict on the pair: `overall` where there is one, else `consistent`."""
+        return self.consistent if self.overall is None else self.overall.winner
 
     @property
     def consistent(self) -> Winner | None:

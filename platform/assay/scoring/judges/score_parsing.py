@@ -13,11 +13,12 @@ from assay.scoring.judges.text_numbers import (
     Number,
     bare_number,
     clean,
+    embedded_json,
     in_range,
-    json_values,
     number,
     numbers,
     text_lines,
+    whole_json,
 )
 
 # One score.
@@ -74,10 +75,11 @@ def parse_score(text: str, low: float, high: float) -> float | None:
 
     Forms, the first that is there decides, and within a form its last occurrence:
 
-    1. JSON with one score, `[[7]]`
+    1. a reply that is JSON with one score, `[[7]]`
     2. a "final", "overall" or "total" score with its number directly behind it, then any score or rating label
     3. a first or last line that is nothing but a number ("7", "4/5", "3 stars")
-    4. a sentence that scores, rates, gives, earns ... a number ("a score of 4", "scores a 2 out of 5")
+    4. a JSON object in the reply, then a sentence that scores, rates, gives, earns ... a number ("a score of 4",
+       "scores a 2 out of 5")
     5. a first or last sentence that is nothing but a number ("Four stars."), or one that opens with it ("1 (dull)")
     6. an option letter (A is `low`, B is `low` + 1, ...), only on scales that begin at 1 and end at 5 or below
     7. a fraction of the scale ("a 4 out of 5 in terms of coherence"), unless it names what was not reached;
@@ -86,7 +88,7 @@ def parse_score(text: str, low: float, high: float) -> float | None:
     Where forms 1 to 3 hold a number off the scale the reply has no score: an earlier mention is no substitute.
     """
     plain = clean(text)
-    for value in json_values(plain):
+    for value in whole_json(plain):
         found, score = _json_score(value, low, high)
         if found:
             return score
@@ -102,6 +104,10 @@ def parse_score(text: str, low: float, high: float) -> float | None:
     decided = _labelled(joined, found_numbers) or _bare_line(lines)
     if decided is not None:
         return decided.rating(low, high)
+    for value in embedded_json(plain):
+        found, score = _json_score(value, low, high)
+        if found:
+            return score
     for rule in (_told, _bare_sentence, _leading, _option, _fraction, _listed):
         score = rule(joined, found_numbers, low, high)
         if score is not None:
@@ -295,13 +301,13 @@ def _two_floats(pieces: list[str]) -> tuple[float, float] | None:
 def parse_pair(text: str, low: float = 0.0, high: float = 10.0) -> tuple[float, float] | None:
     """Two scores out of one reply, both in low..high, else None.
 
-    Understood, in this order: JSON (a list of two, or an object with two scores), the last line that is nothing
-    but two numbers ("8,9", "8.5; 9/10", "Output: **8**, **9**"), two lines of one number each, and labels
-    ("Response 1: 8 ... Response 2: 9", "score1 = 8"). Where the form that decides holds a number off the scale,
-    the reply has no scores: an earlier mention is no substitute.
+    Understood, in this order: a reply that is JSON (a list of two, or an object with two scores), the last line that
+    is nothing but two numbers ("8,9", "8.5; 9/10", "Output: **8**, **9**"), two lines of one number each, a JSON
+    object in the reply, a tuple ("the scores are (8, 9)") and labels ("Response 1: 8 ... Response 2: 9"). Where the
+    form that decides holds a number off the scale, the reply has no scores: an earlier mention is no substitute.
     """
     plain = clean(text)
-    for value in json_values(plain):
+    for value in whole_json(plain):
         pair = _json_pair(value)
         if pair is not None:
             return _both_in_range(pair, low, high)
@@ -317,7 +323,12 @@ def parse_pair(text: str, low: float = 0.0, high: float = 10.0) -> tuple[float, 
     if decided is None and len(alone) == 2:
         decided = (alone[0], alone[1])
     if decided is None:
-        decided = _labelled_pair("\n".join(lines))
+        for value in embedded_json(plain):
+            pair = _json_pair(value)
+            if pair is not None:
+                return _both_in_range(pair, low, high)
+        joined = "\n".join(lines)
+        decided = _tuple_pair(joined) or _labelled_pair(joined)
     if decided is None:
         return None
     first, second = decided[0].rating(low, high), decided[1].rating(low, high)
@@ -325,8 +336,9 @@ def parse_pair(text: str, low: float = 0.0, high: float = 10.0) -> tuple[float, 
 
 
 _PAIR_GAP = re.compile(r"[\])}>]{0,2}(?:\s{0,3}[,;&]\s{0,3}|\s{1,4}(?:and\s{1,2})?)[\[({<]{0,2}", re.IGNORECASE)
+_TUPLE = re.compile(r"\b(?:tuple|scores?|ratings?)\b[^\n()]{0,60}\(([^()\n]{3,40})\)", re.IGNORECASE)
 _PAIR_TAIL = re.compile(r"[\])}>\s.,;]{0,6}")
-_PAIR_HEAD = re.compile(r"(?:[^\n]{0,160}[:=])?[\s\[({<]{0,6}")
+_PAIR_HEAD = re.compile(r"(?:[^\n]{0,160}:|[A-Za-z ]{0,60}=)?[\s\[({<]{0,6}")
 _SLOT = re.compile(
     r"\b(?:responses?|answers?|assistants?|scores?|ratings?|outputs?)[ #-]{0,2}"
     r"(1|2|one|two)(?!\d)(?:[ ]{0,2}\([^()\n]{0,60}\))?",
@@ -342,6 +354,13 @@ def _is_pair_line(line: str, found: list[Number]) -> bool:
         _PAIR_GAP.fullmatch(line[found[0].end : found[1].start]) is not None
         and _PAIR_TAIL.fullmatch(line[found[1].end :]) is not None
     )
+
+
+def _tuple_pair(text: str) -> tuple[Number, Number] | None:
+    """The two numbers of the last "scores are (8, 9)" or "tuple: (8, 9)"."""
+    found = list(_TUPLE.finditer(text))
+    items = numbers(found[-1][1]) if found else []
+    return (items[0], items[1]) if len(items) == 2 else None
 
 
 def _labelled_pair(text: str) -> tuple[Number, Number] | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -103,24 +103,29 @@ def text_lines(text: str) -> list[str]:
     return [line for line in (MARKUP.sub("", line).strip() for line in text.split("\n")) if line]
 
 
-def json_values(text: str) -> Iterator[Any]:
-    """JSON objects and arrays in a reply, the last one first: the whole text, fenced blocks, embedded ones.
+def whole_json(text: str) -> Iterator[Any]:
+    """The JSON value that a reply is: the whole text, or all that stands in its only code fence.
 
-    Deep nesting, huge numbers, NaN and anything else that the JSON reader refuses are skipped.
+    Deep nesting, huge numbers, NaN and whatever else the JSON reader refuses give nothing.
     """
-    candidates = [text.strip()]
-    candidates += [block.strip() for block in re.findall(r"```[a-zA-Z]{0,10}\n?([^`]*)```", text)][::-1]
-    for opening, closing in (("{", "}"), ("[", "]")):
-        start, end = text.find(opening), text.rfind(closing)
-        if 0 <= start < end:
-            candidates.append(text[start : end + 1])
-        start = text.rfind(opening)
-        if 0 <= start < end:
-            candidates.append(text[start : end + 1])
+    blocks = re.findall(r"```[a-zA-Z]{0,10}\n?([^`]*)```", text)
+    yield from _read_json([text, *(blocks if len(blocks) == 1 else [])])
+
+
+def embedded_json(text: str) -> Iterator[dict[str, Any]]:
+    """JSON objects inside of a reply, the last one first: weaker evidence than a whole one, as replies quote code."""
+    end = text.rfind("}")
+    starts = (text.rfind("{", 0, end), text.find("{")) if end > 0 else ()
+    candidates = [text[start : end + 1] for start in dict.fromkeys(starts) if start >= 0]
+    yield from (value for value in _read_json(candidates) if isinstance(value, dict))
+
+
+def _read_json(candidates: Sequence[str]) -> Iterator[Any]:
     for candidate in candidates:
-        if candidate[:1] in ("{", "["):
+        bare = candidate.strip()
+        if bare[:1] in ("{", "["):
             try:
-                yield json.loads(candidate, parse_constant=_no_constant)
+                yield json.loads(bare, parse_constant=_no_constant)
             except (ValueError, RecursionError):
                 continue
 

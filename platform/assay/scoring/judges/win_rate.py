@@ -1,0 +1,128 @@
+"""Win rate of a model against a fixed baseline, raw and with length held equal. Pure NumPy.
+
+Preferences are shares in [0, 1]: 1 where the judge prefers the model, 0 where it prefers the baseline, 1/2 for a
+tie or for orders that disagree, None where there is no verdict. Sources: AlpacaFarm (Dubois et al. 2023, arXiv
+2305.14387) and length-controlled AlpacaEval (Dubois et al. 2024, arXiv 2404.04475).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    FloatArray = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class WinRate:
+    """A win rate over items."""
+
+    rate: float
+    """In [0, 1], ties half; NaN where no item has a verdict."""
+    standard_error: float
+    """Of `rate`, over items; NaN below two items."""
+    num_items: int
+    """Items with a verdict."""
+    num_missing: int
+
+
+def win_rate(preferences: Sequence[float | None]) -> WinRate:
+    """Mean preference for the model. Missing verdicts are left out and counted.
+
+    Raises:
+        ValueError: a preference lies outside of [0, 1].
+    """
+    import numpy as np
+
+    values = np.array([value for value in preferences if value is not None], dtype=float)
+    if values.size and not ((values >= 0) & (values <= 1)).all():
+        raise ValueError("preferences must lie in [0, 1]")
+    if not values.size:
+        return WinRate(math.nan, math.nan, 0, len(preferences))
+    error = float(values.std(ddof=1) / math.sqrt(values.size)) if values.size > 1 else math.nan
+    return WinRate(float(values.mean()), error, int(values.size), len(preferences) - int(values.size))
+
+
+def length_controlled_win_rate(
+    preferences: Sequence[float | None],
+    model_lengths: Sequence[float],
+    baseline_lengths: Sequence[float],
+    *,
+    difficulty: Sequence[float] | None = None,
+    ridge: float = 1e-3,
+) -> WinRate:
+    """The win rate that a logistic model predicts were every answer as long as the baseline's.
+
+    preference ~ sigmoid(theta + phi * tanh((length - baseline length) / sd) [+ psi * difficulty]), fitted by
+    penalised maximum likelihood (fractions are fractional successes); the length term is then set to zero. The
+    published form shares psi and the difficulties over all models of its leaderboard; give `difficulty` to do so.
+
+    Args:
+        preferences: as in the module's docstring.
+        model_lengths: length of the model's answers, in any unit (characters, tokens), same order.
+        baseline_lengths: of the baseline's answers.
+        difficulty: a number per item, larger where models tend to lose; None leaves the term out.
+        ridge: penalty on the slopes, per item; keeps the fit finite where length separates wins from losses.
+
+    Returns:
+        The rate with a delta-method standard error from the sandwich covariance of the fit.
+
+    Raises:
+        ValueError: lengths of unequal count, or a preference outside of [0, 1].
+    """
+    if not len(preferences) == len(model_lengths) == len(baseline_lengths):
+        raise ValueError(f"{len(preferences)} preferences, {len(model_lengths)} and {len(baseline_lengths)} lengths")
+    raw = win_rate(preferences)
+    if raw.num_items < 3:
+        return WinRate(math.nan, math.nan, raw.num_items, raw.num_missing)
+    import numpy as np
+
+    kept = np.array([value is not None for value in preferences])
+    wanted = np.array([value for value in preferences if value is not None], dtype=float)
+    difference = np.asarray(model_lengths, dtype=float)[kept] - np.asarray(baseline_lengths, dtype=float)[kept]
+    spread = float(difference.std())
+    columns = [np.ones_like(difference), np.tanh(difference / spread) if spread > 0 else np.zeros_like(difference)]
+    if difficulty is not None:
+        columns.append(np.asarray(difficulty, dtype=float)[kept])
+    design = np.stack(columns, axis=1)
+    weights, covariance = _fit(design, wanted, ridge)
+    equal = design.copy()
+    equal[:, 1] = 0.0
+    predicted = _sigmoid(equal @ weights)
+    gradient = ((predicted * (1 - predicted))[:, None] * equal).mean(axis=0)
+    variance = float(gradient @ covariance @ gradient) + float(predicted.var()) / predicted.size
+    return WinRate(float(predicted.mean()), math.sqrt(max(variance, 0.0)), raw.num_items, raw.num_missing)
+
+
+def _fit(design: FloatArray, wanted: FloatArray, ridge: float) -> tuple[FloatArray, FloatArray]:
+    """Newton's method on the penalised log-likelihood; the intercept carries a thousandth of the slopes' penalty."""
+    import numpy as np
+
+    penalty = np.full(design.shape[1], ridge * wanted.size)
+    penalty[0] /= 1000
+    weights = np.zeros(design.shape[1])
+    for _ in range(100):
+        fitted = _sigmoid(design @ weights)
+        gradient = design.T @ (wanted - fitted) - penalty * weights
+        hessian = design.T @ (design * (fitted * (1 - fitted))[:, None]) + np.diag(penalty)
+        step = np.linalg.solve(hessian, gradient)
+        weights = weights + step * min(1.0, 5.0 / (float(np.abs(step).max()) + 1e-12))
+        if float(np.abs(step).max()) < 1e-10:
+            break
+    fitted = _sigmoid(design @ weights)
+    bread = np.linalg.inv(design.T @ (design * (fitted * (1 - fitted))[:, None]) + np.diag(penalty))
+    meat = design.T @ (design * ((wanted - fitted) ** 2)[:, None])
+    return weights, bread @ meat @ bread
+
+
+def _sigmoid(values: FloatArray) -> FloatArray:
+    import numpy as np
+
+    out: FloatArray = 0.5 * (1.0 + np.tanh(0.5 * values))
+    return out
