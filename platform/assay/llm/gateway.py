@@ -233,16 +233,17 @@ class Gateway:
             is_over = exchange.outcome != "rate limited" and (
                 exchange.outcome not in RETRIED or tries >= self.endpoint.max_attempts
             )
-            call = self._call_row(request, key, exchange, number, seconds) if is_over else None
+            usd = self._usd(exchange)
+            call = self._call_row(request, key, exchange, number, seconds, usd) if is_over else None
             finish = Finish(
                 attempt_id, exchange.outcome, exchange.http_status, exchange.prompt_tokens, exchange.completion_tokens,
-                call if exchange.error is None else None,
+                usd, call if exchange.error is None else None,
             )  # fmt: skip
             if call is None or exchange.error is not None:
                 self.ledger.post(finish)
             else:
                 await self.ledger.submit(finish)
-                return self._reply(exchange, key, number, call["usd"])
+                return self._reply(exchange, key, number, usd)
             if exchange.error is not None:
                 raise exchange.error
             if exchange.outcome != "rate limited":
@@ -264,7 +265,7 @@ class Gateway:
             try:
                 exchange = await transport.send(request, number)
             except BaseException:
-                self.ledger.post(Finish(attempt_id, "cancelled", None, None, None, None))
+                self.ledger.post(Finish(attempt_id, "cancelled", None, None, None, None, None))
                 raise
             finally:
                 self._figures.in_flight -= 1
@@ -310,15 +311,16 @@ class Gateway:
                 raise LimitReached(f"{problem}; the account's limit is used up; the same command goes on later")
             raise EndpointError(f"{problem}; all replies so far are stored; run the same command when {url} is back")
 
+    def _usd(self, exchange: Exchange) -> float | None:
+        """What the attempt cost; None where usage or price is not known."""
+        if self.price is None or exchange.prompt_tokens is None or exchange.completion_tokens is None:
+            return None
+        return self.price.usd(exchange.prompt_tokens, exchange.completion_tokens)
+
     def _call_row(
-        self, request: ChatRequest, key: str, exchange: Exchange, number: int, seconds: float
+        self, request: ChatRequest, key: str, exchange: Exchange, number: int, seconds: float, usd: float | None
     ) -> dict[str, Any]:
         final = exchange.outcome in ("answered", "refused", "filtered")
-        usd = None
-        if exchange.prompt_tokens is not None and exchange.completion_tokens is not None:
-            usd = self.price.usd(exchange.prompt_tokens, exchange.completion_tokens) if self.price else None
-        elif not final:
-            usd = 0.0
         return {
             "key": key,
             "endpoint": self.endpoint.endpoint_name,

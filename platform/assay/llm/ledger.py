@@ -21,7 +21,7 @@ CLAIM_S = 20.0
 """A key stays lent to a session that has been silent for less than this."""
 BUSY_S = 0.05
 """How soon to ask again for a key that another session is fetching."""
-REFRESH_S = 2.0
+REFRESH_S = 5.0
 """How old the sum of a budgeted study may be where other processes write the same database."""
 CHUNK = 500
 
@@ -56,6 +56,7 @@ class Finish:
     http_status: int | None
     prompt_tokens: int | None
     completion_tokens: int | None
+    usd: float | None
     call: dict[str, Any] | None
 
 
@@ -226,7 +227,7 @@ class LedgerService:
             return None
         purse = self._purses.get(op.study)
         if purse is None or now - purse.read_at > REFRESH_S:
-            total = sa.select(sa.func.coalesce(sa.func.sum(CALLS.c.usd), 0.0)).where(CALLS.c.study == op.study)
+            total = sa.select(sa.func.coalesce(sa.func.sum(ATTEMPTS.c.usd), 0.0)).where(ATTEMPTS.c.study == op.study)
             spent = float(connection.execute(total).scalar_one())
             purse = self._purses[op.study] = _Purse(spent, now, purse.reserved if purse else {})
         if purse.spent >= op.max_usd:
@@ -237,10 +238,9 @@ class LedgerService:
         return None
 
     def _settle(self, op: Finish) -> None:
-        for study, purse in self._purses.items():
-            purse.reserved.pop(op.attempt_id, None)
-            if op.call is not None and op.call["study"] == study:
-                purse.spent += op.call["usd"] or 0.0
+        for purse in self._purses.values():
+            if purse.reserved.pop(op.attempt_id, None) is not None:
+                purse.spent += op.usd or 0.0
 
     def _write(
         self, connection: sa.Connection, session: str, operations: Sequence[Operation], begun: list[Begin], now: float
@@ -264,7 +264,7 @@ class LedgerService:
                     {
                         "attempt_id": op.attempt_id, "new_outcome": op.outcome, "new_http_status": op.http_status,
                         "new_prompt_tokens": op.prompt_tokens, "new_completion_tokens": op.completion_tokens,
-                        "new_ended_at": now,
+                        "new_usd": op.usd, "new_ended_at": now,
                     }
                     for op in ended
                 ],
@@ -287,7 +287,7 @@ class LedgerService:
                 self._claims.pop(key, None)
 
 
-_ENDED = ("outcome", "http_status", "prompt_tokens", "completion_tokens", "ended_at")
+_ENDED = ("outcome", "http_status", "prompt_tokens", "completion_tokens", "usd", "ended_at")
 
 
 def unseen_attempts(connection: sa.Connection, *, living: Iterable[str] = (), study: str | None = None) -> Unseen:

@@ -48,7 +48,7 @@ ATTEMPTS = sa.Table(
     sa.Column("id", sa.String(32), primary_key=True),
     sa.Column("key", sa.String(32), nullable=False),
     sa.Column("session", sa.String(16), nullable=False),  # the gateway that sent it
-    sa.Column("study", sa.Text, nullable=False),
+    sa.Column("study", sa.Text, nullable=False, index=True),
     sa.Column("number", sa.Integer, nullable=False),
     sa.Column("transport", sa.Text, nullable=False),
     sa.Column("sent_at", sa.Float, nullable=False),
@@ -57,6 +57,7 @@ ATTEMPTS = sa.Table(
     sa.Column("http_status", sa.Integer),
     sa.Column("prompt_tokens", sa.Integer),
     sa.Column("completion_tokens", sa.Integer),
+    sa.Column("usd", sa.Float),  # NULL where usage or price is not known; paid for also where the reply was useless
     sa.Column("ended_at", sa.Float),
     # few rows are ever without an outcome, and only they are searched for
     sa.Index(
