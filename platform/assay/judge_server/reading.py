@@ -58,7 +58,7 @@ class Asked:
     high: float = 10.0
     dimension: str = ""
     style: str = ""
-    """Variant of the form: "explained", "evidence", "rating_first", "analysis_first", "stars", "json" or ""."""
+    """Variant of the form: "explained", "speech", "evidence", "rating_first", "analysis_first", "stars" or ""."""
     tie: bool = False
     """A pairwise form that allows a tie."""
     options: tuple[str, ...] = ()
@@ -70,6 +70,8 @@ _OTHER_FENCE = re.compile(
     r"^<<<\s*(?!BEGIN|END)([\w ]{0,24}?)\s*([0-9a-fA-F]{4,64})\s*>>>[ \t]*\n(.*?)\n?^<<<\s*(?:/|END)?\s*\1\s*\2\s*>>>",
     re.DOTALL | re.MULTILINE,
 )
+_NOTE = re.compile(r"Text between <<<BEGIN [0-9a-f]+>>> and .*", re.IGNORECASE)
+"""What a system turn says about the fence: it speaks of scores and verdicts, and asks for neither."""
 _HOLE = re.compile("\ue000(\\d+)\ue001")
 
 _HEADING = re.compile(
@@ -78,18 +80,23 @@ _HEADING = re.compile(
     (?:
       (?P<reference>(?:(?:an?|gold|human[- ]written|correct|ground[- ]truth)[ \t]+)*
         (?:reference|gold|correct|ground[- ]truth|expected|ideal)(?!\w)(?:[ \t]+[\w'-]+){0,8})
-     |(?P<rest>questions?\ about\ (?:the\ )?outputs?|which\ is\ better|decision|debate|score\ of|requirements|rules
+     |(?P<rest>questions?\ about\ (?:the\ )?outputs?|which\ is\ better|decision|debate|discussion|score\ of|requirements
+        |rules|what\ your\ reply
         |criteria|evaluation\ (?:form|steps|cri?te?e?ria|given)|stars?
-        |your\ (?:answer|choice|decision|task|reply|scores?)
+        |your\ (?:answer|choice|decision|task|reply|scores?|vote|contribution|evaluation|verdict)
         |reply|system|example|format|output\ format|labels|scores?|verdict|category|label|steps)
-     |(?P<instruction>(?:user(?:'s)?[ \t]+|original[ \t]+)?(?:instruction|question|prompt|query|task|request)
+     |(?P<instruction>(?:user(?:'s)?[ \t]+|original[ \t]+)?(?:(?:first|second)[ \t]+)?
+        (?:instruction|question|prompt|query|task|request)
         (?:[ \t]+\d)?)
      |(?P<source>input|article|source(?:[ \t]+text)?|news|document|conversation(?:[ \t]+history)?|dialogue|context
         |corresponding\ fact|fact)
-     |(?P<response>(?:(?:ai|model(?:'s)?|candidate|student(?:'s)?|chatbot)[ \t]+)?
-        (?:response|answer|output|summary|assistant|candidate|completion|prediction|model|system\ output)
-        (?:[ \t]*\#?[ \t]*(?P<label>\([A-Za-z]\)|\(\d{1,3}\)|(?-i:[A-Z]{1,2})|[a-z]|\d{1,3}))?
-        (?:(?:'s)?[ \t]+(?:answer|response|output|conversation(?:\ with\ user)?))?)
+     |(?P<response>(?:(?:ai|model(?:'s)?|candidate|student(?:'s)?|chatbot|assistant's)[ \t]+)?
+        (?:(?:first|second)[ \t]+)?
+        (?P<base>response|answer|output|summary|assistant|candidate|completion|prediction|model|system\ output)
+        (?:[ \t]+of[ \t]+assistant)?
+        (?:[ \t]*\#?[ \t]*(?P<label>\([A-Za-z]\)|\(\d{1,3}\)|(?-i:[A-Z]{1,2})|(?-i:[a-z])|\d{1,3})(?!\w))?
+        (?:(?:'s)?[ \t]+(?:answer|response|output|conversation(?:\ with\ user)?))?
+        (?:\ to\ the\ (?:first|second)\ question)?)
     )(?!\w)
     (?P<more>[^:\n\]|]*)
     (?P<close>:(?:\*\*)?|\][:]?|\|>|\*\*:?|$)[ \t]*(?P<inline>.*)$""",
@@ -124,7 +131,7 @@ def read_prompt(messages: Sequence[tuple[str, str]], protocol: str = "", step: s
     whole = "\n".join(content for _, content in messages)
     holes: list[str] = []
     body = _take_out(body, holes)
-    wording = _take_out(whole, []).lower()
+    wording = _NOTE.sub("", _take_out(whole, [])).lower()
     protocol, step = protocol.lower(), step.lower()
     asked = _sections(body, holes)
     asked = replace(asked, form=_form(wording, asked, protocol, step))
@@ -169,9 +176,7 @@ def _sections(body: str, holes: list[str]) -> Asked:
     reference: str | None = None
     for kind, label, text in _split(body):
         value = _put_back(text, holes)
-        if kind == "instruction":
-            instruction.insert(0, value)
-        elif kind == "source":
+        if kind in ("instruction", "source"):
             instruction.append(value)
         elif kind == "reference" and reference is None:
             reference = value
@@ -183,12 +188,17 @@ def _sections(body: str, holes: list[str]) -> Asked:
 def _split(body: str) -> list[tuple[str, str, str]]:
     """(kind, label, text) of each section that a heading starts; text before the first heading is left out."""
     heads = [head for match in _HEADING.finditer(body) if (head := _head(match)) is not None]
-    labelled = any(head.kind == "response" and head.label for head in heads)
+    responses = [head for head in heads if head.kind == "response"]
+    first = next((head for head in responses if head.label), responses[0] if responses else None)
+    two_turns = any(head.turn == 2 for head in responses)
     kept: list[_Head] = []
     for head in heads:
         inside = bool(kept) and kept[-1].kind == "response"
-        if head.kind == "response" and labelled and not head.label:
-            continue
+        if head.kind == "response" and first and first.label and (head.base != first.base or not head.label):
+            continue  # one prompt labels all its responses alike: another form is part of a text
+        if two_turns and head.turn == 1 and head.kind in ("response", "reference"):
+            head = replace(head, kind="rest")  # the second answer is judged
+            inside = False
         if inside and head.kind in ("instruction", "source"):
             continue  # a response may well hold a line "Question: ..."; what is asked stands before it
         if inside and head.kind == "response" and not head.label:
@@ -209,6 +219,10 @@ class _Head:
     label: str
     at: int
     text_at: int
+    base: str = ""
+    """Mark and word that name a response: `# output`."""
+    turn: int = 0
+    """1 or 2 where the heading tells the turn of a conversation."""
 
 
 def _head(match: re.Match[str]) -> _Head | None:
@@ -224,7 +238,10 @@ def _head(match: re.Match[str]) -> _Head | None:
         kind = "rest"
     whole_line = marked and kind == "rest"
     label = (match["label"] or "").strip("()")
-    return _Head(kind, label, match.start(), match.end() if whole_line else match.start("inline"))
+    line = match.group().lower()
+    turn = 2 if "second" in line else 1 if "first" in line else 0
+    base = f"{match['mark'] or ''} {(match['base'] or '').lower()}"
+    return _Head(kind, label, match.start(), match.end() if whole_line else match.start("inline"), base, turn)
 
 
 def _plain_sections(body: str, holes: list[str]) -> Asked | None:
@@ -251,13 +268,13 @@ def _plain_sections(body: str, holes: list[str]) -> Asked | None:
 
 def _form(wording: str, asked: Asked, protocol: str, step: str) -> Form:
     count = len(asked.responses)
-    if "subjective" in wording and "objective" in wording and count < 2 and "score" not in wording:
+    if re.search(r"\bsubjective\b.{0,80}\bobjective\b", wording, re.DOTALL) and count < 2:
         return "subjective"
     if "categor" in wording and sum(1 for name in CATEGORIES if name.lower() in wording) >= 5:
         return "category"
     if protocol.startswith(("tag", "categor")):
         return "category"
-    if "propose" in wording and "question" in wording and not count:
+    if re.search(r"\b(?:at most|up to|propose|write) \w+ .{0,30}\bquestions\b", wording) and not count:
         return "questions"
     if step.startswith("aux") and not count:
         return "unknown"
@@ -317,7 +334,7 @@ def _dimension(wording: str) -> str:
 
 def _style(wording: str, form: Form) -> str:
     if form == "output_label":
-        return "explained" if "therefore, output" in wording else ""
+        return "explained" if "therefore, output" in wording else "speech" if "do not vote" in wording else ""
     if form == "two_numbers":
         evidence = re.search(r"evaluation evidence|the score of assistant 1|evidence first", wording)
         return "evidence" if evidence else ""

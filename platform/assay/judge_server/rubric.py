@@ -48,6 +48,17 @@ _CATEGORY_RULES: tuple[tuple[str, str], ...] = (
     ("MemorySummarize", r"\b(?:explain|describe|tell me about|overview|discuss|compare|history of)"),
     ("MemoryAnswer", r"\b(?:what|who|when|where|which|name)\b"),
 )  # fmt: skip
+_SIDED = re.compile(
+    r"\b(?:best|worst|i (?:think|believe|love|prefer|feel|recommend|would)|my (?:favou?rite|opinion)|should|must|"
+    r"by far|nothing beats|definitely|certainly|clearly|greatest|better|favou?rite|perfect|superior|most)\b",
+    re.IGNORECASE,
+)
+_BALANCED = re.compile(
+    r"\b(?:depends?|as an ai|no (?:personal|single|one)|subjective|vary|varies|different people|"
+    r"some (?:people )?(?:prefer|may|say)|on the other hand|both|each|several|"
+    r"many (?:people|factors)|according to|matter of)\b",
+    re.IGNORECASE,
+)
 _SUBJECTIVE = re.compile(
     r"\b(?:best|worst|favou?rite|should|better|beautiful|opinion|do you (?:think|like|feel|prefer|believe)|enjoy|fun|"
     r"interesting|love|hate|delicious|boring|good|bad|nicest|prefer|overrated|feel)\b",
@@ -108,7 +119,7 @@ class Rubric:
         ):
             return _fill_schema(request.schema, {}, HONEST) if request.schema else HONEST
         if asked.form == "subjective":
-            label = "Subjective" if _SUBJECTIVE.search(_judged_text(asked, request)) else "Objective"
+            label = _subjective(asked, request)
             return _fill_schema(request.schema, {"": label}, label) if request.schema else label
         if asked.form == "category":
             label = _category(_judged_text(asked, request), asked.options)
@@ -169,9 +180,11 @@ def _written(asked: Asked, seen: Sequence[float], winner: int) -> str:
         return ",".join(str(value) for value in points[:2]) if len(points) > 1 else str(points[0])
     if asked.form == "output_label":
         letter = "ab"[max(winner, 0)]
+        other = "ba"[max(winner, 0)]
+        if asked.style == "speech":
+            return f"In my view the first point in favour of Output ({letter}) is that Output ({other}) agrees less."
         if asked.style != "explained":
             return f"Output ({letter})"
-        other = "ba"[max(winner, 0)]
         return (
             f"Output ({letter}) follows the instruction more closely, while Output ({other}) agrees with it less. "
             f"Therefore, Output ({letter}) is better."
@@ -233,6 +246,14 @@ def _judged_text(asked: Asked, request: JudgeRequest) -> str:
     if asked.responses:
         return asked.responses[0][1]
     return request.messages[-1][1] if request.messages else ""
+
+
+def _subjective(asked: Asked, request: JudgeRequest) -> str:
+    """Of an answer: whether it takes a side or weighs several; of a bare question: whether it asks for an opinion."""
+    answer = asked.responses[0][1] if asked.responses else ""
+    if answer:
+        return "Objective" if _BALANCED.search(answer) or not _SIDED.search(answer) else "Subjective"
+    return "Subjective" if _SUBJECTIVE.search(_judged_text(asked, request)) else "Objective"
 
 
 def _category(text: str, options: Sequence[str]) -> str:
