@@ -67,7 +67,7 @@ def change_point(
     repeats = int((counts_L - 1).clip(0).sum())
     x_L = np.log2(1 + levels_L)
     # the knot lies between the second and the last but one point, so that both slopes rest on two points
-    knots_Q = np.linspace(x_L[1], x_L[-2], _NUM_KNOTS)
+    knots_Q = np.union1d(np.linspace(x_L[1], x_L[-2], _NUM_KNOTS), x_L[1:-1])
     fits = _Fits(x_L, counts_L.astype(float), knots_Q)
     place, gain = fits.best(means_L[:, None])
     knot = float(2.0 ** knots_Q[place[0]] - 1)
