@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
+from assay.errors import StorageError
 from assay.llm.ledger_tables import ATTEMPTS, CALLS, FINAL, open_database
 
 CLAIM_S = 20.0
@@ -24,6 +25,8 @@ BUSY_S = 0.05
 REFRESH_S = 5.0
 """How old the sum of a budgeted study may be where other processes write the same database."""
 CHUNK = 500
+RETRIES = 5
+"""Of a transaction: 0.05, 0.15, 0.45, 1.35 and 4 seconds apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +172,24 @@ class LedgerService:
         self.engine.dispose()
 
     def process(self, session: str, operations: Sequence[Operation]) -> list[Result]:
-        """One result per operation, in order; all of it committed when this returns."""
+        """One result per operation, in order; all of it committed when this returns.
+
+        Raises:
+            StorageError: the database fails, also when asked again.
+        """
+        for retry in range(RETRIES + 1):
+            try:
+                return self._process(session, operations)
+            except sa.exc.OperationalError as error:  # a lock held long, a deadlock, a server that restarts
+                if retry == RETRIES:
+                    reason = " ".join(str(error.orig).split())
+                    raise StorageError(
+                        f"ledger: cannot be written ({reason}); free space or check the server"
+                    ) from None
+                time.sleep(0.05 * 3**retry)
+        raise StorageError("ledger: cannot be written")
+
+    def _process(self, session: str, operations: Sequence[Operation]) -> list[Result]:
         now = time.time()
         self._seen[session] = now
         self._drop_dead_sessions(now)
@@ -273,7 +293,7 @@ class LedgerService:
             op.call["key"]: op.call for op in operations if isinstance(op, (Finish, Store)) and op.call is not None
         }
         if calls:
-            connection.execute(self._upsert, list(calls.values()))
+            connection.execute(self._upsert, [calls[key] for key in sorted(calls)])  # one order for all writers
 
     def _give_back(self, key: str) -> None:
         holder = self._claims.pop(key, None)
