@@ -79,7 +79,10 @@ def change_point(
         )
     noise_LK = _resampled_noise(deviations_R, level_R, counts_L, resamples, rng)
     places_K, _ = fits.best(means_L[:, None] + noise_LK)
-    low, high = percentile(np.asarray(2.0 ** knots_Q[places_K] - 1, dtype=float))
+    first, last = percentile(places_K.astype(float))
+    # the knot lies anywhere between two candidates, so the interval reaches to the next one on each side
+    low = float(2.0 ** knots_Q[max(0, math.floor(first) - 1)] - 1)
+    high = float(2.0 ** knots_Q[min(knots_Q.size - 1, math.ceil(last) + 1)] - 1)
     straight_L = fits.straight(means_L)
     _, gains_K = fits.best(straight_L[:, None] + noise_LK)
     p = float((1 + np.sum(gains_K >= gain[0] - 1e-15)) / (1 + resamples))
