@@ -1,0 +1,250 @@
+"""What is scored, by whom, and what one predictions artifact's scores look like. Pure: no store, no Ray, no network.
+
+A scores artifact holds the numbers of one scorer for a batch of up to 64 predictions artifacts.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from pydantic import Field
+
+from assay.config import Config
+from assay.errors import ConfigError, DataError
+from assay.fingerprint import artifact_key, fingerprint
+from assay.llm.endpoint import EndpointSpec
+from assay.records import Example, Outcome, Prediction, Rating, ScoreRow, Unscored
+from assay.scoring.judges.calls import JudgeProtocol
+from assay.scoring.judges.judgements import PointwiseJudgement
+from assay.scoring.judges.pointwise import PointwiseInstance
+from assay.scoring.protocol import Scorer, ScoreRequest, ScorerSpec
+from assay.tasks.catalog import Task, get_task
+
+KIND = "scores"
+SCHEMA_VERSION = 1
+"""Raised whenever the code writes something else for the same scorer and predictions."""
+SCORES_FILE = "scores.parquet"
+SUMMARY_FILE = "summary.json"
+BATCH_SIZE = 64
+"""Predictions artifacts per scores artifact: few files for many cells, little to redo after a kill."""
+NO_PREDICTION = "no prediction"
+RATING_DECIMALS = 6
+"""Ratings are stored rounded, so that equal ones are equal bytes whatever library summed them."""
+
+PointwiseProtocol = JudgeProtocol[PointwiseInstance, PointwiseJudgement]
+
+
+class ScoringResources(Config):
+    """What scoring runs on: speed, never meaning."""
+
+    judge_workers: int = Field(1, ge=1)
+    """Actors that call the judge; each keeps many requests in flight. One is enough for some 300 calls a second."""
+    cpus_per_worker: float = Field(1.0, gt=0)
+    """Of a judge actor, and of a task of the local scorers."""
+    chunk_rows: int = Field(256, ge=1)
+    """Rows of one predictions artifact that travel together."""
+
+
+@dataclass(frozen=True)
+class ScoringBatch:
+    """Up to 64 predictions artifacts that share a scores artifact."""
+
+    predictions: tuple[str, ...]
+    """Keys, sorted."""
+    evaluations: tuple[str, ...]
+    """For each of them the key of its rows in `examples_by_set`."""
+
+
+@dataclass(frozen=True)
+class JudgeSetup:
+    """A judge scorer: what it is (`spec`), how it asks, and where."""
+
+    spec: ScorerSpec
+    protocol: PointwiseProtocol
+    endpoint: EndpointSpec
+    ledger_url: str
+    """See `llm.ledger_tables.default_ledger_url`."""
+    budget_usd: float | None = None
+    """Dollars that the study may have spent in all, earlier runs included."""
+    study: str = ""
+    """Under which the ledger books the calls."""
+
+
+@dataclass
+class CallFigures:
+    """What a judge's workers have done so far; for people, in no result table."""
+
+    asked: int = 0
+    done: int = 0
+    cached: int = 0
+    """Answered by the ledger: nothing was sent or paid."""
+    attempts: int = 0
+    rate_limited: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    usd: float | None = 0.0
+    """None where the model's price is not known."""
+    calls_per_min: float = 0.0
+    limit_per_min: float | None = None
+
+    def add(self, other: CallFigures) -> None:
+        """Take another worker's figures in."""
+        for name in ("asked", "done", "cached", "attempts", "rate_limited", "prompt_tokens", "completion_tokens"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.usd = None if self.usd is None or other.usd is None else self.usd + other.usd
+        self.calls_per_min += other.calls_per_min
+        self.limit_per_min = other.limit_per_min or self.limit_per_min
+
+
+@dataclass(frozen=True)
+class ScoringReport:
+    """What a run of scoring did."""
+
+    published: tuple[str, ...]
+    """Scores artifacts written by this run, sorted."""
+    found: tuple[str, ...]
+    """Those that were already in the store, sorted."""
+    num_asked: dict[str, int]
+    """Scorer -> rows of this run."""
+    unscored: dict[str, dict[str, int]]
+    """Scorer -> reason -> rows of this run; what is left of `num_asked` was scored."""
+    calls: dict[str, CallFigures] = field(default_factory=dict)
+    """Judge scorer -> its calls."""
+    seconds: float = 0.0
+
+
+def make_batches(pairs: Iterable[tuple[str, str]], size: int = BATCH_SIZE) -> tuple[ScoringBatch, ...]:
+    """(predictions key, evaluation key) pairs in batches by sorted key; equal sets of pairs make equal batches."""
+    ordered = sorted(set(pairs))
+    return tuple(
+        ScoringBatch(tuple(key for key, _ in part), tuple(rows for _, rows in part))
+        for part in (ordered[start : start + size] for start in range(0, len(ordered), size))
+    )
+
+
+def scores_key(spec: ScorerSpec, batch: ScoringBatch) -> str:
+    """Key of the scores that one scorer gives a batch."""
+    return artifact_key(KIND, SCHEMA_VERSION, spec, {"predictions": list(batch.predictions)})
+
+
+def judge_spec(name: str, protocol: PointwiseProtocol, endpoint: EndpointSpec) -> ScorerSpec:
+    """What a judge is: protocol, prompts and settings, model, and the endpoint's name (never its address)."""
+    return ScorerSpec(
+        name=name,
+        kind="judge",
+        mode=protocol.mode,
+        params={
+            "protocol": protocol.name,
+            "settings": fingerprint(protocol.identity()),
+            "endpoint": endpoint.endpoint_name,
+            "model": endpoint.model,
+        },
+    )
+
+
+def check_scorers(specs: Sequence[ScorerSpec]) -> None:
+    """Refuse two scorers of one name: their columns would be one.
+
+    Raises:
+        ConfigError: names the scorer.
+    """
+    for name, count in Counter(spec.name for spec in specs).items():
+        if count > 1:
+            raise ConfigError(f"scorers: saw {count} called {name!r}; expected a name of its own for each; rename one")
+
+
+def tasks_of(examples_by_set: Mapping[str, Sequence[Example]]) -> dict[str, Task]:
+    """The catalog's entry of every task that occurs; workers get these, as they know only the tasks shipped.
+
+    Raises:
+        ConfigError: a row of a task that the catalog lacks.
+    """
+    names = {example.task for examples in examples_by_set.values() for example in examples}
+    return {name: get_task(name) for name in sorted(names)}
+
+
+def score_locally(
+    scorers: Sequence[Scorer],
+    predictions_key: str,
+    predictions: Sequence[Prediction],
+    examples: Mapping[str, Example],
+    tasks: Mapping[str, Task],
+) -> list[ScoreRow]:
+    """Rows of every local scorer over one predictions artifact: scorer by scorer, in the predictions' order.
+
+    Raises:
+        DataError: a prediction for an example that the evaluation set lacks.
+    """
+    answered = [row for row in predictions if row.error is None]
+    requests = [
+        ScoreRequest(example, tasks[example.task], row.prediction)
+        for row in answered
+        for example in [example_of(row, examples, predictions_key)]
+    ]
+    rows: list[ScoreRow] = []
+    for scorer in scorers:
+        outcomes = scorer.score(requests)
+        assert len(outcomes) == len(requests), f"{scorer.spec.name}: one outcome per request"
+        by_id = {row.example_id: outcome for row, outcome in zip(answered, outcomes, strict=True)}
+        for row in predictions:
+            outcome = by_id[row.example_id] if row.error is None else no_prediction(row)
+            rows.append(score_row(scorer.spec.name, predictions_key, row.example_id, outcome))
+    return rows
+
+
+def example_of(row: Prediction, examples: Mapping[str, Example], predictions_key: str) -> Example:
+    """The example that a prediction answers.
+
+    Raises:
+        DataError: the evaluation set lacks it.
+    """
+    example = examples.get(row.example_id)
+    if example is None:
+        raise DataError(
+            f"predictions {predictions_key}: saw example {row.example_id!r}; expected one of the evaluation set's "
+            f"{len(examples)}; the predictions belong to another set"
+        )
+    return example
+
+
+def judge_instance(example: Example, prediction: str) -> PointwiseInstance:
+    """What a pointwise judge is shown of one row: the question as a user would put it, not the model's template."""
+    question = f"{example.instruction}\n\n{example.input}" if example.input else example.instruction
+    return PointwiseInstance(question.strip(), prediction, example.reference)
+
+
+def no_prediction(row: Prediction) -> Unscored:
+    """The outcome of a row that has no answer to score."""
+    return Unscored(NO_PREDICTION, row.error or "")
+
+
+def score_row(scorer: str, predictions_key: str, example_id: str, outcome: Outcome) -> ScoreRow:
+    """An outcome as it is stored."""
+    if isinstance(outcome, Rating):
+        value = round(float(outcome.value), RATING_DECIMALS)
+        return ScoreRow(predictions_key, example_id, scorer, value, None, outcome.detail)
+    return ScoreRow(predictions_key, example_id, scorer, None, outcome.reason, outcome.detail)
+
+
+def sorted_rows(rows: Iterable[ScoreRow]) -> list[ScoreRow]:
+    """Rows of one scores artifact in the order in which they are stored."""
+    return sorted(rows, key=lambda row: (row.predictions_key, row.example_id))
+
+
+def summarise(spec: ScorerSpec, rows: Sequence[ScoreRow]) -> dict[str, object]:
+    """`summary.json` of a scores artifact: asked = scored + unscored by reason."""
+    reasons = Counter(row.unscored for row in rows if row.unscored is not None)
+    return {
+        "scorer": spec.model_dump(mode="json"),
+        "num_asked": len(rows),
+        "num_scored": len(rows) - reasons.total(),
+        "unscored": dict(sorted(reasons.items())),
+    }
+
+
+def may_be_mended(summary: Mapping[str, object]) -> bool:
+    """Whether a stored summary counts failures that another try may not meet: calls without a reply."""
+    unscored = summary.get("unscored")
+    return isinstance(unscored, Mapping) and any(str(reason).startswith("error:") for reason in unscored)
