@@ -1,4 +1,6 @@
-"""The local judge server as a job: `ray job submit --working-dir . -- python jobs/judge_server.py --rubric --host ADDRESS`.
+"""The local judge server as a job.
+
+    ray job submit --working-dir . -- python jobs/judge_server.py --rubric --host ADDRESS
 
 On several hosts it binds to the node's address and then needs a token in ASSAY_JUDGE_TOKEN.
 """

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Annotated
 
@@ -129,21 +130,21 @@ def mixtures(
 def score(
     predictions: Annotated[
         Path,
-        typer.Option(help="JSONL with prediction, reference, and instruction, input, task, id where there are any."),
+        typer.Option(help="JSONL: prediction and reference; instruction, input, task and id where there are any."),
     ],
-    scorers: Annotated[str, typer.Option(help="Names, separated by commas.")],
-    out: Annotated[
-        Path,
-        typer.Option(help="JSONL of the same rows with a field for each scorer; means beside it as .summary.json."),
-    ],
+    scorers: Annotated[str, typer.Option(help="Names, separated by commas; `judge` asks the LLM judge.")],
+    out: Annotated[Path, typer.Option(help="The same rows with a field per scorer; means in FILE.summary.json.")],
     task: Annotated[str, typer.Option(help="Task of rows that name none.")] = "instructions",
     mode: Annotated[str, typer.Option(help="strict or compat.")] = "strict",
-    overrides: SetOption = None,
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", metavar="judge.FIELD=VALUE", help="Which judge, as in a study.")
+    ] = None,
+    storage: StorageOption = "runs",
 ) -> None:
     """Score a file of predictions."""
     from assay.commands.score import score_command
 
-    score_command(predictions, scorers.split(","), out, task, mode, overrides or [])
+    score_command(predictions, scorers.split(","), out, task, mode, overrides or [], storage)
 
 
 @app.command()
@@ -176,17 +177,20 @@ def metaeval_scores(
 
 def main() -> None:
     """Entry point of `assay`."""
-    from assay.commands.judging import register
-
-    register(app, metaeval_app)
-    raise SystemExit(run_app(app))
+    raise SystemExit(run_app(sys.argv[1:]))
 
 
-def run_app(application: typer.Typer, arguments: list[str] | None = None) -> int:
+def door(command: str) -> None:
+    """Entry point of the scripts in jobs/: one command, its arguments from the script's own command line."""
+    raise SystemExit(run_app([command, *sys.argv[1:]]))
+
+
+def run_app(arguments: list[str]) -> int:
     """The exit code of a command line; an AssayError becomes one line on standard error."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    _register_judging()
     try:
-        application(arguments, standalone_mode=True)
+        app(arguments, prog_name="assay")
     except AssayError as error:
         typer.echo(f"assay: {error}", err=True)
         return error.exit_code
@@ -199,3 +203,11 @@ def run_app(application: typer.Typer, arguments: list[str] | None = None) -> int
         sys.stderr.close()
         return 0
     return 0
+
+
+@cache
+def _register_judging() -> None:
+    """Hang the judging commands on, once."""
+    from assay.commands.judging import register
+
+    register(app, metaeval_app)

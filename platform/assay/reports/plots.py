@@ -145,7 +145,7 @@ def gain_against_forgetting(leaderboard: Rows, scorer: str) -> Plot | None:
     tasks = sorted({row["evaluation_set"] for row in rows})
     for place, task in enumerate(tasks):
         points = [row for row in rows if row["evaluation_set"] == task]
-        style = {"color": COLOURS[place % len(COLOURS)], "marker": MARKERS[place % len(MARKERS)]}
+        style: dict[str, Any] = {"color": COLOURS[place % len(COLOURS)], "marker": MARKERS[place % len(MARKERS)]}
         ax.scatter([p["forgetting"] for p in points], [p["difference"] for p in points], s=34, label=task, **style)
         for point in points:
             ax.annotate(

@@ -9,18 +9,18 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from assay.generation.spec import GenerationResources, GenerationSpec
+from assay.scoring.jobs import ScoringResources
 from assay.studies.spec import (
     TINY,
     DataSpec,
     EvaluationSpec,
     JudgeConfig,
     MixtureGrid,
-    ScoringResources,
     StatisticsSpec,
     Study,
     StudyResources,
 )
-from assay.tasks.sources import SourceSpec
+from assay.tasks.sources import SourceSpec, hub_source
 from assay.training.spec import TrainResources, TrainSpec
 from assay.training.tiny_base import TOY_BASE
 
@@ -75,51 +75,17 @@ def quickstart() -> Study:
 
 def s1() -> Study:
     """IFTEval's S1 on its four 7B bases: 7 tasks x 8 sizes x 4 draws, priced before it is run."""
-    glue = {
-        "mnli": SourceSpec(
-            loader="hub",
-            hub="nyu-mll/glue",
-            hub_config="mnli",
-            hub_splits={"validation": "validation_matched", "test": "validation_mismatched"},
-            task="mnli",
-            columns={"input": "Premise: {premise}\nHypothesis: {hypothesis}", "output": "label", "id": "idx"},
-            values={"output": {"0": "Entailment", "1": "Neutral", "2": "Contradiction"}},
-        ),
-        "qnli": SourceSpec(
-            loader="hub",
-            hub="nyu-mll/glue",
-            hub_config="qnli",
-            hub_splits={"test": "validation"},
-            task="qnli",
-            columns={"input": "Question: {question}\nContext: {sentence}", "output": "label", "id": "idx"},
-            values={"output": {"0": "answerable", "1": "unanswerable"}},
-        ),
-        "sst2": SourceSpec(
-            loader="hub",
-            hub="nyu-mll/glue",
-            hub_config="sst2",
-            hub_splits={"test": "validation"},
-            task="sst2",
-            columns={"input": "sentence", "output": "label", "id": "idx"},
-            values={"output": {"0": "negative", "1": "positive"}},
-        ),
-    }
-    shared = {
-        # these three need their answers made of several fields; as files in the form of `assay mixtures`
+    files = {
+        # these two need answers made of several columns: files of rows in the form that the loader reads
         task: SourceSpec(loader="jsonl", path=f"tasks/{task}", task=task)
-        for task in ("stsb", "conll", "squadv2")
+        for task in ("stsb", "conll")
     }
-    xsum = SourceSpec(
-        loader="hub",
-        hub="EdinburghNLP/xsum",
-        task="xsum",
-        columns={"input": "document", "output": "summary", "id": "id"},
-    )
+    hub = {task: hub_source(task) for task in S1_TASKS if task not in files}
     alpaca = SourceSpec(loader="hub", hub="vicgalle/alpaca-gpt4", split_rule="strict")
     return Study(
         name="s1",
         description="IFTEval S1: N rows of a target task in a general instruction mixture, on four 7B base models.",
-        data=DataSpec(sources={"instructions": alpaca, **glue, **shared, "xsum": xsum}),
+        data=DataSpec(sources={"instructions": alpaca, **hub, **files}),
         base_models=S1_BASES,
         grid=MixtureGrid(tasks=S1_TASKS, sizes=S1_SIZES, draws=4, validation_rows=1000),
         train=TrainSpec(dtype="bfloat16"),

@@ -12,25 +12,30 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from assay.errors import StageError
 from assay.hooks import Progress
+from assay.llm.ledger_tables import default_ledger_url
 from assay.mixtures.sampling import MixtureBuilder, store_mixture
 from assay.mixtures.spec import KIND as MIXTURE_KIND
+from assay.scoring.jobs import JudgeSetup, ScoringBatch
 from assay.store import Store
 from assay.studies.cells import expand
 from assay.studies.folder import StudyFolder, open_folder
 from assay.studies.inputs import BASE_KIND, Datasets, dataset_keys, find_bases, store_datasets, study_key, tiny_key
 from assay.studies.judge_endpoint import endpoint_of
-from assay.studies.scores import ScoringPlan, scoring_plan, stored_scores
+from assay.studies.scores import ScoringPlan, judge_protocol, scoring_plan, stored_scores
 from assay.studies.spec import TINY, Study
 from assay.studies.wanted import Base, EvaluationSet, Wanted, evaluation_sets, wanted
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from assay.generation.spec import GenerationJob
     from assay.llm.endpoint import EndpointSpec
+    from assay.records import Example
+    from assay.training.spec import TrainingJob
 
 STAGES = ("data", "base", "train", "generate", "score")
 """What `--until` may name, in order."""
@@ -97,6 +102,8 @@ class Pipeline:
     progress: Progress
     embedded: EmbeddedJudge
     max_usd: float | None = None
+    ledger_url: str | None = None
+    """Where judge replies are kept; None is beside the artifacts. A PostgreSQL URL shares them between stores."""
     costs: Costs = field(default_factory=Costs)
 
     def open(self) -> StudyFolder:
@@ -135,7 +142,7 @@ class Pipeline:
         with self.costs.stage("mixtures"):
             self._mixtures(plan, datasets)
         sets = evaluation_sets(self.study, datasets.keys)
-        scoring = scoring_plan(self.study, plan, sets, endpoint_of(self.study.judge, embedded_name=self.embedded.name))
+        scoring = scoring_plan(self.study, plan, endpoint_of(self.study.judge, embedded_name=self.embedded.name))
         self._waves(plan, sets, datasets, scoring, until)
         if until in ("train", "generate", "score"):
             return None
@@ -199,8 +206,7 @@ class Pipeline:
     ) -> None:
         """Train, generate and score what is missing, `wave_size` trainings at a time."""
         adapters, predictions = self.store.keys("adapter"), self.store.keys("predictions")
-        scores = self.store.keys("scores")
-        if scoring.all_stored(scores) and {job.key for job in plan.generations} <= predictions:
+        if set(scoring.keys) <= self.store.keys("scores"):
             return
         examples = {part.key: datasets.evaluation_rows(part) for part in sets.values()}
         with ExitStack() as stack:
@@ -209,7 +215,7 @@ class Pipeline:
             with self.costs.stage("ray"):
                 stack.enter_context(ray_cluster(self.study.resources))
             endpoint = None
-            for wave in _chunks(plan.trainings, self.study.resources.wave_size):
+            for wave, batches in zip(plan.waves(self.study.resources.wave_size), scoring.waves, strict=True):
                 keys = {job.key for job in wave}
                 with self.costs.stage("train"):
                     self._train([job for job in wave if job.key not in adapters])
@@ -223,7 +229,7 @@ class Pipeline:
                 if endpoint is None:
                     endpoint = self._endpoint(stack)
                 with self.costs.stage("score"):
-                    self._score(scoring, {job.key for job in jobs}, examples, endpoint)
+                    self._score(scoring, batches, examples, endpoint)
 
     def _endpoint(self, stack: ExitStack) -> EndpointSpec:
         """The judge's endpoint; starts the embedded server where it is the judge."""
@@ -232,7 +238,7 @@ class Pipeline:
             url = stack.enter_context(self.embedded.start())
         return endpoint_of(self.study.judge, embedded_url=url, embedded_name=self.embedded.name)
 
-    def _train(self, jobs: Sequence[Any]) -> None:
+    def _train(self, jobs: Sequence[TrainingJob]) -> None:
         if not jobs:
             return
         from assay.training.ray_sweep import run_sweep
@@ -244,7 +250,7 @@ class Pipeline:
             f"step after {report.first_step_s:.0f} s",
         )
 
-    def _generate(self, jobs: Sequence[Any], examples: Mapping[str, Any]) -> None:
+    def _generate(self, jobs: Sequence[GenerationJob], examples: Mapping[str, Sequence[Example]]) -> None:
         if not jobs:
             return
         from assay.generation.ray_generate import run_generation
@@ -263,15 +269,29 @@ class Pipeline:
         )
 
     def _score(
-        self, scoring: ScoringPlan, predictions: set[str], examples: Mapping[str, Any], endpoint: EndpointSpec
+        self,
+        scoring: ScoringPlan,
+        batches: Sequence[ScoringBatch],
+        examples: Mapping[str, Sequence[Example]],
+        endpoint: EndpointSpec,
     ) -> None:
-        from assay.studies.scores import score_missing
+        from assay.scoring.ray_score import run_scoring
 
-        note = score_missing(
-            scoring, predictions, self.study, self.store, examples, endpoint, self.progress, self.max_usd
+        judges = []
+        if scoring.judge is not None:
+            protocol = judge_protocol(self.study.judge, self.study.mode)
+            ledger = self.ledger_url or default_ledger_url(self.store.uri)
+            judges = [JudgeSetup(scoring.judge, protocol, endpoint, ledger, self.max_usd, self.study.name)]
+        report = run_scoring(
+            self.store, batches, examples, scoring.local, judges, self.study.resources.scoring, self.progress
         )
-        if note:
-            self.costs.note("score", note)
+        for name, calls in report.calls.items():
+            usd = "price unknown" if calls.usd is None else f"{calls.usd:.4f} dollars"
+            self.costs.note(
+                "score",
+                f"{name}: {calls.done:,} judgements, {calls.cached:,} from the ledger, {calls.attempts:,} calls, "
+                f"{calls.prompt_tokens + calls.completion_tokens:,} tokens, {usd}",
+            )
 
     def _tables(self, plan: Wanted, scoring: ScoringPlan, folder: StudyFolder) -> dict[str, pa.Table]:
         from assay.metaeval.study_tables import build_study_tables
@@ -285,8 +305,3 @@ class Pipeline:
             resamples=self.study.statistics.resamples,
         )
         return dict(tables)
-
-
-def _chunks(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
-    for start in range(0, len(items), size):
-        yield items[start : start + size]

@@ -78,8 +78,8 @@ def plan(study: Study) -> Plan:
         # forward 2 and backward-through-activations 2 FLOPs per parameter and token; frozen weights need no gradient
         flops += 4.0 * (sizes[cell.base_model] or math.nan) * tokens / TRAIN_UTILISATION
     predictions, generated = _generation(study, trainings, outlines)
-    for base, tokens in generated.items():
-        flops += 2.0 * (sizes[base] or math.nan) * tokens / DECODE_UTILISATION
+    for base, generated_tokens in generated.items():
+        flops += 2.0 * (sizes[base] or math.nan) * generated_tokens / DECODE_UTILISATION
     judge_calls = predictions if "judge" in study.scorers else 0
     usd, note = _judge_dollars(study, judge_calls, outlines)
     assumptions.append(note)

@@ -20,6 +20,7 @@ from assay.errors import ResourceError
 from assay.studies.ray_environment import in_ray_job
 from assay.studies.spec import StudyResources
 
+START_ATTEMPTS = 3
 OBJECT_STORE_BYTES = 512 * 1024**2
 """Of a private Ray: tokenised rows and blocks of predictions are small."""
 
@@ -72,7 +73,7 @@ def _start(resources: StudyResources) -> None:
         if in_ray_job() or resources.ray_address:
             ray.init(resources.ray_address or "auto", runtime_env=_runtime_env(), **quiet)
             return
-        ray.init(
+        _init_private(
             address="local",
             _node_ip_address="127.0.0.1",
             num_cpus=resources.num_cpus,
@@ -82,9 +83,21 @@ def _start(resources: StudyResources) -> None:
             runtime_env=_runtime_env(),
             **quiet,
         )
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    except Exception as error:  # Ray raises bare ones where a process of its own does not come up
         reason = " ".join(str(error).split())[:300]
         raise ResourceError(f"ray: {reason}; expected a reachable cluster; check resources.ray_address") from error
+
+
+def _init_private(**arguments: object) -> None:
+    """`ray.init`, tried again: Ray gives its own processes 30 s to come up, which a busy machine exceeds."""
+    for attempt in range(START_ATTEMPTS):
+        try:
+            ray.init(**arguments)
+            return
+        except Exception:
+            ray.shutdown()
+            if attempt + 1 == START_ATTEMPTS:
+                raise
 
 
 def _runtime_env() -> dict[str, object]:

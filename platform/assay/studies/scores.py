@@ -1,33 +1,86 @@
-"""Which scores a study wants, by key, and how missing ones are made."""
+"""Which scores a study wants, by key: scorers and judge from their names, and the batches of each wave. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from assay.errors import ConfigError
 from assay.llm.endpoint import EndpointSpec
 from assay.metaeval.study_tables import ScorerInfo
+from assay.scoring.jobs import KIND, SCORES_FILE, PointwiseProtocol, ScoringBatch, judge_spec, make_batches, scores_key
+from assay.scoring.judges.pointwise import IftevalJudge
 from assay.scoring.protocol import ScorerSpec
+from assay.scoring.table import scorer_spec
 from assay.store import Store
-from assay.studies.wanted import EvaluationSet, Wanted
-from assay.studies.spec import Study
+from assay.studies.spec import JUDGE, JudgeConfig, Mode, Study
+from assay.studies.wanted import Wanted
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+IFTEVAL_VARIANTS = ("two_responses", "alone", "swapped", "reference")
+
 
 @dataclass(frozen=True)
 class ScoringPlan:
-    infos: tuple[ScorerInfo, ...]
+    """All scores of a study."""
 
-    def all_stored(self, scores: set[str]) -> bool:
-        return False
+    local: tuple[ScorerSpec, ...]
+    """Scorers that need no network."""
+    judge: ScorerSpec | None
+    waves: tuple[tuple[ScoringBatch, ...], ...]
+    """Batches of each wave of trainings."""
+
+    @property
+    def specs(self) -> tuple[ScorerSpec, ...]:
+        """All scorers."""
+        return self.local if self.judge is None else (*self.local, self.judge)
+
+    @property
+    def keys(self) -> list[str]:
+        """Keys of all scores artifacts."""
+        return [scores_key(spec, batch) for wave in self.waves for batch in wave for spec in self.specs]
+
+    @property
+    def infos(self) -> tuple[ScorerInfo, ...]:
+        """What the tables say of the scorers."""
+        return tuple(
+            ScorerInfo(spec.name, spec.version, spec.direction, spec.low, spec.high, spec.kind) for spec in self.specs
+        )
 
 
-def scoring_plan(study: Study, plan: Wanted, sets: Mapping[str, EvaluationSet], endpoint: EndpointSpec) -> ScoringPlan:
-    return ScoringPlan(())
+def scoring_plan(study: Study, plan: Wanted, endpoint: EndpointSpec) -> ScoringPlan:
+    """The scores of a study.
+
+    Raises:
+        ConfigError: an unknown scorer or judge protocol.
+    """
+    local = tuple(scorer_spec(name, study.mode) for name in study.scorers if name != JUDGE)
+    judge = None
+    if JUDGE in study.scorers:
+        judge = judge_spec(JUDGE, judge_protocol(study.judge, study.mode), endpoint)
+    waves = []
+    for wave in plan.waves(study.resources.wave_size):
+        adapters = {job.key for job in wave}
+        pairs = [(job.key, job.evaluation_key) for job in plan.generations if job.adapter_key in adapters]
+        waves.append(make_batches(pairs))
+    return ScoringPlan(local, judge, tuple(waves))
+
+
+def judge_protocol(judge: JudgeConfig, mode: Mode) -> PointwiseProtocol:
+    """The pointwise protocol that a study names: "ifteval", or "ifteval_" and a variant of it.
+
+    Raises:
+        ConfigError: there is none of this name.
+    """
+    name, _, variant = judge.protocol.partition("_")
+    if name == "ifteval" and (not variant or variant in IFTEVAL_VARIANTS):
+        return IftevalJudge(mode=mode, variant=variant or "two_responses", temperature=judge.temperature)  # type: ignore[arg-type]
+    known = ", ".join(["ifteval", *(f"ifteval_{variant}" for variant in IFTEVAL_VARIANTS[1:])])
+    raise ConfigError(f"judge.protocol: saw {judge.protocol!r}; expected one of {known}")
 
 
 def stored_scores(store: Store, plan: ScoringPlan) -> list[pa.Table]:
-    return []
+    """All score rows of a study, one table per artifact."""
+    return [store.read_table(KIND, key, SCORES_FILE) for key in plan.keys]

@@ -13,6 +13,7 @@ from pydantic import Field, field_validator, model_validator
 
 from assay.config import Config
 from assay.generation.spec import GenerationResources, GenerationSpec
+from assay.scoring.jobs import ScoringResources
 from assay.tasks.catalog import get_task
 from assay.tasks.sources import SourceSpec
 from assay.training.spec import TrainResources, TrainSpec
@@ -21,6 +22,9 @@ from assay.training.tiny_base import TinyBaseSpec
 Mode = Literal["strict", "compat"]
 
 T = TypeVar("T")
+
+JUDGE = "judge"
+"""The name among `scorers` that stands for the LLM judge."""
 
 TINY = "tiny"
 """The name among `base_models` of the base that the study trains itself, from `tiny_base`."""
@@ -121,14 +125,6 @@ class StatisticsSpec(Config):
     human: str = "heuristic"
     """Scorer that plays the human column in CIT and CAT. The toy studies know the truth; elsewhere this is a heuristic
     and is called one."""
-
-
-class ScoringResources(Config):
-    """What scoring runs on."""
-
-    judge_workers: int = Field(1, ge=1)
-    """Actors that call the judge; each keeps many requests in flight."""
-    cpus_per_worker: float = Field(1.0, gt=0)
 
 
 class StudyResources(Config):

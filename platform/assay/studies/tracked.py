@@ -12,6 +12,7 @@ from assay.studies.spec import Study
 
 if TYPE_CHECKING:
     from assay.store import Store
+    from assay.studies.cells import Cell
     from assay.studies.pipeline import Results
     from assay.tracking.mlflow_tracker import TrackedRun
 
@@ -98,7 +99,7 @@ def _cell_runs(results: Results) -> list[TrackedRun]:
         if row["mean"] is not None:
             scores.setdefault(row["adapter_key"], {})[f"{row['evaluation_set']}.{row['scorer']}"] = row["mean"]
     counted: dict[str, int] = {}
-    cells = {}
+    cells: dict[str, Cell] = {}
     for cell, key in results.wanted.cells:
         counted[key] = counted.get(key, 0) + 1
         cells.setdefault(key, cell)

@@ -56,6 +56,10 @@ class Wanted:
     cells: tuple[tuple[Cell, str], ...]
     """Every cell with the key of its adapter."""
 
+    def waves(self, size: int) -> list[tuple[TrainingJob, ...]]:
+        """Trainings in waves of at most `size`: what is trained, generated and scored before the next begins."""
+        return [self.trainings[start : start + size] for start in range(0, len(self.trainings), size)]
+
 
 def evaluation_sets(study: Study, dataset_keys: Mapping[str, str]) -> dict[str, EvaluationSet]:
     """The evaluation sets of a study by name: its tasks, and the instruction set's test rows."""

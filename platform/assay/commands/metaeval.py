@@ -1,0 +1,97 @@
+"""`assay metaeval scores`: what a table of scores says about its scorers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from assay.errors import ConfigError, DataError, StorageError
+from assay.fingerprint import file_hash
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+def scores_command(
+    table: Path, human: str, out: Path, scorers: Sequence[str], task: str | None, group: str | None
+) -> None:
+    """Write the report as JSON and print its correlations.
+
+    Raises:
+        DataError: the table cannot be read, or a column is missing or holds no numbers.
+    """
+    from assay.metaeval.tables import scorer_report
+
+    data = read_table(table)
+    known = ", ".join(data.column_names)
+    for name in [human, *scorers, *([task] if task else []), *([group] if group else [])]:
+        if name not in data.column_names:
+            raise ConfigError(f"{table}: saw no column {name!r}; expected one of {known}")
+    report = scorer_report(
+        data, human, task=task, group=group, scorers=list(scorers) or None, seed_key=file_hash(table)
+    )
+    write_json(out, report)
+    print_report(report)
+    typer.echo(f"all figures: {out}")
+
+
+def read_table(path: Path) -> pa.Table:
+    """A CSV, JSONL or Parquet table.
+
+    Raises:
+        DataError: no such file, another kind of file, or one that does not parse.
+    """
+    import pyarrow as pa
+    import pyarrow.csv
+    import pyarrow.json
+    import pyarrow.parquet
+
+    readers = {
+        ".csv": pyarrow.csv.read_csv,
+        ".jsonl": pyarrow.json.read_json,
+        ".parquet": pyarrow.parquet.read_table,
+    }
+    if not path.is_file():
+        raise DataError(f"--table {path}: saw no such file; expected {', '.join(readers)}; check the path")
+    if path.suffix not in readers:
+        raise DataError(f"--table {path}: saw {path.suffix or 'no suffix'}; expected one of {', '.join(readers)}")
+    try:
+        return readers[path.suffix](path)
+    except (pa.ArrowInvalid, OSError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise DataError(f"--table {path}: {reason}; expected a {path.suffix} table; mend the file") from None
+
+
+def write_json(out: Path, value: Mapping[str, Any]) -> None:
+    """A report as a JSON file.
+
+    Raises:
+        StorageError: the place cannot be written.
+    """
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise StorageError(f"--out {out}: cannot write ({error.strerror}); expected a writable path") from error
+
+
+def print_report(report: Mapping[str, Any]) -> None:
+    """Correlations of each scorer with the human column, with intervals and counts."""
+    measures = ("spearman", "pearson", "kendall")
+    typer.echo(f"{'scorer':<18}" + "".join(f"{name:<26}" for name in measures) + f"{'rows':>7} {'unscored':>9}")
+    for name, row in report["scorers"].items():
+        cells = "".join(f"{estimate_text(row[measure]):<26}" for measure in measures)
+        typer.echo(f"{name:<18}{cells}{row['n']:>7,} {row['unscored']:>9,}")
+
+
+def estimate_text(estimate: Mapping[str, Any]) -> str:
+    """A value with its interval, or why there is none."""
+    if estimate["value"] is None:
+        return f"– ({estimate.get('reason') or 'undefined'})"
+    if estimate["low"] is None or estimate["high"] is None:
+        return f"{estimate['value']:.3f} [no interval]"
+    return f"{estimate['value']:.3f} [{estimate['low']:.3f}, {estimate['high']:.3f}]"
