@@ -314,3 +314,32 @@ def test_any_text_is_judged_in_range(response, reference, instruction) -> None:
 def test_any_prompt_is_answered(text) -> None:
     assert ask(text)[0]
     assert ask(IFTEVAL.format(prompt=text, one=text, two=text))[0]
+
+
+@pytest.mark.parametrize("task", ["toy_sentiment", "toy_arithmetic", "toy_entities", "toy_question", "instructions"])
+def test_judgements_follow_the_truth_of_the_toy_world(task: str) -> None:
+    scipy_stats = pytest.importorskip("scipy.stats")
+    from assay.tasks.templates import PromptSpec, render_prompt
+    from assay.tasks.toyworld import toy_instruction_examples, toy_task_examples, toy_truth
+
+    counts = {"test": 96}
+    rows = toy_instruction_examples(counts, 0) if task == "instructions" else toy_task_examples(task, counts, 0)
+    noisy = Rubric(Biases(), 0)
+    truths, scores = [], []
+    for index, row in enumerate(rows):
+        # right, right in a sentence, right for another row (of the same category: there are twelve), cut in half
+        other = rows[(index + 12) % len(rows)]
+        answer = [
+            row.reference,
+            f"The answer is {row.reference}.",
+            other.reference,
+            row.reference[: len(row.reference) // 2],
+        ]
+        prediction = answer[index // 12 % 4]
+        truths.append(toy_truth(row, prediction))
+        scores.append(csv_scores(render_prompt(row, PromptSpec()), prediction, row.reference, noisy)[0])
+    assert scipy_stats.spearmanr(truths, scores).statistic > 0.7
+    assert all(score >= 6 for truth, score in zip(truths, scores, strict=True) if truth == 1)
+    wrong = [score for truth, score in zip(truths, scores, strict=True) if truth == 0]
+    assert sum(wrong) / len(wrong) < 4
+    assert len(set(scores)) > 3

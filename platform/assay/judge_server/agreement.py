@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from functools import lru_cache
 from itertools import pairwise
 from typing import TypeVar
@@ -43,6 +43,16 @@ _LABEL_GROUPS: tuple[tuple[str, ...], ...] = (
     ("good", "bad"),
     ("equivalent", "different"),
 )
+_LABELS = {label: group for group in _LABEL_GROUPS[:8] for label in group if label not in ("yes", "no", "true")}
+"""Words that tell a class wherever they stand, and the group of each."""
+_GRAMMAR = frozenset(
+    WORD.findall(
+        "a an the of to in on at for and or but with by from as is are was were be been it its this that these those i "
+        "you he she we they his her their our your my do does did not no so than then there here now some any"
+    )
+)
+_GRAMMAR_WEIGHTS = dict.fromkeys(_GRAMMAR, 0.2)
+_NAME = re.compile(r"\b[A-Z][\w-]+")
 _SYNONYMS: dict[str, str] = {
     "entails": "entailment",
     "entailed": "entailment",
@@ -82,6 +92,9 @@ def agreement(response: str, reference: str, context: str = "") -> float:
         return 0.0
     if _squash(answer) == _squash(gold):
         return 1.0
+    copied = _squash(answer)
+    if len(copied) > 20 and copied in {_squash(line) for line in context.splitlines()}:
+        return 0.3  # the input handed back, which holds the answer without being one
     lists = read_lists(gold)
     if lists is not None:
         return _lists_agreement(answer, lists)
@@ -93,8 +106,8 @@ def agreement(response: str, reference: str, context: str = "") -> float:
         if labels:
             return _label_agreement(answer, " ".join(gold_words), labels)
     if len(gold_words) <= 12:
-        return _span_agreement(answer, gold_words)
-    return _text_agreement(answer, gold_words)
+        return _span_agreement(answer, gold, gold_words, context)
+    return _text_agreement(answer, gold, gold_words, context)
 
 
 def words(text: str) -> list[str]:
@@ -156,7 +169,7 @@ def _lists_agreement(answer: str, gold: dict[str, list[str]]) -> float:
 
 
 def _mentions(answer: str, wanted: Counter[tuple[str, str]]) -> dict[tuple[str, str], float]:
-    """Credit for each gold name found in a sentence: 1 with its own type word, .3 with another's, .8 without any.
+    """Credit for each gold name found in a sentence: 1 with its own type word, .3 with another's, .5 without any.
 
     Type words stand before their names ("the place is Paris") or after ("Paris is a place"), throughout a text: the
     reading with more credit counts.
@@ -172,7 +185,7 @@ def _mentions(answer: str, wanted: Counter[tuple[str, str]]) -> dict[tuple[str, 
             earlier = next((word for start, word in reversed(type_words) if start < place), None)
             later = next((word for start, word in type_words if start > place), None)
             for credit, word in ((before, earlier), (after, later)):
-                value = count * (1.0 if word == kind else 0.3 if type_words else 0.8)
+                value = count * (1.0 if word == kind else 0.3 if type_words else 0.5)
                 credit[(kind, name)] = max(credit.get((kind, name), 0.0), value)
     return before if sum(before.values()) >= sum(after.values()) else after
 
@@ -298,30 +311,79 @@ def _label_agreement(answer: str, gold: str, labels: tuple[str, ...]) -> float:
     return 0.4 if votes[-1] == gold else 0.2
 
 
-def _span_agreement(answer: str, gold: list[str]) -> float:
+def _span_agreement(answer: str, reference: str, gold: list[str], context: str) -> float:
     said = words(answer)
     if not said:
         return 0.0
-    inside = _contains(said, gold)
-    common = sum((Counter(said) & Counter(gold)).values())
-    recall, precision = common / max(1, len(gold)), common / len(said)
-    f1 = 2 * precision * recall / (precision + recall) if common else 0.0
-    if inside:
+    weights = _weights(reference, answer, context)
+    if _contains(said, gold):
+        rest = (Counter(said) - Counter(gold)).elements()
+        given = set(words(context))
+        copied = sum(1 for word in rest if word in given and weights[word] >= 1)
         extra = len(said) - len(gold)
-        # a sentence around the span is free; copying a paragraph that happens to hold it is not an answer
+        if copied >= 3 and len(gold) <= 3:
+            return 0.5  # the passage copied with the answer somewhere in it
+        # a sentence around the span is free; a paragraph is not
         return 1.0 if extra == 0 else 0.97 if extra <= 14 else max(0.45, 0.97 - 0.02 * (extra - 14))
-    return 0.9 * max(f1, 0.75 * recall if len(said) <= len(gold) + 14 else 0.0)
+    return min(0.9 * _weighted_f1(said, gold, weights), _cap(answer, said, reference, gold, weights))
+
+
+def _weights(reference: str, answer: str, context: str) -> defaultdict[str, float]:
+    """What a word says: names, numbers and labels most; words of the question and of grammar least."""
+    weights: defaultdict[str, float] = defaultdict(lambda: 1.0)
+    asked = next((line for line in context.splitlines() if line.strip() and not line.startswith("###")), "")
+    weights.update(_GRAMMAR_WEIGHTS)
+    for word in words(reference) + words(answer):
+        if word[0].isdigit() or word in _LABELS:
+            weights[word] = 2.0
+    given = set(words(context))
+    for word in words(reference):
+        if word in given and word not in _GRAMMAR:
+            weights[word] = max(1.5, weights[word])  # taken from the input: what the answer is about
+    for name in _NAME.findall(f"{reference}\n{answer}"):
+        if name.lower() not in _GRAMMAR:
+            weights[name.lower()] = 2.0
+    for word in words(asked):
+        weights[word] = min(0.6 if weights[word] == 2.0 else 0.3, weights[word])
+    return weights
+
+
+def _weighted_f1(said: list[str], gold: list[str], weights: defaultdict[str, float]) -> float:
+    one, other = Counter(said), Counter(gold)
+    total = sum(weights[word] * count for bag in (one, other) for word, count in bag.items())
+    return 2 * sum(weights[word] * min(count, other[word]) for word, count in one.items()) / total if total else 0.0
+
+
+def _recall(said: list[str], gold: list[str], weights: defaultdict[str, float]) -> float:
+    found = set(said)
+    total = sum(weights[word] for word in gold)
+    return sum(weights[word] for word in gold if word in found) / total if total else 0.0
+
+
+def _cap(answer: str, said: list[str], reference: str, gold: list[str], weights: defaultdict[str, float]) -> float:
+    """The most that an answer can get whose label, numbers or names are not the reference's."""
+    cap = 0.45 if _recall(said, gold, weights) < 0.45 else 1.0
+    label = next((word for word in gold if word in _LABELS), None)
+    if label is not None and len(gold) <= 8:
+        cap = min(cap, max(0.1, _label_agreement(answer, label, _LABELS[label])))
+    numbers = Counter(word for word in gold if word[0].isdigit())
+    if numbers and not numbers <= Counter(said):
+        cap = min(cap, 0.4)
+    names = {name.lower() for name in _NAME.findall(reference)} - _GRAMMAR
+    if names:
+        cap = min(cap, 1.0 - 0.6 * len(names - set(said)) / len(names))
+    return cap
 
 
 def _contains(said: list[str], gold: list[str]) -> bool:
     return f" {' '.join(gold)} " in f" {' '.join(said)} "
 
 
-def _text_agreement(answer: str, gold: list[str]) -> float:
+def _text_agreement(answer: str, reference: str, gold: list[str], context: str) -> float:
     said = words(answer)
     if not said:
         return 0.0
-    unigram = _f1(Counter(said), Counter(gold))
+    unigram = _weighted_f1(said, gold, _weights(reference, answer, context))
     bigram = _f1(Counter(pairwise(said)), Counter(pairwise(gold)))
     # free answers that share a third of their words with the gold one are usually fine
     return min(1.0, 1.15 * (0.7 * math.pow(unigram, 0.7) + 0.3 * math.sqrt(bigram)))

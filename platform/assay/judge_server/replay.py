@@ -8,7 +8,7 @@ recorded one needs no search. Strategy and step come from the headers, and from 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -189,7 +189,7 @@ class Replay:
             have = ", ".join(sorted(name for (one, name) in recorded.by_place if one is found.instance)) or "none"
             raise NoReplyError(f"instance {where}: no recorded step {stage!r}; recorded are {have}")
         shown = () if stage.startswith("aux") else found.shown
-        reply = replies.get(shown)
+        reply = replies.get(shown) or _rated(replies, found)
         if reply is None:
             seen = f"{len(shown)} output(s) shown"
             raise NoReplyError(f"instance {where}, step {stage!r}: this order is not recorded ({seen})")
@@ -214,7 +214,7 @@ class Replay:
             return auxiliary[0]
         if auxiliary and not step:
             # the judge's own answer is asked for with the bare instruction, questions with rules around it
-            bare = len(last) <= len(found.instance.instruction) + 40
+            bare = len(last) <= len(found.instance.instruction) + 80  # room for a fence
             for stage in auxiliary:
                 if bare == (plain_name(Path(recorded.stages[stage]).stem) == "reference"):
                     return stage
@@ -227,6 +227,12 @@ class Replay:
             if len(part) >= 20 and part in text:
                 return True
         return False
+
+
+def _rated(replies: Mapping[tuple[str, ...], Reply], found: Found) -> Reply | None:
+    """Of single ratings, that of the longest output in the prompt: a short one may stand there by chance."""
+    alone = [shown for shown in replies if len(shown) == 1 and shown[0] in found.shown]
+    return replies[max(alone, key=lambda shown: len(shown[0]))] if alone else None
 
 
 def _strategy_names(protocol: str) -> set[str]:
