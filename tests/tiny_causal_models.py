@@ -28,7 +28,9 @@ def arithmetic_examples(count: int, *, split: str = "train", first: int = 0) -> 
     return rows
 
 
-def save_tiny_model(folder: Path, architecture: str, *, hidden: int = 64, layers: int = 2, chat: bool = False) -> Path:
+def save_tiny_model(
+    folder: Path, architecture: str, *, hidden: int = 64, layers: int = 2, chat: bool = False, vocabulary: int = 384
+) -> Path:
     """A random model of `architecture` (one of ARCHITECTURES) with a byte-pair tokenizer of 384 tokens."""
     import torch
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -50,7 +52,7 @@ def save_tiny_model(folder: Path, architecture: str, *, hidden: int = 64, layers
         )
     fast.save_pretrained(folder)
     sizes = {
-        "vocab_size": len(fast),
+        "vocab_size": max(vocabulary, len(fast)),  # more than the tokenizer has, for benches
         "hidden_size": hidden,
         "num_hidden_layers": layers,
         "num_attention_heads": hidden // 32,
@@ -80,3 +82,23 @@ def store_toy_mixture(store: Store, key: str, num_train: int, num_validation: in
         for name, ids in parts.items():
             rows_of = [MixtureRow(place, "toyset", example_id, "toy") for place, example_id in enumerate(ids)]
             writer.table(f"{name}.parquet", to_table(rows_of, MixtureRow))
+
+
+def store_varied_mixture(store: Store, key: str, num_rows: int) -> None:
+    """Rows of very different lengths, as instruction data has: a dataset "varied" and a mixture of all of it."""
+    import random
+
+    draw = random.Random(5)
+    words = ["add", "these", "two", "small", "numbers", "for", "me", "please", "and", "write"]
+    rows = []
+    for number in range(num_rows):
+        long = int(min(150, draw.lognormvariate(2.6, 0.9))) + 2
+        given = " ".join(draw.choices(words, k=long))
+        answer = " ".join(draw.choices(words, k=max(1, long // 4)))
+        rows.append(Example(f"train-{number:05d}", "toy", "train", "Please add.", given, answer))
+    with store.writing("dataset", "varied") as writer:
+        writer.table("examples.parquet", to_table(rows, Example))
+    with store.writing("mixture", key) as writer:
+        train = [MixtureRow(place, "varied", row.example_id, "toy") for place, row in enumerate(rows)]
+        writer.table("train.parquet", to_table(train, MixtureRow))
+        writer.table("validation.parquet", to_table([], MixtureRow))

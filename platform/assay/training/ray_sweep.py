@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import math
 import os
+import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -26,13 +27,13 @@ from assay.hooks import Progress, SilentProgress
 from assay.store import Store
 from assay.training.encoding import encoding_key
 from assay.training.ray_trial import (
+    Encoder,
     EncodingId,
     LoadExamples,
     LoadRows,
     MakeHooks,
     ResidentTrial,
     SweepInputs,
-    encode_dataset,
     read_dataset_examples,
     read_mixture_rows,
 )
@@ -42,6 +43,7 @@ STAGE = "training"
 LISTING_PAYS_FROM = 32
 """Jobs from which one listing of the store beats a look-up each."""
 CAUSES_SHOWN = 3
+_EXCEPTION_LINE = re.compile(r"[A-Za-z_][\w.]*(Error|Exception|Exit|Interrupt)\b")
 _TUNE_SETTINGS = {
     "RAY_AIR_NEW_OUTPUT": "0",  # the new one prints a table and every failure, even at verbosity 0
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # a CSV, a JSON and a TensorBoard file for every trial
@@ -194,8 +196,7 @@ def _inputs(
     make_hooks: MakeHooks | None,
 ) -> SweepInputs:
     """Start the tokenizing of every dataset that is needed; workers wait for what they use, nobody for the rest."""
-    # no CPUs of their own: they run while workers import their engines, and can never wait for a trial's CPU
-    encoder = encode_dataset.options(num_cpus=0)
+    encoder = Encoder.remote()
     encodings: dict[EncodingId, Any] = {}
     mixtures: dict[str, tuple[str, ...]] = {}
     for job in jobs:
@@ -204,7 +205,7 @@ def _inputs(
         for dataset in mixtures[job.mixture_key]:
             encoding = (job.base_key, dataset, encoding_key(job.spec))
             if encoding not in encodings:
-                encodings[encoding] = encoder.remote(store, dataset, job.base_path, job.spec, load_examples)
+                encodings[encoding] = encoder.encode.remote(store, dataset, job.base_path, job.spec, load_examples)
     return SweepInputs(store, list(jobs), encodings, resources, load_rows, make_hooks)
 
 
@@ -289,7 +290,7 @@ class _Watch(tune.Callback):
         self._losses.pop(trial.trial_id, None)
         job = self._jobs[trial.config["job"]]
         attempts = int(trial.num_failures)
-        self.reports[job.key] = JobReport(job.key, "failed", attempts=attempts, error=_cause(trial.get_error()))
+        self.reports[job.key] = JobReport(job.key, "failed", attempts=attempts, error=_cause(trial.error_file))
         self._progress.advance(STAGE, 1, running=len(self._losses))
 
 
@@ -314,10 +315,14 @@ def _can_grow() -> bool:
     return launched or ("KUBERNETES_SERVICE_HOST" in os.environ and "RAY_CLUSTER_NAME" in os.environ)
 
 
-def _cause(error: BaseException | None) -> str:
-    """The line of a failure that says why: the last one, without Ray's frames."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1][:500] if lines else type(error).__name__
+def _cause(error_file: str | None) -> str:
+    """The line of Tune's error file that says why the last attempt failed: the exception itself, without frames."""
+    if error_file is None or not Path(error_file).is_file():
+        return "no reason was recorded"
+    last_attempt = Path(error_file).read_text(encoding="utf-8", errors="replace").rpartition("Failure # ")[2]
+    lines = [line.strip() for line in last_attempt.splitlines()[1:] if line.strip()]
+    named = [line for line in lines if _EXCEPTION_LINE.match(line)]
+    return (named or lines or ["no reason was recorded"])[-1 if named else 0][:500]
 
 
 def _failure_line(report: SweepReport, jobs: dict[str, TrainingJob]) -> str:

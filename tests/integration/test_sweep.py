@@ -1,0 +1,187 @@
+"""The sweep on real Ray Tune, DeepSpeed and PEFT, with random models of three architectures."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+
+import pytest
+
+import lora_scenarios
+from assay.errors import ConfigError, InputError, ResourceError
+from assay.store import Store
+from assay.training.spec import ADAPTER_KIND, TrainingJob, TrainResources, TrainSpec, adapter_key
+from sweep_faults import FaultyHooks
+from tiny_causal_models import ARCHITECTURES, store_toy_mixture
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # Ray's own
+TESTS = Path(__file__).resolve().parent.parent
+SPEC = TrainSpec(batch_size=16, small_below=0, max_length=128)
+RESOURCES = TrainResources(threads=1, max_retries=1)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    home = tmp_path_factory.mktemp("sweep")
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as executor:
+        executor.submit(lora_scenarios.make_models, home, ARCHITECTURES).result(timeout=120)
+    return home
+
+
+@pytest.fixture(scope="module")
+def local_ray(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    import ray
+
+    ray.init(
+        address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, namespace="sweep-tests",
+        object_store_memory=200_000_000, runtime_env={"env_vars": {"PYTHONPATH": str(TESTS), "OMP_NUM_THREADS": "1"}},
+    )  # fmt: skip
+    yield
+    ray.shutdown()
+
+
+class Seen:
+    """Progress that remembers."""
+
+    def __init__(self) -> None:
+        self.total = self.done = self.found = 0
+        self.losses: list[object] = []
+
+    def start(self, stage: str, total: int, *, done: int = 0, unit: str = "") -> None:
+        self.total, self.found = total, done
+
+    def advance(self, stage: str, count: int = 1, **info: object) -> None:
+        self.done += count
+        self.losses.append(info.get("loss"))
+
+    def finish(self, stage: str, note: str = "") -> None:
+        pass
+
+
+def job_of(folder: Path, store: Store, model: str, rows: int, spec: TrainSpec = SPEC, fault: str = "") -> TrainingJob:
+    mixture = f"toy-{rows}"
+    if not store.exists("mixture", mixture):
+        store_toy_mixture(store, mixture, rows)
+    key = adapter_key(spec, base_key=model, mixture_key=mixture)
+    labels = {"model": model, "fault": fault} if fault else {"model": model}
+    return TrainingJob(
+        key, model, str(folder / model), mixture, spec, base_name=f"toy/{model}", num_rows=rows, labels=labels
+    )
+
+
+def test_a_sweep_trains_what_is_missing_retries_what_failed_and_names_what_failed_for_good(
+    folder: Path, local_ray: None, capfd: pytest.CaptureFixture[str]
+) -> None:
+    from assay.training.ray_sweep import SweepFailed, run_sweep
+
+    store = Store(str(folder / "store"))
+    good = [job_of(folder, store, model, rows) for model in ARCHITECTURES for rows in (40, 64)]
+    once = job_of(folder, store, "llama", 50, fault="once")
+    always = job_of(folder, store, "llama", 51, fault="always")
+    refused = job_of(folder, store, "gpt_neox", 52, SPEC.replace(target_modules=("q_proj",)))
+    seen, published = Seen(), []
+    with pytest.raises(SweepFailed) as caught:
+        run_sweep(
+            store, [*good, once, always, refused, good[0]], RESOURCES, seen,
+            make_hooks=FaultyHooks(folder), on_done=lambda job: published.append(job.key),
+        )  # fmt: skip
+    reports = {report.key: report for report in caught.value.report.jobs}
+
+    assert sorted(published) == sorted(job.key for job in [*good, once])
+    assert store.keys(ADAPTER_KIND) == set(published)
+    assert [reports[job.key].attempts for job in (good[0], once, always, refused)] == [1, 2, 2, 1]
+    assert reports[always.key].status == reports[refused.key].status == "failed"
+    assert "2 of 10 adapters failed" in str(caught.value)
+    assert "fault always at step 2" in str(caught.value)
+    assert "target_modules: saw q_proj" in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert (seen.total, seen.done, seen.found) == (9, 9, 0)
+    assert any(isinstance(loss, float) and loss > 0 for loss in seen.losses)
+    assert all(0 < reports[job.key].step_s < reports[job.key].wall_s for job in good)
+
+    config = json.loads(store.read_bytes(ADAPTER_KIND, good[0].key, "adapter_config.json"))
+    assert config["base_model_name_or_path"] == "toy/llama"
+    assert store.read_table(ADAPTER_KIND, good[0].key, "history.parquet").num_rows == reports[good[0].key].steps
+    assert capfd.readouterr().out == ""  # Tune prints no tables
+
+    again, published = Seen(), []
+    report = run_sweep(store, [*good, once], RESOURCES, again, on_done=lambda job: published.append(job.key))
+    assert {job.status for job in report.jobs} == {"found"}
+    assert (again.total, again.found, again.done) == (7, 7, 0)
+    assert len(published) == 7
+
+
+def test_what_the_cluster_can_never_give_is_refused_at_once(folder: Path, local_ray: None) -> None:
+    from assay.training.ray_sweep import run_sweep
+
+    store = Store(str(folder / "store"))
+    job = job_of(folder, store, "llama", 30)
+    with pytest.raises(ResourceError, match="GPU"):
+        run_sweep(store, [job], RESOURCES.replace(gpus_per_worker=1))
+    with pytest.raises(InputError):
+        run_sweep(store, [job], RESOURCES.replace(cpus_per_worker=64))
+    with pytest.raises(ConfigError, match="num_workers=2"):
+        run_sweep(store, [job], RESOURCES.replace(num_workers=2))
+
+
+DRIVER = """
+    import sys
+    from pathlib import Path
+    import ray
+    from assay.store import Store
+    from assay.training.ray_sweep import run_sweep
+    from test_sweep import RESOURCES, SPEC, job_of
+
+    folder = Path(sys.argv[1])
+    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, object_store_memory=200_000_000)
+    store = Store(str(folder / "killed"))
+    jobs = [job_of(folder, store, "llama", 60 + n, SPEC.replace(num_epochs=40)) for n in range(8)]
+    report = run_sweep(store, jobs, RESOURCES, on_done=lambda job: print("done", job.key, flush=True))
+    print("trained", sum(job.status == "trained" for job in report.jobs), flush=True)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.chaos
+def test_a_killed_driver_leaves_no_workers_and_the_rerun_trains_what_is_missing(folder: Path) -> None:
+    environment = {**os.environ, "PYTHONPATH": f"{TESTS}{os.pathsep}{TESTS / 'integration'}", "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-c", textwrap.dedent(DRIVER), str(folder)]
+    driver = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+    assert driver.stdout is not None
+    assert driver.stdout.readline().startswith("done")
+    workers = _descendants(driver.pid)
+    assert workers
+    driver.send_signal(signal.SIGKILL)
+    driver.wait()
+    deadline = time.monotonic() + 60
+    while any(_runs(pid) for pid in workers) and time.monotonic() < deadline:
+        time.sleep(0.5)
+    assert not [pid for pid in workers if _runs(pid)]
+    finished = len(Store(str(folder / "killed")).keys(ADAPTER_KIND))
+    assert 1 <= finished < 8
+    rerun = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=300)
+    assert f"trained {8 - finished}" in rerun.stdout
+
+
+def _descendants(pid: int) -> list[int]:
+    import psutil
+
+    return [child.pid for child in psutil.Process(pid).children(recursive=True)]
+
+
+def _runs(pid: int) -> bool:
+    import psutil
+
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False

@@ -1,0 +1,40 @@
+"""Evaluations that go wrong on purpose, for sweep tests. Workers import this by name."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from assay.hooks import EvalHook, Generate
+from assay.training.spec import TrainingJob
+
+
+class Faulty:
+    """Fails as the job's label asks: "once", "always", or "dies" (the process ends, once)."""
+
+    name = "faulty"
+    every_steps = 2
+
+    def __init__(self, fault: str, marker: Path) -> None:
+        self.fault, self.marker = fault, marker
+
+    def __call__(self, generate: Generate, step: int) -> Mapping[str, float]:
+        is_first = not self.marker.exists()
+        self.marker.touch()
+        if self.fault == "dies" and is_first:
+            os._exit(1)
+        if self.fault == "always" or (self.fault == "once" and is_first):
+            raise RuntimeError(f"fault {self.fault} at step {step}")
+        return {}
+
+
+class FaultyHooks:
+    """Hooks of each job by its label `fault`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __call__(self, job: TrainingJob) -> Sequence[EvalHook]:
+        fault = job.labels.get("fault", "")
+        return [Faulty(fault, self.folder / f"marker-{job.key}")] if fault else []
