@@ -1,7 +1,7 @@
 """CIT, CAT and TFA: does a scorer agree with human scores inside a task, across tasks, and without regard to format?
 
 Two levels. Run level: one row per run, its mean over the items that scorer and human both scored; resampled by run
-within task (BCa below 50 runs). Sample level: one row per answer; the interval is the linearised one, clustered by run
+within task (BCa). Sample level: one row per answer; the interval is the linearised one, clustered by run
 and by item, as resampling both would count the residual three times. Never confuse the two: a scorer may order
 runs well and answers badly.
 
@@ -109,7 +109,7 @@ def correlation(rows: Rows, rng: np.random.Generator, *, resamples: int) -> Esti
     def statistic(weights_NK: FloatArray) -> FloatArray:
         return spearman_resamples(rows.scorer, rows.human, weights_NK)
 
-    return interval(statistic, rows.clusters(), rng, resamples=resamples)
+    return interval(statistic, rows.clusters(), rng, resamples=resamples, method="bca")
 
 
 def cit(rows: Rows, rng: np.random.Generator, *, resamples: int, skip_undefined: bool = False) -> Estimate:
@@ -139,7 +139,7 @@ def cit(rows: Rows, rng: np.random.Generator, *, resamples: int, skip_undefined:
             return np.asarray(np.mean(per_task, axis=0), dtype=float)
 
         units = kept.clusters()
-        estimate = interval(statistic, units, rng, resamples=resamples)
+        estimate = interval(statistic, units, rng, resamples=resamples, method="bca")
     return _with_reason(estimate, left_out)
 
 

@@ -254,7 +254,9 @@ def _correlation(
             linearised = (spearman_linearised if name == "spearman" else pearson_linearised)(x_N, y_N)
         return fisher_interval(linearised.value, one_way_variance(linearised.influence, units_N), int(x_N.size))
     function = {"spearman": spearman_resamples, "pearson": pearson_resamples, "kendall": kendall_resamples}[name]
-    estimate = interval(lambda weights_NK: function(x_N, y_N, weights_NK), units, rng, resamples=resamples)
+    estimate = interval(
+        lambda weights_NK: function(x_N, y_N, weights_NK), units, rng, resamples=resamples, method="bca"
+    )
     # the plain functions round as SciPy's do
     value = {"spearman": spearman, "pearson": pearson, "kendall": kendall}[name](x_N, y_N)
     return Estimate(
