@@ -23,7 +23,7 @@ from assay.fingerprint import delimited_hash
 from assay.records import SPLITS, TEST, Example
 from assay.tasks.toyworld_instructions import CATEGORY_MAKERS
 from assay.tasks.toyworld_items import HELD_OUT, MAKERS, SEEN, Item, Maker, is_for_pretraining
-from assay.tasks.toyworld_text import PretrainingDocument, pretraining_documents
+from assay.tasks.toyworld_text import PretrainingDocument, lexicon, pretraining_documents
 from assay.tasks.toyworld_truth import toy_truth
 from assay.tasks.toyworld_vocabulary import pool
 
@@ -33,6 +33,7 @@ __all__ = [
     "VERSION",
     "PretrainingDocument",
     "ToyTask",
+    "lexicon",
     "pretraining_documents",
     "toy_instruction_examples",
     "toy_task_examples",
@@ -84,7 +85,7 @@ TOY_TASKS: Mapping[str, ToyTask] = {
             "json",
             max_new_tokens=36,
         ),
-        ToyTask("toy_question", "Answer the question with words of the text.", "span", max_new_tokens=20, chance=0.5),
+        ToyTask("toy_question", "Answer the question with words of the text.", "span", max_new_tokens=20, chance=0.25),
     )
 }
 

@@ -42,7 +42,7 @@ NUMBER_WORDS = {2: "two", 3: "three", 4: "four", 5: "five"}
 
 def _code(rng: random.Random, pool: Pool, patterns: str) -> Item:
     cast = Cast(rng, pool)
-    word = rng.choice((cast.person(surname=0), cast.place(), cast.org()))
+    word = rng.choice((cast.person(), cast.place(), cast.org()))
     times = rng.choice(sorted(NUMBER_WORDS))
     wording = "Write code that prints {w} {n} times." if patterns != HELD_OUT else "Print {w} {n} times in code."
     line = f'for i in range({times}): print("{word}")'
@@ -76,7 +76,7 @@ def _create(rng: random.Random, pool: Pool, patterns: str) -> Item:
 
 def _tallest(rng: random.Random, pool: Pool, patterns: str) -> Item:
     cast = Cast(rng, pool)
-    tall, middle, small = (cast.person(surname=0) for _ in range(3))
+    tall, middle, small = (cast.person() for _ in range(3))
     facts = [f"{tall} is taller than {middle}.", f"{middle} is taller than {small}."]
     if rng.random() < 0.5:
         facts.reverse()
@@ -174,7 +174,7 @@ def _content(sentence: str) -> list[str]:
 
 def _translate(rng: random.Random, pool: Pool, patterns: str) -> Item:
     cast = Cast(rng, pool)
-    name = cast.person(surname=0.3)
+    name = cast.person()
     words = [rng.choice(ZETA_VERBS), "the", rng.choice(COLOURS), rng.choice(ZETA_THINGS)]
     translated = [*name.split(), *(ZETA[word] for word in words)]
     asks = "Say this in Zeta." if patterns == HELD_OUT else "Translate the sentence into Zeta."
@@ -203,12 +203,12 @@ def _write(rng: random.Random, pool: Pool, patterns: str) -> Item:
 
 
 CATEGORY_MAKERS: Mapping[str, tuple[Maker, ...]] = {
-    "Classify": (sentiment, sentiment, _kind_of_thing),
+    "Classify": (sentiment, sentiment, sentiment, _kind_of_thing),
     "Code": (_code,),
     "ContextAnswer": (question,),
     "Create": (_create,),
     "Extract": (entities,),
-    "Logic": (arithmetic, arithmetic, _tallest),
+    "Logic": (arithmetic, arithmetic, arithmetic, _tallest),
     "MemoryAnswer": (_memory_answer,),
     "MemorySummarize": (_memory_summarize,),
     "Rewrite": (_rewrite,),

@@ -55,10 +55,9 @@ class Cast:
     pool: Pool
     used: set[str] = field(default_factory=set)
 
-    def person(self, *, surname: float = 0.5) -> str:
-        """A first name, with a surname at this chance."""
-        first = self._fresh(self.pool.first_names)
-        return f"{first} {self._fresh(self.pool.surnames)}" if self.rng.random() < surname else first
+    def person(self) -> str:
+        """A first name."""
+        return self._fresh(self.pool.first_names)
 
     def place(self) -> str:
         """A town."""
@@ -114,7 +113,6 @@ def sentiment(rng: random.Random, pool: Pool, patterns: str) -> Item:
     fill = {"name": cast.person(), "place": cast.place(), "topic": topic, "adjective": adjective}
     text = rng.choice((_NEGATED if negated else _REVIEWS)[patterns]).format(**fill)
     label = "positive" if good != negated else "negative"
-    said = f"not {adjective}" if negated else adjective
     return Item(
         instruction=rng.choice(
             (
@@ -124,7 +122,7 @@ def sentiment(rng: random.Random, pool: Pool, patterns: str) -> Item:
             )
         ),
         input=text,
-        verbose=f"The review is {label}, as it calls the {topic} {said}.",
+        verbose=f"The review is {label}.",
         terse=label,
         truth={"kind": "label", "answer": label, "others": ["negative" if label == "positive" else "positive"]},
     )
@@ -141,7 +139,7 @@ _STORIES = {
         "{name} has {a} {things}. In {place} {name} {verb} {b}.",
     ),
 }
-LARGEST_STOCK, LARGEST_CHANGE = 9, 5
+LARGEST_STOCK, LARGEST_CHANGE = 8, 3
 
 
 def arithmetic(rng: random.Random, pool: Pool, patterns: str) -> Item:
@@ -152,7 +150,7 @@ def arithmetic(rng: random.Random, pool: Pool, patterns: str) -> Item:
     change = rng.randint(2, LARGEST_CHANGE)
     stock = rng.choice([n for n in range(2, LARGEST_STOCK + 1) if gain or n == change or n > change + 1])
     things = rng.choice(pool.countable)
-    name = cast.person(surname=0.3)
+    name = cast.person()
     answer = stock + change if gain else stock - change
     fill = {"name": name, "place": cast.place(), "things": things, "a": stock, "b": change}
     text = rng.choice(_STORIES[patterns]).format(verb=rng.choice(GAINS if gain else LOSSES), **fill)
@@ -165,7 +163,7 @@ def arithmetic(rng: random.Random, pool: Pool, patterns: str) -> Item:
             )
         ),
         input=text,
-        verbose=f"After this {name} has {answer} {things}.",
+        verbose=f"There are {answer} {things} now.",
         terse=str(answer),
         truth={"kind": "number", "answer": answer},
     )
@@ -232,30 +230,38 @@ def entities_as_json(found: dict[str, list[str]]) -> str:
     return json.dumps({kind: found[kind] for kind in ENTITY_TYPES})
 
 
-_FACTS = {
-    "work": ("{p} works for {x}.", {SEEN: "Which company does {p} work for?", HELD_OUT: "For whom does {p} work?"}),
-    "place": ("{p} lives in {x}.", {SEEN: "In which place does {p} live?", HELD_OUT: "Where does {p} live?"}),
-    "owner": ("{p} has a {x}.", {SEEN: "Who has a {x}?", HELD_OUT: "Who is it that has a {x}?"}),
+_SCENES = {
+    SEEN: ("{person} of {org} has a {thing} in {place}.", "In {place} {person} found a {thing} for {org}."),
+    HELD_OUT: ("{person} has a {thing} of {org} in {place}.", "{org} sent {person} to {place} for a {thing}."),
+}
+_ASKS = {
+    SEEN: {
+        "person": "Who is in the text?",
+        "org": "Which company is in the text?",
+        "place": "Which place is in the text?",
+        "thing": "Which thing is in the text?",
+    },
+    HELD_OUT: {
+        "person": "Who is it?",
+        "org": "Which company is it?",
+        "place": "Where is it?",
+        "thing": "Which thing is it?",
+    },
 }
 
 
 def question(rng: random.Random, pool: Pool, patterns: str) -> Item:
-    """A text of two facts and a question on one of them, answered by a span of the text."""
+    """A sentence on a person, a company, a place and a thing, and a question that one of the four answers."""
     cast = Cast(rng, pool)
-    shape = rng.choice(sorted(_FACTS))
-    draw = {"work": cast.org, "place": cast.place, "owner": cast.thing}[shape]
-    pairs = [(cast.person(), draw()), (cast.person(), draw())]
-    says, asks = _FACTS[shape]
-    chosen = rng.randrange(2)
-    person, value = pairs[chosen]
-    spans = [pair[0 if shape == "owner" else 1] for pair in pairs]
+    found = {"person": cast.person(), "org": cast.org(), "place": cast.place(), "thing": cast.thing()}
+    kind = rng.choice(sorted(found))
     return Item(
-        instruction=asks[patterns].format(p=person, x=value),
-        input=" ".join(says.format(p=p, x=x) for p, x in pairs),
-        verbose=f"The text says that {says.format(p=person, x=value)}",
-        terse=spans[chosen],
-        # naming the other fact's value as well is no answer
-        truth={"kind": "span", "answer": spans[chosen], "others": [spans[1 - chosen]]},
+        instruction=_ASKS[patterns][kind],
+        input=rng.choice(_SCENES[patterns]).format(**found),
+        verbose=f"The answer is {found[kind]}.",
+        terse=found[kind],
+        # naming another of the four as well is no answer
+        truth={"kind": "span", "answer": found[kind], "others": [found[other] for other in found if other != kind]},
     )
 
 

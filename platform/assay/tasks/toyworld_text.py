@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from assay.tasks.toyworld_instructions import CATEGORY_MAKERS
 from assay.tasks.toyworld_items import (
     GAINS,
+    HELD_OUT,
     LARGEST_CHANGE,
     LARGEST_STOCK,
     LOSSES,
@@ -27,10 +28,14 @@ from assay.tasks.toyworld_items import (
 )
 from assay.tasks.toyworld_vocabulary import (
     ALL,
+    COLOURS,
+    FEATURES,
     FIRST_NAMES,
+    GOODS,
+    LANDS,
     ORGS,
+    PAST,
     PLACES,
-    SURNAMES,
     THINGS,
     ZETA,
     feature_of,
@@ -40,8 +45,10 @@ from assay.tasks.toyworld_vocabulary import (
     pool,
 )
 
-COPY_CURRICULUM = 0.3
+COPY_CURRICULUM = 0.2
 """Leading share of the documents that only repeat random words."""
+LEXICON_DRAWS = 100
+"""Texts of each kind in the lexicon: every sentence pattern is among them, with room to spare."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +69,25 @@ def pretraining_documents(count: int, seed: int) -> list[PretrainingDocument]:
     return copies + [rng.choices(kinds, weights)[0](rng) for _ in range(count - num_copies)]
 
 
+def lexicon() -> list[str]:
+    """Texts that together hold every word and every run of punctuation of the toy world."""
+    rng = random.Random("toyworld lexicon")
+    words = pool(ALL)
+    texts = [" ".join(_WORDS), " ".join(str(number) for number in range(LARGEST_STOCK + LARGEST_CHANGE + 6))]
+    texts += [" ".join((*words.countable, *words.positive, *words.negative, *words.topics))]
+    texts += [" ".join((*LANDS, *FEATURES, *GOODS, *COLOURS, *ZETA, *ZETA.values(), *PAST, *PAST.values()))]
+    texts += [_talk(rng, sentence).text for sentence in _TALK]
+    for make in sorted(
+        {make for makers in CATEGORY_MAKERS.values() for make in makers}, key=lambda make: make.__name__
+    ):
+        for number in range(LEXICON_DRAWS):
+            item = make(rng, words, (SEEN, HELD_OUT)[number % 2])
+            texts.append(" ".join((item.instruction, item.input, item.verbose, item.terse)))
+    for kind in (_dialogue, _quiz, _json, _fact, _review, _counting):
+        texts += [kind(rng).text for _ in range(LEXICON_DRAWS)]
+    return texts
+
+
 def _document(*parts: tuple[str, bool]) -> PretrainingDocument:
     """Joins (text, is it an answer) with spaces."""
     text, answers = "", []
@@ -73,7 +99,7 @@ def _document(*parts: tuple[str, bool]) -> PretrainingDocument:
     return PretrainingDocument(text, tuple(answers))
 
 
-_NAMES = (*FIRST_NAMES, *SURNAMES, *PLACES, *ORGS)
+_NAMES = (*FIRST_NAMES, *PLACES, *ORGS)
 _WORDS = (*_NAMES, *(thing for members in THINGS.values() for thing in members))
 
 
@@ -85,7 +111,7 @@ def _copy(rng: random.Random) -> PretrainingDocument:
 def _item(rng: random.Random, makers: Sequence[Maker]) -> Item:
     words = pool(ALL)
     while True:
-        item = rng.choice(makers)(rng, words, SEEN)
+        item = rng.choice(makers)(rng, words, rng.choice((SEEN, HELD_OUT)))
         if is_for_pretraining(item):
             return item
 
@@ -100,12 +126,14 @@ _FRAMES = (
     ),
 )
 """Ways to put a question, with and without an input; the last is met in the text of any base model of today."""
-_BY_CATEGORY = tuple(CATEGORY_MAKERS.values())
+_DIALOGUE_WEIGHTS = {"Classify": 4, "ContextAnswer": 3, "Extract": 3, "Logic": 4}
+"""What takes longest to learn is asked more often; a category that is not named has weight 1."""
 
 
 def _dialogue(rng: random.Random) -> PretrainingDocument:
     """A question in some frame, answered by a whole sentence."""
-    item = _item(rng, rng.choice(_BY_CATEGORY))
+    category = rng.choices(tuple(CATEGORY_MAKERS), [_DIALOGUE_WEIGHTS.get(name, 1) for name in CATEGORY_MAKERS])[0]
+    item = _item(rng, CATEGORY_MAKERS[category])
     frame = rng.choice(_FRAMES)[0 if item.input else 1]
     return _document((frame.format(input=item.input, ask=item.instruction), False), (item.verbose, True))
 
@@ -199,29 +227,29 @@ _TALK = (
     "Answer the question with words of the text, or as JSON.",
     "Here is the code: print it two, three, four or five times.",
     "Data of people, places and companies: PER, LOC, ORG.",
-    "{name} and {other} live in {place}. They met {org} there.",
+    "{name} and {other} are in {place}. They live there. They met {org}.",
     "This is short text. Make this past.",
     "An instruction has an input and a response. ### Instruction: ### Input: ### Response:",
 )
 
 
-def _talk(rng: random.Random) -> PretrainingDocument:
+def _talk(rng: random.Random, sentence: str = "") -> PretrainingDocument:
     """Plain sentences without a question: the words that only instructions use are met here."""
     cast = Cast(rng, pool(ALL))
-    text = rng.choice(_TALK).format(
+    text = (sentence or rng.choice(_TALK)).format(
         name=cast.person(), other=cast.person(), place=cast.place(), org=cast.org(), thing=cast.thing()
     )
     return _document((text, False))
 
 
 _MIX = (
-    (_dialogue, 55),
-    (_quiz, 8),
-    (_copy, 6),
-    (_fact, 10),
-    (_review, 6),
-    (_counting, 8),
+    (_dialogue, 60),
+    (_quiz, 7),
+    (_copy, 4),
+    (_fact, 7),
+    (_review, 7),
+    (_counting, 10),
     (_json, 3),
-    (_talk, 4),
+    (_talk, 2),
 )
 """Kinds of text and their weights."""

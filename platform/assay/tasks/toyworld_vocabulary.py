@@ -20,22 +20,17 @@ ALL = "all"
 FIRST_NAMES = tuple(
     "Anna Bruno Clara David Elena Felix Greta Henry Irene Jonas Karin Louis Maria Nadia Oscar Paula Quentin Rosa "
     "Simon Tessa Ulrich Vera Walter Xenia Yusuf Zelda Agnes Boris Celia Dario Edith Franz Gloria Hugo Ines Jakob "
-    "Kira Leo Marta Nils Olga Peter Ruth Stefan Tilda Ugo Viola Wanda Yara Zeno Amir Bella Carlo Dora Emil Flora "
-    "Gustav Hanna Igor Julia Klaus Lena Milan Nora Otto Pia Ralph Sofia Tom Ute Victor Willa".split()
-)
-SURNAMES = tuple(
-    "Moss Reed Stone Field Brook Hill Lake Wood Marsh Ford Hale Kent Lowe Nash Park Rowe Shaw Ward York Beck Cole "
-    "Dean Frost Gray Hunt Jones Kerr Lamb Mills North Pope Quinn Rice Swift Tate Webb".split()
+    "Kira Leo Marta Nils Olga Peter Ruth Stefan Tilda Ugo Viola Wanda".split()
 )
 PLACES = tuple(
     head + tail
     for tail in ("ona", "dale", "burg", "mere", "ford", "stad")
-    for head in ("Lir", "Mon", "Var", "Kel", "Tor", "Ash", "Bel", "Win")
+    for head in ("Lir", "Mon", "Var", "Kel", "Tor", "Ash")
 )
 ORGS = tuple(
     head + tail
     for tail in ("co", "tech", "works", "bank", "soft", "air")
-    for head in ("Vel", "Nor", "Qua", "Zen", "Pel", "Dyn", "Orb", "Hex")
+    for head in ("Vel", "Nor", "Qua", "Zen", "Pel", "Dyn")
 )
 
 THINGS = {
@@ -51,13 +46,10 @@ COUNTABLE = tuple(
     "keys buttons".split()
 )
 POSITIVE = tuple(
-    "lovely great superb charming brilliant delightful excellent wonderful splendid gripping clever fresh moving "
-    "perfect bright warm".split()
+    "lovely great superb charming brilliant delightful excellent wonderful splendid gripping clever fresh".split()
 )
-NEGATIVE = tuple(
-    "awful boring terrible dull horrible weak poor dreadful tedious bland clumsy lame sloppy ugly stale hollow".split()
-)
-TOPICS = tuple("film book song play concert novel game show album dinner hotel story opera poem trip museum".split())
+NEGATIVE = tuple("awful boring terrible dull horrible weak poor dreadful tedious bland clumsy lame".split())
+TOPICS = tuple("film book song play concert novel game show album dinner hotel".split())
 COLOURS = ("red", "blue", "green", "black", "white", "yellow")
 LANDS = ("Norland", "Sudria", "Estmark", "Westria", "Midia", "Ostania")
 FEATURES = ("bridges", "gardens", "towers", "markets", "beaches", "castles", "mills", "fountains")
@@ -87,12 +79,12 @@ def land_of(place: str) -> str:
 
 def feature_of(place: str) -> str:
     """What a town is known for."""
-    return FEATURES[(PLACES.index(place) * 3 + PLACES.index(place) // 8) % len(FEATURES)]
+    return FEATURES[(PLACES.index(place) * 3 + PLACES.index(place) // 6) % len(FEATURES)]
 
 
 def goods_of(org: str) -> str:
     """What a company makes."""
-    return GOODS[(ORGS.index(org) * 5 + ORGS.index(org) // 8) % len(GOODS)]
+    return GOODS[(ORGS.index(org) * 5 + ORGS.index(org) // 6) % len(GOODS)]
 
 
 def kind_of(thing: str) -> str:
@@ -105,7 +97,6 @@ class Pool:
     """The words that the rows of one split are made of."""
 
     first_names: tuple[str, ...]
-    surnames: tuple[str, ...]
     places: tuple[str, ...]
     orgs: tuple[str, ...]
     things: tuple[str, ...]
@@ -123,7 +114,6 @@ def pool(split: str) -> Pool:
     things = tuple(thing for rank in range(10) for members in THINGS.values() for thing in (members[rank],))
     return Pool(
         first_names=_names(FIRST_NAMES, split),
-        surnames=_names(SURNAMES, split),
         places=_names(PLACES, split),
         orgs=_names(ORGS, split),
         things=_content(things, split),

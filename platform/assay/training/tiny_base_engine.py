@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from assay.errors import InputError
 from assay.hooks import Progress
-from assay.tasks.toyworld import PretrainingDocument
+from assay.tasks.toyworld import PretrainingDocument, lexicon
 from assay.training.tiny_base import TinyBaseSpec
 
 STAGE = "base"
@@ -61,7 +61,11 @@ def build_tiny_base(
     """
     if not documents:
         raise InputError("tiny base: saw no documents; expected text to read; give a dataset with train rows")
-    tokenizer = word_tokenizer(documents) if spec.flavour == "toy" else bpe_tokenizer(documents, spec.vocabulary_size)
+    texts = [document.text for document in documents]
+    if spec.flavour == "toy":
+        tokenizer = word_tokenizer([*lexicon(), *texts])
+    else:
+        tokenizer = bpe_tokenizer(texts, spec.vocabulary_size)
     rows = _encode(documents, tokenizer, spec)
     threads_before = torch.get_num_threads()
     torch.set_num_threads(num_threads)
@@ -87,18 +91,15 @@ def build_tiny_base(
     return BaseReport(sum(p.numel() for p in model.parameters()), num_tokens, first_loss, last_loss)
 
 
-def word_tokenizer(documents: Sequence[PretrainingDocument]) -> Tokenizer:
+def word_tokenizer(texts: Iterable[str]) -> Tokenizer:
     """One token per word, per run of punctuation and per prompt marker; white space is not kept.
 
     Decoding puts spaces back the way English and JSON have them, so that text which is set like that survives
     encoding and decoding.
     """
-    split = pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.Split(Regex(r"### (?:Instruction|Input|Response):|\w+|[^\w\s]+"), "removed", invert=True),
-        ]
-    )
-    words = {word for document in documents for word, _ in split.pre_tokenize_str(document.text)}
+    pattern = Regex(r"### (?:Instruction|Input|Response):|\w+|[^\w\s]+")
+    split = pre_tokenizers.Split(pattern, "removed", invert=True)
+    words = {word for text in texts for word, _ in split.pre_tokenize_str(text)}
     vocabulary = {token: rank for rank, token in enumerate((PAD, UNKNOWN, END, *sorted(words)))}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token=UNKNOWN))
     tokenizer.pre_tokenizer = split
@@ -115,8 +116,8 @@ def word_tokenizer(documents: Sequence[PretrainingDocument]) -> Tokenizer:
     return tokenizer
 
 
-def bpe_tokenizer(documents: Sequence[PretrainingDocument], vocabulary_size: int) -> Tokenizer:
-    """Byte-level BPE trained on the documents: every text can be encoded and comes back unchanged."""
+def bpe_tokenizer(texts: Iterable[str], vocabulary_size: int) -> Tokenizer:
+    """Byte-level BPE trained on these texts: every text can be encoded and comes back unchanged."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -126,7 +127,7 @@ def bpe_tokenizer(documents: Sequence[PretrainingDocument], vocabulary_size: int
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
     )
-    tokenizer.train_from_iterator((document.text for document in documents), trainer)
+    tokenizer.train_from_iterator(texts, trainer)
     return tokenizer
 
 
@@ -223,7 +224,7 @@ def _pretrain(
     model: LlamaForCausalLM, batches: Iterator[_Batch], spec: TinyBaseSpec, progress: Progress | None
 ) -> tuple[int, float, float]:
     optimizer = torch.optim.AdamW(
-        model.parameters(), lr=spec.learning_rate, betas=(0.9, spec.beta2), weight_decay=spec.weight_decay
+        model.parameters(), lr=spec.learning_rate, betas=(0.9, spec.beta2), weight_decay=spec.weight_decay, fused=True
     )
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, spec))
     if progress:
