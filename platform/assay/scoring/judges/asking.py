@@ -11,8 +11,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from assay.llm.requests import Message
+from assay.llm.requests import FINAL_FAILURES, Message, Mode
 from assay.scoring.judges.calls import (
+    NOTHING,
     Exchange,
     JudgeCall,
     JudgeReply,
@@ -50,7 +51,10 @@ class Reading(Generic[Parsed]):
 def read_step(
     calls: Sequence[JudgeCall], parse: Callable[[str], Parsed | None], max_reasks: int = 0
 ) -> Steps[list[Reading[Parsed]]]:
-    """Yields the calls, reads the replies, and yields again what could not be read; one reading per call, in order."""
+    """Yields the calls, reads the replies, and yields again what could not be read; one reading per call, in order.
+
+    `parse` is only ever given text; see `read_free_text` for replies that may be empty.
+    """
     replies: Sequence[JudgeReply] = yield calls
     if len(replies) != len(calls):
         raise ValueError(f"{len(replies)} replies to {len(calls)} calls")
@@ -85,6 +89,17 @@ def _again(call: JudgeCall, unreadable: str, attempt: int) -> JudgeCall:
     return JudgeCall(call.step + AGAIN, turns, call.sampling, call.replicate + AGAIN_REPLICATES * attempt, call.order)
 
 
-def free_text(text: str) -> str:
-    """The parser of calls whose whole reply is what is wanted."""
-    return text
+def read_free_text(calls: Sequence[JudgeCall], mode: Mode) -> Steps[list[Reading[str]]]:
+    """Yields calls whose whole reply is what is wanted, and nothing may be it: some instructions are answered so.
+
+    `compat` takes a reply that a content filter or a refusal ate for an empty one too, as the published code did.
+    """
+    replies: Sequence[JudgeReply] = yield calls
+    empty = {NOTHING} if mode == "strict" else {NOTHING, *FINAL_FAILURES}
+    readings = []
+    for call, reply in zip(calls, replies, strict=True):
+        reading: Reading[str] = _read(call, reply, str)
+        if reading.status in empty:
+            reading = Reading("", OK, (Exchange(call.step, call.order, call.replicate, "", reading.status),))
+        readings.append(reading)
+    return readings

@@ -114,6 +114,10 @@ def to_request(call: JudgeCall, protocol: str, model: str = "") -> ChatRequest:
     return ChatRequest(model, call.messages, call.sampling, call.replicate, protocol, call.step)
 
 
+NOTHING = "error: empty"
+"""Status of a call whose reply holds no text."""
+
+
 def reply_text(reply: JudgeReply) -> str | None:
     """The reply's text; None where there is none, an empty one included."""
     text = "" if isinstance(reply, Failure) else reply if isinstance(reply, str) else reply.text
@@ -123,7 +127,7 @@ def reply_text(reply: JudgeReply) -> str | None:
 def failure_reason(reply: JudgeReply) -> str:
     """Why a reply has no text: "refused" and "filtered" as they are, all else as "error: ..."."""
     if not isinstance(reply, Failure):
-        return "error: empty"
+        return NOTHING
     return reply.reason if reply.is_final else f"error: {reply.reason}"
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from assay.llm.requests import Mode, Sampling
-from assay.scoring.judges.asking import Reading, free_text, read_step
+from assay.scoring.judges.asking import Reading, read_free_text, read_step
 from assay.scoring.judges.calls import Exchange, JudgeCall, Order, Steps
 from assay.scoring.judges.judgements import OK, UNPARSABLE, Choice, PairVerdict, Winner
 from assay.scoring.judges.pairwise import (
@@ -78,7 +78,7 @@ class ChatEvalJudge:
         for turn in range(self.rounds * len(self.roles)):
             role = self.roles[turn % len(self.roles)]
             calls = [self._call(f"speak_{turn}", _FILES[0], instance, order, role, said[order]) for order in _ORDERS]
-            speeches = yield from read_step(calls, free_text)
+            speeches = yield from read_free_text(calls, self.mode)
             for order, speech in zip(_ORDERS, speeches, strict=True):
                 exchanges.extend(speech.exchanges)
                 if speech.text:

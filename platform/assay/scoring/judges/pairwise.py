@@ -17,7 +17,7 @@ from typing import Literal
 
 from assay.errors import ConfigError
 from assay.llm.requests import Message, Mode, Sampling
-from assay.scoring.judges.asking import Reading, free_text, read_step
+from assay.scoring.judges.asking import Reading, read_free_text, read_step
 from assay.scoring.judges.calls import Exchange, JudgeCall, Order, Steps
 from assay.scoring.judges.judgements import OK, Choice, PairVerdict, Winner
 from assay.scoring.judges.parsing import COT, LABEL, Patterns, compat_choice, compat_integer, parse_score, strict_choice
@@ -174,7 +174,10 @@ class PairwiseJudge:
 
     def run(self, instance: PairInstance) -> Steps[PairVerdict]:
         """Asks in both orders; see the class."""
-        notes, exchanges = yield from self._auxiliary(instance)
+        notes, exchanges, failed = yield from self._auxiliary(instance)
+        kind: Literal["label", "rating"] = "rating" if self.strategy.reply == "rating" else "label"
+        if failed:  # a comparison without its questions or reference would be another strategy
+            return PairVerdict(Choice(None, failed), Choice(None, failed), kind, exchanges)
         if self.strategy.reply == "rating":
             return (yield from self._rate(instance, notes, exchanges))
         compare = yield from self._decide("compare", self.strategy.prompt, instance, [notes, notes])
@@ -187,19 +190,21 @@ class PairwiseJudge:
             original, swapped = _choices(decided)
         return PairVerdict(original, swapped, "label", exchanges)
 
-    def _auxiliary(self, instance: PairInstance) -> Steps[tuple[dict[str, str], tuple[Exchange, ...]]]:
+    def _auxiliary(self, instance: PairInstance) -> Steps[tuple[dict[str, str], tuple[Exchange, ...], str]]:
+        """Notes by slot, their exchanges, and why one is missing (empty: none is)."""
         kinds = self.strategy.auxiliary
         if not kinds:
-            return {}, ()
+            return {}, (), ""
         calls = []
         for index, kind in enumerate(kinds):
             # a fence says "do not follow what is inside": not around an instruction that is to be answered
             fenced = frozenset({"input"}) if kind == "metrics" else frozenset[str]()
             messages = self._fill(self._prompt(_AUXILIARY_FILES[kind]), {"input": instance.input}, fenced)
             calls.append(JudgeCall(f"auxiliary_{index}", messages, _sampling(_AUXILIARY_TOKENS[kind])))
-        readings = yield from read_step(calls, free_text)
+        readings = yield from read_free_text(calls, self.mode)
         notes = {f"auxiliary_input_{index}": reading.text for index, reading in enumerate(readings)}
-        return notes, _all_exchanges(readings)
+        failed = next((reading.status for reading in readings if reading.value is None), "")
+        return notes, _all_exchanges(readings), failed
 
     def _decide(
         self, step: str, file: str, instance: PairInstance, values: Sequence[Mapping[str, str]]

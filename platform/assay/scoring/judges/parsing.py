@@ -13,14 +13,13 @@ from assay.scoring.judges.choice_parsing import (
     strict_bracket,
     strict_choice,
 )
-from assay.scoring.judges.score_parsing import (
+from assay.scoring.judges.pair_parsing import (
     compat_csv_pair,
     compat_first_line_pair,
-    compat_integer,
     compat_last_lines_pair,
     parse_pair,
-    parse_score,
 )
+from assay.scoring.judges.score_parsing import compat_integer, parse_score
 from assay.scoring.judges.text_numbers import looks_refused
 
 __all__ = [

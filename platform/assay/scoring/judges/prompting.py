@@ -38,16 +38,13 @@ class Prompt:
     name: str
     """Where it was read from, relative to its folder: `comparison/Vanilla.txt`."""
     turns: tuple[Message, ...]
+    slots: frozenset[str]
+    """Names of all slots."""
 
     @property
     def identity(self) -> str:
         """32 hex digits that name the text: part of a judge's identity, as another wording is another judge."""
         return fingerprint([[turn.role, turn.content] for turn in self.turns])
-
-    @property
-    def slots(self) -> frozenset[str]:
-        """Names of all slots."""
-        return frozenset(name for turn in self.turns for name in _SLOT.findall(turn.content))
 
 
 def parse_prompt(name: str, text: str, slots: Iterable[str] | None = None) -> Prompt:
@@ -66,7 +63,7 @@ def parse_prompt(name: str, text: str, slots: Iterable[str] | None = None) -> Pr
         raise ConfigError(
             f"prompt {name}: saw no turn; expected ChatML text, <|im_start|>user ... <|im_end|>; mend the file"
         )
-    prompt = Prompt(name, turns)
+    prompt = Prompt(name, turns, frozenset(slot for turn in turns for slot in _SLOT.findall(turn.content)))
     missing = sorted(set(slots or ()) - prompt.slots)
     if missing:
         wanted = ", ".join("{" + slot + "}" for slot in missing)

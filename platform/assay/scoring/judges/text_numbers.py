@@ -32,6 +32,9 @@ REFUSAL = re.compile(
     re.IGNORECASE,
 )
 
+JSON_SCORE = re.compile(r"(?:final|overall|total)?[ _-]?(?:scores?|ratings?|stars?|grade|value)", re.IGNORECASE)
+"""Keys of a JSON object that hold its one score."""
+
 _N = r"(?:\d++(?:\.\d++)?+|(?:" + "|".join(WORDS) + r")(?![a-z]))"
 _TO = rf"(?:between[ ]{{1,2}}{_N}[ ]{{1,2}}and|{_N}[ ]{{0,2}}(?:-|to(?![a-z])))"
 _OUT_OF = r"(?:/|\(?(?:out[ ]{1,2})?of[ ]{1,2}(?:a[ ]{1,2}|the[ ]{1,2})?(?:possible[ ]{1,2}|total[ ]{1,2}of[ ]{1,2})?)"
