@@ -134,8 +134,14 @@ def _position(state: _Stage) -> str:
 
 
 def _figures(info: dict[str, object]) -> str:
-    parts = [f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}" for name, value in info.items()]
+    parts = [f"{name.replace('_', ' ')} {_figure(value)}" for name, value in info.items() if value is not None]
     return "  " + ", ".join(parts) if parts else ""
+
+
+def _figure(value: object) -> str:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return str(value)
+    return f"{value:,.0f}" if isinstance(value, int) or abs(value) >= 1000 else f"{value:.4g}"
 
 
 def _left(state: _Stage, now: float) -> str:

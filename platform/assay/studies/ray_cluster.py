@@ -92,12 +92,26 @@ def _init_private(**arguments: object) -> None:
     """`ray.init`, tried again: Ray gives its own processes 30 s to come up, which a busy machine exceeds."""
     for attempt in range(START_ATTEMPTS):
         try:
-            ray.init(**arguments)
+            with _without_native_notes():
+                ray.init(**arguments)
             return
         except Exception:
             ray.shutdown()
             if attempt + 1 == START_ATTEMPTS:
                 raise
+
+
+@contextmanager
+def _without_native_notes() -> Iterator[None]:
+    """Keep what Ray's C++ side prints while it starts off the terminal; errors come as exceptions all the same."""
+    kept = os.dup(2)
+    try:
+        with tempfile.TemporaryFile() as notes:
+            os.dup2(notes.fileno(), 2)
+            yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 def _runtime_env() -> dict[str, object]:

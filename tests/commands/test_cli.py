@@ -1,0 +1,148 @@
+"""The command line: exit codes, one line per mistake, and files that are whole or absent."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from assay.cli import run_app
+from assay.commands.compare import compare_rows
+from assay.commands.progress import LineProgress
+
+ROW = {"id": "a", "task": "sst2", "prediction": "positive", "reference": "positive"}
+
+
+def write_lines(path: Path, *rows: object) -> Path:
+    path.write_text("".join((row if isinstance(row, str) else json.dumps(row)) + "\n" for row in rows))
+    return path
+
+
+def one_line(capsys: pytest.CaptureFixture[str]) -> str:
+    error = capsys.readouterr().err.strip()
+    assert error.startswith("assay: ")
+    assert "\n" not in error
+    return error
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["plan", "nothing"], "nothing"),
+        (["plan", "none.yaml"], "no such file"),
+        (["plan", "quickstart", "--set", "grid.draws=0"], "grid.draws"),
+        (["run", "quickstart", "--until", "lunch"], "--until lunch"),
+        (["report", "quickstart", "--storage", "{tmp}"], "no such study"),
+        (["compare", "a", "b", "--storage", "{tmp}"], "no such study"),
+        (["run", "quickstart", "--storage", "{tmp}/file/below"], "cannot write"),
+        (["run", "quickstart", "--set", "resources.training.gpus_per_worker=1", "--storage", "{tmp}"], "GPU"),
+        (["run", "quickstart", "--set", "base_models=[{tmp}]", "--storage", "{tmp}/s"], "base model"),
+        (["score", "--predictions", "{tmp}/none", "--scorers", "exact_match", "--out", "{tmp}/o"], "no such file"),
+        (["metaeval", "scores", "--table", "{tmp}/none.csv", "--human", "h", "--out", "{tmp}/o"], "no such file"),
+    ],
+)
+def test_mistakes_are_one_line_and_exit_code_2(
+    arguments: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    (tmp_path / "file").write_text("")
+    assert run_app([part.replace("{tmp}", str(tmp_path)) for part in arguments]) == 2
+    assert said in one_line(capsys)
+
+
+def test_relative_storage_inside_a_job_is_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("RAY_JOB_ID", "01000000")
+    assert run_app(["run", "quickstart", "--storage", "runs"]) == 2
+    assert "thrown away" in one_line(capsys)
+
+
+def test_score_writes_a_field_per_scorer_and_a_summary(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [ROW, {**ROW, "id": "b", "prediction": "It is positive."}, {**ROW, "id": "c", "prediction": "negative"}]
+    source = write_lines(tmp_path / "p.jsonl", *rows)
+    out = tmp_path / "scored.jsonl"
+    command = ["score", "--predictions", str(source), "--scorers", "exact_match,heuristic", "--out", str(out)]
+    assert run_app(command) == 0
+    scored = [json.loads(line) for line in out.read_text().splitlines()]
+    assert [row["exact_match"] for row in scored] == [1.0, 0.0, 0.0]
+    assert [row["heuristic"] for row in scored] == [1.0, 1.0, 0.0]
+    summary = {row["scorer"]: row for row in json.loads((tmp_path / "scored.summary.json").read_text())}
+    assert summary["heuristic"]["mean"] == pytest.approx(2 / 3)
+    assert (summary["heuristic"]["asked"], summary["heuristic"]["scored"]) == (3, 3)
+    assert "exact_match" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [("{", ":2: saw '{"), ("[1]", "expected a JSON object"), ('{"prediction": 3}', "row 2: saw 3 as prediction")],
+)
+def test_a_bad_prediction_line_is_named_and_nothing_is_written(
+    line: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = write_lines(tmp_path / "p.jsonl", ROW, line)
+    out = tmp_path / "o.jsonl"
+    assert run_app(["score", "--predictions", str(source), "--scorers", "exact_match", "--out", str(out)]) == 2
+    assert said in one_line(capsys)
+    assert not out.exists()
+
+
+def test_metaeval_scores_compares_columns_with_the_human_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = ["human,good,bad,task", *(f"{i},{i * 2 + i % 3},{-i},{'ab'[i % 2]}" for i in range(30))]
+    table = tmp_path / "t.csv"
+    table.write_text("\n".join(lines) + "\n")
+    out = tmp_path / "o.json"
+    assert (
+        run_app(["metaeval", "scores", "--table", str(table), "--human", "human", "--task", "task", "--out", str(out)])
+        == 0
+    )
+    report = json.loads(out.read_text())
+    assert report["scorers"]["good"]["spearman"]["value"] > 0.99
+    assert report["scorers"]["bad"]["spearman"]["value"] == pytest.approx(-1.0)
+    assert "good" in capsys.readouterr().out
+
+
+def test_mixtures_are_written_with_provenance(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    small = ["--set", "grid.draws=1", "--set", "grid.tasks=[toy_sentiment]", "--set", "grid.sizes=[0, 4]"]
+    assert run_app(["mixtures", "quickstart", *small, "--out", str(tmp_path / "m")]) == 0
+    listed = json.loads((tmp_path / "m/mixtures.json").read_text())
+    assert {row["arm"] for row in listed} == {"instructions only", "toy_sentiment N=4"}
+    larger = next(row for row in listed if row["arm"] != "instructions only")
+    lines = (tmp_path / "m" / str(larger["folder"]) / "train.jsonl").read_text().splitlines()
+    components = [json.loads(line)["provenance"]["component"] for line in lines]
+    assert components.count("toy_sentiment") == 4
+    assert len(lines) == larger["train_rows"]
+
+
+def test_status_counts_what_is_wanted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_app(["status", "quickstart", "--storage", str(tmp_path), "--json"]) == 0
+    status = json.loads(capsys.readouterr().out)
+    assert status["finished"] is False
+    assert {row["stage"]: row["done"] for row in status["stages"]} == dict.fromkeys(
+        ["base", "mixtures", "trainings", "predictions", "scores"], 0
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_compare_says_apart_only_where_intervals_do_not_touch() -> None:
+    key = ("tiny", "t", "exact_match", 64)
+    low = {"mean": 0.1, "low": 0.0, "high": 0.2}
+    high = {"mean": 0.5, "low": 0.3, "high": 0.7}
+    (row,) = compare_rows({key: low}, {key: high, ("tiny", "u", "exact_match", 64): high})
+    assert (row["apart"], row["difference"]) == (True, pytest.approx(0.4))
+    (row,) = compare_rows({key: low}, {key: {**high, "low": 0.15}})
+    assert row["apart"] is False
+
+
+def test_plain_progress_says_start_and_end(capsys: pytest.CaptureFixture[str]) -> None:
+    progress = LineProgress()
+    progress.start("train", 10, done=4, unit="trials")
+    progress.advance("train", 6, loss=1.23456, rate=30_000)
+    progress.finish("train", "all good")
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "train: 10 trials, 4 already in the store"
+    assert lines[-1].startswith("train: done in")
+    assert "loss 1.235, rate 30,000; all good" in lines[-1]

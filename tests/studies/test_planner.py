@@ -1,0 +1,88 @@
+"""Planning: exact counts, stated assumptions, and nothing touched or imported."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from assay.studies.builtin import quickstart
+from assay.studies.catalog import load_study
+from assay.studies.planner import parameters, plan
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+ENGINES = ("torch", "ray", "vllm", "mlflow", "deepspeed", "transformers")
+KEYS = {
+    "cells",
+    "distinct_trainings",
+    "train_rows",
+    "train_tokens",
+    "predictions",
+    "judge_calls",
+    "usd",
+    "gpu_hours",
+}
+
+
+def test_quickstart_in_numbers() -> None:
+    made = plan(quickstart())
+    study = quickstart()
+    per_task = len([size for size in study.grid.sizes if size]) * study.grid.draws
+    assert made.cells == 4 * (per_task + study.grid.draws * 3)  # N = 0 has three training seeds
+    assert made.distinct_trainings == 4 * per_task + 3
+    rows = study.grid.instruction_rows or study.data.sources["instructions"].num_train
+    target = 4 * study.grid.draws * sum(study.grid.sizes)
+    assert made.train_rows == made.distinct_trainings * rows + target
+    answered = study.evaluation.target_rows or 0
+    instruction = study.evaluation.instruction_rows
+    expected = 4 * per_task * (answered + instruction) + 3 * (4 * answered + instruction)
+    assert made.predictions == made.judge_calls == expected
+    assert made.usd == 0.0
+
+
+def test_ten_thousand_cells_are_planned_without_engines_or_traces(tmp_path: Path) -> None:
+    code = (
+        "import sys\nfrom assay.cli import run_app\n"
+        f"code = run_app(['plan', {str(ROOT / 'jobs/studies/plan_10k.yaml')!r}, '--json'])\n"
+        f"loaded = [name for name in {ENGINES!r} if name in sys.modules]\n"
+        "assert not loaded, loaded\nraise SystemExit(code)\n"
+    )
+    run = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    made = json.loads(run.stdout)
+    assert set(made) >= KEYS
+    assert made["cells"] == 10_000
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_paid_judge_has_a_price_and_an_unknown_one_none() -> None:
+    paid = plan(load_study("quickstart", ["judge.model=gpt-4o", "judge.base_url=https://api.openai.com/v1"]))
+    assert paid.usd is not None
+    assert paid.usd > 0
+    unknown = plan(load_study("quickstart", ["judge.model=nobodys-model", "judge.base_url=https://x.example/v1"]))
+    assert unknown.usd is None
+    assert any("no price" in note for note in unknown.assumptions)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("Qwen/Qwen2.5-0.5B", 0.5e9),
+        ("EleutherAI/pythia-160m", 160e6),
+        ("huggyllama/llama-7b", 7e9),
+        ("bigscience/bloom-7b1", 7e9),
+        ("mystery", None),
+        ("folder/v2-base", None),
+    ],
+)
+def test_parameters_are_read_from_names(name: str, expected: float | None) -> None:
+    assert parameters(name, quickstart()) == expected
+
+
+def test_unknown_model_sizes_leave_gpu_hours_unknown() -> None:
+    made = plan(load_study("quickstart", ["base_models=[mystery]"]))
+    assert made.gpu_hours is None
+    assert any("mystery" in note for note in made.assumptions)
