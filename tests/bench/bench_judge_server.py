@@ -111,6 +111,8 @@ def main() -> int:
     shared = Path(os.environ.get("ASSAY_SHARED", ROOT.parent / "shared")) / "data" / "llmbar" / "exchanges"
     if shared.is_dir():
         files = sorted(shared.glob("*.GPT-4.Metrics_Reference.jsonl.gz"))
+        with start_judge_server() as server:
+            costs.append(measure("rubric, LLMBar prompts", server, replay_bodies(files, count, reworded=False)))
         with start_judge_server(mode="replay", replay=tuple(sorted(shared.glob("*.jsonl.gz")))) as server:
             header = "x-assay-protocol: metrics_reference\r\n"
             costs.append(

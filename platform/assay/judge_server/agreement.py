@@ -112,13 +112,18 @@ def agreement(response: str, reference: str, context: str = "") -> float:
 
 def words(text: str) -> list[str]:
     """Lower-case words and numbers, articles left out; "seven" and "7" are the same word."""
+    return list(_words(text))
+
+
+@lru_cache(maxsize=64)  # the rules of one judgement look at the same few texts again and again
+def _words(text: str) -> tuple[str, ...]:
     found = []
     for word in WORD.findall(text.lower()):
         if word in _ARTICLES:
             continue
         value = _NUMBER_WORDS.get(word)
         found.append(str(value) if value is not None else word)
-    return found
+    return tuple(found)
 
 
 def read_lists(text: str) -> dict[str, list[str]] | None:

@@ -25,6 +25,7 @@ _STOP = frozenset(
     )
 )
 _REFUSAL = re.compile(r"\b(?:i (?:cannot|can't|can not|am unable to|won't)|as an ai)\b", re.IGNORECASE)
+_ODD = re.compile("[\\x00-\\x08\\x0b\\x0c\\x0e-\\x1f\\ufffd]")
 _ENDS = (".", "!", "?", '"', "'", "”", ")", "]", "}", "`", ":", "…", "。")
 
 
@@ -70,7 +71,7 @@ def fluency(text: str) -> float:
         score -= 0.15
     if text.count("{") > text.count("}") or text.count("[") > text.count("]"):
         score -= 0.25
-    odd = sum(1 for char in text if char == "�" or (ord(char) < 32 and char not in "\n\t\r"))
+    odd = len(_ODD.findall(text))
     if odd:
         score -= min(0.5, 5.0 * odd / len(text))
     return max(0.05, score)

@@ -8,7 +8,7 @@ headings are looked for, so that a response cannot pass for a heading.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -109,7 +109,6 @@ _NUMERALS = {
 _SCALE = re.compile(
     r"(?:scale (?:of|from)|between|from|range(?: of)?|score(?: of)?|integer|number)\s+(\d{1,3}|zero|one)\s*"
     r"(?:to|and|-|–|\.\.)\s*(\d{1,3}|three|four|five|six|seven|ten|hundred)\b|\((\d)\s*[-–]\s*(\d{1,3})\)|\b(\d)\s*[-–]\s*(10|100|5|9)\b",
-    re.IGNORECASE,
 )
 _DIMENSIONS = (
     "coherence",
@@ -187,7 +186,7 @@ def _sections(body: str, holes: list[str]) -> Asked:
 
 def _split(body: str) -> list[tuple[str, str, str]]:
     """(kind, label, text) of each section that a heading starts; text before the first heading is left out."""
-    heads = [head for match in _HEADING.finditer(body) if (head := _head(match)) is not None]
+    heads = list(_heads(body))
     responses = [head for head in heads if head.kind == "response"]
     first = next((head for head in responses if head.label), responses[0] if responses else None)
     two_turns = any(head.turn == 2 for head in responses)
@@ -223,6 +222,18 @@ class _Head:
     """Mark and word that name a response: `# output`."""
     turn: int = 0
     """1 or 2 where the heading tells the turn of a conversation."""
+
+
+def _heads(body: str) -> Iterator[_Head]:
+    at = 0
+    for line in body.split("\n"):
+        # most lines are prose: two cheap looks spare them the pattern
+        if line.lstrip()[:1] in ("#", "[", "<", "*") or ":" in line[:160]:
+            match = _HEADING.match(body, at)
+            head = _head(match) if match else None
+            if head is not None:
+                yield head
+        at += len(line) + 1
 
 
 def _head(match: re.Match[str]) -> _Head | None:
@@ -268,13 +279,13 @@ def _plain_sections(body: str, holes: list[str]) -> Asked | None:
 
 def _form(wording: str, asked: Asked, protocol: str, step: str) -> Form:
     count = len(asked.responses)
-    if re.search(r"\bsubjective\b.{0,80}\bobjective\b", wording, re.DOTALL) and count < 2:
+    if count < 2 and re.search(r"\bsubjective\b.{0,80}\bobjective\b", wording, re.DOTALL):
         return "subjective"
     if "categor" in wording and sum(1 for name in CATEGORIES if name.lower() in wording) >= 5:
         return "category"
     if protocol.startswith(("tag", "categor")):
         return "category"
-    if re.search(r"\b(?:at most|up to|propose|write) \w+ .{0,30}\bquestions\b", wording) and not count:
+    if not count and re.search(r"\b(?:at most|up to|propose|write) \w+ .{0,30}\bquestions\b", wording):
         return "questions"
     if step.startswith("aux") and not count:
         return "unknown"
@@ -310,6 +321,8 @@ def _scale(wording: str, form: Form) -> tuple[float, float]:
         return 0.0, 10.0
     if form == "letter_scale":
         return 1.0, 5.0
+    if form not in ("number", "bracket_number", "two_numbers", "joint"):
+        return 0.0, 1.0
     for match in _SCALE.finditer(wording):
         low, high = [group for group in match.groups() if group][:2]
         bottom = float(_NUMERALS.get(low, low) if not low.isdigit() else low)
