@@ -52,6 +52,8 @@ def test_label_replies(reply: str, published: int | None, right: int | None) -> 
         ("Therefore, Output (a) is the better one.", None, 1),
         ("Therefore, neither Output (a) nor Output (b) follows the instruction.", None, 0),
         ("Output (a) is short. Output (b) is long.", None, None),
+        ("Neither is perfect. Output (a) drops a word, while Output (b) adds on", None, None),  # cut off
+        ("Neither is perfect. Output (b) adds one.", None, None),
     ],
 )
 def test_explained_replies_are_decided_by_their_last_verdict(

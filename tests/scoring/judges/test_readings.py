@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -47,3 +48,39 @@ def test_98_of_100_recorded_replies_are_read_as_by_a_careful_reader(shared_data:
             wrong.append((key, expected, parsed, replies[key]))
     assert len(readings["readings"]) >= 200
     assert len(wrong) <= 0.02 * len(readings["readings"]), wrong
+
+
+def rows_of(path: Path) -> list[dict[str, Any]]:
+    with gzip.open(path, "rt", encoding="utf-8") as file:
+        return [json.loads(line) for line in file]
+
+
+@pytest.mark.parametrize(("dimension", "published"), [("coherence", 0.448), ("consistency", 0.557)])
+def test_parsed_scores_of_gpt4_correlate_with_experts_as_recorded(
+    shared_data: Path, dimension: str, published: float
+) -> None:
+    from scipy.stats import spearmanr
+
+    humans = {(r["doc_id"], r["system"]): r["human"] for r in rows_of(shared_data / "summeval/summaries.jsonl.gz")}
+    parsed = [
+        (score, humans[row["doc_id"], row["system"]][dimension])
+        for row in rows_of(shared_data / f"summeval/replies/gpt-4-0314.rts.{dimension}.jsonl.gz")
+        if (score := parse_score(row["completion"], 1, 5)) is not None
+    ]
+    assert len(parsed) >= 1198
+    assert abs(spearmanr(*zip(*parsed, strict=True)).statistic - published) < 0.01
+
+
+@pytest.mark.parametrize(("attribute", "published"), [("coherence", 0.505), ("engagingness", 0.564)])
+def test_means_of_sampled_replies_correlate_with_humans_as_recorded(
+    shared_data: Path, attribute: str, published: float
+) -> None:
+    from scipy.stats import pearsonr
+
+    humans = {row["index"]: row["human"] for row in rows_of(shared_data / "topical_chat/items.jsonl.gz")}
+    means, human = [], []
+    for row in rows_of(shared_data / f"topical_chat/replies/rate_explain.{attribute}.jsonl.gz"):
+        scores = [score for text in row["completions"] if (score := parse_score(text, 1, 3)) is not None]
+        means.append(sum(scores) / len(scores))
+        human.append(humans[row["index"]][attribute])
+    assert abs(pearsonr(means, human).statistic - published) < 0.01

@@ -71,6 +71,7 @@ _LINE_LABEL = re.compile(
     r"(?:^|\n)[ ]?(?:output|response|answer|option)?[ ]?[(\[]{0,2}([ab])[)\]]{0,2}[ ]?[.,:;!]?[ ]?(?=\n|$)",
     re.IGNORECASE,
 )
+_FULL_STOP = re.compile(r"[.!?](?=\s|$)")
 _TIE = re.compile(r"\b(?:tie|tied|equally (?:good|bad|well)|neither|both outputs|both are)\b", re.IGNORECASE)
 
 
@@ -93,7 +94,17 @@ def strict_choice(text: str, patterns: Patterns = LABEL) -> Winner | None:
         labels = _LINE_LABEL.findall(joined)
         if labels:
             return 1 if labels[-1].lower() == "a" else 2
-    return 0 if _TIE.search(joined) else None
+    return 0 if _declares_tie(joined) else None
+
+
+def _declares_tie(text: str) -> bool:
+    """Whether a finished last sentence says so: an explanation that was cut off has declared nothing."""
+    ends = [match.start() for match in _FULL_STOP.finditer(text)]
+    if not ends:
+        return len(text) <= 80 and _TIE.search(text) is not None
+    if any(char.isalnum() for char in text[ends[-1] :]):
+        return False
+    return _TIE.search(text, ends[-2] if len(ends) > 1 else 0) is not None
 
 
 def _last_match(text: str, patterns: Patterns) -> Winner | None:
