@@ -23,6 +23,7 @@ from assay.metaeval.correlation import (
     spearman_linearised,
     spearman_resamples,
 )
+from assay.metaeval.slices import Slice, spearman_slices
 
 SCIPY = {spearman: stats.spearmanr, pearson: stats.pearsonr, kendall: stats.kendalltau}
 RESAMPLED = {spearman: spearman_resamples, pearson: pearson_resamples, kendall: kendall_resamples}
@@ -82,6 +83,32 @@ def test_two_way_weights_of_any_size_are_repeats() -> None:
     weights = rng.integers(0, 4, (30, 1)) * rng.integers(0, 3, (30, 1))
     rows = np.repeat(np.arange(30), weights[:, 0])
     assert spearman_resamples(x, y, weights)[0] == pytest.approx(stats.spearmanr(x[rows], y[rows]).statistic)
+
+
+@pytest.mark.parametrize("dtype", [np.int16, np.int64, float])
+def test_discrete_scores_go_through_their_contingency_table(dtype: type) -> None:
+    rng = np.random.default_rng(11)
+    human = rng.integers(1, 6, 400).astype(float)
+    scorers = np.stack([np.clip(human + rng.integers(-1, 2, 400), 1, 5), rng.normal(size=400)])
+    weights = draw_counts(400, 15, rng).astype(dtype)
+    values = spearman_resamples(scorers, human, weights)
+    for column in range(15):
+        rows = np.repeat(np.arange(400), weights[:, column].astype(int))
+        for number in range(2):
+            theirs = stats.spearmanr(scorers[number][rows], human[rows]).statistic
+            assert values[number, column] == pytest.approx(theirs, abs=1e-12)
+
+
+def test_slices_pair_their_scorers_and_do_not_depend_on_threads() -> None:
+    rng = np.random.default_rng(12)
+    human = rng.normal(size=300)
+    scorers = np.stack([human + rng.normal(size=300), human + rng.normal(size=300), human])
+    slices = [Slice("a", scorers, human), Slice("b", np.round(scorers), np.round(human))]
+    one, two = (spearman_slices(slices, "k", resamples=1500, threads=threads) for threads in (1, 2))
+    assert all(np.array_equal(first, second) for first, second in zip(one, two, strict=True))
+    assert one[0][2] == pytest.approx(np.ones(1500))
+    plain = spearman_linearised(scorers[0], human)
+    assert one[0][0].std() == pytest.approx(plain.influence.std() / math.sqrt(300), rel=0.1)
 
 
 @pytest.mark.parametrize("function", list(SCIPY))

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from assay.metaeval.estimate import FEW_CLUSTERS, MIN_RESAMPLES, Estimate, FloatArray, IntArray
 
@@ -84,14 +84,21 @@ def resample_clusters(units: Clusters, num_resamples: int, rng: np.random.Genera
 
 def draw_counts(size: int, num_resamples: int, rng: np.random.Generator) -> FloatArray:
     """Counts of `size` draws with replacement from `size` units, shape (size, K)."""
+    return small_counts(size, num_resamples, rng).astype(float)
+
+
+def small_counts(size: int, num_resamples: int, rng: np.random.Generator) -> NDArray[np.int16]:
+    """`draw_counts` as 16-bit numbers, for those who read them many times."""
     dtype = np.uint16 if size <= 2**16 else np.uint32
-    counts_GK = np.empty((size, num_resamples))
-    block = max(1, min(num_resamples, 4_000_000 // max(size, 1)))
+    counts_GK = np.empty((size, num_resamples), dtype=np.int16)
+    block = max(1, min(num_resamples, 500_000 // max(size, 1)))
     for start in range(0, num_resamples, block):
         stop = min(start + block, num_resamples)
         # a bincount per resample stays in the first-level cache; one over the whole block does not
         drawn = rng.integers(0, size, size=(stop - start, size), dtype=dtype)
-        counts = np.array([np.bincount(row, minlength=size) for row in drawn], dtype=np.int16)
+        counts = np.empty((stop - start, size), dtype=np.int16)
+        for row, units in enumerate(drawn):
+            counts[row] = np.bincount(units, minlength=size)
         counts_GK[:, start:stop] = counts.T
     return counts_GK
 

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from assay.metaeval.estimate import FloatArray, IntArray
+from assay.metaeval.estimate import FloatArray, IntArray, Weights
 
 _CHUNK_BYTES = 16_000_000
 """Two such arrays (weights, weighted ranks) stay near the last-level cache."""
@@ -53,7 +53,7 @@ def midranks(x: ArrayLike) -> FloatArray:
     return _groups(np.asarray(x, dtype=float)).midranks()
 
 
-def spearman_resamples(x: ArrayLike, y: ArrayLike, weights_NK: FloatArray | IntArray) -> FloatArray:
+def spearman_resamples(x: ArrayLike, y: ArrayLike, weights_NK: Weights) -> FloatArray:
     """Spearman's rho of one or several columns against y in every resample.
 
     Args:
@@ -73,13 +73,20 @@ def spearman_resamples(x: ArrayLike, y: ArrayLike, weights_NK: FloatArray | IntA
     orders = [_groups(column) for column in x_CN]
     y_order = _groups(y_N)
     chunk = max(64, _CHUNK_BYTES // (8 * max(num_rows, 1)))
+    discrete = [place for place, order in enumerate(orders) if _is_discrete(order, y_order)]
+    ranked = [place for place in range(len(orders)) if place not in discrete]
     for start in range(0, num_resamples, chunk):
         part = slice(start, min(start + chunk, num_resamples))
-        result[:, part] = _spearman_chunk(orders, y_order, np.ascontiguousarray(weights_NK[:, part], dtype=float))
+        weights = np.ascontiguousarray(weights_NK[:, part])
+        for place in discrete:
+            result[place, part] = _spearman_counts(orders[place], y_order, weights)
+        if ranked:
+            chosen = [orders[place] for place in ranked]
+            result[ranked, part] = _spearman_chunk(chosen, y_order, weights.astype(float, copy=False))
     return result[0] if np.ndim(x) == 1 else result
 
 
-def pearson_resamples(x: ArrayLike, y: ArrayLike, weights_NK: FloatArray | IntArray) -> FloatArray:
+def pearson_resamples(x: ArrayLike, y: ArrayLike, weights_NK: Weights) -> FloatArray:
     """Pearson's r in every resample; arguments as for `spearman_resamples`."""
     y_N = np.asarray(y, dtype=float)
     x_CN = np.atleast_2d(np.asarray(x, dtype=float))
@@ -100,7 +107,7 @@ def pearson_resamples(x: ArrayLike, y: ArrayLike, weights_NK: FloatArray | IntAr
     return result[0] if np.ndim(x) == 1 else result
 
 
-def kendall_resamples(x: ArrayLike, y: ArrayLike, weights_NK: FloatArray | IntArray) -> FloatArray:
+def kendall_resamples(x: ArrayLike, y: ArrayLike, weights_NK: Weights) -> FloatArray:
     """Kendall's tau-b in every resample, shape (K,).
 
     Raises:
@@ -215,6 +222,11 @@ class _Groups:
         result[self.order] = np.repeat(values, self.sizes)
         return result
 
+    @property
+    def codes(self) -> IntArray:
+        """Place of each row's value among the distinct ones."""
+        return self.spread(np.arange(self.starts.size, dtype=float)).astype(np.int64)
+
     def midranks(self) -> FloatArray:
         """Ranks from 1; tied values share the mean of their ranks."""
         sizes = self.sizes
@@ -265,6 +277,38 @@ def _spearman_chunk(orders: list[_Groups], y_order: _Groups, weights_NK: FloatAr
     return result
 
 
+def _is_discrete(x_order: _Groups, y_order: _Groups) -> bool:
+    """Whether a table of both columns' values has far fewer cells than there are rows."""
+    return x_order.starts.size * y_order.starts.size * 8 <= x_order.order.size
+
+
+def _spearman_counts(x_order: _Groups, y_order: _Groups, weights_NK: Weights) -> FloatArray:
+    """Rho from the contingency table of two discrete columns: each resample's counts hold all that is needed."""
+    num_x, num_y = x_order.starts.size, y_order.starts.size
+    cell_N = x_order.codes * num_y + y_order.codes
+    order = np.argsort(cell_N, kind="stable")
+    counts_CK = np.zeros((num_x * num_y, weights_NK.shape[1]), dtype=np.float64)
+    cells, starts = np.unique(cell_N[order], return_index=True)
+    # small whole numbers are added as they come; 32 bits hold any sum of 16-bit counts over fewer than 2**16 rows
+    narrow = weights_NK.dtype == np.int16 and order.size < 2**16
+    total = np.empty(weights_NK.shape[1], dtype=np.int32 if narrow else np.float64)
+    for cell, first, last in zip(cells, starts, [*starts[1:], order.size], strict=True):
+        total[:] = weights_NK[order[first]]
+        for row in order[first + 1 : last]:
+            np.add(total, weights_NK[row], out=total, casting="unsafe")
+        counts_CK[cell] = total
+    table = counts_CK.reshape(num_x, num_y, -1)
+    x_totals, y_totals = table.sum(axis=1), table.sum(axis=0)
+    size_K = x_totals.sum(axis=0)
+    x_ranks = np.cumsum(x_totals, axis=0) - x_totals / 2 - size_K / 2
+    y_ranks = np.cumsum(y_totals, axis=0) - y_totals / 2 - size_K / 2
+    cross = np.zeros_like(size_K)
+    for x_value in range(num_x):
+        cross += x_ranks[x_value] * (table[x_value] * y_ranks).sum(axis=0)
+    cubes = (x_totals**3).sum(axis=0), (y_totals**3).sum(axis=0)
+    return _ratio(12 * cross, size_K**3 - cubes[0], size_K**3 - cubes[1])
+
+
 def _rank(groups: _Groups, weights_NK: FloatArray, out_NK: FloatArray, total_K: FloatArray) -> FloatArray:
     """Fill `out_NK` with the centred mid-rank of every row in every resample; return the sums of T^3."""
     before = -total_K / 2
@@ -285,7 +329,7 @@ def _cubes(weights_NK: FloatArray) -> FloatArray:
     return total
 
 
-def _tie_powers(values_N: FloatArray, weights_NK: np.ndarray) -> FloatArray:
+def _tie_powers(values_N: FloatArray, weights_NK: Weights) -> FloatArray:
     """Sum of squared group weights per resample."""
     groups = _groups(values_N)
     sums = np.add.reduceat(weights_NK[groups.order].astype(float), groups.starts, axis=0)

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
+Weights = NDArray[Any]
+"""Whole numbers of any dtype: how often a row (first axis) occurs in a resample (second)."""
 
 FEW_CLUSTERS = 50
 """Below this many clusters a percentile interval covers too seldom, so BCa or a studentised one is used."""
