@@ -70,7 +70,7 @@ _OTHER_FENCE = re.compile(
     r"^<<<\s*(?!BEGIN|END)([\w ]{0,24}?)\s*([0-9a-fA-F]{4,64})\s*>>>[ \t]*\n(.*?)\n?^<<<\s*(?:/|END)?\s*\1\s*\2\s*>>>",
     re.DOTALL | re.MULTILINE,
 )
-_NOTE = re.compile(r"Text between <<<BEGIN [0-9a-f]+>>> and .*", re.IGNORECASE)
+_NOTE = re.compile(r"Text between <<<BEGIN [0-9a-f]+>>> and .*")
 """What a system turn says about the fence: it speaks of scores and verdicts, and asks for neither."""
 _HOLE = re.compile("\ue000(\\d+)\ue001")
 
@@ -130,7 +130,7 @@ def read_prompt(messages: Sequence[tuple[str, str]], protocol: str = "", step: s
     whole = "\n".join(content for _, content in messages)
     holes: list[str] = []
     body = _take_out(body, holes)
-    wording = _NOTE.sub("", _take_out(whole, [])).lower()
+    wording = (_NOTE.sub("", _take_out(whole, [])) if "<<<" in whole else whole).lower()
     protocol, step = protocol.lower(), step.lower()
     asked = _sections(body, holes)
     asked = replace(asked, form=_form(wording, asked, protocol, step))
