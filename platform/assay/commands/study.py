@@ -60,7 +60,7 @@ def run_command(
         with pipeline.costs.stage("mlflow"):
             uri = _track(results, report)
         names = sorted(results.tables)
-        folder.store.write_study_json(folder.name, "side/costs.json", pipeline.costs.rows())
+        pipeline.save_costs(folder)
         folder.finish(tables=names, mlflow=uri)
     _say_where(folder, uri)
 

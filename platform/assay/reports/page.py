@@ -15,6 +15,10 @@ from assay.reports.wording import headlines, number, percent, rate, seconds, sig
 if TYPE_CHECKING:
     import pyarrow as pa
 
+Rows = Sequence[Mapping[str, Any]]
+
+STATISTICS = ("CIT", "CIT_defined", "CAT", "CAT_task_centred", "TFA_absolute", "TFA_relative")
+"""Columns of the meta-evaluation table, in this order."""
 MAX_TABLE_ROWS = 400
 """Longer tables are cut on the page, which says so; the whole table lies beside it as Parquet and JSON."""
 
@@ -64,7 +68,9 @@ def render_report(report: ReportInput) -> Report:
         plots={plot.name: plot for plot in plots},
         image=lambda plot: "data:image/svg+xml;base64," + base64.b64encode(plot.svg.encode()).decode(),
         tables=tables,
-        leaderboards=leaderboards(tables["leaderboard"]),
+        leaderboards=leaderboards(tables["leaderboard"], report.human),
+        several_bases=len({row["base_model"] for row in tables["leaderboard"]}) > 1,
+        agreement=agreement(tables["metaeval"]),
         most=MAX_TABLE_ROWS,
         css=_asset("report.css"),
         script=_asset("report.js"),
@@ -73,19 +79,37 @@ def render_report(report: ReportInput) -> Report:
     return Report(text.encode(), plots)
 
 
-def leaderboards(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[Mapping[str, Any]]]]:
-    """Leaderboard rows by scorer, each by base model, evaluation set and rank; the instruction set has its own section."""
+def leaderboards(rows: Rows, human: str) -> list[tuple[str, list[Mapping[str, Any]]]]:
+    """Leaderboard rows by scorer, the human column first; each by base model, task and rank.
+
+    The instruction set is left out: every task's row has its change there, and forgetting its own section.
+    """
     by_scorer: dict[str, list[Mapping[str, Any]]] = {}
     for row in rows:
         if row["evaluation_set"] != "instructions":
             by_scorer.setdefault(row["scorer"], []).append(row)
     return [
-        (
-            scorer,
-            sorted(part, key=lambda row: (row["base_model"], row["evaluation_set"], row["rank"] or 10**6, row["arm"])),
-        )
-        for scorer, part in sorted(by_scorer.items())
+        (scorer, sorted(by_scorer[scorer], key=_place))
+        for scorer in sorted(by_scorer, key=lambda name: (name != human, name))
     ]
+
+
+def _place(row: Mapping[str, Any]) -> tuple[str, str, int, str]:
+    return row["base_model"], row["evaluation_set"], row["rank"] or 10**6, row["arm"]
+
+
+def agreement(rows: Rows) -> list[tuple[str, list[str], list[tuple[str, list[Mapping[str, Any] | None]]]]]:
+    """The meta-evaluation as the paper's table 1: per level a line per scorer and a cell per statistic."""
+    levels = []
+    for level in ("run", "sample"):
+        part = [row for row in rows if row["level"] == level]
+        statistics = [name for name in STATISTICS if any(row["statistic"] == name for row in part)]
+        cells = {(row["scorer"], row["statistic"]): row for row in part}
+        scorers = sorted({row["scorer"] for row in part})
+        lines = [(scorer, [cells.get((scorer, name)) for name in statistics]) for scorer in scorers]
+        if lines:
+            levels.append((level, statistics, lines))
+    return levels
 
 
 def script_json(value: object) -> str:

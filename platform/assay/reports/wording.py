@@ -45,6 +45,11 @@ def seconds(value: float | None) -> str:
     return f"{minutes:.1f} min" if minutes < 90 else f"{minutes / 60:.1f} h"
 
 
+def plural(count: int, noun: str) -> str:
+    """A count with its noun."""
+    return f"{count:,} {noun}" + ("" if count == 1 else "s")
+
+
 def headlines(tables: Mapping[str, Rows], human: str) -> list[str]:
     """What the study found, in sentences: the best mixture of each task, and the scorer that agrees best.
 
@@ -93,7 +98,7 @@ def _best_arm(rows: Rows, base: str, task: str, human: str) -> str | None:
     p = MISSING if best["p_holm"] is None else ("< .001" if best["p_holm"] < 0.001 else f"{best['p_holm']:.3f}")
     return (
         f"{name}: {best['arm']} {verdict}: {number(best['mean'])} by {human}, {gain} "
-        f"(Holm p {p}, {best['num_items']} items, {best['num_runs']} runs){forgets}."
+        f"(Holm p {p}, {best['num_items']} items, {plural(best['num_runs'], 'run')}){forgets}."
     )
 
 

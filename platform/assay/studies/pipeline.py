@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from assay.errors import StageError
 from assay.hooks import Progress
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from assay.records import Example
     from assay.training.spec import TrainingJob
 
+COSTS = "side/costs.json"
 STAGES = ("data", "base", "train", "generate", "score")
 """What `--until` may name, in order."""
 
@@ -71,12 +72,19 @@ class Costs:
         """Say in one sentence what a stage did."""
         self.notes[name] = f"{self.notes[name]}; {text}" if name in self.notes else text
 
-    def rows(self) -> list[dict[str, object]]:
+    def rows(self) -> list[dict[str, Any]]:
         """One row per stage in order of its start."""
         return [
             {"stage": name, "seconds": seconds, "what": self.notes.get(name, "")}
             for name, seconds in self.seconds.items()
         ]
+
+    def add(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Take in what earlier runs of the study spent."""
+        for row in rows:
+            self.seconds[row["stage"]] = self.seconds.get(row["stage"], 0.0) + row["seconds"]
+            if row["what"]:
+                self.note(row["stage"], row["what"])
 
 
 @dataclass(frozen=True)
@@ -128,9 +136,20 @@ class Pipeline:
             LimitReached: the budget stopped the judge; everything paid for is kept.
             StageError: something failed after its retries.
         """
+        if self.store.study_has(folder.name, COSTS):
+            self.costs.add(self.store.read_study_json(folder.name, COSTS)["stages"])
+        try:
+            return self._run(folder, until)
+        finally:
+            self.save_costs(folder)
+
+    def save_costs(self, folder: StudyFolder) -> None:
+        """Keep what was spent so far with the study, interrupted or not."""
+        self.store.write_study_json(folder.name, COSTS, {"stages": self.costs.rows()})
+
+    def _run(self, folder: StudyFolder, until: str | None) -> Results | None:
         with self.costs.stage("data"):
             datasets = store_datasets(self.study, self.store)
-        self.costs.note("data", f"{len(datasets.keys)} datasets")
         if until == "data":
             return None
         with self.costs.stage("base"):
@@ -190,7 +209,7 @@ class Pipeline:
             for key, spec in missing.items():
                 mixture = builder.build(spec, self._label(plan, key))
                 store_mixture(self.store, mixture, spec)
-        self.costs.note("mixtures", f"{len(missing)} built, {len(plan.mixtures) - len(missing)} found")
+            self.costs.note("mixtures", f"{len(missing)} built")
 
     def _label(self, plan: Wanted, mixture_key: str) -> str:
         run = next(run for run in plan.runs if run.mixture_key == mixture_key)

@@ -1,0 +1,153 @@
+"""The report: opens offline, says what is missing, and shows judged text as text."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from assay.metaeval.study_tables import RunRow, ScorerInfo, build_study_tables
+from assay.records import ScoreRow
+from assay.reports.page import ReportInput, render_report, script_json
+from assay.reports.wording import headlines, number, percent, plural, rate, seconds, signed
+
+HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)> \x1b[31m {{ 7*7 }} {% raw %}"
+
+
+def run(task: str, size: int, draw: int, seed: int, evaluation: str) -> RunRow:
+    name = f"{task}{size}{draw}{seed}{evaluation}"
+    return RunRow(
+        predictions_key=name.ljust(32, "0"),
+        adapter_key=f"{task}{size}{draw}{seed}".ljust(32, "0"),
+        mixture_key=f"{task}{size}{draw}".ljust(32, "0"),
+        base_model="tiny",
+        trained_task=task if size else "",
+        evaluation_set=evaluation,
+        num_target=size,
+        draw=draw if size else -1,
+        training_seed=seed,
+        arm=f"{task} N={size}" if size else "instructions only",
+    )
+
+
+@pytest.fixture(scope="module")
+def report_input() -> ReportInput:
+    runs = [run("", 0, -1, seed, where) for seed in range(3) for where in ("a", "b", "instructions")]
+    runs += [
+        run(task, size, draw, 0, where)
+        for task in "ab"
+        for size in (10, 100)
+        for draw in range(3)
+        for where in (task, "instructions")
+    ]
+    scores = []
+    for row in runs:
+        for item in range(12):
+            right = (item * 7 + row.num_target + row.draw + row.training_seed) % 10 < 2 + row.num_target / 15
+            for scorer in ("truth", "exact_match", "judge"):
+                missing = scorer == "judge" and item == 3
+                value = None if missing else float(right if scorer != "judge" else 0.2 + 0.6 * right)
+                reason = "refused" if missing else None
+                scores.append(ScoreRow(row.predictions_key, f"{row.evaluation_set}-{item}", scorer, value, reason))
+    infos = [
+        ScorerInfo("truth", 1, "higher", 0.0, 1.0, "human"),
+        ScorerInfo("exact_match", 1, "higher", 0.0, 1.0, "reference"),
+        ScorerInfo("judge", 1, "higher", 0.0, 1.0, "judge"),
+    ]
+    tables = build_study_tables(runs, scores, infos, human="truth", seed_key="k", resamples=200)
+    row = {
+        "id": HOSTILE,
+        "instruction": HOSTILE,
+        "input": HOSTILE,
+        "prompt": HOSTILE,
+        "reference": HOSTILE,
+        "disagreement": 0.5,
+        "answers": [
+            {
+                "arm": "a N=10",
+                "run": "tiny",
+                "prediction": HOSTILE,
+                "error": None,
+                "scores": {"judge": 0.5, "truth": "refused"},
+                "judge": HOSTILE,
+            }
+        ],
+    }
+    return ReportInput(
+        title="demo",
+        description=HOSTILE,
+        mode="strict",
+        key="k" * 32,
+        facts=[["cells", "12"]],
+        notes=["A note."],
+        human="truth",
+        curve_scorers=["exact_match", "judge", "truth"],
+        tables=dict(tables),
+        costs=[{"stage": "train", "seconds": 61.0, "what": "9 trainings"}],
+        browser={"note": "All rows.", "sets": {"a": [row]}},
+    )
+
+
+def test_report_is_self_contained_and_has_every_section(report_input: ReportInput) -> None:
+    html = render_report(report_input).html.decode()
+    assert not re.search(r"(?:src|href)=[\"'](?:https?:)?//", html)
+    for section in ("leaderboard", "curves", "forgetting", "scorers", "coverage", "costs", "rows", "methods"):
+        assert f'<section id="{section}">' in html
+    assert html.count("data:image/svg+xml;base64,") == 5
+    assert "refused" in html  # the reason of the unscored rows
+
+
+def test_equal_input_is_equal_bytes(report_input: ReportInput) -> None:
+    first, second = render_report(report_input), render_report(report_input)
+    assert first.html == second.html
+    assert [plot.png for plot in first.plots] == [plot.png for plot in second.plots]
+
+
+def test_hostile_text_stays_text(report_input: ReportInput) -> None:
+    html = render_report(report_input).html.decode()
+    assert "<script>alert" not in html
+    assert "<img src=x" not in html
+    assert html.count("<script") == 2  # the browser's data and its code
+    assert "49" not in re.findall(r"lead\">(.*?)</p>", html, re.S)[0]
+
+
+def test_script_json_holds_no_markup() -> None:
+    text = script_json({"a": "</script>&\u2028"})
+    assert "<" not in text
+    assert "&" not in text
+    assert "\u2028" not in text
+
+
+def test_headlines_name_the_best_mixture_and_its_interval(report_input: ReportInput) -> None:
+    tables = {name: table.to_pylist() for name, table in report_input.tables.items()}
+    lines = headlines(tables, "truth")
+    assert any(line.startswith("a on tiny: a N=100") for line in lines)
+    assert all("[" in line for line in lines)
+
+
+def test_figures_exist_in_both_forms(report_input: ReportInput) -> None:
+    plots = {plot.name: plot for plot in render_report(report_input).plots}
+    assert set(plots) == {
+        "learning_curves",
+        "forgetting",
+        "gain_against_forgetting",
+        "scorer_similarity",
+        "comparability",
+    }
+    for plot in plots.values():
+        assert plot.svg.startswith("<svg")
+        assert plot.png.startswith(b"\x89PNG")
+
+
+def test_numbers_in_words() -> None:
+    assert number(None) == "–"
+    assert number(1234) == "1,234"
+    assert number(0.12345) == "0.123"
+    assert signed(-0.5) == "−0.500"
+    assert percent(0.256) == "25.6 %"
+    assert rate(None, 1.0) == "no interval"
+    assert rate(-0.1, 0.2, 1) == "[−0.1, 0.2]"
+    assert seconds(30.0) == "30.0 s"
+    assert seconds(600.0) == "10.0 min"
+    assert plural(1, "run") == "1 run"
+    assert plural(2, "run") == "2 runs"

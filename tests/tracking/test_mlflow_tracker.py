@@ -1,0 +1,48 @@
+"""MLflow runs: one per key however often they are written, with metrics that are points of one curve."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from assay.errors import InputError
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("mlflow")
+
+
+def test_a_rerun_leaves_one_run_per_key_and_one_point_per_step(store: Path) -> None:
+    from mlflow.tracking import MlflowClient
+
+    from assay.tracking.mlflow_tracker import MlflowTracker, TrackedRun, default_uri
+
+    uri = default_uri(store)
+    history = [(step, {"train/loss": 1 / step, "bad": float("nan")}) for step in range(1, 1501)]
+    cell = TrackedRun("c", "cell", {"lr": 0.1, **{f"p{i}": i for i in range(150)}}, {"truth": 0.5}, history)
+    for _ in range(2):
+        tracker = MlflowTracker(uri, "study", str(store / "files"))
+        parent = tracker.study_run(TrackedRun("s", "study"))
+        child = tracker.child_run(parent, cell)
+        tracker.files(parent, {"tables/x.json": b"[]"})
+    client = MlflowClient(tracking_uri=uri)
+    runs = client.search_runs([client.get_experiment_by_name("study").experiment_id])
+    assert len(runs) == 2
+    stored = client.get_run(child)
+    assert stored.data.tags["mlflow.parentRunId"] == parent
+    assert len(stored.data.params) == 151
+    assert stored.data.metrics["truth"] == 0.5
+    assert "bad" not in stored.data.metrics
+    assert len(client.get_metric_history(child, "train/loss")) == 1500
+    assert [item.path for item in client.list_artifacts(parent, "tables")] == ["tables/x.json"]
+    assert tracker.existing("cell") == {"c": child}
+
+
+def test_an_unusable_uri_is_one_line() -> None:
+    from assay.tracking.mlflow_tracker import MlflowTracker
+
+    with pytest.raises(InputError) as caught:
+        MlflowTracker("sqlite:////proc/nowhere/x.db", "study")
+    assert "\n" not in str(caught.value)
