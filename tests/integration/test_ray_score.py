@@ -169,33 +169,28 @@ def test_every_row_is_scored_or_says_why_and_a_rerun_asks_nobody(
 
 
 def test_a_spent_budget_stops_cleanly_and_a_higher_one_goes_on(local_ray: None, tmp_path: Path) -> None:
+    """And replies that nobody can read are unscored rows with their reason, never zeros."""
     store, batches = stored_predictions(tmp_path)
     prices = {"usd_per_million_input": 1000.0, "usd_per_million_output": 1000.0, "max_concurrency": 4}
-    with start_judge_server(seed=3) as server:
+    with start_judge_server(faults={"format": 0.3, "refusal": 0.2}, seed=1) as server:
+        poor = judge_of(server.base_url, server.name, store, budget_usd=3.0, **prices)
         with pytest.raises(LimitReached, match="--max-usd 3"):
-            run(store, batches, [judge_of(server.base_url, server.name, store, budget_usd=3.0, **prices)], scorers=[])
+            run(store, batches, [poor], scorers=[])
         paid = invoice(server)
-        report = run(
-            store, batches, [judge_of(server.base_url, server.name, store, budget_usd=1e6, **prices)], scorers=[]
-        )
-        total = invoice(server)
-    answered = report.calls["judge"]
-    assert 0 < answered.cached < 3 * NUM_ROWS
-    assert report.unscored == {"judge": {"no prediction": 1}}
-    assert paid != total
+        rich = judge_of(server.base_url, server.name, store, budget_usd=1e6, **prices)
+        report = run(store, batches, [rich], scorers=[])
+        assert paid != invoice(server)
+    assert 0 < report.calls["judge"].cached < 3 * NUM_ROWS  # what the first run paid for
+    reasons = report.unscored["judge"]
+    assert {"unparsable", "refused", "no prediction"} <= set(reasons)
+    assert sum(reasons.values()) < report.num_asked["judge"] == 3 * NUM_ROWS
 
 
-def test_a_judge_that_is_down_or_unreadable(local_ray: None, tmp_path: Path) -> None:
-    """Down is one clear line; unreadable replies are unscored rows with their reason, never zeros."""
+def test_a_judge_that_is_down_is_one_clear_line(local_ray: None, tmp_path: Path) -> None:
     store, batches = stored_predictions(tmp_path)
     with pytest.raises(EndpointError, match="nothing answers"):
         run(store, batches, [judge_of("http://127.0.0.1:9/v1", "down", store)], scorers=[])
     assert not store.keys("scores")
-    with start_judge_server(faults={"format": 0.5, "refusal": 0.2}, seed=1) as server:
-        report = run(store, batches, [judge_of(server.base_url, server.name, store)], scorers=[])
-    reasons = report.unscored["judge"]
-    assert {"unparsable", "no prediction"} <= set(reasons)
-    assert sum(reasons.values()) < 3 * NUM_ROWS
 
 
 def test_predictions_that_are_not_there_are_named(tmp_path: Path) -> None:

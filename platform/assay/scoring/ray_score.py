@@ -23,7 +23,7 @@ import pyarrow as pa
 import ray
 import ray.data
 
-from assay.errors import AssayError, DataError, ResourceError, StageError
+from assay.errors import AssayError, DataError, EndpointError, ResourceError, StageError
 from assay.hooks import Progress, SilentProgress
 from assay.llm.gateway import Gateway, open_gateway
 from assay.records import Example, Prediction, ScoreRow, from_table, to_table
@@ -62,6 +62,8 @@ LIVE_S = 1.0
 CALLS_AT_ONCE = 8
 """Chunks that a judge actor works on at a time, so that the end of one does not leave the rate limit unused."""
 MAX_RAY_BLOCKS = 2000
+ENDPOINT_GRACE_S = 2.0
+"""How long calls in flight may still take once the endpoint is known to be down."""
 
 
 def run_scoring(
@@ -501,6 +503,7 @@ class _JudgeActor:
         self._active = self._judged = 0
         self._reporter: asyncio.Task[None] | None = None
         self._stop: AssayError | None = None
+        self._tasks: set[asyncio.Task[ScoreRow | None]] = set()
 
     async def __call__(self, batch: pa.Table) -> AsyncIterator[pa.Table]:
         for chunk in batch.to_pylist():
@@ -514,12 +517,19 @@ class _JudgeActor:
     async def _judge_chunk(self, chunk: Mapping[str, Any]) -> pa.Table:
         (number,) = chunk["wanted"]
         predictions, examples = _read_chunk(self._store, self._shared, chunk, self._chunk_rows)
-        results: list[ScoreRow | AssayError] = []
+        results: list[ScoreRow | BaseException | None] = []
         if self._stop is None:
             gateway = self._open()
-            results = await asyncio.gather(
-                *(self._judge_row(gateway, chunk["predictions"], row, examples) for row in predictions)
-            )
+            tasks = [
+                asyncio.create_task(self._judge_row(gateway, chunk["predictions"], row, examples))
+                for row in predictions
+            ]
+            self._tasks.update(tasks)
+            results = await asyncio.gather(*tasks, return_exceptions=True)
+            self._tasks.difference_update(tasks)
+        for result in results:
+            if isinstance(result, Exception):
+                raise result
         rows = [row for row in results if isinstance(row, ScoreRow)]
         is_whole = len(rows) == len(predictions)
         table = to_table(rows if is_whole else [], ScoreRow)  # a chunk cut short counts for nothing; the ledger has it
@@ -533,7 +543,8 @@ class _JudgeActor:
 
     async def _judge_row(
         self, gateway: Gateway, key: str, row: Prediction, examples: Mapping[str, Example]
-    ) -> ScoreRow | AssayError:
+    ) -> ScoreRow | None:
+        """The row's score; None where the judge was stopped before it had one."""
         name = self._judge.spec.name
         if row.error is not None:
             self._judged += 1
@@ -542,14 +553,27 @@ class _JudgeActor:
         assert self._room is not None
         async with self._room:
             if self._stop is not None:
-                return self._stop
+                return None
             try:
                 judgement = await run_protocol(self._judge.protocol, instance, functools.partial(self._ask, gateway))
-            except AssayError as error:  # budget spent or endpoint down: what is in flight ends, nothing new starts
-                self._stop = self._stop or error
-                return error
+            except AssayError as error:
+                self._halt(error)
+                return None
         self._judged += 1
         return score_row(name, key, row.example_id, judgement.outcome())
+
+    def _halt(self, error: AssayError) -> None:
+        """Budget spent or endpoint down: nothing new starts, what is in flight may end, what only waits is dropped."""
+        if self._stop is not None:
+            return
+        self._stop = error
+        # a gateway tries a silent endpoint by one request at a time, with pauses: each row would wait its turn
+        grace_s = ENDPOINT_GRACE_S if isinstance(error, EndpointError) else self._judge.endpoint.timeout_s
+        asyncio.get_running_loop().call_later(grace_s, self._drop_tasks)
+
+    def _drop_tasks(self) -> None:
+        for task in list(self._tasks):
+            task.cancel()
 
     async def _ask(self, gateway: Gateway, call: JudgeCall) -> JudgeReply:
         return await gateway.ask(to_request(call, self._judge.protocol.name))
