@@ -19,7 +19,7 @@ import pytest
 import lora_scenarios
 from assay.errors import ConfigError, InputError, ResourceError
 from assay.store import Store
-from assay.training.spec import ADAPTER_KIND, TrainingJob, TrainResources, TrainSpec, adapter_key
+from assay.training.spec import ADAPTER_KIND, TrainingJob, TrainResources, TrainSpec, adapter_key, stopped_adapter_key
 from sweep_faults import FaultyHooks
 from tiny_causal_models import ARCHITECTURES, store_toy_mixture
 
@@ -118,6 +118,25 @@ def test_a_sweep_trains_what_is_missing_retries_what_failed_and_names_what_faile
     assert {job.status for job in report.jobs} == {"found"}
     assert (again.total, again.found, again.done) == (7, 7, 0)
     assert len(published) == 7
+
+
+def test_what_a_scheduler_cuts_short_is_published_under_a_key_of_its_own(folder: Path, local_ray: None) -> None:
+    from ray.tune.schedulers import AsyncHyperBandScheduler
+
+    from assay.training.ray_sweep import run_sweep
+
+    class StopAtFirstReport(AsyncHyperBandScheduler):
+        def on_trial_result(self, tune_controller: object, trial: object, result: object) -> str:
+            return "STOP"
+
+    store = Store(str(folder / "stopped"))
+    job = job_of(folder, store, "llama", 64, SPEC.replace(num_epochs=100, early_stopping_patience=None))
+    resources = RESOURCES.replace(report_every_s=0.2)
+    report = run_sweep(store, [job], resources, scheduler=StopAtFirstReport(time_attr="step"))
+    (result,) = report.jobs
+    assert result.status == "stopped"
+    assert 0 < result.steps < 400
+    assert store.keys(ADAPTER_KIND) == {stopped_adapter_key(job.key, result.steps)}
 
 
 def test_what_the_cluster_can_never_give_is_refused_at_once(folder: Path, local_ray: None) -> None:

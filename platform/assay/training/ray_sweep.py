@@ -270,7 +270,7 @@ class _Watch(tune.Callback):
         self._losses.pop(trial.trial_id, None)
         job, result = self._jobs[trial.config["job"]], trial.last_result
         refused = result.get("refused")
-        stopped = not result.get("done")
+        stopped = not result.get("finished")
         self.reports[job.key] = JobReport(
             key=job.key,
             status="failed" if refused else "stopped" if stopped else "trained",

@@ -229,6 +229,7 @@ class ResidentTrial(tune.Trainable):
         last = self._last
         return {
             "done": done,
+            "finished": done,  # Tune sets `done` by itself where a scheduler stops a trial
             "job": self._job.key,
             "loss": last.loss if last else float("nan"),
             "validation_loss": last.validation_loss if last and last.validation_loss is not None else float("nan"),
