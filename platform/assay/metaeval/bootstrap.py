@@ -133,6 +133,7 @@ def interval(
     resamples: int = MIN_RESAMPLES,
     n: int | None = None,
     method: str = "auto",
+    weights_NK: FloatArray | None = None,
 ) -> Estimate:
     """A statistic with its 95 % interval.
 
@@ -145,6 +146,7 @@ def interval(
         method: "percentile", "bca", or "auto": percentile from 50 clusters on, BCa below. A correlation asks for "bca"
             at any number: its resampled values are biased, and a mean of them over tasks does not average that out
             (measured: 91.7 % coverage of percentile intervals at 4 tasks of 60 runs, 94.3 % of BCa).
+        weights_NK: resamples drawn before, for statistics that share them; None: drawn here from `rng`.
     """
     num_rows = int(units.of_row.size)
     rows = num_rows if n is None else n
@@ -152,7 +154,7 @@ def interval(
     if math.isnan(value):
         return Estimate.undefined("a constant column has no correlation", rows, units.num_clusters)
     chosen = method if method != "auto" else ("percentile" if units.num_clusters >= FEW_CLUSTERS else "bca")
-    boot_K = statistic(resample(units, resamples, rng))
+    boot_K = statistic(resample(units, resamples, rng) if weights_NK is None else weights_NK)
     if chosen == "bca" and units.num_clusters <= MAX_JACKKNIFE:
         jackknife_G = statistic(leave_one_out(units))
         return from_resamples(value, boot_K, units.num_clusters, n=rows, jackknife_G=jackknife_G)

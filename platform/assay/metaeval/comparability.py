@@ -98,18 +98,27 @@ def why_undefined(scorer_N: FloatArray, human_N: FloatArray) -> str:
     return ""
 
 
-def correlation(rows: Rows, rng: np.random.Generator, *, resamples: int) -> Estimate:
-    """Spearman's rho over all rows, with the interval of its level."""
+def correlation(
+    rows: Rows, rng: np.random.Generator, *, resamples: int, weights_NK: FloatArray | None = None
+) -> Estimate:
+    """Spearman's rho over all rows, with the interval of its level.
+
+    Args:
+        rows: paired scores.
+        rng: seeded by the caller.
+        resamples: bootstrap size at run level.
+        weights_NK: resamples of these rows drawn before; None: drawn here.
+    """
     reason = why_undefined(rows.scorer, rows.human)
     if reason:
         return Estimate.undefined(reason, rows.num_rows, rows.num_runs)
-    if _is_linearised(rows, resamples):
+    if is_linearised(rows, resamples):
         return _linearised({"": rows}, {"": 1.0})
 
     def statistic(weights_NK: FloatArray) -> FloatArray:
         return spearman_resamples(rows.scorer, rows.human, weights_NK)
 
-    return interval(statistic, rows.clusters(), rng, resamples=resamples, method="bca")
+    return interval(statistic, rows.clusters(), rng, resamples=resamples, method="bca", weights_NK=weights_NK)
 
 
 def cit(rows: Rows, rng: np.random.Generator, *, resamples: int, skip_undefined: bool = False) -> Estimate:
@@ -128,7 +137,7 @@ def cit(rows: Rows, rng: np.random.Generator, *, resamples: int, skip_undefined:
     if not parts or (bad and not skip_undefined):
         return Estimate.undefined(bad or "no rows", rows.num_rows, rows.num_runs)
     left_out = f"without {bad}" if bad else ""
-    if _is_linearised(rows, resamples):
+    if is_linearised(rows, resamples):
         estimate = _linearised(parts, dict.fromkeys(parts, 1 / len(parts)))
     else:
         kept = rows.take(np.isin(rows.task, [rows.task_names.index(task) for task in parts]))
@@ -203,7 +212,7 @@ def fisher_interval(rho: float, variance: ClusteredVariance, n: int) -> Estimate
     return Estimate(rho, math.tanh(centre - half), math.tanh(centre + half), n, count, method)
 
 
-def _is_linearised(rows: Rows, resamples: int) -> bool:
+def is_linearised(rows: Rows, resamples: int) -> bool:
     """Two sides are never both resampled, and beyond some size a bootstrap would only say the same more slowly."""
     return rows.item is not None or rows.num_rows * resamples > MAX_RESAMPLED_CELLS
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from assay.metaeval.bootstrap import seeded
+from assay.metaeval.bootstrap import resample, seeded
 from assay.metaeval.clustered import Block
-from assay.metaeval.comparability import Rows, cat, cit, correlation, tfa, why_undefined
-from assay.metaeval.estimate import Estimate
+from assay.metaeval.comparability import Rows, cat, cit, correlation, is_linearised, tfa, why_undefined
+from assay.metaeval.estimate import Estimate, FloatArray
 from assay.metaeval.study_curves import zero_rows
 from assay.metaeval.study_frame import Panel, StudyFrame
 
@@ -89,11 +89,11 @@ def similarity_rows(frame: StudyFrame, *, seed_key: str, resamples: int) -> list
         scopes.append((POOLED, list(frame.panels.values())))
     for level in LEVELS:
         for scope, panels in scopes:
+            shared = _SharedResamples(seeded(seed_key, "similarity", level, scope), resamples)
             for first in range(len(names)):
                 for second in range(first, len(names)):
-                    estimate = _similarity(frame, panels, first, second, level, scope, seed_key, resamples)
-                    pairs = {(names[first], names[second]), (names[second], names[first])}
-                    for scorer_a, scorer_b in pairs:
+                    estimate = _similarity(paired_rows(frame, panels, first, second, level), first == second, shared)
+                    for scorer_a, scorer_b in {(names[first], names[second]), (names[second], names[first])}:
                         rows.append(
                             {
                                 "level": level,
@@ -148,24 +148,31 @@ def paired_rows(
     return Rows(a_N, b_N, task_N, run_N, names, None if level == "run" else item_N, stratum_N)
 
 
-def _similarity(
-    frame: StudyFrame,
-    panels: Sequence[Panel],
-    first: int,
-    second: int,
-    level: str,
-    scope: str,
-    seed_key: str,
-    resamples: int,
-) -> Estimate:
-    paired = paired_rows(frame, panels, first, second, level)
-    if first == second:
-        reason = why_undefined(paired.scorer, paired.human)
-        if reason:
-            return Estimate.undefined(reason, paired.num_rows, paired.num_runs)
+class _SharedResamples:
+    """One draw of runs for all pairs of scorers that have the same runs: cheaper, and their values are paired."""
+
+    def __init__(self, rng: np.random.Generator, resamples: int) -> None:
+        self._seed = int(rng.integers(2**63))
+        self._drawn: tuple[bytes, FloatArray] | None = None
+        self.resamples = resamples
+
+    def weights(self, rows: Rows) -> FloatArray:
+        """Row weights; drawn from the same seed for every set of runs, so that the order of asking does not matter."""
+        units = rows.clusters()
+        name = units.of_row.tobytes() + units.stratum.tobytes()
+        if self._drawn is None or self._drawn[0] != name:
+            self._drawn = name, resample(units, self.resamples, np.random.default_rng(self._seed))
+        return self._drawn[1]
+
+
+def _similarity(paired: Rows, is_itself: bool, shared: _SharedResamples) -> Estimate:
+    reason = why_undefined(paired.scorer, paired.human)
+    if reason:
+        return Estimate.undefined(reason, paired.num_rows, paired.num_runs)
+    if is_itself:
         return Estimate(1.0, 1.0, 1.0, paired.num_rows, paired.num_runs, "itself")
-    rng = seeded(seed_key, "similarity", level, scope, frame.scorer_names[first], frame.scorer_names[second])
-    return correlation(paired, rng, resamples=resamples)
+    weights_NK = None if is_linearised(paired, shared.resamples) else shared.weights(paired)
+    return correlation(paired, np.random.default_rng(0), resamples=shared.resamples, weights_NK=weights_NK)
 
 
 def _tfa(frame: StudyFrame, number: int, options: TableOptions) -> list[tuple[str, Estimate, int]]:
