@@ -65,14 +65,14 @@ class ChatTransport:
         import openai
 
         self.endpoint = endpoint
-        self._secret = endpoint.api_key()
+        self.secret = endpoint.api_key()
         limits = httpx2.Limits(
             max_connections=endpoint.max_concurrency, max_keepalive_connections=None, keepalive_expiry=30.0
         )
         timeout = httpx2.Timeout(endpoint.timeout_s, connect=min(20.0, endpoint.timeout_s))
         self.client = openai.AsyncOpenAI(
             base_url=endpoint.base_url,
-            api_key=self._secret,
+            api_key=self.secret,
             max_retries=0,
             timeout=timeout,
             http_client=openai.DefaultAioHttpClient(timeout=timeout, limits=limits),
@@ -131,7 +131,7 @@ class ChatTransport:
                 response.content,
                 wanted_headers(response.headers.raw),
                 endpoint=self.endpoint,
-                secret=self._secret,
+                secret=self.secret,
             )
         cause = error.__cause__ or error
         chain: list[str] = []
@@ -142,7 +142,7 @@ class ChatTransport:
         dropped = not _DROPPED.isdisjoint(chain)
         timed_out = type(error).__name__ == "APITimeoutError" and not dropped and not nothing_listens
         outcome: Outcome = "timeout" if timed_out else "connection"
-        detail = one_line(str(error.__cause__ or error) or chain[0], self._secret)
+        detail = one_line(str(error.__cause__ or error) or chain[0], self.secret)
         return Exchange(outcome, None, {}, detail=detail, nothing_listens=nothing_listens)
 
 
@@ -195,7 +195,7 @@ def read_refusal(
     if status in (401, 403):
         do = f"check ${endpoint.api_key_env}"
         return Exchange("unusable", status, headers, detail=detail, error=EndpointError(f"{where}: {detail}; {do}"))
-    if status == 404:
+    if status == 404 and "no_recorded_reply" not in code:
         do = f"expected a model named {endpoint.model!r} at {endpoint.base_url}; check judge.model and judge.base_url"
         return Exchange("unusable", status, headers, detail=detail, error=EndpointError(f"{where}: {detail}; {do}"))
     if status in (408, 409, 425) or status >= 500:

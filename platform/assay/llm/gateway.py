@@ -8,25 +8,25 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import json
 import random
 import sys
 import time
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 from assay.errors import ConfigError, EndpointError, LimitReached
 from assay.llm.breaker import Breaker
-from assay.llm.chat_transport import RETRIED, ChatTransport, Exchange, storable
+from assay.llm.call_rows import completed, reply_of, reply_row, request_row, stored_reply
+from assay.llm.chat_transport import RETRIED, ChatTransport, Exchange
 from assay.llm.endpoint import EndpointSpec, with_told_name
 from assay.llm.ledger import Begin, Finish, Lookup, Release, Stop, StoredCall, Wait
 from assay.llm.ledger_client import LedgerClient, open_local_ledger
 from assay.llm.limit_client import Limiter, open_local_limiter
 from assay.llm.prices import Price, price_of
 from assay.llm.rate_headers import Observation, observe
-from assay.llm.requests import Answer, ChatRequest, Failure, Message, Mode, Reply, request_key
+from assay.llm.requests import ChatRequest, Failure, Mode, Reply, request_key
 from assay.llm.token_estimate import TokenEstimate
 
 BACKOFF_S = 0.5
@@ -111,7 +111,7 @@ class Gateway:
             EndpointError: nothing listens there, or it refuses the key or the model.
             LimitReached: the budget is spent, or the account's quota is.
         """
-        request = self._completed(request)
+        request = completed(request, self.endpoint)
         key = request_key(self.endpoint.endpoint_name, request, self._mode)
         self._figures.asked += 1
         while (running := self._fetching.get(key)) is not None:
@@ -193,20 +193,10 @@ class Gateway:
             in_flight=figures.in_flight,
         )
 
-    def _completed(self, request: ChatRequest) -> ChatRequest:
-        changes: dict[str, Any] = {}
-        if not request.model:
-            changes["model"] = self.endpoint.model
-        if not all(message.content.isascii() for message in request.messages):
-            changes["messages"] = tuple(
-                Message(message.role, storable(message.content)) for message in request.messages
-            )
-        return dataclasses.replace(request, **changes) if changes else request
-
     async def _fetch(self, request: ChatRequest, key: str) -> Reply:
         stored = await self._look_up(key)
         if stored is not None:
-            return _from_store(stored, key)
+            return stored_reply(stored, key)
         try:
             return await self._send_until_done(request, key)
         except BaseException:
@@ -221,6 +211,7 @@ class Gateway:
     async def _send_until_done(self, request: ChatRequest, key: str) -> Reply:
         transport = self._transport = self._transport or ChatTransport(self.endpoint)
         tokens = self._estimate.tokens(request)
+        row = request_row(request, key, endpoint=self.endpoint, study=self._study, judge=self._judge)
         number = tries = 0
         while True:
             await self._wait_for_endpoint()
@@ -234,7 +225,7 @@ class Gateway:
                 exchange.outcome not in RETRIED or tries >= self.endpoint.max_attempts
             )
             usd = self._usd(exchange)
-            call = self._call_row(request, key, exchange, number, seconds, usd) if is_over else None
+            call = reply_row(row, exchange, usd=usd, number=number, seconds=seconds) if is_over else None
             finish = Finish(
                 attempt_id, exchange.outcome, exchange.http_status, exchange.prompt_tokens, exchange.completion_tokens,
                 usd, call if exchange.error is None else None,
@@ -243,7 +234,7 @@ class Gateway:
                 self.ledger.post(finish)
             else:
                 await self.ledger.submit(finish)
-                return self._reply(exchange, key, number, usd)
+                return reply_of(exchange, key, usd=usd, number=number)
             if exchange.error is not None:
                 raise exchange.error
             if exchange.outcome != "rate limited":
@@ -317,42 +308,6 @@ class Gateway:
             return None
         return self.price.usd(exchange.prompt_tokens, exchange.completion_tokens)
 
-    def _call_row(
-        self, request: ChatRequest, key: str, exchange: Exchange, number: int, seconds: float, usd: float | None
-    ) -> dict[str, Any]:
-        final = exchange.outcome in ("answered", "refused", "filtered")
-        return {
-            "key": key,
-            "endpoint": self.endpoint.endpoint_name,
-            "model": request.model,
-            "protocol": request.protocol,
-            "step": request.step,
-            "replicate": request.replicate,
-            "status": exchange.outcome if final else "failed",
-            "finish_reason": exchange.finish_reason if final else exchange.outcome,
-            "reply": exchange.text,
-            "extra": exchange.extra,
-            "detail": exchange.detail,
-            "prompt_tokens": exchange.prompt_tokens or 0,
-            "completion_tokens": exchange.completion_tokens or 0,
-            "usd": usd,
-            "transport": "chat",
-            "study": self._study,
-            "judge": self._judge,
-            "request_json": request_json(request),
-            "created_at": time.time(),
-            "latency_s": seconds,
-            "num_attempts": number,
-        }
-
-    def _reply(self, exchange: Exchange, key: str, number: int, usd: float | None) -> Reply:
-        if exchange.outcome != "answered":
-            return Failure(exchange.outcome, exchange.detail or exchange.text[:200], key, number)
-        return Answer(
-            exchange.text, exchange.finish_reason, exchange.prompt_tokens or 0, exchange.completion_tokens or 0,
-            usd, False, key, exchange.extra,
-        )  # fmt: skip
-
 
 def open_gateway(
     endpoint: EndpointSpec,
@@ -402,21 +357,6 @@ def open_gateway(
 def _ray_is_connected() -> bool:
     ray = sys.modules.get("ray")
     return ray is not None and bool(ray.is_initialized())
-
-
-def request_json(request: ChatRequest) -> str:
-    """What was asked, as the ledger keeps it: messages and sampling."""
-    messages = [[message.role, message.content] for message in request.messages]
-    return json.dumps({"messages": messages, "sampling": request.sampling.body}, ensure_ascii=False)
-
-
-def _from_store(stored: StoredCall, key: str) -> Reply:
-    if stored.status == "answered":
-        return Answer(
-            stored.reply, stored.finish_reason, stored.prompt_tokens, stored.completion_tokens, stored.usd, True, key,
-            stored.extra,
-        )  # fmt: skip
-    return Failure(stored.status, stored.detail or stored.reply[:200], key, stored.num_attempts, cached=True)
 
 
 def _backoff_s(key: str, number: int) -> float:

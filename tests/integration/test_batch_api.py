@@ -1,0 +1,125 @@
+"""The batch transport against the local server's files and batches; killed between upload and ingest."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sqlite3
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from assay.errors import EndpointError, LimitReached
+from assay.judge_server.launch import JudgeServer, start_judge_server
+from assay.llm.batch_api import BatchGateway, BatchProgress
+from assay.llm.endpoint import EndpointSpec
+from assay.llm.gateway import open_gateway
+from assay.llm.ledger_report import summarise
+from assay.llm.requests import Answer, ChatRequest, Message, Reply, Sampling
+
+
+def question(number: int) -> ChatRequest:
+    return ChatRequest("", (Message("user", f"Rate answer {number} from 0 to 9: naïve."),), Sampling(max_tokens=8))
+
+
+REQUESTS = [question(i) for i in range(30)]
+
+
+def batch_gateway(server: JudgeServer, folder: Path, **changes: object) -> BatchGateway:
+    spec = EndpointSpec(
+        base_url=server.base_url, name="judge", model="rubric-judge",
+        usd_per_million_input=1000.0, usd_per_million_output=1000.0,
+    )  # fmt: skip
+    options = {"ledger_url": f"sqlite:///{folder}/ledger.db", "study": "s", "poll_s": 0.05, **changes}
+    return BatchGateway(spec, **options)  # type: ignore[arg-type]
+
+
+async def ask_all(gateway: BatchGateway, requests: list[ChatRequest]) -> list[Reply]:
+    replies = {index: reply async for index, reply in gateway.ask_many(requests)}
+    return [replies[index] for index in range(len(requests))]
+
+
+def provider_batches(server: JudgeServer) -> int:
+    with urllib.request.urlopen(server.base_url + "/batches") as response:
+        return len(json.load(response)["data"])
+
+
+def ledger(folder: Path, query: str) -> list[tuple]:
+    connection = sqlite3.connect(folder / "ledger.db")
+    with connection:
+        found = connection.execute(query).fetchall()
+    connection.close()
+    return found
+
+
+async def test_a_batch_answers_everything_at_half_the_price_and_serves_the_other_transport(tmp_path: Path) -> None:
+    seen: list[BatchProgress] = []
+    with start_judge_server(batch_delay_s=0.2) as server:
+        async with batch_gateway(server, tmp_path, on_progress=seen.append) as gateway:
+            replies = await ask_all(gateway, [*REQUESTS, REQUESTS[0]])
+        assert provider_batches(server) == 1
+        spec = EndpointSpec(base_url=server.base_url, name="judge", model="rubric-judge")
+        async with open_gateway(spec, ledger_url=f"sqlite:///{tmp_path}/ledger.db", limiter="process") as chat:
+            assert (await chat.ask(REQUESTS[7])).cached
+    assert all(isinstance(reply, Answer) for reply in replies)
+    assert replies[30] == replies[0]
+    first = replies[0]
+    assert first.usd == pytest.approx((first.prompt_tokens + first.completion_tokens) * 1000 / 1e6 / 2)
+    assert seen[-1].status == "completed"
+    found = summarise(f"sqlite:///{tmp_path}/ledger.db", ("transport",))
+    assert [(row.group, row.calls) for row in found.rows] == [("batch", 30)]
+    assert found.usd_attempts == pytest.approx(found.total.usd)
+    assert found.unseen.attempts == 0
+
+
+@pytest.mark.parametrize("died", ["uploaded", "created", "created but not recorded"])
+async def test_a_process_that_dies_between_upload_and_ingest_is_continued(tmp_path: Path, died: str) -> None:
+    with start_judge_server(batch_delay_s=1.0) as server:
+        async with batch_gateway(server, tmp_path, poll_s=60.0) as gateway:
+            work = asyncio.create_task(ask_all(gateway, REQUESTS))
+            while not gateway_has_created(tmp_path):
+                await asyncio.sleep(0.05)
+            work.cancel()
+            await asyncio.gather(work, return_exceptions=True)
+        if died != "created":
+            ledger(tmp_path, "update batches set status = 'uploaded', provider_id = ''")
+        if died == "uploaded":  # as if the provider had never heard of the batch: it carries another tag
+            ledger(tmp_path, "update batch_items set batch_id = 'other'")
+            ledger(tmp_path, "update batches set id = 'other'")
+        async with batch_gateway(server, tmp_path) as gateway:
+            replies = await ask_all(gateway, REQUESTS)
+        assert provider_batches(server) == (2 if died == "uploaded" else 1)
+    assert all(isinstance(reply, Answer) for reply in replies)
+    assert ledger(tmp_path, "select status from batches") == [("ingested",)]
+
+
+def gateway_has_created(folder: Path) -> bool:
+    return (folder / "ledger.db").exists() and ledger(folder, "select count(*) from batches where status = 'created'")[
+        0
+    ] == (1,)
+
+
+async def test_failed_lines_are_asked_again_in_another_batch(tmp_path: Path) -> None:
+    with start_judge_server(batch_delay_s=0.05, faults={"5xx": 1.0}) as server:
+        async with batch_gateway(server, tmp_path) as gateway:
+            replies = await ask_all(gateway, REQUESTS[:5])
+        assert provider_batches(server) == 3
+    assert {reply.reason for reply in replies} == {"server error"}
+    assert ledger(tmp_path, "select status, count(*) from calls group by 1") == [("failed", 5)]
+
+
+async def test_a_batch_that_would_pass_the_budget_is_not_begun(tmp_path: Path) -> None:
+    with start_judge_server() as server:
+        async with batch_gateway(server, tmp_path, budget_usd=0.01) as gateway:
+            with pytest.raises(LimitReached, match="max-usd"):
+                await ask_all(gateway, REQUESTS)
+        assert provider_batches(server) == 0
+
+
+async def test_an_endpoint_without_batches_says_so(tmp_path: Path) -> None:
+    with start_judge_server() as server:
+        spec = EndpointSpec(base_url=server.base_url + "/nothing", name="judge", model="m")
+        async with BatchGateway(spec, ledger_url=f"sqlite:///{tmp_path}/l.db") as gateway:
+            with pytest.raises(EndpointError, match="transport=chat"):
+                await ask_all(gateway, REQUESTS)
