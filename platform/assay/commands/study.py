@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from assay.reports.page import Report
     from assay.studies.folder import StudyFolder
     from assay.studies.pipeline import EmbeddedJudge, Results
+    from assay.studies.spec import StudyResources
 
 
 def run_command(
@@ -39,7 +40,7 @@ def run_command(
         raise ConfigError(f"--until {until}: expected one of {', '.join(STAGES)}")
     refuse_throw_away(storage)
     study = load_study(reference, overrides)
-    refuse_unsupported(study.resources.training.gpus_per_worker, study.resources.generation.gpus_per_engine)
+    refuse_unsupported(study.resources)
     store = Store(storage)
     progress = console_progress()
     pipeline = Pipeline(study, store, progress, embedded_judge(), max_usd)
@@ -150,13 +151,14 @@ def refuse_throw_away(storage: str) -> None:
         )
 
 
-def refuse_unsupported(training_gpus: float, generation_gpus: float) -> None:
+def refuse_unsupported(resources: StudyResources) -> None:
     """Refuse a GPU on a machine without one before anything is started; a cluster is asked later, by Ray itself."""
     from assay.commands.doctor import has_gpu
     from assay.errors import ResourceError
 
-    wanted = max(training_gpus, generation_gpus)
-    if wanted and not in_ray_job() and "RAY_ADDRESS" not in os.environ and not has_gpu():
+    wanted = max(resources.training.gpus_per_worker, resources.generation.gpus_per_engine)
+    elsewhere = in_ray_job() or resources.ray_address or "RAY_ADDRESS" in os.environ
+    if wanted and not elsewhere and not has_gpu():
         raise ResourceError(
             f"resources: asks for {wanted:g} GPU; saw none on this machine (nvidia-smi lists none); set "
             "resources.training.gpus_per_worker=0 and resources.generation.gpus_per_engine=0, or submit to a cluster"

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from assay.errors import InputError
 from assay.fingerprint import artifact_key, fingerprint
-from assay.records import SPLITS, Example
+from assay.records import TEST, Example
 from assay.store import Store
 from assay.studies.spec import TINY, Study
 from assay.studies.wanted import EvaluationSet
@@ -36,8 +37,8 @@ class Datasets:
 
     def evaluation_rows(self, wanted: EvaluationSet) -> list[Example]:
         """The test rows of an evaluation set, in id order."""
-        (name,) = {name for name, key in self.keys.items() if key == wanted.dataset_key}
-        test = [row for row in self.rows(name) if row.split == SPLITS[2]]
+        name = next(name for name, key in self.keys.items() if key == wanted.dataset_key)
+        test = [row for row in self.rows(name) if row.split == TEST]
         return sorted(test[: wanted.rows], key=lambda row: row.example_id)
 
     def by_name(self) -> dict[str, list[Example]]:
@@ -60,6 +61,22 @@ def store_datasets(study: Study, store: Store) -> Datasets:
     for name, source in sorted(study.data.sources.items()):
         keys[name] = materialise_dataset(store, source, study.data.root).key
     return Datasets(store, keys)
+
+
+def check_evaluation(study: Study, sets: Mapping[str, EvaluationSet], datasets: Datasets) -> None:
+    """Every evaluation set has the rows that the study asks for.
+
+    Raises:
+        InputError: a test split holds fewer, or none.
+    """
+    for name, wanted in sets.items():
+        found = len(datasets.evaluation_rows(wanted))
+        if found < (wanted.rows or 1):
+            field = "target_rows" if name in study.grid.tasks else "instruction_rows"
+            raise InputError(
+                f"evaluation.{field}: asks for {wanted.rows or 'the'} {name!r} test rows but the test split holds "
+                f"{found}; ask for fewer, or give the dataset more"
+            )
 
 
 def find_bases(study: Study) -> dict[str, BaseModel]:

@@ -1,9 +1,16 @@
-"""From a study's judge to the endpoint that is asked. Pure."""
+"""From a study's judge to the endpoint that is asked, and whether anything listens there."""
 
 from __future__ import annotations
 
+import socket
+import urllib.request
+from urllib.parse import urlsplit
+
+from assay.errors import EndpointError
 from assay.llm.endpoint import OPENAI_URL, EndpointSpec
 from assay.studies.spec import JudgeConfig
+
+CONNECT_S = 10.0
 
 
 def endpoint_of(
@@ -25,5 +32,28 @@ def endpoint_of(
         tokens_per_min=judge.tokens_per_min,
         max_concurrency=judge.max_concurrency,
         timeout_s=judge.timeout_s,
+        usd_per_million_input=judge.usd_per_million_input,
+        usd_per_million_output=judge.usd_per_million_output,
         step_headers=judge.is_embedded,
     )
+
+
+def check_endpoint(endpoint: EndpointSpec) -> None:
+    """Open and close one connection to the endpoint; nothing is asked and nothing is paid.
+
+    Raises:
+        EndpointError: its key is not in the environment, or nothing listens there.
+    """
+    endpoint.api_key()
+    parts = urlsplit(endpoint.base_url)
+    host = parts.hostname or ""
+    proxies = urllib.request.getproxies()
+    if (parts.scheme in proxies or "all" in proxies) and not urllib.request.proxy_bypass(host):
+        return  # only the proxy can tell
+    try:
+        socket.create_connection((host, parts.port or {"http": 80}.get(parts.scheme, 443)), CONNECT_S).close()
+    except OSError as error:
+        raise EndpointError(
+            f"judge.base_url {endpoint.base_url}: saw nothing that listens there ({error.strerror or error}); expected "
+            "an OpenAI-compatible endpoint; start it or correct the URL, and run the same command again"
+        ) from None

@@ -1,7 +1,8 @@
 """The composition root: runs a study from its data to its tables, doing only what the store does not hold.
 
-Stages follow each other: data, base, mixtures, then wave by wave training, generation and scoring, then tables.
-Every stage reads and writes the store by key, so the same call after a kill at any point continues.
+Stages follow each other: data, mixtures, base, then wave by wave training, generation and scoring, then tables.
+Every stage reads and writes the store by key, so the same call after a kill at any point continues. What can be
+refused is refused before the first stage that takes long.
 """
 
 from __future__ import annotations
@@ -19,14 +20,24 @@ from assay.hooks import Progress
 from assay.llm.ledger_tables import default_ledger_url
 from assay.mixtures.sampling import MixtureBuilder, store_mixture
 from assay.mixtures.spec import KIND as MIXTURE_KIND
+from assay.mixtures.spec import mixture_key
 from assay.scoring.jobs import JudgeSetup, ScoringBatch
 from assay.store import Store
-from assay.studies.cells import expand
+from assay.studies.cells import Cell, expand
 from assay.studies.folder import StudyFolder, open_folder
-from assay.studies.inputs import BASE_KIND, Datasets, dataset_keys, find_bases, store_datasets, study_key, tiny_key
-from assay.studies.judge_endpoint import endpoint_of
+from assay.studies.inputs import (
+    BASE_KIND,
+    Datasets,
+    check_evaluation,
+    dataset_keys,
+    find_bases,
+    store_datasets,
+    study_key,
+    tiny_key,
+)
+from assay.studies.judge_endpoint import check_endpoint, endpoint_of
 from assay.studies.scores import ScoringPlan, judge_protocol, scoring_plan, stored_scores
-from assay.studies.spec import TINY, Study
+from assay.studies.spec import JUDGE, TINY, Study
 from assay.studies.wanted import Base, EvaluationSet, Wanted, evaluation_sets, wanted
 
 if TYPE_CHECKING:
@@ -152,17 +163,23 @@ class Pipeline:
             datasets = store_datasets(self.study, self.store)
         if until == "data":
             return None
-        with self.costs.stage("base"):
-            bases = self._bases(datasets)
-        if until == "base":
-            return None
         cells = expand(self.study)
-        plan = wanted(self.study, cells, bases, datasets.keys)
-        with self.costs.stage("mixtures"):
-            self._mixtures(plan, datasets)
         sets = evaluation_sets(self.study, datasets.keys)
-        scoring = scoring_plan(self.study, plan, endpoint_of(self.study.judge, embedded_name=self.embedded.name))
-        self._waves(plan, sets, datasets, scoring, until)
+        check_evaluation(self.study, sets, datasets)
+        with self.costs.stage("mixtures"):
+            self._mixtures(cells, datasets)
+        with ExitStack() as stack:
+            if self.study.resources.wants_gpu:  # a cluster without one says so before the base is trained
+                self._join_ray(stack)
+            if until in (None, "score"):
+                self._check_judge(cells, datasets)
+            with self.costs.stage("base"):
+                bases = self._bases(datasets)
+            if until == "base":
+                return None
+            plan = wanted(self.study, cells, bases, datasets.keys)
+            scoring = scoring_plan(self.study, plan, self._named_endpoint())
+            self._waves(plan, sets, datasets, scoring, until)
         if until in ("train", "generate", "score"):
             return None
         with self.costs.stage("tables"):
@@ -201,19 +218,39 @@ class Pipeline:
             self.costs.note("base", f"tiny base pre-trained on {len(documents):,} documents, {spec.num_steps:,} steps")
         return Base(TINY, key, str(self.store.local_dir(BASE_KIND, key)))
 
-    def _mixtures(self, plan: Wanted, datasets: Datasets) -> None:
+    def _mixtures(self, cells: Sequence[Cell], datasets: Datasets) -> None:
         known = self.store.keys(MIXTURE_KIND)
-        missing = {key: spec for key, spec in plan.mixtures.items() if key not in known}
+        distinct = {id(cell.mixture): cell for cell in cells}.values()  # the cells of all bases and seeds share one
+        missing = {mixture_key(cell.mixture, datasets.keys): cell for cell in distinct}
+        for key in known & set(missing):
+            del missing[key]
         if missing:
             builder = MixtureBuilder(datasets.by_name(), datasets.keys)
-            for key, spec in missing.items():
-                mixture = builder.build(spec, self._label(plan, key))
-                store_mixture(self.store, mixture, spec)
+            for _, cell in sorted(missing.items()):
+                mixture = builder.build(cell.mixture, f"{self.study.name} {cell.arm}")
+                store_mixture(self.store, mixture, cell.mixture)
             self.costs.note("mixtures", f"{len(missing)} built")
 
-    def _label(self, plan: Wanted, mixture_key: str) -> str:
-        run = next(run for run in plan.runs if run.mixture_key == mixture_key)
-        return f"{self.study.name} {run.arm}"
+    def _check_judge(self, cells: Sequence[Cell], datasets: Datasets) -> None:
+        """Refuse a judge that cannot be asked before hours of training; not where it has said all already."""
+        if JUDGE not in self.study.scorers or self.study.judge.is_embedded:
+            return
+        bases = {name: Base(base.name, base.key, base.path) for name, base in find_bases(self.study).items()}
+        if TINY in self.study.base_models:
+            bases[TINY] = Base(TINY, tiny_key(self.study, datasets.keys), "")
+        plan = wanted(self.study, cells, bases, datasets.keys)
+        if not set(scoring_plan(self.study, plan, self._named_endpoint()).keys) <= self.store.keys("scores"):
+            check_endpoint(self._named_endpoint())
+
+    def _named_endpoint(self) -> EndpointSpec:
+        """The judge's endpoint as the ledger and the scores know it, whether or not it runs."""
+        return endpoint_of(self.study.judge, embedded_name=self.embedded.name)
+
+    def _join_ray(self, stack: ExitStack) -> None:
+        from assay.studies.ray_cluster import ray_cluster
+
+        with self.costs.stage("ray"):
+            stack.enter_context(ray_cluster(self.study.resources))
 
     def _waves(
         self,
@@ -229,10 +266,7 @@ class Pipeline:
             return
         examples = {part.key: datasets.evaluation_rows(part) for part in sets.values()}
         with ExitStack() as stack:
-            from assay.studies.ray_cluster import ray_cluster
-
-            with self.costs.stage("ray"):
-                stack.enter_context(ray_cluster(self.study.resources))
+            self._join_ray(stack)
             endpoint = None
             for wave, batches in zip(plan.waves(self.study.resources.wave_size), scoring.waves, strict=True):
                 keys = {job.key for job in wave}
@@ -253,7 +287,7 @@ class Pipeline:
     def _endpoint(self, stack: ExitStack) -> EndpointSpec:
         """The judge's endpoint; starts the embedded server where it is the judge."""
         url = None
-        if self.study.judge.is_embedded and "judge" in self.study.scorers:
+        if self.study.judge.is_embedded and JUDGE in self.study.scorers:
             url = stack.enter_context(self.embedded.start())
         return endpoint_of(self.study.judge, embedded_url=url, embedded_name=self.embedded.name)
 

@@ -23,6 +23,12 @@ Mode = Literal["strict", "compat"]
 
 T = TypeVar("T")
 
+REACHING = (
+    "base_url", "api_key_env", "requests_per_min", "tokens_per_min", "max_concurrency", "timeout_s",
+    "usd_per_million_input", "usd_per_million_output",
+)  # fmt: skip
+"""Fields of the judge that say how it is reached and paid, not what it is."""
+
 JUDGE = "judge"
 """The name among `scorers` that stands for the LLM judge."""
 
@@ -110,6 +116,10 @@ class JudgeConfig(Config):
     """Requests in flight over all workers."""
     timeout_s: float = Field(60.0, gt=0)
     """For one request."""
+    usd_per_million_input: float | None = Field(None, ge=0)
+    """Price of prompt tokens; None looks the model up in the table of list prices."""
+    usd_per_million_output: float | None = Field(None, ge=0)
+    """Price of reply tokens; give both or none."""
 
     @property
     def is_embedded(self) -> bool:
@@ -141,6 +151,11 @@ class StudyResources(Config):
     """Whether nodes may still come, so that missing resources are waited for; None asks the cluster."""
     num_cpus: int | None = Field(None, ge=1)
     """CPUs of the private Ray; None takes all."""
+
+    @property
+    def wants_gpu(self) -> bool:
+        """Whether a stage asks for GPUs."""
+        return bool(self.training.gpus_per_worker or self.generation.gpus_per_engine)
 
 
 class TrackingConfig(Config):
@@ -218,7 +233,7 @@ class Study(Config):
         plain["data"].pop("root")
         for source in plain["data"]["sources"].values():
             source.pop("path", None)
-        for name in ("base_url", "api_key_env", "requests_per_min", "tokens_per_min", "max_concurrency", "timeout_s"):
+        for name in REACHING:
             plain["judge"].pop(name)
         return plain
 
