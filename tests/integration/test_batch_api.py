@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 import sqlite3
 import urllib.request
@@ -63,7 +64,8 @@ async def test_a_batch_answers_everything_at_half_the_price_and_serves_the_other
         async with open_gateway(spec, ledger_url=f"sqlite:///{tmp_path}/ledger.db", limiter="process") as chat:
             assert (await chat.ask(REQUESTS[7])).cached
     assert all(isinstance(reply, Answer) for reply in replies)
-    assert replies[30] == replies[0]
+    assert replies[30] == dataclasses.replace(replies[0], cached=True)
+    assert not replies[0].cached
     first = replies[0]
     assert first.usd == pytest.approx((first.prompt_tokens + first.completion_tokens) * 1000 / 1e6 / 2)
     assert seen[-1].status == "completed"
@@ -98,6 +100,15 @@ def gateway_has_created(folder: Path) -> bool:
     return (folder / "ledger.db").exists() and ledger(folder, "select count(*) from batches where status = 'created'")[
         0
     ] == (1,)
+
+
+async def test_single_questions_gather_into_one_batch(tmp_path: Path) -> None:
+    with start_judge_server(batch_delay_s=0.1) as server:
+        async with batch_gateway(server, tmp_path) as gateway:
+            replies = await asyncio.gather(*(gateway.ask(request) for request in REQUESTS))
+            assert gateway.stats().answered == 30
+        assert provider_batches(server) == 1
+    assert all(isinstance(reply, Answer) and not reply.cached for reply in replies)
 
 
 async def test_failed_lines_are_asked_again_in_another_batch(tmp_path: Path) -> None:

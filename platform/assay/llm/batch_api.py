@@ -9,6 +9,7 @@ completions, so the transports serve each other.
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import functools
 import io
 import json
@@ -25,6 +26,7 @@ from assay.errors import ConfigError, EndpointError, LimitReached, StorageError
 from assay.llm.call_rows import completed, reply_of, reply_row, request_row, stored_reply
 from assay.llm.chat_transport import ChatTransport, Exchange, one_line, read_refusal, read_reply
 from assay.llm.endpoint import EndpointSpec, with_told_name
+from assay.llm.figures import Figures, GatewayStats
 from assay.llm.ledger import LedgerService, Lookup, Store, StoredCall
 from assay.llm.ledger_tables import ATTEMPTS, BATCH_ITEMS, BATCHES, FINAL
 from assay.llm.prices import price_of
@@ -38,6 +40,8 @@ MAX_CALL_TRIES = 3
 """Batches that a request may be part of before it counts as failed."""
 OVER = frozenset({"completed", "failed", "expired", "cancelled"})
 TAG = "assay_batch"
+GATHER_S = 2.0
+"""How long nobody may have asked before a batch begins."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +94,11 @@ class BatchGateway:
         self._budget_usd, self._poll_s, self._on_progress = budget_usd, poll_s, on_progress
         self._estimate = TokenEstimate()
         self._failed: dict[str, Reply] = {}
+        self._figures = Figures()
+        self._fresh: set[str] = set()
+        self._gathered: list[tuple[ChatRequest, asyncio.Future[Reply]]] = []
+        self._gathering: asyncio.Task[None] | None = None
+        self._last_asked = 0.0
         self._transport: ChatTransport | None = None
 
     async def __aenter__(self) -> Self:
@@ -98,12 +107,44 @@ class BatchGateway:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connections and the ledger."""
+        if self._gathering is not None:
+            self._gathering.cancel()
         if self._transport is not None:
             await self._transport.close()
         self._service.close()
 
-    async def ask_many(self, requests: Iterable[ChatRequest]) -> AsyncIterator[tuple[int, Reply]]:
+    def stats(self) -> GatewayStats:
+        """Live figures, for progress lines."""
+        return self._figures.stats(priced=self.price is not None, limit_per_min=None)
+
+    async def ask(self, request: ChatRequest) -> Reply:
+        """The reply to a request, which waits for others to share a batch with.
+
+        A batch begins when nobody has asked for GATHER_S, so the steps of a protocol become one batch each.
+
+        Raises:
+            EndpointError: as `ask_many`.
+            LimitReached: as `ask_many`.
+        """
+        future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+        self._gathered.append((request, future))
+        self._last_asked = time.monotonic()
+        if self._gathering is None:
+            self._gathering = asyncio.create_task(self._gather())
+        return await future
+
+    async def ask_many(
+        self, requests: Iterable[ChatRequest], concurrency: int | None = None
+    ) -> AsyncIterator[tuple[int, Reply]]:
         """(index, reply) of every request: stored ones first, the others when their batch is over.
+
+        Args:
+            requests: all are held until they are answered.
+            concurrency: of no meaning here; the provider decides.
 
         Batches that an earlier process left behind are taken up first, whatever requests they hold.
 
@@ -119,16 +160,17 @@ class BatchGateway:
             key = request_key(self.endpoint.endpoint_name, request, self._mode)
             waiting.setdefault(key, []).append(index)
             asked[key] = request
+            self._figures.asked += 1
         for tries in range(1, MAX_CALL_TRIES + 2):
             for key, stored in self._stored(list(waiting)).items():
                 for index in waiting.pop(key):
-                    yield index, stored_reply(stored, key)
+                    yield index, self._counted(stored_reply(stored, key))
             hopeless = [key for key in waiting if tries > MAX_CALL_TRIES or self._is_hopeless(key)]
             for key in hopeless:
                 missing = Failure("connection", "no batch brought a line for it", key, tries - 1)
                 reply = self._failed.get(key, missing)
                 for index in waiting.pop(key):
-                    yield index, reply
+                    yield index, self._counted(reply)
             if not waiting:
                 return
             chunks = self._chunks({key: asked[key] for key in waiting}, tries)
@@ -139,6 +181,30 @@ class BatchGateway:
                     f"study {self._study or '(none)'}: the next batch of {len(chunks[len(affordable)].rows)} calls may "
                     f"pass --max-usd {self._budget_usd:g}; replies so far are stored; run again with a higher --max-usd"
                 )
+
+    async def _gather(self) -> None:
+        try:
+            while self._gathered:
+                while (quiet_s := time.monotonic() - self._last_asked) < GATHER_S and len(self._gathered) < MAX_ROWS:
+                    await asyncio.sleep(GATHER_S - quiet_s)
+                batch, self._gathered = self._gathered, []
+                try:
+                    async for index, reply in self.ask_many([request for request, _ in batch]):
+                        if not batch[index][1].done():
+                            batch[index][1].set_result(reply)
+                except Exception as error:
+                    for _, future in batch:
+                        if not future.done():
+                            future.set_exception(error)
+        finally:
+            self._gathering = None
+
+    def _counted(self, reply: Reply) -> Reply:
+        if reply.key in self._fresh:  # it came in this process's own batch, so it was paid for here
+            self._fresh.discard(reply.key)
+            reply = dataclasses.replace(reply, cached=False)
+        self._figures.count(reply)
+        return reply
 
     # --- one batch ---------------------------------------------------------------------------------------
 
@@ -258,7 +324,10 @@ class BatchGateway:
             ended[key] = exchange
             usd = self._usd(exchange)
             calls.append(Store(reply_row(rows[key], exchange, usd=usd, number=1, seconds=0.0)))
-            if exchange.outcome not in FINAL:
+            self._figures.attempts += 1
+            if exchange.outcome in FINAL:
+                self._fresh.add(key)
+            else:
                 self._failed[key] = reply_of(exchange, key, usd=usd, number=1)
         for start in range(0, len(calls), 500):
             self._service.process(self._session, calls[start : start + 500])

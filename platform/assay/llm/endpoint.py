@@ -69,12 +69,12 @@ class EndpointSpec(Config):
     @property
     def endpoint_name(self) -> str:
         """What ledger keys call this endpoint."""
-        return self.name or self.host
+        return self.name or ("local model" if self.transport == "local" else self.host)
 
     @property
     def is_local(self) -> bool:
         """Whether it listens on this machine's loopback."""
-        return urlsplit(self.base_url).hostname in LOOPBACK
+        return self.transport == "local" or urlsplit(self.base_url).hostname in LOOPBACK
 
     @property
     def sends_step_headers(self) -> bool:
@@ -107,7 +107,7 @@ def with_told_name(endpoint: EndpointSpec) -> EndpointSpec:
 
     Another server may get the same port tomorrow: only the told name keeps their replies apart in the ledger.
     """
-    if endpoint.name is not None or not endpoint.is_local:
+    if endpoint.name is not None or not endpoint.is_local or endpoint.transport == "local":
         return endpoint
     url = endpoint.base_url.removesuffix("/v1") + "/healthz"
     try:

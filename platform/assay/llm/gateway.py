@@ -12,21 +12,22 @@ import random
 import sys
 import time
 from collections.abc import AsyncIterator, Iterable
-from dataclasses import dataclass
 from types import TracebackType
-from typing import Literal, Self
+from typing import Literal, Protocol, Self
 
 from assay.errors import ConfigError, EndpointError, LimitReached
 from assay.llm.breaker import Breaker
 from assay.llm.call_rows import completed, reply_of, reply_row, request_row, stored_reply
 from assay.llm.chat_transport import RETRIED, ChatTransport, Exchange
 from assay.llm.endpoint import EndpointSpec, with_told_name
+from assay.llm.figures import Figures, GatewayStats
 from assay.llm.ledger import Begin, Finish, Lookup, Release, Stop, StoredCall, Wait
 from assay.llm.ledger_client import LedgerClient, open_local_ledger
 from assay.llm.limit_client import Limiter, open_local_limiter
+from assay.llm.local_transport import LocalChat, LocalTransport
 from assay.llm.prices import Price, price_of
 from assay.llm.rate_headers import Observation, observe
-from assay.llm.requests import ChatRequest, Failure, Mode, Reply, request_key
+from assay.llm.requests import ChatRequest, Mode, Reply, request_key
 from assay.llm.token_estimate import TokenEstimate
 
 BACKOFF_S = 0.5
@@ -35,26 +36,44 @@ MAX_BACKOFF_S = 30.0
 Sharing = Literal["auto", "process", "ray"]
 
 
-@dataclass(frozen=True, slots=True)
-class GatewayStats:
-    """Live figures of one gateway."""
+class Transport(Protocol):
+    """Carries one request there and back; every way to fail is an `Exchange`."""
 
-    asked: int
-    done: int
-    cached: int
-    answered: int
-    failed: dict[str, int]
-    attempts: int
-    rate_limited: int
-    prompt_tokens: int
-    completion_tokens: int
-    usd: float | None
-    """None where the model's price is not known."""
-    calls_per_min: float
-    """Answers of the last minute (or since the start, scaled), cached ones left out."""
-    limit_per_min: float | None
-    """Requests per minute that the endpoint allows; None where it has told none."""
-    in_flight: int
+    async def send(self, request: ChatRequest, attempt: int) -> Exchange:
+        """One attempt."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of what it holds."""
+        ...
+
+
+class Asker(Protocol):
+    """What `open_gateway` gives, whatever the transport."""
+
+    async def ask(self, request: ChatRequest) -> Reply:
+        """The reply to a request."""
+        ...
+
+    def ask_many(
+        self, requests: Iterable[ChatRequest], concurrency: int | None = None
+    ) -> AsyncIterator[tuple[int, Reply]]:
+        """(index, reply) of every request, in the order in which they end."""
+        ...
+
+    def stats(self) -> GatewayStats:
+        """Live figures."""
+        ...
+
+    async def close(self) -> None:
+        """Commit, and let go of everything."""
+        ...
+
+    async def __aenter__(self) -> Self: ...
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
 
 
 class Gateway:
@@ -70,6 +89,7 @@ class Gateway:
         study: str = "",
         judge: str = "",
         mode: Mode = "strict",
+        local: LocalChat | None = None,
     ) -> None:
         self.endpoint = endpoint
         self.ledger = ledger
@@ -81,11 +101,12 @@ class Gateway:
                 "set judge.usd_per_million_input and judge.usd_per_million_output, or drop the cap"
             )
         self._budget_usd, self._study, self._judge, self._mode = budget_usd, study, judge, mode
-        self._transport: ChatTransport | None = None
+        self._local = local
+        self._transport: Transport | None = None
         self._estimate = TokenEstimate()
         self._breaker = Breaker(give_up_s=endpoint.give_up_s)
         self._fetching: dict[str, asyncio.Future[Reply | None]] = {}
-        self._figures = _Figures()
+        self._figures = Figures()
 
     async def __aenter__(self) -> Self:
         return self
@@ -176,22 +197,7 @@ class Gateway:
 
     def stats(self) -> GatewayStats:
         """Live figures, for progress lines."""
-        figures = self._figures
-        return GatewayStats(
-            asked=figures.asked,
-            done=figures.done,
-            cached=figures.cached,
-            answered=figures.answered,
-            failed=dict(figures.failed),
-            attempts=figures.attempts,
-            rate_limited=figures.rate_limited,
-            prompt_tokens=figures.prompt_tokens,
-            completion_tokens=figures.completion_tokens,
-            usd=figures.usd if self.price is not None else None,
-            calls_per_min=figures.per_minute(time.monotonic()),
-            limit_per_min=self.limiter.requests_per_min,
-            in_flight=figures.in_flight,
-        )
+        return self._figures.stats(priced=self.price is not None, limit_per_min=self.limiter.requests_per_min)
 
     async def _fetch(self, request: ChatRequest, key: str) -> Reply:
         stored = await self._look_up(key)
@@ -203,13 +209,16 @@ class Gateway:
             self.ledger.post(Release(key))
             raise
 
+    def _open_transport(self) -> Transport:
+        return LocalTransport(self._local) if self._local is not None else ChatTransport(self.endpoint)
+
     async def _look_up(self, key: str) -> StoredCall | None:
         while isinstance(result := await self.ledger.submit(Lookup(key)), Wait):
             await asyncio.sleep(result.seconds)
         return result if isinstance(result, StoredCall) else None
 
     async def _send_until_done(self, request: ChatRequest, key: str) -> Reply:
-        transport = self._transport = self._transport or ChatTransport(self.endpoint)
+        transport = self._transport = self._transport or self._open_transport()
         tokens = self._estimate.tokens(request)
         row = request_row(request, key, endpoint=self.endpoint, study=self._study, judge=self._judge)
         number = tries = 0
@@ -241,7 +250,7 @@ class Gateway:
                 await asyncio.sleep(_backoff_s(key, number))
 
     async def _attempt(
-        self, transport: ChatTransport, request: ChatRequest, key: str, number: int, tokens: int
+        self, transport: Transport, request: ChatRequest, key: str, number: int, tokens: int
     ) -> tuple[Exchange, float, str]:
         """Log, send, report to limiter and breaker. The caller holds a permit, which ends here."""
         attempt_id = self.ledger.new_attempt_id()
@@ -273,7 +282,9 @@ class Gateway:
 
     async def _begin(self, attempt_id: str, key: str, number: int, tokens: int) -> None:
         dollars = self.price.usd(tokens, 0) if self.price is not None else 0.0
-        operation = Begin(attempt_id, key, number, "chat", self._study, tokens, dollars, self._budget_usd)
+        operation = Begin(
+            attempt_id, key, number, self.endpoint.transport, self._study, tokens, dollars, self._budget_usd
+        )
         while isinstance(result := await self.ledger.submit(operation), Wait):
             await asyncio.sleep(result.seconds)
         if isinstance(result, Stop):
@@ -318,40 +329,48 @@ def open_gateway(
     judge: str = "",
     mode: Mode = "strict",
     limiter: Sharing = "auto",
-) -> Gateway:
-    """A gateway to an endpoint; the first request opens connections.
+    local: LocalChat | None = None,
+) -> Asker:
+    """A gateway to an endpoint by its transport; the first request opens connections.
 
     Args:
         endpoint: whom to ask, under which limits.
-        ledger_url: `ledger_tables.default_ledger_url(storage)`, `sqlite:///FILE` or `postgresql://...`.
+        ledger_url: `ledger_tables.default_ledger_url(storage)`, `sqlite:///FILE`, `postgresql://...` or `segments:URI`.
         budget_usd: dollars that the study may have spent in all, earlier runs included.
         study: name under which the ledger books the calls.
         judge: likewise.
         mode: `compat` makes the protocol's name part of the key.
         limiter: "ray" shares limits and ledger over the cluster through named actors, "process" keeps both in this
             process; "auto" takes Ray where this process is connected to one.
+        local: with `transport="local"`, the model that answers.
 
     Raises:
         StorageError: the ledger cannot be opened.
-        ConfigError: a budget without a known price.
+        ConfigError: a budget without a known price, or a local transport without a model.
     """
+    if (endpoint.transport == "local") != (local is not None):
+        raise ConfigError(
+            f"judge.transport={endpoint.transport}: a local model goes with transport=local, and only there"
+        )
     endpoint = with_told_name(endpoint)
-    if limiter == "ray" or (limiter == "auto" and _ray_is_connected()):
+    if endpoint.transport == "batch":
+        from assay.llm.batch_api import BatchGateway
+
+        return BatchGateway(endpoint, ledger_url=ledger_url, budget_usd=budget_usd, study=study, judge=judge, mode=mode)
+    shared = limiter == "ray" or (limiter == "auto" and _ray_is_connected())
+    if shared:
         from assay.llm.ray_ledger import open_ray_ledger
+
+        ledger = open_ray_ledger(ledger_url)
+    else:
+        ledger = open_local_ledger(ledger_url)
+    if shared and local is None:
         from assay.llm.ray_limits import open_ray_limiter
 
-        ledger, limits = open_ray_ledger(ledger_url), open_ray_limiter(endpoint)
+        limits = open_ray_limiter(endpoint)
     else:
-        ledger, limits = open_local_ledger(ledger_url), open_local_limiter(endpoint)
-    return Gateway(
-        endpoint,
-        ledger,
-        limits,
-        budget_usd=budget_usd,
-        study=study,
-        judge=judge,
-        mode=mode,
-    )
+        limits = open_local_limiter(endpoint)
+    return Gateway(endpoint, ledger, limits, budget_usd=budget_usd, study=study, judge=judge, mode=mode, local=local)
 
 
 def _ray_is_connected() -> bool:
@@ -362,36 +381,3 @@ def _ray_is_connected() -> bool:
 def _backoff_s(key: str, number: int) -> float:
     ceiling = min(MAX_BACKOFF_S, BACKOFF_S * 2.0 ** (number - 1))
     return random.Random(f"{key}/{number}").uniform(0.0, ceiling)  # full jitter, the same in every run
-
-
-class _Figures:
-    """Counters behind `stats`."""
-
-    def __init__(self) -> None:
-        self.asked = self.done = self.cached = self.answered = self.attempts = self.rate_limited = self.in_flight = 0
-        self.prompt_tokens = self.completion_tokens = 0
-        self.usd = 0.0
-        self.failed: dict[str, int] = {}
-        self._started = time.monotonic()
-        self._by_second: dict[int, int] = {}
-
-    def count(self, reply: Reply) -> None:
-        self.done += 1
-        self.cached += reply.cached
-        if isinstance(reply, Failure):
-            self.failed[reply.reason] = self.failed.get(reply.reason, 0) + 1
-            return
-        self.answered += 1
-        if reply.cached:
-            return
-        self.prompt_tokens += reply.prompt_tokens
-        self.completion_tokens += reply.completion_tokens
-        self.usd += reply.usd or 0.0
-        second = int(time.monotonic())
-        self._by_second[second] = self._by_second.get(second, 0) + 1
-        if len(self._by_second) > 120:
-            self._by_second = {s: n for s, n in self._by_second.items() if s > second - 61}
-
-    def per_minute(self, now: float) -> float:
-        span = min(60.0, max(1.0, now - self._started))
-        return sum(n for s, n in self._by_second.items() if s >= now - span) * 60.0 / span

@@ -149,7 +149,12 @@ class LimitClient:
 
     def _passes_on(self) -> bool:
         """Without a rate to keep to, a slot goes straight to the next request."""
-        return not self._metered and self._running <= self._max_held and time.monotonic() >= self._blocked_until
+        return (
+            self._known.probed
+            and not self._metered
+            and self._running <= self._max_held
+            and time.monotonic() >= self._blocked_until
+        )
 
     def _hand_over(self) -> bool:
         while self._waiting:

@@ -1,0 +1,91 @@
+"""A model in this process as the judge: requests gather into batches and go to a callable instead of over HTTP.
+
+The callable (vLLM, or anything else that answers chats) is made elsewhere. Ledger, coalescing and retries stay those
+of the gateway, so a local judge's replies are kept and keyed like any other's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Protocol
+
+from assay.llm.chat_transport import Exchange, one_line, storable
+from assay.llm.requests import ChatRequest
+
+LINGER_S = 0.02
+"""How long a batch waits for company: an engine works best on many sequences at once."""
+MAX_BATCH = 256
+
+
+@dataclass(frozen=True, slots=True)
+class LocalReply:
+    """What the model wrote."""
+
+    text: str
+    finish_reason: str
+    prompt_tokens: int
+    completion_tokens: int
+
+
+class LocalChat(Protocol):
+    """A model: one reply per request, in order. Called from one thread of its own."""
+
+    def __call__(self, requests: Sequence[ChatRequest]) -> Sequence[LocalReply]:
+        """Answer a batch."""
+        ...
+
+
+class LocalTransport:
+    """Gathers requests for a `LocalChat`. Belongs to one event loop."""
+
+    def __init__(self, chat: LocalChat) -> None:
+        self._chat = chat
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="assay-local-judge")
+        self._waiting: list[tuple[ChatRequest, asyncio.Future[Exchange]]] = []
+        self._worker: asyncio.Task[None] | None = None
+
+    async def send(self, request: ChatRequest, attempt: int) -> Exchange:
+        """One attempt."""
+        future: asyncio.Future[Exchange] = asyncio.get_running_loop().create_future()
+        self._waiting.append((request, future))
+        if self._worker is None:
+            self._worker = asyncio.create_task(self._work())
+        return await future
+
+    async def close(self) -> None:
+        """End the thread when its batch is done."""
+        if self._worker is not None:
+            await self._worker
+        self._thread.shutdown()
+
+    async def _work(self) -> None:
+        try:
+            await asyncio.sleep(LINGER_S)
+            while self._waiting:
+                batch, self._waiting = self._waiting[:MAX_BATCH], self._waiting[MAX_BATCH:]
+                requests = [request for request, _ in batch]
+                try:
+                    exchanges = await asyncio.get_running_loop().run_in_executor(self._thread, self._answer, requests)
+                except Exception as error:  # a model that fails is a server error to the gateway, which tries again
+                    detail = one_line(f"{type(error).__name__}: {error}", "")
+                    exchanges = [Exchange("server error", None, {}, detail=detail)] * len(batch)
+                for (_, future), exchange in zip(batch, exchanges, strict=True):
+                    if not future.done():
+                        future.set_result(exchange)
+        finally:
+            self._worker = None
+
+    def _answer(self, requests: Sequence[ChatRequest]) -> list[Exchange]:
+        replies = self._chat(requests)
+        if len(replies) != len(requests):
+            raise ValueError(f"{len(replies)} replies to {len(requests)} requests")
+        return [
+            Exchange(
+                "answered" if reply.text.strip() else "empty", 200, {}, storable(reply.text), reply.finish_reason, "",
+                reply.prompt_tokens, reply.completion_tokens,
+            )
+            for reply in replies
+        ]  # fmt: skip
