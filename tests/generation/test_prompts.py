@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from assay.errors import ConfigError
 from assay.generation.prompts import encode_prompts
 from assay.records import Example
 from assay.tasks.templates import PromptSpec
@@ -75,3 +77,11 @@ def test_a_row_without_a_prompt_says_why_and_spares_the_others(tokenizer: Any) -
     assert isinstance(second, ValueError)
     assert "history" in str(second)
     assert len(third) == len(first) + 2
+
+
+def test_a_base_model_without_tokenizer_is_one_line(tmp_path: Path) -> None:
+    from assay.generation.tokenizer_engine import load_tokenizer
+
+    (tmp_path / "config.json").write_text('{"model_type": "llama"}')
+    with pytest.raises(ConfigError, match="no readable tokenizer"):
+        load_tokenizer(str(tmp_path))

@@ -249,7 +249,10 @@ def test_a_gpu_where_there_is_none_is_refused_at_once(local_ray: None, models: P
         run(Store(str(tmp_path)), wanted, SPEC, cpus_per_engine=64)
 
 
-def test_a_base_model_without_tokenizer_is_one_line(local_ray: None, models: Path, tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_a_base_model_without_tokenizer_is_one_line_out_of_the_engines_process(
+    local_ray: None, models: Path, tmp_path: Path
+) -> None:
     bare = tmp_path / "bare"
     bare.mkdir()
     for name in ("config.json", "model.safetensors"):

@@ -28,6 +28,7 @@ from vllm.lora.request import LoRARequest
 from vllm.model_executor.models import ModelRegistry, supports_lora
 
 from assay.errors import ConfigError, ResourceError
+from assay.generation import cpu_lora_engine
 from assay.generation.spec import (
     AdapterError,
     AdapterRef,
@@ -112,6 +113,8 @@ class VllmEngine:
             os.environ.pop("VLLM_CPU_KVCACHE_SPACE", None)  # whole GiB only; touching each one costs seconds
             options["kv_cache_memory_bytes"] = int(resources.kv_cache_gib * 2**30)
         eager = resources.enforce_eager if resources.enforce_eager is not None else not on_gpu
+        if max_lora_rank and eager and not on_gpu:
+            cpu_lora_engine.install()
         self._llm = vllm.LLM(
             model=base_path,
             dtype=spec.dtype,
