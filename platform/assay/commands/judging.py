@@ -2,11 +2,165 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Annotated
+
 import typer
 
 from assay.judge_server.command import judge_server_command
+
+JudgeOption = Annotated[str, typer.Option(help="Model name that is sent to the endpoint.")]
+UrlOption = Annotated[str, typer.Option(help="Of any OpenAI-compatible endpoint, up to and with /v1.")]
+ModeOption = Annotated[str, typer.Option(help="compat (as published) or strict.")]
+OutOption = Annotated[Path, typer.Option(metavar="FILE.json", help="The report; a figure lies beside it as .svg.")]
+StorageOption = Annotated[
+    str,
+    typer.Option(envvar="ASSAY_STORAGE", metavar="URI", help="Where the ledger of replies and the MLflow runs lie."),
+]
+LedgerOption = Annotated[
+    str | None,
+    typer.Option(envvar="ASSAY_LEDGER_URL", metavar="URL", help="Another ledger: sqlite:///FILE or postgresql://..."),
+]
+TrackingOption = Annotated[
+    str | None, typer.Option(metavar="URI", help="MLflow; default: mlflow.db in a local storage; none: no run.")
+]
+StrategyOption = Annotated[
+    list[str] | None, typer.Option(help="Pairwise strategy, our name or LLMBar's; may be repeated.")
+]
+PromptsOption = Annotated[Path | None, typer.Option(metavar="DIR", help="Your own prompts, in files of our names.")]
+PatternsOption = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="JSON with the patterns that read a verdict, per judge/strategy.")
+]
+LimitOption = Annotated[int | None, typer.Option(min=1, help="At most so many rows of each file.")]
+KeyOption = Annotated[str, typer.Option("--api-key-env", help="Environment variable that holds the key.")]
+RpmOption = Annotated[float | None, typer.Option("--rpm", help="Requests per minute, at most.")]
+TpmOption = Annotated[float | None, typer.Option("--tpm", help="Tokens per minute, at most.")]
+ConcurrencyOption = Annotated[int, typer.Option(min=1, help="Requests in flight, at most.")]
+UsdOption = Annotated[float | None, typer.Option(help="Stop, to be continued, before it costs more than this.")]
 
 
 def register(app: typer.Typer, metaeval: typer.Typer) -> None:
     """Add the judging commands to `assay` and to `assay metaeval`."""
     app.command("judge-server")(judge_server_command)
+    metaeval.command("llmbar")(llmbar)
+    metaeval.command("pairs")(pairs)
+    metaeval.command("replies")(replies)
+    app.command("ledger")(ledger_summary)
+
+
+def llmbar(
+    data: Annotated[
+        list[Path], typer.Option(metavar="FILE|DIR", help="LLMBar-format JSON; a folder holds a file per subset.")
+    ],
+    judge: JudgeOption,
+    base_url: UrlOption,
+    out: OutOption,
+    strategy: StrategyOption = None,
+    mode: ModeOption = "strict",
+    patterns: PatternsOption = None,
+    prompts: PromptsOption = None,
+    limit: LimitOption = None,
+    storage: StorageOption = "runs",
+    ledger: LedgerOption = None,
+    tracking: TrackingOption = None,
+    api_key_env: KeyOption = "OPENAI_API_KEY",
+    rpm: RpmOption = None,
+    tpm: TpmOption = None,
+    concurrency: ConcurrencyOption = 64,
+    max_usd: UsdOption = None,
+) -> None:
+    """Accuracy, positional agreement and kappa of a judge on pairs with a gold choice, per strategy and subset."""
+    from assay.commands.judge_reports import connection_of, llmbar_command
+
+    connection = connection_of(
+        judge, base_url, storage, ledger, "metaeval-llmbar", api_key_env, rpm, tpm, concurrency, max_usd
+    )
+    llmbar_command(data, strategy or ["vanilla"], mode, connection, out, storage, tracking, patterns, prompts, limit)
+
+
+def pairs(
+    data: Annotated[
+        list[Path],
+        typer.Option(metavar="FILE|DIR", help="Pairs with a gold choice, recorded verdicts on pairs, or both."),
+    ],
+    out: OutOption,
+    replies: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Recorded replies in a file of their own.")
+    ] = None,
+    on: Annotated[str, typer.Option(metavar="KEY[,KEY]", help="Fields that a pair and its reply share.")] = "",
+    form: Annotated[
+        str | None, typer.Option(help="What a reply holds: scores, letter or label; default: what most can be read as.")
+    ] = None,
+    scale: Annotated[str, typer.Option("--range", metavar="LO,HI", help="Of two scores in one reply.")] = "0,10",
+    judge: Annotated[str | None, typer.Option(help="Ask this model instead; needs --base-url.")] = None,
+    base_url: Annotated[str | None, typer.Option(help="Of any OpenAI-compatible endpoint.")] = None,
+    strategy: StrategyOption = None,
+    mode: ModeOption = "strict",
+    patterns: PatternsOption = None,
+    prompts: PromptsOption = None,
+    limit: LimitOption = None,
+    storage: StorageOption = "runs",
+    ledger: LedgerOption = None,
+    tracking: TrackingOption = None,
+    api_key_env: KeyOption = "OPENAI_API_KEY",
+    rpm: RpmOption = None,
+    tpm: TpmOption = None,
+    concurrency: ConcurrencyOption = 64,
+    max_usd: UsdOption = None,
+) -> None:
+    """Accuracy, agreement with people and position consistency on pairs: recorded verdicts, or a judge asked now."""
+    from assay.commands.judge_reports import asked_pairs_command, connection_of, recorded_pairs_command
+    from assay.errors import ConfigError
+
+    if (judge is None) != (base_url is None):
+        raise ConfigError("--judge and --base-url: saw one of them; expected both to ask a judge, or neither")
+    if judge is None or base_url is None:
+        keys = [key for key in on.split(",") if key]
+        recorded_pairs_command(data, out, replies, keys, form, scale, mode, limit)
+        return
+    if replies is not None:
+        raise ConfigError("--replies with --judge: expected one of them: recorded replies, or a judge to ask")
+    connection = connection_of(
+        judge, base_url, storage, ledger, "metaeval-pairs", api_key_env, rpm, tpm, concurrency, max_usd
+    )
+    asked_pairs_command(
+        data, strategy or ["vanilla"], mode, connection, out, storage, tracking, patterns, prompts, limit
+    )
+
+
+def replies(
+    replies: Annotated[
+        Path,
+        typer.Option(metavar="FILE", help="Rows with `completion`, or `completions`: the mean of those that parse."),
+    ],
+    items: Annotated[Path, typer.Option(metavar="FILE", help="Rows with the human scores.")],
+    on: Annotated[str, typer.Option(metavar="KEY[,KEY]", help="Fields that a reply and its item share.")],
+    human: Annotated[str, typer.Option(metavar="FIELD", help="Human score: a field of an item, or of its `human`.")],
+    scale: Annotated[str, typer.Option("--range", metavar="LO,HI", help="The judge's scale.")],
+    out: Annotated[Path, typer.Option(metavar="FILE.json")],
+    group: Annotated[
+        str | None, typer.Option(metavar="KEY", help="Field of the document: unit of the intervals, and grouped by.")
+    ] = None,
+) -> None:
+    """Correlation of recorded raw replies with human scores; our own parser reads them."""
+    from assay.commands.judge_reports import replies_command
+
+    replies_command(replies, items, [key for key in on.split(",") if key], human, scale, group, out)
+
+
+def ledger_summary(
+    storage: StorageOption = "runs",
+    ledger: LedgerOption = None,
+    by: Annotated[
+        str, typer.Option(help="Columns: study, judge, day, model, endpoint, protocol, transport, status.")
+    ] = "study,judge",
+    study: Annotated[str | None, typer.Option(help="Only this study's calls.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    export: Annotated[
+        Path | None, typer.Option(metavar="FILE.parquet", help="Write all calls there; attempts and batches beside it.")
+    ] = None,
+) -> None:
+    """Calls, tokens and dollars by study, judge and day, and what may have been billed unseen."""
+    from assay.commands.judge_ledger import ledger_command
+
+    ledger_command(storage, ledger, by, study, as_json, export)

@@ -1,0 +1,322 @@
+"""What the commands on judges do: read, ask, compute (in `studies`), then write, print, draw and track."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import typer
+
+from assay.commands.metaeval import estimate_text, write_json
+from assay.commands.progress import console_progress
+from assay.config import validate
+from assay.errors import ConfigError, DataError, StorageError
+from assay.llm.requests import Mode
+from assay.studies.judge_asking import JudgeConnection
+
+RATES = (
+    "accuracy",
+    "accuracy_original_order",
+    "accuracy_swapped_order",
+    "accuracy_both_orders",
+    "accuracy_half_credit",
+    "positional_agreement",
+    "none_rate",
+    "tie_rate",
+)
+
+
+def connection_of(
+    judge: str,
+    base_url: str,
+    storage: str,
+    ledger: str | None,
+    study: str,
+    api_key_env: str,
+    rpm: float | None,
+    tpm: float | None,
+    concurrency: int,
+    max_usd: float | None,
+) -> JudgeConnection:
+    """The connection that the flags describe.
+
+    Raises:
+        ConfigError: a flag that makes no sense.
+    """
+    from assay.llm.ledger_tables import default_ledger_url
+
+    fields = {
+        "judge": judge,
+        "base_url": base_url,
+        "api_key_env": api_key_env,
+        "requests_per_min": rpm,
+        "tokens_per_min": tpm,
+        "max_concurrency": concurrency,
+        "max_usd": max_usd,
+        "ledger_url": ledger or default_ledger_url(storage),
+        "study": study,
+    }
+    return validate(JudgeConnection, fields, "judge")
+
+
+def checked_mode(mode: str) -> Mode:
+    """The mode.
+
+    Raises:
+        ConfigError: another word.
+    """
+    if mode not in ("compat", "strict"):
+        raise ConfigError(f"--mode {mode}: expected compat or strict")
+    return cast("Mode", mode)
+
+
+def llmbar_command(
+    data: Sequence[Path],
+    strategies: Sequence[str],
+    mode: str,
+    connection: JudgeConnection,
+    out: Path,
+    storage: str,
+    tracking: str | None,
+    patterns: Path | None,
+    prompts: Path | None,
+    limit: int | None,
+) -> None:
+    """`assay metaeval llmbar`.
+
+    Raises:
+        InputError: bad data, an unknown strategy, or an endpoint that cannot be used.
+        LimitReached: the dollars are used up; the same command continues.
+    """
+    from assay.studies.judge_llmbar import judge_pairs, make_strategies, read_llmbar
+
+    checked = checked_mode(mode)
+    named = make_strategies(strategies, connection.judge, checked, prompts=prompts, patterns=patterns)
+    sets = read_llmbar(data, limit)
+    check_writable(out)
+    report, _ = judge_pairs(sets, named, connection, checked, console_progress())
+    write_json(out, report)
+    print_runs(report)
+    figure = draw_runs(out, report["runs"], f"{connection.judge} on pairs with a gold choice, {mode}")
+    track_runs(report, connection, out, figure, storage, tracking, "metaeval-llmbar", mode)
+
+
+def recorded_pairs_command(
+    data: Sequence[Path],
+    out: Path,
+    replies: Path | None,
+    on: Sequence[str],
+    form: str | None,
+    scale: str,
+    mode: str,
+    limit: int | None,
+) -> None:
+    """`assay metaeval pairs` over recorded verdicts.
+
+    Raises:
+        InputError: bad data or a flag that makes no sense.
+    """
+    from assay.studies.judge_pairs import FORMS, read_pair_files, recorded_report
+    from assay.studies.judge_replies import parse_range
+
+    checked = checked_mode(mode)
+    if form is not None and form not in FORMS:
+        raise ConfigError(f"--form {form}: expected one of {', '.join(FORMS)}")
+    files = read_pair_files(
+        data,
+        replies=replies,
+        on=on,
+        form=cast("Any", form),
+        scale=parse_range(scale),
+        limit=limit,
+    )
+    report = recorded_report(files, checked)
+    write_json(out, report)
+    print_pairs(report["runs"])
+    draw_runs(out, report["runs"], f"recorded verdicts on pairs, {mode}")
+
+
+def asked_pairs_command(
+    data: Sequence[Path],
+    strategies: Sequence[str],
+    mode: str,
+    connection: JudgeConnection,
+    out: Path,
+    storage: str,
+    tracking: str | None,
+    patterns: Path | None,
+    prompts: Path | None,
+    limit: int | None,
+) -> None:
+    """`assay metaeval pairs` with a judge that is asked now.
+
+    Raises:
+        InputError: pairs without texts, an unknown strategy, or an endpoint that cannot be used.
+        LimitReached: the dollars are used up; the same command continues.
+    """
+    from assay.studies.judge_llmbar import judge_pairs, make_strategies
+    from assay.studies.judge_pairs import read_pair_files
+
+    checked = checked_mode(mode)
+    named = make_strategies(strategies, connection.judge, checked, prompts=prompts, patterns=patterns)
+    files = read_pair_files(data, limit=limit)
+    for file in files:
+        if not file.has_texts:
+            raise DataError(
+                f"--data {file.pairs.name}: saw pairs without both texts; expected output_1 and output_2 (or "
+                "response_A and _B, or answer_1 and _2) to show to the judge; add them, or leave --judge out"
+            )
+    check_writable(out)
+    report, _ = judge_pairs([file.pairs for file in files], named, connection, checked, console_progress())
+    write_json(out, report)
+    print_pairs(report["runs"])
+    figure = draw_runs(out, report["runs"], f"{connection.judge} on pairs, {mode}")
+    track_runs(report, connection, out, figure, storage, tracking, "metaeval-pairs", mode)
+
+
+def replies_command(
+    replies: Path, items: Path, on: Sequence[str], human: str, scale: str, group: str | None, out: Path
+) -> None:
+    """`assay metaeval replies`.
+
+    Raises:
+        InputError: bad data, or a flag that makes no sense.
+    """
+    from assay.studies.judge_replies import parse_range, replies_report
+
+    report = replies_report(replies, items, on, human, *parse_range(scale), group)
+    write_json(out, report)
+    typer.echo(
+        f"{report['replies']}: {report['n']:,} of {report['asked']:,} replies scored, {report['unscored']:,} unscored "
+        f"({report['completions']['unscored']:,} of {report['completions']['asked']:,} texts could not be read)"
+    )
+    if report["items_without_reply"]:
+        typer.echo(f"{report['items_without_reply']:,} items have no reply")
+    for name in ("spearman", "pearson", "kendall", "spearman_within_group"):
+        typer.echo(f"{name:<22} {estimate_text(report[name])}")
+    typer.echo(f"all figures: {out}")
+
+
+def print_pairs(runs: Sequence[Mapping[str, Any]]) -> None:
+    """A line per run: accuracy where gold has a winner, agreement ties included, position consistency."""
+    typer.echo(
+        f"{'pairs':<34} {'judge':<34} {'n':>5}  {'accuracy, %':<19} {'agreement, %':<19} {'both orders same, %':<19} "
+        f"{'unscored':>8}"
+    )
+    for run in runs:
+        coverage = run["coverage"]
+        cells = [run["intervals"]["accuracy"], run.get("agreement_with_gold"), run["intervals"]["positional_agreement"]]
+        told = "".join(f"{'–' if cell is None or cell['value'] is None else _percent(cell):<20}" for cell in cells)
+        label = run["judge"] if run["strategy"] == "recorded" else f"{run['judge']} {run['strategy']}"
+        typer.echo(f"{run['subset']:<34} {label:<34} {run['n']:>5}  {told}{coverage['asked'] - coverage['scored']:>8}")
+
+
+def check_writable(out: Path) -> None:
+    """Find out before the first call whether the report can be written.
+
+    Raises:
+        StorageError: it cannot.
+    """
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with out.open("a", encoding="utf-8"):
+            pass
+    except OSError as error:
+        raise StorageError(f"--out {out}: cannot write ({error.strerror}); expected a writable path") from None
+    if out.stat().st_size == 0:
+        out.unlink()
+
+
+def print_runs(report: Mapping[str, Any]) -> None:
+    """A line per run, then averages over subsets and differences between strategies."""
+    typer.echo(
+        f"{'subset':<20} {'strategy':<26} {'n':>5}  {'accuracy, %':<20} {'both orders same, %':<20} {'none':>6} "
+        f"{'ties':>6} {'kappa':>6}"
+    )
+    for run in report["runs"]:
+        kappa = run["kappa"]["value"]
+        typer.echo(
+            f"{run['subset']:<20} {run['strategy']:<26} {run['n']:>5}  "
+            f"{_percent(run['intervals']['accuracy']):<20} {_percent(run['intervals']['positional_agreement']):<20} "
+            f"{_share(run['none_rate']):>6} {_share(run['tie_rate']):>6} "
+            + ("     –" if kappa is None else f"{kappa:>6.3f}")
+        )
+        missing = run["coverage"]["unscored"]
+        if missing:
+            told = ", ".join(f"{count} {reason}" for reason, count in missing.items())
+            typer.echo(
+                f"{'':<20} {run['coverage']['scored']} of {run['coverage']['asked']} pairs have both verdicts: {told}"
+            )
+    for row in report["averages"]:
+        if row["num_subsets"] > 1:
+            typer.echo(
+                f"{'mean of subsets':<20} {row['strategy']:<26} {row['n']:>5}  {_percent(row['macro_accuracy'])}\n"
+                f"{'all pairs':<20} {row['strategy']:<26} {row['n']:>5}  {_percent(row['micro_accuracy'])}"
+            )
+    if report["comparisons"]:
+        typer.echo("differences in accuracy, with p adjusted by Holm over all rows (permutation; McNemar)")
+    for row in report["comparisons"]:
+        tests = ", ".join(
+            "–" if row[name]["p_holm"] is None else f"{row[name]['p_holm']:.3g}" for name in ("permutation", "mcnemar")
+        )
+        typer.echo(
+            f"{row['subset']:<20} {row['first']} - {row['second']}: {estimate_text(row['difference'])}  p {tests}"
+        )
+
+
+def draw_runs(out: Path, runs: Sequence[Mapping[str, Any]], title: str) -> Path:
+    """The figure beside the report."""
+    from assay.studies.judge_plots import runs_svg
+
+    figure = out.with_suffix(".svg")
+    figure.write_text(runs_svg(runs, title), encoding="utf-8")
+    typer.echo(f"all figures: {out}; drawn: {figure}")
+    return figure
+
+
+def track_runs(
+    report: Mapping[str, Any],
+    connection: JudgeConnection,
+    out: Path,
+    figure: Path,
+    storage: str,
+    tracking: str | None,
+    experiment: str,
+    mode: str,
+) -> None:
+    """A child run per run of the report."""
+    from assay.studies.judge_tracking import track_report, tracking_uri
+
+    uri = tracking_uri(tracking, storage)
+    if uri is None:
+        return
+    params = {
+        "judge": connection.judge,
+        "endpoint": report["calls"]["endpoint"],
+        "mode": mode,
+        "subsets": ", ".join(dict.fromkeys(run["subset"] for run in report["runs"])),
+        "strategies": ", ".join(dict.fromkeys(run["strategy"] for run in report["runs"])),
+    }
+    children = []
+    for run in report["runs"]:
+        numbers = {name: run[name] for name in RATES} | {"kappa": run["kappa"]["value"], "n": run["n"]}
+        for name in ("accuracy", "positional_agreement"):
+            numbers |= {f"{name}.{end}": run["intervals"][name][end] for end in ("low", "high")}
+        named = {name: run[name] for name in ("subset", "judge", "strategy", "mode")}
+        children.append((f"{run['subset']} {run['strategy']} {run['mode']}", named, numbers))
+    files = {out.name: out.read_bytes(), figure.name: figure.read_bytes()}
+    track_report(uri, experiment, f"{connection.judge} {mode}", params, children, files)
+    typer.echo(f"MLflow: {uri}")
+
+
+def _percent(estimate: Mapping[str, Any]) -> str:
+    if estimate["value"] is None:
+        return f"– ({estimate.get('reason') or 'undefined'})"
+    if estimate["low"] is None:
+        return f"{100 * estimate['value']:.1f}"
+    return f"{100 * estimate['value']:.1f} [{100 * estimate['low']:.1f}, {100 * estimate['high']:.1f}]"
+
+
+def _share(value: float | None) -> str:
+    return "–" if value is None else f"{100 * value:.1f}"
