@@ -159,3 +159,36 @@ def test_a_ledger_that_cannot_be_opened_says_so_without_the_password() -> None:
 def test_the_ledger_lies_in_the_storage(tmp_path: Path) -> None:
     assert default_ledger_url(str(tmp_path)) == f"sqlite:///{tmp_path}/ledger.db"
     assert default_ledger_url("s3://bucket/runs/") == "segments:s3://bucket/runs/ledger"
+
+
+def test_segments_in_an_object_store_rebuild_the_ledger(tmp_path: Path) -> None:
+    url = f"segments:{tmp_path}/ledger"
+    first = LedgerService(url)
+    first.process("a", [Lookup("k1"), Lookup("k2")])
+    first.process("a", [begin("a-1", "k1"), begin("a-2", "k2"), begin("a-3", "k3")])
+    first.process("a", [answered("a-1", "k1"), Store(call("k4", "failed"))])
+    # killed here: no close, no merge; a second process sees it all
+    second = LedgerService(url)
+    stored, missing, failed = second.process("b", [Lookup("k1"), Lookup("k2"), Lookup("k4")])
+    assert isinstance(stored, StoredCall)
+    assert (missing, failed) == (None, None)
+    assert second.unseen() == Unseen(2, 24)
+    second.process("b", [Store(call("k4", reply="now"))])
+    second.process("b", [begin("b-1", "k2")])
+    second.process("b", [answered("b-1", "k2")])
+    before = sorted(path.name for path in (tmp_path / "ledger").iterdir())
+    second.close()
+    assert len(list((tmp_path / "ledger").iterdir())) == len(before) - 2, "its own three segments became one"
+    found = summarise(url, ("status",))
+    assert [(row.group, row.calls) for row in found.rows] == [("answered", 3)]
+    assert found.unseen == Unseen(2, 24)
+    assert not list((tmp_path / "ledger").glob(".*"))
+
+
+def test_a_segment_that_cannot_be_written_keeps_the_reply_from_being_used(tmp_path: Path) -> None:
+    (tmp_path / "ledger").write_text("a file where the folder should be")
+    service = LedgerService(f"segments:{tmp_path}/ledger/deeper")
+    with pytest.raises(StorageError, match="cannot write a segment"):
+        service.process("a", [Store(call("k"))])
+    with service.engine.connect() as connection:
+        assert connection.exec_driver_sql("select count(*) from calls").scalar_one() == 0

@@ -28,6 +28,7 @@ from assay.llm.chat_transport import ChatTransport, Exchange, one_line, read_ref
 from assay.llm.endpoint import EndpointSpec, with_told_name
 from assay.llm.figures import Figures, GatewayStats
 from assay.llm.ledger import LedgerService, Lookup, Store, StoredCall
+from assay.llm.ledger_segments import PREFIX
 from assay.llm.ledger_tables import ATTEMPTS, BATCH_ITEMS, BATCHES, FINAL
 from assay.llm.prices import price_of
 from assay.llm.requests import ChatRequest, Failure, Mode, Reply, request_key
@@ -88,6 +89,8 @@ class BatchGateway:
             raise ConfigError(
                 f"--max-usd {budget_usd:g}: the price of {endpoint.model!r} is not known; set it, or drop the cap"
             )
+        if ledger_url.startswith(PREFIX):
+            raise ConfigError("judge.transport=batch: saw a ledger in an object store; expected SQLite or PostgreSQL")
         self._service = LedgerService(ledger_url)
         self._session = secrets.token_hex(6)
         self._study, self._judge, self._mode = study, judge, mode

@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from assay.errors import StorageError
+from assay.llm.ledger_segments import PREFIX, Change, SegmentWriter
 from assay.llm.ledger_tables import ATTEMPTS, CALLS, FINAL, open_database
 
 CLAIM_S = 20.0
@@ -145,6 +146,7 @@ class LedgerService:
             StorageError: it cannot be opened.
         """
         self.engine = engine or open_database(url)
+        self._segments = SegmentWriter(url.removeprefix(PREFIX)) if url.startswith(PREFIX) else None
         self._claims: dict[str, str] = {}
         self._claimed_by: dict[str, set[str]] = {}
         self._seen: dict[str, float] = {}
@@ -159,7 +161,7 @@ class LedgerService:
         self._log = insert(ATTEMPTS).on_conflict_do_nothing()  # a batch may be sent twice
         self._end = (
             sa.update(ATTEMPTS)
-            .where(ATTEMPTS.c.id == sa.bindparam("attempt_id"))
+            .where(ATTEMPTS.c.id == sa.bindparam("new_id"))
             .values({name: sa.bindparam("new_" + name) for name in _ENDED})
         )
         self._find = sa.select(
@@ -169,6 +171,8 @@ class LedgerService:
 
     def close(self) -> None:
         """Let go of the database."""
+        if self._segments is not None:
+            self._segments.merge()
         self.engine.dispose()
 
     def process(self, session: str, operations: Sequence[Operation]) -> list[Result]:
@@ -265,35 +269,36 @@ class LedgerService:
     def _write(
         self, connection: sa.Connection, session: str, operations: Sequence[Operation], begun: list[Begin], now: float
     ) -> None:
-        if begun:
-            connection.execute(
-                self._log,
-                [
-                    {
-                        "id": op.attempt_id, "key": op.key, "session": session, "study": op.study,
-                        "number": op.number, "transport": op.transport, "sent_at": now, "est_tokens": op.est_tokens,
-                    }
-                    for op in begun
-                ],
-            )  # fmt: skip
-        ended = [op for op in operations if isinstance(op, Finish)]
-        if ended:
-            connection.execute(
-                self._end,
-                [
-                    {
-                        "attempt_id": op.attempt_id, "new_outcome": op.outcome, "new_http_status": op.http_status,
-                        "new_prompt_tokens": op.prompt_tokens, "new_completion_tokens": op.completion_tokens,
-                        "new_usd": op.usd, "new_ended_at": now,
-                    }
-                    for op in ended
-                ],
-            )  # fmt: skip
-        calls = {
+        logged = [
+            {
+                "id": op.attempt_id, "key": op.key, "session": session, "study": op.study, "number": op.number,
+                "transport": op.transport, "sent_at": now, "est_tokens": op.est_tokens,
+            }
+            for op in begun
+        ]  # fmt: skip
+        ended = [
+            {
+                "id": op.attempt_id, "outcome": op.outcome, "http_status": op.http_status,
+                "prompt_tokens": op.prompt_tokens, "completion_tokens": op.completion_tokens, "usd": op.usd,
+                "ended_at": now,
+            }
+            for op in operations if isinstance(op, Finish)
+        ]  # fmt: skip
+        by_key = {
             op.call["key"]: op.call for op in operations if isinstance(op, (Finish, Store)) and op.call is not None
         }
+        calls = [by_key[key] for key in sorted(by_key)]  # one order for all writers, or two of them deadlock
+        if logged:
+            connection.execute(self._log, logged)
+        if ended:
+            connection.execute(self._end, [{"new_" + name: value for name, value in row.items()} for row in ended])
         if calls:
-            connection.execute(self._upsert, [calls[key] for key in sorted(calls)])  # one order for all writers
+            connection.execute(self._upsert, calls)
+        if self._segments is not None:  # before the commit: what cannot be kept must not be used
+            changes: list[Change] = [("attempt", row) for row in logged]
+            changes += [("attempt", row) for row in ended]
+            changes += [("call", row) for row in calls]
+            self._segments.write(changes)
 
     def _give_back(self, key: str) -> None:
         holder = self._claims.pop(key, None)

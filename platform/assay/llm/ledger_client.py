@@ -12,6 +12,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from assay.llm.ledger import CLAIM_S, Finish, LedgerService, Lookup, Operation, Release, Result, Store
+from assay.llm.ledger_segments import LINGER_S as SEGMENT_LINGER_S
+from assay.llm.ledger_segments import PREFIX
 
 LINGER_S = 0.002
 """How long a batch waits for company."""
@@ -133,4 +135,9 @@ def open_local_ledger(url: str) -> LedgerClient:
         thread.submit(service.close).result()
         thread.shutdown()
 
-    return LedgerClient(process, close=close)
+    return LedgerClient(process, close=close, linger_s=linger_of(url))
+
+
+def linger_of(url: str) -> float:
+    """How long batches for this ledger wait for company."""
+    return SEGMENT_LINGER_S if url.startswith(PREFIX) else LINGER_S

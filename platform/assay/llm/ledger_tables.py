@@ -13,6 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from assay.errors import StorageError
+from assay.llm.ledger_segments import PREFIX, replay_into_temporary
 
 METADATA = sa.MetaData()
 
@@ -98,7 +99,7 @@ def default_ledger_url(storage: str) -> str:
     if storage.startswith("file://"):
         storage = storage.removeprefix("file://")
     if "://" in storage:
-        return f"segments:{storage.rstrip('/')}/ledger"
+        return f"{PREFIX}{storage.rstrip('/')}/ledger"
     return f"sqlite:///{Path(storage).expanduser().resolve()}/ledger.db"
 
 
@@ -108,6 +109,8 @@ def open_database(url: str) -> sa.Engine:
     Raises:
         StorageError: the URL or the database cannot be used; the password is masked.
     """
+    if url.startswith(PREFIX):
+        return replay_into_temporary(url.removeprefix(PREFIX), {"call": CALLS, "attempt": ATTEMPTS}, _open_sqlite)
     shown = url
     try:
         parsed = sa.make_url(url)

@@ -13,7 +13,9 @@ import ray
 
 from assay.fingerprint import content_hash
 from assay.llm.ledger import LedgerService, Operation, Result
-from assay.llm.ledger_client import LedgerClient
+from assay.llm.ledger_client import LedgerClient, linger_of
+from assay.llm.ledger_segments import PREFIX
+from assay.llm.ledger_tables import open_database
 from assay.llm.ray_named import ExitWhenIdle, NamedActor
 
 ATTEMPTS = 8
@@ -44,11 +46,12 @@ def open_ray_ledger(url: str) -> LedgerClient:
     Raises:
         StorageError: the database cannot be opened.
     """
-    LedgerService(url).close()  # a bad URL should say so here, not as an actor that dies
+    if not url.startswith(PREFIX):  # replaying segments takes a while, and their writer finds a bad URI as well
+        open_database(url).dispose()  # a bad URL should say so here, not as an actor that dies
     actor = NamedActor(ledger_name(url), LedgerActor, url, here=url.startswith("sqlite"))
 
     async def process(session: str, operations: Sequence[Operation]) -> list[Result]:
         results: list[Result] = await actor.call("process", session, operations, attempts=ATTEMPTS)
         return results
 
-    return LedgerClient(process, shared=True)
+    return LedgerClient(process, shared=True, linger_s=linger_of(url))

@@ -1,0 +1,81 @@
+"""Prices: unknown is unknown, local is free, dated releases find their family."""
+
+from __future__ import annotations
+
+import pytest
+
+from assay.errors import ConfigError
+from assay.llm.chat_transport import Exchange
+from assay.llm.endpoint import EndpointSpec
+from assay.llm.gateway import open_gateway
+from assay.llm.prices import price_of, table_date
+from assay.llm.requests import ChatRequest, Message, Sampling
+from assay.llm.token_estimate import TokenEstimate
+
+
+@pytest.mark.parametrize(
+    ("model", "price"),
+    [
+        ("gpt-4o-2024-11-20", 2.5),
+        ("gpt-4o-mini", 0.15),
+        ("openai/gpt-4o-mini-2024-07-18", 0.15),
+        ("gpt-4", 30.0),
+        ("gpt-4-0314", 30.0),
+    ],
+)
+def test_dated_releases_find_their_family(model: str, price: float) -> None:
+    found = price_of(EndpointSpec(model=model))
+    assert found is not None
+    assert found.usd_per_million_input == price
+    assert table_date() in found.source
+
+
+@pytest.mark.parametrize("model", ["gpt-4omega", "my-finetune", "gpt"])
+def test_an_unknown_model_has_no_price(model: str) -> None:
+    assert price_of(EndpointSpec(model=model)) is None
+
+
+def test_the_spec_wins_and_batches_cost_half() -> None:
+    spec = EndpointSpec(model="x", usd_per_million_input=2.0, usd_per_million_output=4.0)
+    price = price_of(spec)
+    assert price is not None
+    assert price.usd(1_000_000, 500_000) == 4.0
+    half = price_of(spec.replace(transport="batch"))
+    assert half is not None
+    assert half.usd(1_000_000, 500_000) == 2.0
+
+
+def test_a_local_server_is_free() -> None:
+    price = price_of(EndpointSpec(base_url="http://127.0.0.1:1/v1", model="anything"))
+    assert price is not None
+    assert price.usd(10**6, 10**6) == 0
+
+
+def test_a_cap_without_a_price_is_refused(tmp_path: object) -> None:
+    with pytest.raises(ConfigError, match="price of 'mystery'"):
+        open_gateway(
+            EndpointSpec(model="mystery"), ledger_url=f"sqlite:///{tmp_path}/l.db", budget_usd=1.0, limiter="process"
+        )
+
+
+def test_estimates_settle_on_what_usage_reports() -> None:
+    request = ChatRequest("m", (Message("user", "x" * 3000),), Sampling(max_tokens=500))
+    estimate = TokenEstimate()
+    # 4 characters a token, 4 tokens for the message, 64 for a reply of unknown length
+    assert estimate.tokens(request) == 3000 // 4 + 4 + 64
+    for _ in range(200):
+        estimate.learn(request, Exchange("answered", 200, {}, prompt_tokens=1004, completion_tokens=20))
+    assert estimate.tokens(request) == pytest.approx(1024, abs=2)
+
+
+@pytest.mark.parametrize("url", ["ftp://x/v1", "nonsense", "https://user:pw@host/v1"])
+def test_bad_urls_are_refused(url: str) -> None:
+    with pytest.raises(ValueError, match="expected a URL"):
+        EndpointSpec(base_url=url)
+
+
+def test_a_missing_key_names_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    with pytest.raises(Exception, match="OPENAI_API_KEY"):
+        EndpointSpec().api_key()
+    assert EndpointSpec(base_url="http://localhost:8000/v1").api_key() == "none"
