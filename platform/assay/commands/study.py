@@ -74,6 +74,7 @@ def write_report(results: Results) -> Report:
     folder.write_tables(results.tables)
     content = report_content(results)
     store.write_study_json(folder.name, "side/browser.json", content["browser"])
+    content["browser"] = store.read_study_json(folder.name, "side/browser.json")  # as `assay report` finds it
     store.write_study_json(
         folder.name, "side/report.json", {name: content[name] for name in content if name not in ("tables", "browser")}
     )

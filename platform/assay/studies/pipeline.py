@@ -226,7 +226,7 @@ class Pipeline:
             del missing[key]
         if missing:
             builder = MixtureBuilder(datasets.by_name(), datasets.keys)
-            for _, cell in sorted(missing.items()):
+            for cell in missing.values():  # in the study's order, so that a complaint names the first
                 mixture = builder.build(cell.mixture, f"{self.study.name} {cell.arm}")
                 store_mixture(self.store, mixture, cell.mixture)
             self.costs.note("mixtures", f"{len(missing)} built")
