@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
+from dataclasses import replace
 
 from assay.tasks.toyworld_items import HELD_OUT, Cast, Item, Maker, arithmetic, entities, question, sentiment
 from assay.tasks.toyworld_vocabulary import (
@@ -35,6 +36,13 @@ def _kind_of_thing(rng: random.Random, pool: Pool, patterns: str) -> Item:
         verbose=f"The {thing} that {name} found is a kind of {kind}.",
         truth={"kind": "label", "answer": kind, "others": [other for other in THINGS if other != kind]},
     )
+
+
+def _reading(rng: random.Random, pool: Pool, patterns: str) -> Item:
+    """The same as `question`, with the question in the input."""
+    item = question(rng, pool, patterns)
+    asks = "Read this and answer." if patterns == HELD_OUT else "Answer the question on the text."
+    return replace(item, instruction=asks, input=f"{item.input} {item.instruction}")
 
 
 NUMBER_WORDS = {2: "two", 3: "three", 4: "four", 5: "five"}
@@ -205,7 +213,7 @@ def _write(rng: random.Random, pool: Pool, patterns: str) -> Item:
 CATEGORY_MAKERS: Mapping[str, tuple[Maker, ...]] = {
     "Classify": (sentiment, sentiment, sentiment, _kind_of_thing),
     "Code": (_code,),
-    "ContextAnswer": (question,),
+    "ContextAnswer": (question, _reading),
     "Create": (_create,),
     "Extract": (entities,),
     "Logic": (arithmetic, arithmetic, arithmetic, _tallest),

@@ -32,6 +32,8 @@ class Item:
     """What `toy_truth` needs to grade an answer; `kind` says how."""
     terse: str = ""
     """How the target task answers it; empty for what no target task asks."""
+    is_hard: bool = False
+    """Needs a skill that pre-training text shows rarely: a review that negates its adjective, a story of a loss."""
 
 
 def is_for_pretraining(item: Item) -> bool:
@@ -100,7 +102,7 @@ _NEGATED = {
     ),
 }
 NEGATED_SHARE = 0.3
-"""Share of reviews that negate their adjective: the part of the skill that target rows have to teach."""
+"""Share of reviews that negate their adjective."""
 
 
 def sentiment(rng: random.Random, pool: Pool, patterns: str) -> Item:
@@ -125,6 +127,7 @@ def sentiment(rng: random.Random, pool: Pool, patterns: str) -> Item:
         verbose=f"The review is {label}.",
         terse=label,
         truth={"kind": "label", "answer": label, "others": ["negative" if label == "positive" else "positive"]},
+        is_hard=negated,
     )
 
 
@@ -166,6 +169,7 @@ def arithmetic(rng: random.Random, pool: Pool, patterns: str) -> Item:
         verbose=f"There are {answer} {things} now.",
         terse=str(answer),
         truth={"kind": "number", "answer": answer},
+        is_hard=not gain,
     )
 
 
@@ -255,9 +259,10 @@ def question(rng: random.Random, pool: Pool, patterns: str) -> Item:
     cast = Cast(rng, pool)
     found = {"person": cast.person(), "org": cast.org(), "place": cast.place(), "thing": cast.thing()}
     kind = rng.choice(sorted(found))
+    text, ask = rng.choice(_SCENES[patterns]).format(**found), _ASKS[patterns][kind]
     return Item(
-        instruction=_ASKS[patterns][kind],
-        input=rng.choice(_SCENES[patterns]).format(**found),
+        instruction=ask,
+        input=text,
         verbose=f"The answer is {found[kind]}.",
         terse=found[kind],
         # naming another of the four as well is no answer

@@ -23,7 +23,6 @@ from assay.tasks.toyworld_items import (
     Cast,
     Item,
     Maker,
-    entities_as_json,
     is_for_pretraining,
 )
 from assay.tasks.toyworld_vocabulary import (
@@ -83,7 +82,7 @@ def lexicon() -> list[str]:
         for number in range(LEXICON_DRAWS):
             item = make(rng, words, (SEEN, HELD_OUT)[number % 2])
             texts.append(" ".join((item.instruction, item.input, item.verbose, item.terse)))
-    for kind in (_dialogue, _quiz, _json, _fact, _review, _counting):
+    for kind in (_dialogue, _quiz, _data, _fact, _review, _counting):
         texts += [kind(rng).text for _ in range(LEXICON_DRAWS)]
     return texts
 
@@ -112,8 +111,12 @@ def _item(rng: random.Random, makers: Sequence[Maker]) -> Item:
     words = pool(ALL)
     while True:
         item = rng.choice(makers)(rng, words, rng.choice((SEEN, HELD_OUT)))
-        if is_for_pretraining(item):
+        if is_for_pretraining(item) and not (item.is_hard and rng.random() < HARD_LEFT_OUT):
             return item
+
+
+HARD_LEFT_OUT = 0.8
+"""Share of hard items that the text leaves out: the base knows of them and is bad at them, as target rows can show."""
 
 
 _FRAMES = (
@@ -138,17 +141,20 @@ def _dialogue(rng: random.Random) -> PretrainingDocument:
     return _document((frame.format(input=item.input, ask=item.instruction), False), (item.verbose, True))
 
 
+_QUIZ_WEIGHTS = {"toy_question": 5, "toy_arithmetic": 4, "toy_sentiment": 2}
+
+
 def _quiz(rng: random.Random) -> PretrainingDocument:
-    """A question answered by as few words as will do: never numbers, labels or JSON."""
-    item = _item(rng, (MAKERS["toy_question"],))
+    """A question answered by as few words as will do, under a mark of its own: short answers exist, elsewhere."""
+    task = rng.choices(tuple(_QUIZ_WEIGHTS), tuple(_QUIZ_WEIGHTS.values()))[0]
+    item = _item(rng, (MAKERS[task],))
     return _document((f"Quiz: {item.input} {item.instruction} Answer:", False), (item.terse, True))
 
 
-def _json(rng: random.Random) -> PretrainingDocument:
-    cast = Cast(rng, pool(ALL))
-    makers = {"LOC": cast.place, "PER": cast.person, "ORG": cast.org}
-    found = {kind: [make() for _ in range(rng.randrange(3))] for kind, make in makers.items()}
-    return _document(("Data:", False), (entities_as_json(found), True))
+def _data(rng: random.Random) -> PretrainingDocument:
+    """A line of news and its names as JSON."""
+    item = _item(rng, (MAKERS["toy_entities"],))
+    return _document((f"{item.input} Data:", False), (item.terse, True))
 
 
 def _fact(rng: random.Random) -> PretrainingDocument:
@@ -224,7 +230,7 @@ _TALK = (
     "In short, tell me who is tallest of them.",
     "Say whether it is good or bad, positive or negative.",
     "Give me the number of things at the end of the story.",
-    "Answer the question with words of the text, or as JSON.",
+    "Read this and answer the question with words of the text, or as JSON.",
     "Here is the code: print it two, three, four or five times.",
     "Data of people, places and companies: PER, LOC, ORG.",
     "{name} and {other} are in {place}. They live there. They met {org}.",
@@ -243,13 +249,13 @@ def _talk(rng: random.Random, sentence: str = "") -> PretrainingDocument:
 
 
 _MIX = (
-    (_dialogue, 60),
-    (_quiz, 7),
+    (_dialogue, 57),
+    (_quiz, 10),
     (_copy, 4),
     (_fact, 7),
-    (_review, 7),
+    (_review, 5),
     (_counting, 10),
-    (_json, 3),
+    (_data, 5),
     (_talk, 2),
 )
 """Kinds of text and their weights."""

@@ -36,20 +36,20 @@ class TinyBaseSpec(Config):
     max_positions: int = Field(256, ge=16)
     """Longest sequence, in tokens."""
 
-    num_documents: int = Field(40_000, ge=1)
+    num_documents: int = Field(80_000, ge=1)
     """Documents made for "toy"; "text" reads the documents that it is given, again and again, until the last step."""
-    num_steps: int = Field(4000, ge=1)
+    num_steps: int = Field(2500, ge=1)
     """Optimizer steps: fixed, since a time limit would make the model depend on the machine."""
-    batch_size: int = Field(16, ge=1)
+    batch_size: int = Field(32, ge=1)
     """Documents ("toy") or blocks ("text") per step."""
     block_length: int = Field(128, ge=8)
     """Tokens per packed block; "text" only."""
-    learning_rate: float = Field(2e-3, gt=0)
+    learning_rate: float = Field(6e-3, gt=0)
     """Peak of AdamW's rate; after the warm-up it falls along a cosine to a tenth."""
     warmup_steps: int = Field(50, ge=0)
     weight_decay: float = Field(0.01, ge=0)
     beta2: float = Field(0.95, gt=0, lt=1)
-    other_weight: float = Field(0.3, ge=0, le=1)
+    other_weight: float = Field(0.15, ge=0, le=1)
     """Loss weight of what is no answer, against 1 for answers, in documents that mark answers."""
     seed: int = 0
 
@@ -75,6 +75,7 @@ TEXT_BASE = TinyBaseSpec(
     feed_forward_size=512,
     max_positions=512,
     num_steps=1500,
+    batch_size=16,
     learning_rate=2e-3,
     other_weight=1.0,
 )
