@@ -182,3 +182,54 @@ def test_what_cannot_work_is_told_in_one_line(tmp_path: Path, capfd: pytest.Capt
         lines = [line for line in capfd.readouterr().err.splitlines() if not line.startswith("judging:")]
         assert len(lines) == 1 and says in lines[0], lines
     assert not (tmp_path / "report.json").exists()
+
+
+def test_any_pairs_are_judged_and_the_ledger_sums_up(foreign: str, tmp_path: Path) -> None:
+    """Texts under other names; the foreign judge takes the longer one; gold is a tie in one of three pairs."""
+    rows = [
+        {"pair_id": number, "question": f"Q{number}", "response_A": "long " * 9, "response_B": "short", "label": label}
+        for number, label in enumerate(("A>B", "B>A", "A=B"))
+    ]
+    data = tmp_path / "pairs.jsonl"
+    data.write_text("\n".join(map(json.dumps, rows)))
+    common = ["--judge", "longest", "--base-url", foreign, "--storage", str(tmp_path / "store"), "--tracking", "none"]
+    out = tmp_path / "pairs.json"
+    assert run_app(["metaeval", "pairs", "--data", str(data), *common, "--out", str(out)]) == 0
+    (run,) = json.loads(out.read_text())["runs"]
+    assert (run["n"], run["accuracy"], run["coverage"]["asked"]) == (2, 0.5, 3)
+    assert run["agreement_with_gold"]["value"] == pytest.approx(1 / 3)
+    assert run_app(["ledger", "--storage", str(tmp_path / "store"), "--by", "study,judge,day", "--json"]) == 0
+    export = tmp_path / "calls.parquet"
+    assert run_app(["ledger", "--storage", str(tmp_path / "store"), "--export", str(export)]) == 0
+    import pyarrow.parquet as pq
+
+    assert pq.read_table(export).num_rows == 6
+
+
+def test_the_ledger_command_tells_what_it_has_not(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    for arguments in (["--storage", str(tmp_path)], ["--storage", str(tmp_path), "--by", "colour"]):
+        assert run_app(["ledger", *arguments]) == 2
+        assert len(capfd.readouterr().err.splitlines()) == 1
+
+
+def test_a_planted_bias_is_audited_over_http(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "audit.json"
+    with start_judge_server(bias={"position": 0.5, "format": 0.15}) as server:
+        flags = ["audit-judge", "--judge", "rubric-judge", "--base-url", server.base_url, "--out", str(out)]
+        flags += ["--items", "12", "--pairs", "24", "--attack-items", "1", "--storage", str(tmp_path / "store")]
+        assert run_app(flags) == 0
+    report = json.loads(out.read_text())
+    assert report["found"] == ["position", "format.markdown", "format.json"]
+    effect = report["position"]["effect"]
+    assert effect["low"] <= 0.5 <= effect["high"]
+    assert report["coverage"]["unscored"] == {} and report["injection"]["num_attacks"] >= 30
+    assert "FOUND" in capfd.readouterr().out
+
+
+def test_an_audit_of_nobody_is_told_in_one_line(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    url = f"http://127.0.0.1:{free_port()}/v1"
+    flags = ["audit-judge", "--judge", "m", "--base-url", url, "--out", str(tmp_path / "a.json")]
+    assert run_app([*flags, "--storage", str(tmp_path)]) == 2
+    assert run_app([*flags, "--storage", str(tmp_path), "--pointwise", "vanilla"]) == 2
+    lines = [line for line in capfd.readouterr().err.splitlines() if not line.startswith("judging:")]
+    assert len(lines) == 2 and "nothing answers at" in lines[0] and "--pointwise vanilla" in lines[1]

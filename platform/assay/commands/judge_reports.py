@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import typer
 
@@ -14,6 +14,9 @@ from assay.config import validate
 from assay.errors import ConfigError, DataError, StorageError
 from assay.llm.requests import Mode
 from assay.studies.judge_asking import JudgeConnection
+
+if TYPE_CHECKING:
+    from assay.studies.judge_llmbar import NamedStrategy
 
 RATES = (
     "accuracy",
@@ -94,12 +97,19 @@ def llmbar_command(
     checked = checked_mode(mode)
     named = make_strategies(strategies, connection.judge, checked, prompts=prompts, patterns=patterns)
     sets = read_llmbar(data, limit)
+    _note_patterns(patterns, named, connection.judge)
     check_writable(out)
     report, _ = judge_pairs(sets, named, connection, checked, console_progress())
     write_json(out, report)
     print_runs(report)
     figure = draw_runs(out, report["runs"], f"{connection.judge} on pairs with a gold choice, {mode}")
     track_runs(report, connection, out, figure, storage, tracking, "metaeval-llmbar", mode)
+
+
+def _note_patterns(patterns: Path | None, named: Sequence[NamedStrategy], judge: str) -> None:
+    without = [strategy.spelled for strategy in named if not strategy.has_own_patterns]
+    if patterns and without:
+        typer.echo(f"{patterns}: none for {judge} with {', '.join(without)}; those of the strategy are used", err=True)
 
 
 def recorded_pairs_command(

@@ -45,6 +45,7 @@ def register(app: typer.Typer, metaeval: typer.Typer) -> None:
     metaeval.command("llmbar")(llmbar)
     metaeval.command("pairs")(pairs)
     metaeval.command("replies")(replies)
+    app.command("audit-judge")(audit_judge)
     app.command("ledger")(ledger_summary)
 
 
@@ -146,6 +147,46 @@ def replies(
     from assay.commands.judge_reports import replies_command
 
     replies_command(replies, items, [key for key in on.split(",") if key], human, scale, group, out)
+
+
+def audit_judge(
+    judge: JudgeOption,
+    base_url: UrlOption,
+    out: Annotated[Path, typer.Option(metavar="FILE.json")],
+    mode: ModeOption = "strict",
+    strategy: Annotated[str, typer.Option(help="Pairwise protocol.")] = "vanilla",
+    pointwise: Annotated[str, typer.Option(help="Protocol that rates one answer.")] = "mt_bench_single",
+    items: Annotated[int, typer.Option(min=2, help="Questions of the parts on length, format, self preference.")] = 40,
+    pairs: Annotated[int, typer.Option(min=2, help="Pairs of the part on position.")] = 60,
+    attack_items: Annotated[int, typer.Option(min=1, help="Questions per attack.")] = 3,
+    self_phrase: Annotated[
+        str | None, typer.Option(help="A phrase that the judge's own family is known by; default: by its name.")
+    ] = None,
+    data: Annotated[
+        list[Path] | None, typer.Option(metavar="FILE|DIR", help="LLMBar-format pairs in place of the built-in ones.")
+    ] = None,
+    answers: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Rows of question, model, response: judge family against model family."),
+    ] = None,
+    storage: StorageOption = "runs",
+    ledger: LedgerOption = None,
+    api_key_env: KeyOption = "OPENAI_API_KEY",
+    rpm: RpmOption = None,
+    tpm: TpmOption = None,
+    concurrency: ConcurrencyOption = 64,
+    max_usd: UsdOption = None,
+) -> None:
+    """What moves a judge that should not: place, length, own style, dress, orders inside answers, master keys."""
+    from assay.commands.judge_audit import audit_command
+    from assay.commands.judge_reports import connection_of
+
+    connection = connection_of(
+        judge, base_url, storage, ledger, "audit-judge", api_key_env, rpm, tpm, concurrency, max_usd
+    )
+    audit_command(
+        connection, out, mode, strategy, pointwise, items, pairs, attack_items, self_phrase, data or [], answers
+    )
 
 
 def ledger_summary(

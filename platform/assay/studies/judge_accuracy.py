@@ -143,6 +143,7 @@ def run_report(run: Judged) -> dict[str, Any]:
         report["agreement_with_gold"] = _with_ties(answered)
     report["position"] = _position(run, answered)
     report["strata"] = _strata(decided)
+    # for a paired comparison with another judge, if the two differ on a fifth of the pairs
     report["minimum_detectable_difference"] = rate_mde(n, estimates["accuracy"].value, discordant=0.2) if n else None
     report["coverage"] = coverage(run)
     return report

@@ -38,6 +38,8 @@ class NamedStrategy:
 
     spelled: str
     protocol: JudgeProtocol[PairInstance, PairVerdict]
+    has_own_patterns: bool = False
+    """Whether the user's patterns name it."""
 
 
 def read_llmbar(paths: Sequence[Path], limit: int | None = None) -> list[PairSet]:
@@ -79,7 +81,7 @@ def make_strategies(
             found = patterns_from_configs(configs, judge, spelled)
         protocol = make_pairwise(spelled, mode, prompts_dir=prompts, patterns=found)
         protocol.identity()  # reads every prompt file, so that a missing one is told before the first call
-        made.setdefault(protocol.name, NamedStrategy(spelled, protocol))
+        made.setdefault(protocol.name, NamedStrategy(spelled, protocol, bool(found)))
     if not made:
         raise ConfigError(f"--strategy: saw none; expected some of {', '.join([*STRATEGIES, 'chateval'])}")
     return list(made.values())
