@@ -1,4 +1,4 @@
-"""A whole study through the real engines, from the command line: Ray, Tune, DeepSpeed, vLLM, Ray Data, a judge over HTTP."""
+"""A whole study through the real engines, by the command line: Ray, Tune, DeepSpeed, vLLM, Ray Data, a judge server."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from assay.judge_server.launch import JudgeServer, start_judge_server
 from integration.tiny_study import (
+    PATIENCE_S,
     Finished,
     artifact_files,
     assay,
@@ -23,8 +26,7 @@ from integration.tiny_study import (
     table_bytes,
 )
 
-from assay.judge_server.launch import JudgeServer, start_judge_server
-
+pytestmark = pytest.mark.timeout(3 * PATIENCE_S)
 ENGINES = ("ray", "torch", "vllm", "deepspeed", "mlflow", "transformers", "peft")
 SCORERS = {"exact_match", "token_f1", "rouge1", "rougeL", "heuristic", "judge", "truth"}
 
@@ -288,7 +290,7 @@ def test_a_judge_that_dies_while_it_is_asked_ends_the_study_with_code_2_and_keep
     import os
     import subprocess
 
-    from integration.tiny_study import BIN, PATIENCE_S, ROOT, environment, link_artifacts
+    from integration.tiny_study import BIN, ROOT, environment, link_artifacts
 
     link_artifacts(storage, tmp_path, ["dataset", "base", "mixture", "adapter", "predictions"])
     with start_judge_server(latency_ms=1000) as server:

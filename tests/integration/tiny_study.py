@@ -1,4 +1,4 @@
-"""A whole study that is small in every direction: the quickstart by overrides alone, and the command line as users run it."""
+"""A whole study that is small in every direction: the quickstart with overrides alone, run as users run it."""
 
 from __future__ import annotations
 
