@@ -177,3 +177,47 @@ def test_an_unknown_judge_or_strategy_is_refused_at_start() -> None:
         Replay([row], judge="K")
     with pytest.raises(ConfigError, match="recorded are Vanilla"):
         Replay([row], strategy="cot")
+
+
+def exchange_row(stage: str, user: str, completion: str, **fields) -> dict:
+    return {
+        "judge": "GPT-4", "strategy": "Metrics", "subset": "Manual", "index": 0, "stage": stage, "swap": None,
+        "template": "x.txt", "model": "gpt-4", "max_tokens": 10, "temperature": 0,
+        "messages": [{"role": "user", "content": user}], "completion": completion, "finish_reason": "stop",
+        "winner": None, "label": 1, **fields,
+    }  # fmt: skip
+
+
+def replay_of(tmp_path: Path, rows: list[dict], data: list[dict]) -> Replay:
+    exchanges, items = tmp_path / "e.jsonl", tmp_path / "Manual.json"
+    exchanges.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    items.write_text(json.dumps(data))
+    return Replay.from_files([exchanges], [items])
+
+
+def test_an_instruction_of_two_words_is_found_by_itself(tmp_path: Path) -> None:
+    item = {"input": "the computer", "output_1": "An old machine hums at night.", "output_2": "Beep.", "label": 1}
+    replay = replay_of(tmp_path, [exchange_row("auxiliary_0", "Ask about:\nthe computer", "1. Does it?")], [item])
+    [reply] = replay.replies(
+        request([("user", "Questions for this task, please:\nthe computer\n")], "Metrics", "auxiliary_0"), 1
+    )
+    assert reply.text == "1. Does it?"
+
+
+def test_ratings_recorded_as_two_steps_are_told_apart_by_the_output_shown(tmp_path: Path) -> None:
+    item = {
+        "input": "Name a big animal that swims.",
+        "output_1": "A whale is a big animal that swims.",
+        "output_2": "Sharks are big and swim as well.",
+        "label": 1,
+    }
+    prompt = "Rate this.\n# Instruction:\n{input}\n# Output:\n{output}"
+    rows = [
+        exchange_row(f"score_{place}", prompt.format(input=item["input"], output=item[f"output_{place}"]), str(place))
+        for place in (1, 2)
+    ]
+    replay = replay_of(tmp_path, [{**row, "strategy": "Rating"} for row in rows], [item])
+    for place in (1, 2):
+        text = f"How good is it?\n{item['input']}\n---\n{item[f'output_{place}']}\n---\n0 to 9:"
+        [reply] = replay.replies(request([("user", text)], "Rating", f"rate_{place}"), 1)
+        assert reply.text == str(place)

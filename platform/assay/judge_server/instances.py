@@ -52,6 +52,13 @@ class InstanceIndex:
                 for key in _shingles(text[:400], only_first=True):
                     keys[key].add(number)
         self._keys = dict(keys)
+        keyed = set().union(*keys.values()) if keys else set()
+        self._wordless = [
+            number
+            for number, (_, instruction, _) in self._texts.items()
+            if number not in keyed or not _shingles(instruction[:400], only_first=True)
+        ]
+        """Instances whose instruction is under three words: a prompt that shows it alone shares no key with them."""
 
     def find(self, prompt: str) -> Found | None:
         """The instance whose texts make up most of the prompt; None where no instance's do."""
@@ -66,6 +73,9 @@ class InstanceIndex:
             found = self._locate(text, number)
             if found and (best is None or found.matched > best.matched):
                 best = found
+        if best is None:
+            short = (self._locate(text, number) for number in self._wordless)
+            best = max(filter(None, short), key=lambda found: found.matched, default=None)
         return best
 
     def locate(self, prompt: str, instance: Instance) -> Found | None:

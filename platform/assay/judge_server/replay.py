@@ -183,13 +183,22 @@ class Replay:
         if found is None:
             raise NoReplyError("no recorded instance's texts (instruction, outputs) are in this prompt")
         stage = self._stage(recorded, found, step, text, last)
-        replies = recorded.by_place.get((found.instance, stage))
+        replies = recorded.by_place.get((found.instance, stage), {})
         where = f"{found.instance.subset} {found.instance.index}, {recorded.judge}/{recorded.strategy}"
-        if not replies:
+        if not replies and stage.startswith("aux"):
             have = ", ".join(sorted(name for (one, name) in recorded.by_place if one is found.instance)) or "none"
             raise NoReplyError(f"instance {where}: no recorded step {stage!r}; recorded are {have}")
         shown = () if stage.startswith("aux") else found.shown
         reply = replies.get(shown) or _rated(replies, found)
+        if reply is None and shown and stage != SYNTHESIZE:
+            # ratings of the two outputs may be recorded as steps of their own: what is shown tells them apart
+            plain = [name for name in recorded.stages if not name.startswith("aux") and name != SYNTHESIZE]
+            merged = {
+                place: answer
+                for name in plain
+                for place, answer in recorded.by_place.get((found.instance, name), {}).items()
+            }
+            reply = merged.get(shown) or _rated(merged, found)
         if reply is None:
             seen = f"{len(shown)} output(s) shown"
             raise NoReplyError(f"instance {where}, step {stage!r}: this order is not recorded ({seen})")

@@ -163,7 +163,7 @@ def read_reply(content: bytes, headers: Mapping[str, str]) -> Exchange:
     if not (isinstance(prompt_tokens, int) and isinstance(completion_tokens, int)):
         prompt_tokens = completion_tokens = None
     outcome: Outcome = "answered"
-    if finish_reason == "content_filter":
+    if finish_reason == "content_filter" or "content management" in finish_reason:  # Azure's wording
         outcome = "filtered"
     elif refusal:
         outcome, text = "refused", refusal
