@@ -5,15 +5,18 @@ Same spec, documents, torch and number of threads: the same weights, bit for bit
 
 from __future__ import annotations
 
+import logging
 import math
 import random
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers.utils import logging as transformers_logging
 
 from assay.errors import InputError
 from assay.hooks import Progress
@@ -78,7 +81,8 @@ def build_tiny_base(
     finally:
         torch.set_num_threads(threads_before)
     out_dir.mkdir(parents=True, exist_ok=True)
-    model.save_pretrained(out_dir, safe_serialization=True)
+    with _quiet():
+        model.save_pretrained(out_dir, safe_serialization=True)
     PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         eos_token=END,
@@ -89,6 +93,20 @@ def build_tiny_base(
         model_input_names=["input_ids", "attention_mask"],
     ).save_pretrained(out_dir)
     return BaseReport(sum(p.numel() for p in model.parameters()), num_tokens, first_loss, last_loss)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without what saving a model prints: a bar of shards, and DeepSpeed's word on the accelerator it found."""
+    showed_bars = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(logging.NOTSET)
+        if showed_bars:
+            transformers_logging.enable_progress_bar()
 
 
 def word_tokenizer(texts: Iterable[str]) -> Tokenizer:
