@@ -141,7 +141,7 @@ async def test_a_429_holds_back_everybody_behind_it(retry_after_s: float) -> Non
     client = limiter()
     await probed(client, Observation(requests_per_min=60000.0))
     await client.acquire(1)
-    client.finish(1, None, Observation(rate_limited=True, retry_after_s=retry_after_s, requests_per_min=60000.0))
+    client.finish(1, None, Observation(True, retry_after_s, 60000.0, remaining_requests=0.0))
     started = time.monotonic()
     await client.acquire(1)
     assert time.monotonic() - started >= retry_after_s - 0.01

@@ -83,18 +83,20 @@ def simulate(
         now, _, what, payload = heapq.heappop(events)
         if what == "change":
             provider.rpm, provider.tpm = payload
-        elif what == "poll":
+        elif what in ("poll", "report"):
             worker = payload
-            wants = [300] * 64
+            wants = [300] * 64 if what == "poll" else []
             report = Report(worker.name, wants, worker.held, (), worker.debt, worker.passed, worker.seen, worker.known)
             worker.debt, worker.passed, worker.seen = 0, 0, []
             grant = limits.exchange(report, now)
             worker.known = grant.known
+            worker.blocked_until = max(worker.blocked_until, now + grant.known.blocked_for_s)
             for delay in grant.delays_s:
                 start = now + delay + worker.random.uniform(0.001, 0.01)
                 heapq.heappush(events, (start, next(order), "send", worker))
             worker.held += len(grant.delays_s)
-            heapq.heappush(events, (now + max(0.005, grant.poll_s), next(order), "poll", worker))
+            if what == "poll":
+                heapq.heappush(events, (now + max(0.005, grant.poll_s), next(order), "poll", worker))
         elif what == "send":
             worker = payload
             if now < worker.blocked_until:
@@ -110,8 +112,8 @@ def simulate(
             worker.debt += (0 if seen.rate_limited else tokens) - 300
             worker.passed += not seen.rate_limited
             worker.seen.append(seen)
-            if seen.rate_limited:
-                worker.blocked_until = max(worker.blocked_until, now + seen.retry_after_s)
+            if seen.rate_limited:  # is reported at once
+                heapq.heappush(events, (now, next(order), "report", worker))
     return limits
 
 
@@ -172,9 +174,30 @@ def test_an_unknown_limit_is_learned_from_refusals(kind: str) -> None:
 
 def test_retry_after_stops_everybody() -> None:
     limits = SharedLimits(Caps(600, None, 10), 0.0)
-    limits.exchange(Report("a", [1], seen=[Observation(True, 20.0)]), 1.0)
+    limits.exchange(Report("a", [1], seen=[Observation(True, 20.0, remaining_requests=0)]), 1.0)
     assert limits.exchange(Report("b", [1]), 20.9).delays_s == []
     assert len(limits.exchange(Report("b", [1]), 21.1).delays_s) == 1
+
+
+def test_a_lone_429_holds_nobody_back_and_three_do() -> None:
+    limits = SharedLimits(Caps(600, None, 10), 0.0)
+    limits.exchange(Report("a", [1], passed=20, seen=[Observation(True, 20.0)] * 2), 1.0)
+    assert len(limits.exchange(Report("b", [1]), 1.1).delays_s) == 1
+    limits.exchange(Report("a", [1], passed=2, seen=[Observation(True, 20.0)]), 2.0)
+    assert limits.exchange(Report("b", [1]), 2.1).delays_s == []
+
+
+def test_429s_that_come_by_chance_do_not_strangle_the_rate() -> None:
+    limits, rng, now = SharedLimits(Caps(None, None, 64), 0.0, probed=True), random.Random(0), 0.0
+    sent = 0
+    for _ in range(2000):  # every fiftieth answer is a 429, whatever the rate
+        now += 0.1
+        grant = limits.exchange(Report("a", [10] * 10), now)
+        good = sum(rng.random() >= 0.02 for _ in grant.delays_s)
+        sent += good
+        bad = [Observation(True, 1.0)] * (len(grant.delays_s) - good)
+        limits.exchange(Report("a", (), passed=good, seen=bad), now)
+    assert sent > 0.8 * 0.98 * 20_000
 
 
 def test_concurrency_is_shared_and_a_dead_worker_gives_its_part_back() -> None:

@@ -209,6 +209,18 @@ class Gateway:
             self.ledger.post(Release(key))
             raise
 
+    def _pause_s(self, exchange: Exchange, key: str, number: int) -> float:
+        """Before the next attempt: what the endpoint asks for, and never less than full jitter."""
+        asked_s = observe(exchange.http_status, exchange.headers).retry_after_s or 0.0
+        if asked_s > self.endpoint.give_up_s:
+            raise LimitReached(
+                f"endpoint {self.endpoint.endpoint_name}: asks to come back in {asked_s:.0f} s ({exchange.detail}); "
+                "all replies so far are stored; run the same command then"
+            )
+        if exchange.outcome == "rate limited" and asked_s:
+            return asked_s
+        return max(asked_s, _backoff_s(key, number))
+
     def _open_transport(self) -> Transport:
         return LocalTransport(self._local) if self._local is not None else ChatTransport(self.endpoint)
 
@@ -246,8 +258,7 @@ class Gateway:
                 return reply_of(exchange, key, usd=usd, number=number)
             if exchange.error is not None:
                 raise exchange.error
-            if exchange.outcome != "rate limited":
-                await asyncio.sleep(_backoff_s(key, number))
+            await asyncio.sleep(self._pause_s(exchange, key, number))
 
     async def _attempt(
         self, transport: Transport, request: ChatRequest, key: str, number: int, tokens: int

@@ -15,8 +15,10 @@ from assay.llm.ledger import CLAIM_S, Finish, LedgerService, Lookup, Operation, 
 from assay.llm.ledger_segments import LINGER_S as SEGMENT_LINGER_S
 from assay.llm.ledger_segments import PREFIX
 
-LINGER_S = 0.002
+LINGER_S = 0.005
 """How long a batch waits for company."""
+SHARED_LINGER_S = 0.02
+"""The same where a batch is a call to an actor, which costs as much CPU as a dozen operations."""
 MAX_BATCH = 512
 
 Process = Callable[[str, Sequence[Operation]], Awaitable[list[Result]]]
@@ -138,6 +140,8 @@ def open_local_ledger(url: str) -> LedgerClient:
     return LedgerClient(process, close=close, linger_s=linger_of(url))
 
 
-def linger_of(url: str) -> float:
+def linger_of(url: str, *, shared: bool = False) -> float:
     """How long batches for this ledger wait for company."""
-    return SEGMENT_LINGER_S if url.startswith(PREFIX) else LINGER_S
+    if url.startswith(PREFIX):
+        return SEGMENT_LINGER_S
+    return SHARED_LINGER_S if shared else LINGER_S

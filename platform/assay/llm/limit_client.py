@@ -119,8 +119,8 @@ class LimitClient:
         now = time.monotonic()
         if seen.rate_limited:
             self._seen.append(seen)
-            self._blocked_until = max(self._blocked_until, now + (seen.retry_after_s or 0.0))
             self._next_poll = now
+            self._wake.set()  # whether the endpoint must rest is for the limiter to say, at once
         else:
             self._passed += used is not None
             self._latest = seen
@@ -205,6 +205,8 @@ class LimitClient:
         missing = len(self._waiting) > len(self._permits)
         if missing:
             due = self._next_poll
+        elif any(seen.rate_limited for seen in self._seen):
+            due = now
         elif self._has_news():
             due = self._last_exchange + REPORT_S
         else:

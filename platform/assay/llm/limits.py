@@ -11,6 +11,7 @@ arguments; the same reports at the same times give the same grants.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -30,6 +31,10 @@ WORKER_SILENT_S = 10.0
 GRACE_S = 3.0
 """After the endpoint told another limit, answers 429 are echoes of the old one."""
 DEFAULT_BLOCK_S = 1.0
+MANY = 3
+"""Of the last ten responses: so many 429s are no accident."""
+QUIET_S = 5.0
+PERIOD_S = 5.0
 FEW = 5
 """Answers that are too few to guess a limit from."""
 LONGEST_BLOCK_S = 120.0
@@ -153,24 +158,31 @@ class SharedLimits:
     _blocked_until: float = float("-inf")
     _last_cut: float = float("-inf")
     _cuts: int = 0
+    _last_refusal: float = float("-inf")
     _last_told: float = float("-inf")
     _last_growth: float = 0.0
     _guess_at: float = float("inf")
     _guess_step: float = 1.0
+    _guess_wait_s: float = 0.0
+    _recent: deque[bool] = field(default_factory=lambda: deque(maxlen=10))
+    _period_since: float = 0.0
+    _period_passed: int = 0
+    _pass_rate: float | None = None
     _passed: int = 0
     _passed_since: float = 0.0
 
     def __post_init__(self) -> None:
-        self._last_growth = self._passed_since = self.now
+        self._last_growth = self._passed_since = self._period_since = self.now
         self._apply_rates(self.now)
 
     def exchange(self, report: Report, now: float) -> Grant:
         """Book a report and grant what the limits allow."""
         self._advance(now)
         self._learn(report.known, now)
+        self._measure(report.passed, now)
+        self._recent.extend([False] * min(report.passed, 10))
         for seen in report.seen:
             self._observe(seen, now)
-        self._passed += report.passed
         self._guess(now)
         self._grow(now)
         self._apply_rates(now)
@@ -271,11 +283,28 @@ class SharedLimits:
             self._cuts = 0
         if not seen.rate_limited:
             return
+        self._recent.append(True)
+        self._last_refusal = now
+        if not self._ran_out(seen):
+            # an endpoint near its limit or an overloaded one strews them in: its own request waits, nobody else, and
+            # a guess gives way down to what does pass
+            if self.guessed_requests is not None and self._pass_rate is not None:
+                floor = min(self.guessed_requests, self._pass_rate * 60.0 / PACE)
+                self.guessed_requests = max(0.98 * self.guessed_requests, floor)
+            return
         wait_s = DEFAULT_BLOCK_S if seen.retry_after_s is None else seen.retry_after_s
         fresh = now >= self._blocked_until and now - self._last_cut > 1.0
         self._blocked_until = max(self._blocked_until, now + min(wait_s, LONGEST_BLOCK_S))
         if fresh and now - self._last_told > GRACE_S:
             self._cut(seen, wait_s, now)
+
+    def _ran_out(self, seen: Observation) -> bool:
+        """Whether an answer 429 means that the limit is used up: it says so itself, or it is not alone."""
+        if seen.remaining_requests is not None and seen.remaining_requests < 1:
+            return True
+        if seen.remaining_tokens is not None and seen.remaining_tokens < 0.05 * (seen.tokens_per_min or 0.0):
+            return True
+        return sum(self._recent) >= MANY
 
     def _cut(self, seen: Observation, wait_s: float, now: float) -> None:
         """One step down per burst of 429s; steps grow while they keep coming."""
@@ -285,7 +314,7 @@ class SharedLimits:
         if self.told_requests is None and self.caps.requests_per_min is None and self.told_tokens is None:
             # answers to what was sent before this 429 are still coming in: count when they are here
             self._guess_at = min(self._guess_at, max(now + wait_s, now + 2.0))
-            self._guess_step = step
+            self._guess_step, self._guess_wait_s = step, wait_s
             return
         requests_ran_out = seen.remaining_requests is not None and seen.remaining_requests < 1
         tokens_ran_out = seen.remaining_tokens is not None and not requests_ran_out
@@ -302,7 +331,8 @@ class SharedLimits:
         """
         if now < self._guess_at:
             return
-        measured = self._passed / max(now - self._passed_since, 0.1) * 60.0
+        rested_s = self._guess_wait_s if self._guess_wait_s <= 5.0 else 0.0
+        measured = self._passed / max(now - self._passed_since - rested_s, 0.1) * 60.0 / PACE
         if self.guessed_requests is not None:
             self.guessed_requests = min(
                 self.guessed_requests * self._guess_step, max(measured, self.guessed_requests * 0.25)
@@ -312,19 +342,31 @@ class SharedLimits:
         self._passed, self._passed_since = 0, now
         self._guess_at = float("inf")
 
+    def _measure(self, passed: int, now: float) -> None:
+        """What passes per second, over the last whole PERIOD_S without a block in it."""
+        self._passed += passed
+        if now < self._blocked_until:
+            self._period_passed, self._period_since = 0, self._blocked_until
+            return
+        self._period_passed += passed
+        if now - self._period_since >= PERIOD_S:
+            self._pass_rate = self._period_passed / (now - self._period_since)
+            self._period_passed, self._period_since = 0, now
+
     def _grow(self, now: float) -> None:
-        """After ten quiet seconds trimmed rates and guesses rise again by 0.5 % a second."""
+        """After QUIET_S trimmed rates and guesses rise again by 0.5 % a second."""
         seconds = now - self._last_growth
         if seconds < 0.25:
             return
         self._last_growth = now
-        if now - max(self._last_cut, self._blocked_until) < 10.0:
-            return
-        factor = 1.005**seconds
-        self._trim_requests = min(1.0, self._trim_requests * factor)
-        self._trim_tokens = min(1.0, self._trim_tokens * factor)
+        quiet = now - max(self._last_refusal, self._blocked_until) >= QUIET_S
+        factor = 1.005**seconds if quiet else 1.001**seconds
         if self.guessed_requests is not None:
             self.guessed_requests *= factor
+        if not quiet:
+            return
+        self._trim_requests = min(1.0, self._trim_requests * factor)
+        self._trim_tokens = min(1.0, self._trim_tokens * factor)
 
     def _apply_rates(self, now: float) -> None:
         self._requests = _set(self._requests, self.requests_per_min, self._trim_requests, 1.0, now)

@@ -54,4 +54,4 @@ def open_ray_ledger(url: str) -> LedgerClient:
         results: list[Result] = await actor.call("process", session, operations, attempts=ATTEMPTS)
         return results
 
-    return LedgerClient(process, shared=True, linger_s=linger_of(url))
+    return LedgerClient(process, shared=True, linger_s=linger_of(url, shared=True))
