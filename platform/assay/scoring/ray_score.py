@@ -25,7 +25,7 @@ import ray.data
 
 from assay.errors import AssayError, DataError, EndpointError, ResourceError, StageError
 from assay.hooks import Progress, SilentProgress
-from assay.llm.gateway import Gateway, open_gateway
+from assay.llm.gateway import Asker, open_gateway
 from assay.records import Example, Prediction, ScoreRow, from_table, to_table
 from assay.scoring.jobs import (
     KIND,
@@ -289,7 +289,7 @@ def _run_judge(
                 "judge": judge,
                 "shared": shared,
                 "chunk_rows": resources.chunk_rows,
-                "concurrency": math.ceil(judge.endpoint.max_concurrency / workers),
+                "concurrency": _concurrency(judge, workers),
                 "board": board,
             },
             batch_size=1,
@@ -309,6 +309,13 @@ def _run_judge(
     collected.calls[judge.spec.name] = live.figures
     if stopped:
         raise _stop_error(stopped)
+
+
+def _concurrency(judge: JudgeSetup, workers: int) -> int:
+    """Rows that one worker has under way: its share of the endpoint's, or all it holds where they travel as files."""
+    if judge.endpoint.transport == "batch":
+        return 1_000_000
+    return math.ceil(judge.endpoint.max_concurrency / workers)
 
 
 @dataclass
@@ -497,7 +504,7 @@ class _JudgeActor:
         self._store, self._specs, self._judge, self._shared = store, specs, judge, shared
         self._chunk_rows, self._concurrency, self._board = chunk_rows, concurrency, board
         self._worker = f"{ray.get_runtime_context().get_actor_id()}"
-        self._gateway: Gateway | None = None
+        self._gateway: Asker | None = None
         self._room: asyncio.Semaphore | None = None
         self._past = CallFigures()
         self._active = self._judged = 0
@@ -542,7 +549,7 @@ class _JudgeActor:
         return note.append_column("stopped", pa.array([_stop_text(self._stop)], pa.string()))
 
     async def _judge_row(
-        self, gateway: Gateway, key: str, row: Prediction, examples: Mapping[str, Example]
+        self, gateway: Asker, key: str, row: Prediction, examples: Mapping[str, Example]
     ) -> ScoreRow | None:
         """The row's score; None where the judge was stopped before it had one."""
         name = self._judge.spec.name
@@ -575,10 +582,10 @@ class _JudgeActor:
         for task in list(self._tasks):
             task.cancel()
 
-    async def _ask(self, gateway: Gateway, call: JudgeCall) -> JudgeReply:
+    async def _ask(self, gateway: Asker, call: JudgeCall) -> JudgeReply:
         return await gateway.ask(to_request(call, self._judge.protocol.name))
 
-    def _open(self) -> Gateway:
+    def _open(self) -> Asker:
         """The gateway of this event loop, with its reporter."""
         if self._gateway is None:
             self._gateway = open_gateway(
@@ -613,7 +620,7 @@ class _JudgeActor:
             await asyncio.sleep(LIVE_S)
 
 
-def _figures(gateway: Gateway) -> CallFigures:
+def _figures(gateway: Asker) -> CallFigures:
     stats = gateway.stats()
     return CallFigures(
         stats.asked, stats.done, stats.cached, stats.attempts, stats.rate_limited, stats.prompt_tokens,
