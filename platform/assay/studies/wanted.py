@@ -26,7 +26,7 @@ class Base:
     """A base model that is at hand."""
 
     name: str
-    """As the study names it."""
+    """What tables and reports call it: its hub id or its folder's name, never a path of this machine."""
     key: str
     path: str
 
@@ -117,7 +117,7 @@ def wanted(study: Study, cells: Sequence[Cell], bases: Mapping[str, Base], datas
             if name in sets:
                 job = _generation(study, base, key, sets[name], cell)
                 generations.setdefault(job.key, job)
-                runs.setdefault(job.key, _run(job.key, key, mixture, cell, name))
+                runs.setdefault(job.key, _run(job.key, key, mixture, base, cell, name))
     return Wanted(
         mixtures=dict(sorted(mixtures.items())),
         trainings=tuple(trainings.values()),
@@ -140,7 +140,7 @@ def _training(
         base_name=base.name,
         dataset_keys=tuple(sorted({dataset_keys[name] for name in cell.mixture.datasets})),
         num_rows=rows,
-        labels={"arm": cell.arm, "draw": str(cell.draw), "seed": str(cell.training_seed), "base": cell.base_model},
+        labels={"arm": cell.arm, "draw": str(cell.draw), "seed": str(cell.training_seed), "base": base.name},
     )
 
 
@@ -163,13 +163,13 @@ def _generation(study: Study, base: Base, adapter: str, rows: EvaluationSet, cel
     )
 
 
-def _run(key: str, adapter: str, mixture: str, cell: Cell, evaluation_set: str) -> RunRow:
+def _run(key: str, adapter: str, mixture: str, base: Base, cell: Cell, evaluation_set: str) -> RunRow:
     at_zero = cell.num_target == 0
     return RunRow(
         predictions_key=key,
         adapter_key=adapter,
         mixture_key=mixture,
-        base_model=cell.base_model,
+        base_model=base.name,
         trained_task="" if at_zero else cell.task,
         evaluation_set=evaluation_set,
         num_target=cell.num_target,
