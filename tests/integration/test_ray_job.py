@@ -57,7 +57,9 @@ class Head:
 
     def packages(self) -> list[Path]:
         """Copies of the working directory that jobs ran in."""
-        return [path for path in self.temp.glob("session_*/runtime_resources/working_dir_files/*") if path.is_dir()]
+        return [
+            path for path in self.temp.glob("session_latest/runtime_resources/working_dir_files/*") if path.is_dir()
+        ]
 
 
 def free_ports(count: int) -> list[int]:

@@ -50,6 +50,8 @@ def environment(**changes: str) -> dict[str, str]:
     """That of somebody who activated the virtual environment, without a network and without a Ray to join."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     kept["PATH"] = os.pathsep.join([str(BIN), kept.get("PATH", "/usr/bin:/bin")])
+    if "PYTHONPATH" in changes and "PYTHONPATH" in kept:
+        changes["PYTHONPATH"] += os.pathsep + kept["PYTHONPATH"]
     return {**kept, "HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "OMP_NUM_THREADS": "1", **changes}
 
 
