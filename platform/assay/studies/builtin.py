@@ -34,10 +34,10 @@ S1_BASES = ("huggyllama/llama-7b", "EleutherAI/pythia-6.9b", "bigscience/bloom-7
 def quickstart() -> Study:
     """Four toy tasks x N x three draws on a tiny base: minutes on two cores, nothing from outside."""
     toy = {
-        task: SourceSpec(loader="toyworld", task=task, num_train=400, num_validation=60, num_test=100)
+        task: SourceSpec(loader="toyworld", task=task, num_train=1024, num_validation=60, num_test=100)
         for task in TOY_TASKS
     }
-    instructions = SourceSpec(loader="toyworld", num_train=400, num_validation=48, num_test=96)
+    instructions = SourceSpec(loader="toyworld", num_train=360, num_validation=48, num_test=96)
     return Study(
         name="quickstart",
         description="How many rows of a target task does an instruction mixture need, and which scorer can tell?",
@@ -47,11 +47,11 @@ def quickstart() -> Study:
         grid=MixtureGrid(tasks=TOY_TASKS, sizes=(0, 16, 64, 256), draws=3, validation_rows=48),
         training_seeds_at_zero=(0, 1, 2),
         train=TrainSpec(
-            lora_rank=16,
-            lora_alpha=32,
+            lora_rank=32,
+            lora_alpha=64,
             lora_dropout=0.0,
             target_modules="all-linear",
-            learning_rate=3e-3,
+            learning_rate=5e-3,
             max_steps=None,
             num_epochs=5,
             batch_size=16,
@@ -61,7 +61,7 @@ def quickstart() -> Study:
             max_length=192,
         ),
         generation=GenerationSpec(max_prompt_tokens=160, max_model_len=256),
-        evaluation=EvaluationSpec(target_rows=100, instruction_rows=96, instruction_max_new_tokens=36),
+        evaluation=EvaluationSpec(target_rows=100, instruction_rows=96, instruction_max_new_tokens=28),
         scorers=("exact_match", "token_f1", "rouge1", "rougeL", "heuristic", "judge", "truth"),
         judge=JudgeConfig(requests_per_min=30_000, max_concurrency=64),
         statistics=StatisticsSpec(human="truth"),
