@@ -68,6 +68,8 @@ class LimitClient:
         self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
         self._permits: deque[tuple[float, int]] = deque()  # (start, tokens), by start
         self._running = 0
+        self._idle = 0  # slots kept for the next request, where no rate asks for a permit each
+        self._idle_since = 0.0
         self._unused: list[int] = []
         self._token_debt = 0
         self._seen: deque[Observation] = deque(maxlen=MAX_SEEN)
@@ -94,6 +96,10 @@ class LimitClient:
             tokens: estimated cost, prompt and reply.
             front: go before those that have not been sent yet; for requests that were, and must be again.
         """
+        if self._idle and not self._waiting and time.monotonic() >= self._blocked_until:
+            self._idle -= 1
+            self._running += 1
+            return
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         waiter = (tokens, future)
         if front:
@@ -128,7 +134,11 @@ class LimitClient:
             if limits != self._limits or not self._known.probed:  # news: the limiter should know at once
                 self._limits = limits
                 self._next_poll = now
-        if self._passes_on() and self._hand_over():
+        if self._passes_on(now):
+            if not self._hand_over():
+                self._running -= 1
+                self._idle += 1
+                self._idle_since = now
             return
         self._running -= 1
         if self._slots_bind:
@@ -144,17 +154,18 @@ class LimitClient:
                 await self._pump
         self._unused.extend(tokens for _, tokens in self._permits)
         self._permits.clear()
+        self._idle = 0
         with contextlib.suppress(Exception):
             await asyncio.wait_for(self._exchange(self._report(wants=False)), 1.0)
 
-    def _passes_on(self) -> bool:
-        """Without a rate to keep to, a slot goes straight to the next request."""
-        return (
-            self._known.probed
-            and not self._metered
-            and self._running <= self._max_held
-            and time.monotonic() >= self._blocked_until
-        )
+    @property
+    def _held(self) -> int:
+        return self._running + len(self._permits) + self._idle
+
+    def _passes_on(self, now: float) -> bool:
+        """Without a rate to keep to, a slot goes straight to the next request, or waits here for it."""
+        free = self._known.probed and not self._metered and now >= self._blocked_until
+        return free and self._held <= self._max_held
 
     def _hand_over(self) -> bool:
         while self._waiting:
@@ -169,6 +180,8 @@ class LimitClient:
             now = time.monotonic()
             self._start_due(now)
             self._drop_stale(now)
+            if self._idle and now - self._idle_since > HEARTBEAT_S:
+                self._idle = 0
             pause = self._exchange_if_due(now)
             if self._permits and self._waiting:
                 pause = min(pause, max(self._permits[0][0], self._blocked_until) - now)
@@ -210,7 +223,7 @@ class LimitClient:
         elif self._has_news():
             due = self._last_exchange + REPORT_S
         else:
-            due = self._last_exchange + (HEARTBEAT_S if self._running else 60.0)
+            due = self._last_exchange + (HEARTBEAT_S if self._running or self._idle else 60.0)
         if now < due:
             return due - now
         report = self._report(wants=True)
@@ -222,8 +235,8 @@ class LimitClient:
         return HEARTBEAT_S
 
     def _has_news(self) -> bool:
-        held = self._running + len(self._permits)
-        return bool(self._seen or self._unused or self._token_debt or self._latest or held != self._reported_held)
+        held_else = self._held != self._reported_held
+        return bool(self._seen or self._unused or self._token_debt or self._latest or held_else)
 
     async def _ask(self, report: Report) -> None:
         try:
@@ -248,7 +261,7 @@ class LimitClient:
         report = Report(
             worker=self.worker,
             wants=tuple(missing[len(self._permits) :]) if wants else (),
-            held=self._running + len(self._permits),
+            held=self._held,
             unused=tuple(self._unused),
             token_debt=self._token_debt,
             passed=self._passed,
@@ -268,6 +281,10 @@ class LimitClient:
         self._next_poll = now + grant.poll_s
         self._reported_held += len(grant.delays_s)
         self._metered, self._max_held, self._slots_bind = grant.metered, grant.max_held, grant.slots_bind
+        if self._metered:
+            self._idle = 0
+        else:
+            self._idle = max(0, min(self._idle, self._max_held - self._running - len(self._permits)))
         self._known = grant.known
         self._blocked_until = max(self._blocked_until, now + grant.known.blocked_for_s)
         self.requests_per_min = grant.requests_per_min

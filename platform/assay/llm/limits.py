@@ -24,6 +24,7 @@ BURST_S = 0.5
 LOOKAHEAD_S = 0.4
 """How far ahead permits are given out: two exchanges fit in, so that a slow one leaves no gap."""
 POLL_S = LOOKAHEAD_S / 2
+NEXT_POLL_S = 0.01
 SLOT_POLL_S = 0.1
 """When a slot may have come free elsewhere; one that comes free at the asker itself makes it ask at once."""
 WORKER_SILENT_S = 10.0
@@ -245,7 +246,7 @@ class SharedLimits:
         if now < self._blocked_until:
             return min(1.0, max(0.01, self._blocked_until - now))
         if granted == len(report.wants):
-            return POLL_S
+            return NEXT_POLL_S  # whoever comes next need not wait
         # the rate binds: come back when half of what was handed out has started
         return min(1.0, max(self._delay_s(report.wants[granted]) - POLL_S, POLL_S))
 
