@@ -10,7 +10,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from assay.reports.plots import Plot, draw_plots
-from assay.reports.wording import headlines, number, percent, rate, seconds, signed
+from assay.reports.wording import headlines, number, p_value, percent, rate, seconds, signed
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -60,7 +60,9 @@ def render_report(report: ReportInput) -> Report:
     plots = draw_plots(report.tables, report.curve_scorers, report.human)
     tables = {name: table.to_pylist() for name, table in report.tables.items()}
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters.update(number=number, signed=signed, percent=percent, seconds=seconds, rate=rate)
+    environment.filters.update(
+        number=number, signed=signed, percent=percent, seconds=seconds, rate=rate, p_value=p_value
+    )
     page = environment.from_string(_asset("report.html.jinja"))
     text = page.render(
         report=report,

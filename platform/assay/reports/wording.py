@@ -35,6 +35,13 @@ def rate(low: float | None, high: float | None, digits: int = 3) -> str:
     return f"[{low:.{digits}f}, {high:.{digits}f}]".replace("-", "−")
 
 
+def p_value(value: float | None) -> str:
+    """A p-value; small ones only as small."""
+    if value is None:
+        return MISSING
+    return "< .001" if value < 0.001 else f"{value:.3f}"
+
+
 def seconds(value: float | None) -> str:
     """A duration."""
     if value is None:
@@ -95,10 +102,9 @@ def _best_arm(rows: Rows, base: str, task: str, human: str) -> str | None:
             f"; on the instruction set {signed(best['forgetting'])} "
             f"{rate(best['forgetting_low'], best['forgetting_high'])}"
         )
-    p = MISSING if best["p_holm"] is None else ("< .001" if best["p_holm"] < 0.001 else f"{best['p_holm']:.3f}")
     return (
         f"{name}: {best['arm']} {verdict}: {number(best['mean'])} by {human}, {gain} "
-        f"(Holm p {p}, {best['num_items']} items, {plural(best['num_runs'], 'run')}){forgets}."
+        f"(Holm p {p_value(best['p_holm'])}, {best['num_items']} items, {plural(best['num_runs'], 'run')}){forgets}."
     )
 
 
