@@ -37,14 +37,14 @@ def quickstart() -> Study:
         task: SourceSpec(loader="toyworld", task=task, num_train=1024, num_validation=60, num_test=100)
         for task in TOY_TASKS
     }
-    instructions = SourceSpec(loader="toyworld", num_train=360, num_validation=48, num_test=96)
+    instructions = SourceSpec(loader="toyworld", num_train=200, num_validation=24, num_test=60)
     return Study(
         name="quickstart",
         description="How many rows of a target task does an instruction mixture need, and which scorer can tell?",
         data=DataSpec(sources={"instructions": instructions, **toy}),
         base_models=(TINY,),
-        tiny_base=TOY_BASE,
-        grid=MixtureGrid(tasks=TOY_TASKS, sizes=(0, 16, 64, 256), draws=3, validation_rows=48),
+        tiny_base=TOY_BASE.replace(num_steps=2200, num_documents=70_400),
+        grid=MixtureGrid(tasks=TOY_TASKS, sizes=(0, 16, 64, 256), draws=3, validation_rows=24),
         training_seeds_at_zero=(0, 1, 2),
         train=TrainSpec(
             lora_rank=32,
@@ -61,7 +61,7 @@ def quickstart() -> Study:
             max_length=192,
         ),
         generation=GenerationSpec(max_prompt_tokens=160, max_model_len=256),
-        evaluation=EvaluationSpec(target_rows=100, instruction_rows=96, instruction_max_new_tokens=28),
+        evaluation=EvaluationSpec(target_rows=100, instruction_rows=60, instruction_max_new_tokens=28),
         scorers=("exact_match", "token_f1", "rouge1", "rougeL", "heuristic", "judge", "truth"),
         judge=JudgeConfig(requests_per_min=30_000, max_concurrency=64),
         statistics=StatisticsSpec(human="truth"),
