@@ -69,7 +69,7 @@ def billed_calls(server: JudgeServer) -> int:
         return int(json.load(response)["calls"])
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_killed_driver_loses_nothing_and_pays_twice_at_most_for_what_was_in_flight(tmp_path: Path, seed: int) -> None:
     path = tmp_path / "ledger.db"
     url = f"sqlite:///{path}"

@@ -118,6 +118,7 @@ def run(study: Path, data: Path, storage: Path, *further: str) -> Finished:
 MESSAGES: dict[str, object] = {"loader": "messages", "path": "messages.jsonl"}
 
 
+@pytest.mark.slow  # test_generation.py runs these architectures through both engines
 def test_two_architectures_are_one_axis_of_a_study_on_own_files(data: Path, models: list[Path], tmp_path: Path) -> None:
     ended = run(study_file(tmp_path, models, MESSAGES), data, tmp_path / "runs")
     assert ended.code == 0, ended.err
