@@ -128,7 +128,7 @@ class LimitClient:
             self._next_poll = now
             self._wake.set()  # whether the endpoint must rest is for the limiter to say, at once
         else:
-            self._passed += used is not None
+            self._passed += used != 0  # any outcome but a 429 was let through, also a useless one; 0: never sent
             self._latest = seen
             limits = (seen.requests_per_min, seen.tokens_per_min)
             if limits != self._limits or not self._known.probed:  # news: the limiter should know at once

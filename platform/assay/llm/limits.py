@@ -32,8 +32,6 @@ WORKER_SILENT_S = 10.0
 GRACE_S = 3.0
 """After the endpoint told another limit, answers 429 are echoes of the old one."""
 DEFAULT_BLOCK_S = 1.0
-MANY = 3
-"""Of the last ten responses: so many 429s are no accident."""
 QUIET_S = 5.0
 PERIOD_S = 5.0
 FEW = 5
@@ -163,9 +161,9 @@ class SharedLimits:
     _last_told: float = float("-inf")
     _last_growth: float = 0.0
     _guess_at: float = float("inf")
-    _guess_step: float = 1.0
+    _anchor: float = 0.0
     _guess_wait_s: float = 0.0
-    _recent: deque[bool] = field(default_factory=lambda: deque(maxlen=10))
+    _recent: deque[bool] = field(default_factory=lambda: deque(maxlen=100))
     _period_since: float = 0.0
     _period_passed: int = 0
     _pass_rate: float | None = None
@@ -181,7 +179,7 @@ class SharedLimits:
         self._advance(now)
         self._learn(report.known, now)
         self._measure(report.passed, now)
-        self._recent.extend([False] * min(report.passed, 10))
+        self._recent.extend([False] * min(report.passed, 100))
         for seen in report.seen:
             self._observe(seen, now)
         self._guess(now)
@@ -288,14 +286,16 @@ class SharedLimits:
         self._last_refusal = now
         if not self._ran_out(seen):
             # an endpoint near its limit or an overloaded one strews them in: its own request waits, nobody else, and
-            # a guess gives way down to what does pass
-            if self.guessed_requests is not None and self._pass_rate is not None:
-                floor = min(self.guessed_requests, self._pass_rate * 60.0 / PACE)
-                self.guessed_requests = max(0.98 * self.guessed_requests, floor)
+            # a guess gives way, but by no more than a tenth: were 429s of chance to wear it down, no rate would be left
+            if self.guessed_requests is not None:
+                self.guessed_requests = max(
+                    0.998 * self.guessed_requests, min(self.guessed_requests, 0.9 * self._anchor)
+                )
             return
         wait_s = DEFAULT_BLOCK_S if seen.retry_after_s is None else seen.retry_after_s
         fresh = now >= self._blocked_until and now - self._last_cut > 1.0
         self._blocked_until = max(self._blocked_until, now + min(wait_s, LONGEST_BLOCK_S))
+        self._recent.clear()
         if fresh and now - self._last_told > GRACE_S:
             self._cut(seen, wait_s, now)
 
@@ -305,7 +305,8 @@ class SharedLimits:
             return True
         if seen.remaining_tokens is not None and seen.remaining_tokens < 0.05 * (seen.tokens_per_min or 0.0):
             return True
-        return sum(self._recent) >= MANY
+        recent = list(self._recent)
+        return sum(recent[-8:]) >= 5 or sum(recent) >= max(10, 0.1 * len(recent))
 
     def _cut(self, seen: Observation, wait_s: float, now: float) -> None:
         """One step down per burst of 429s; steps grow while they keep coming."""
@@ -315,7 +316,7 @@ class SharedLimits:
         if self.told_requests is None and self.caps.requests_per_min is None and self.told_tokens is None:
             # answers to what was sent before this 429 are still coming in: count when they are here
             self._guess_at = min(self._guess_at, max(now + wait_s, now + 2.0))
-            self._guess_step, self._guess_wait_s = step, wait_s
+            self._guess_wait_s = wait_s
             return
         requests_ran_out = seen.remaining_requests is not None and seen.remaining_requests < 1
         tokens_ran_out = seen.remaining_tokens is not None and not requests_ran_out
@@ -327,19 +328,19 @@ class SharedLimits:
     def _guess(self, now: float) -> None:
         """No header tells the limit: what passed before a 429, until the time when more may pass, is about it.
 
-        A fixed window lets its quota through and then names the time to the reset, so the quotient is exact; a
-        bucket's stored credit makes the first quotient too large and later ones right.
+        A fixed window lets its quota through and then names the time to the reset, so the quotient is exact; of a
+        bucket, what passed lately says it, too much of it as long as stored credit lasted, later right.
         """
         if now < self._guess_at:
             return
-        rested_s = self._guess_wait_s if self._guess_wait_s <= 5.0 else 0.0
-        measured = self._passed / max(now - self._passed_since - rested_s, 0.1) * 60.0 / PACE
-        if self.guessed_requests is not None:
-            self.guessed_requests = min(
-                self.guessed_requests * self._guess_step, max(measured, self.guessed_requests * 0.25)
-            )
-        elif self._passed >= FEW:
-            self.guessed_requests = measured
+        if self._guess_wait_s > PERIOD_S or self._pass_rate is None:
+            measured = self._passed / max(now - self._passed_since, 0.1)
+        else:
+            measured = self._pass_rate
+        if self.guessed_requests is not None or self._passed >= FEW:
+            guess = measured * 60.0 / PACE
+            self.guessed_requests = guess if self.guessed_requests is None else min(self.guessed_requests, guess)
+            self._anchor = self.guessed_requests
         self._passed, self._passed_since = 0, now
         self._guess_at = float("inf")
 
@@ -361,11 +362,11 @@ class SharedLimits:
             return
         self._last_growth = now
         quiet = now - max(self._last_refusal, self._blocked_until) >= QUIET_S
-        factor = 1.005**seconds if quiet else 1.001**seconds
-        if self.guessed_requests is not None:
-            self.guessed_requests *= factor
         if not quiet:
             return
+        factor = 1.005**seconds
+        if self.guessed_requests is not None:
+            self.guessed_requests *= factor
         self._trim_requests = min(1.0, self._trim_requests * factor)
         self._trim_tokens = min(1.0, self._trim_tokens * factor)
 
@@ -386,6 +387,7 @@ class SharedLimits:
         self.probed = True
         self.told_requests, self.told_tokens = known.told_requests, known.told_tokens
         self.guessed_requests = known.guessed_requests
+        self._anchor = self.guessed_requests or 0.0
         self._blocked_until = max(self._blocked_until, now + known.blocked_for_s)
 
     def _knowledge(self, now: float) -> Knowledge:
