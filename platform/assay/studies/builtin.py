@@ -43,7 +43,7 @@ def quickstart() -> Study:
         description="How many rows of a target task does an instruction mixture need, and which scorer can tell?",
         data=DataSpec(sources={"instructions": instructions, **toy}),
         base_models=(TINY,),
-        tiny_base=TOY_BASE.replace(num_steps=2200, num_documents=70_400),
+        tiny_base=TOY_BASE.replace(num_steps=1900, num_documents=30_400),
         grid=MixtureGrid(tasks=TOY_TASKS, sizes=(0, 16, 64, 256), draws=3, validation_rows=24),
         training_seeds_at_zero=(0, 1, 2),
         train=TrainSpec(
@@ -53,7 +53,7 @@ def quickstart() -> Study:
             target_modules="all-linear",
             learning_rate=5e-3,
             max_steps=None,
-            num_epochs=5,
+            num_epochs=4,
             batch_size=16,
             small_below=0,
             early_stopping_patience=None,
