@@ -1,0 +1,254 @@
+"""The tone classifier: does a text read like an answer, or like the rest of a question? Seen without the prompt.
+
+    model = train_tone_model(dialogues_of(examples), ToneSpec())      # or load_tone_model(folder)
+    model.answer_like(texts)          # one bool per text; what IFS counts
+    model.probabilities(texts)        # chance of answer-like, in [0, 1], one per text
+    model.sensitivity                 # Counted(num_right, n): answers of held-out dialogues called answer-like
+    model.specificity                 # Counted(num_right, n): their continuations called continuation-like
+
+`Counted` is a pair of whole numbers, as `metaeval.ifs.corrected_ifs` takes them. An empty text is continuation-like
+with probability 0: who writes nothing has not answered. The model is hashed features
+with a logistic regression: no torch. On disk: `tone.json` and safetensors.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, runtime_checkable
+
+import numpy as np
+from pydantic import Field
+
+from assay.config import Config, validate
+from assay.errors import DataError
+from assay.scoring.tone_data import (
+    Dialogue,
+    ToneText,
+    normalise,
+    one_of_each_label,
+    split_dialogues,
+    tone_texts,
+)
+from assay.scoring.tone_features import feature_matrix
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+FORMAT_VERSION = 1
+"""Of the files; raised whenever older code could not read them, or features change."""
+CARD_FILE, WEIGHTS_FILE = "tone.json", "weights.safetensors"
+THRESHOLD = 0.5
+"""A text is answer-like from this probability on; training weighs both labels alike."""
+LEAST_DIALOGUES = 50
+"""Held-out dialogues below which sensitivity and specificity say nothing."""
+
+
+class ToneSpec(Config):
+    """How a tone classifier is trained. Every field is identity."""
+
+    kind: Literal["features"] = "features"
+    """"features": hashed words and characters with a logistic regression."""
+    seed: int = 0
+    """Of cuts, of the held-out dialogues, and of training."""
+    held_out: float = Field(0.2, gt=0, lt=1)
+    """Share of dialogues that sensitivity and specificity are measured on."""
+    max_words: int = Field(64, ge=4)
+    """Words at the beginning of a text that are read: answers are cut at a token limit, training texts are not."""
+    num_features: int = Field(2**18, ge=2**10)
+    """Places of the hashed features."""
+    inverse_regularisation: float = Field(100.0, gt=0)
+    """C of the logistic regression."""
+
+
+class Counted(NamedTuple):
+    """A rate as counts."""
+
+    num_right: int
+    n: int
+
+    @property
+    def rate(self) -> float:
+        """In [0, 1]; NaN over nothing."""
+        return self.num_right / self.n if self.n else float("nan")
+
+
+UNTESTED = Counted(0, 0)
+
+
+@runtime_checkable
+class ToneModel(Protocol):
+    """A trained tone classifier."""
+
+    @property
+    def spec(self) -> ToneSpec:
+        """How it was trained."""
+        ...
+
+    @property
+    def sensitivity(self) -> Counted:
+        """Share of answers of held-out dialogues that it calls answer-like."""
+        ...
+
+    @property
+    def specificity(self) -> Counted:
+        """Share of continuation-like texts of held-out dialogues, one of each, that it calls so."""
+        ...
+
+    def probabilities(self, texts: Sequence[str]) -> NDArray[np.float64]:
+        """Chance that each text is answer-like, in [0, 1]; 0 for an empty one."""
+        ...
+
+    def answer_like(self, texts: Sequence[str]) -> list[bool]:
+        """Whether each text is answer-like: its probability is THRESHOLD or more."""
+        ...
+
+    def save(self, folder: Path) -> None:
+        """Write it as safetensors and JSON."""
+        ...
+
+
+class LinearToneModel:
+    """Hashed features and a logistic regression."""
+
+    def __init__(
+        self,
+        spec: ToneSpec,
+        weights_F: NDArray[np.float64],
+        bias: float,
+        sensitivity: Counted = UNTESTED,
+        specificity: Counted = UNTESTED,
+    ) -> None:
+        self.spec, self.sensitivity, self.specificity = spec, sensitivity, specificity
+        self._weights_F, self._bias = weights_F, bias
+
+    def probabilities(self, texts: Sequence[str]) -> NDArray[np.float64]:
+        """See `ToneModel`."""
+        features_NF = feature_matrix(texts, self.spec.num_features, self.spec.max_words)
+        logits_N = np.asarray(features_NF @ self._weights_F) + self._bias
+        return without_empty(texts, 1.0 / (1.0 + np.exp(-logits_N)))
+
+    def answer_like(self, texts: Sequence[str]) -> list[bool]:
+        """See `ToneModel`."""
+        return labels_of(self.probabilities(texts))
+
+    def save(self, folder: Path) -> None:
+        """See `ToneModel`."""
+        from safetensors.numpy import save_file
+
+        folder.mkdir(parents=True, exist_ok=True)
+        used = np.flatnonzero(self._weights_F)
+        tensors = {"places": used.astype(np.int32), "weights": self._weights_F[used].astype(np.float32)}
+        save_file({**tensors, "bias": np.asarray([self._bias], dtype=np.float32)}, folder / WEIGHTS_FILE)
+        write_card(self, folder)
+
+    @classmethod
+    def load(cls, folder: Path, card: dict[str, Any]) -> LinearToneModel:
+        """What `save` wrote."""
+        from safetensors.numpy import load_file
+
+        tensors = load_file(folder / WEIGHTS_FILE)
+        spec = read_spec(card, folder)
+        weights_F = np.zeros(spec.num_features)
+        weights_F[tensors["places"]] = tensors["weights"]
+        return cls(spec, weights_F, float(tensors["bias"][0]), *read_counts(card))
+
+
+def train_tone_model(dialogues: Sequence[Dialogue], spec: ToneSpec | None = None) -> ToneModel:
+    """A tone classifier trained on these dialogues, its sensitivity and specificity counted on those held out.
+
+    Raises:
+        DataError: too few dialogues.
+        ConfigError: an encoder folder that cannot be used.
+    """
+    spec = spec or ToneSpec()
+    learned, _ = split_dialogues(dialogues, spec.held_out, spec.seed)
+    texts = [text for text in tone_texts(learned, spec.seed) if normalise(text.text)]
+    held_out = held_out_texts(dialogues, spec)
+    if len({text.dialogue_id for text in held_out}) < LEAST_DIALOGUES:
+        raise DataError(
+            f"tone classifier: saw {len(dialogues):,} dialogues, of which {len(held_out) // 2} are held out; expected "
+            f"at least {LEAST_DIALOGUES} held out; give it more dialogues"
+        )
+    weights_F, bias = fit_logistic(
+        feature_matrix([text.text for text in texts], spec.num_features, spec.max_words),
+        [text.is_answer_like for text in texts],
+        spec.inverse_regularisation,
+    )
+    untested = LinearToneModel(spec, weights_F.astype(np.float32).astype(np.float64), float(np.float32(bias)))
+    return LinearToneModel(spec, untested._weights_F, untested._bias, *count_right(untested, held_out))
+
+
+def load_tone_model(folder: Path) -> ToneModel:
+    """A saved tone classifier of any kind.
+
+    Raises:
+        DataError: the folder holds none, or one of another format version.
+    """
+    card_file = folder / CARD_FILE
+    try:
+        card = json.loads(card_file.read_text(encoding="utf-8"))
+        version = card["format"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(
+            f"tone classifier {folder}: saw no readable {CARD_FILE} ({type(error).__name__}); expected a folder that "
+            "`assay metaeval ifs --save-tone` or a study wrote; check the path"
+        ) from None
+    if version != FORMAT_VERSION:
+        raise DataError(f"tone classifier {folder}: saw format {version}; expected {FORMAT_VERSION}; train it again")
+    return LinearToneModel.load(folder, card)
+
+
+def held_out_texts(dialogues: Sequence[Dialogue], spec: ToneSpec) -> list[ToneText]:
+    """What sensitivity and specificity are counted on: of each held-out dialogue its response and one continuation."""
+    _, held_out = split_dialogues(dialogues, spec.held_out, spec.seed)
+    return one_of_each_label(list(tone_texts(held_out, spec.seed)), spec.seed)
+
+
+def count_right(model: ToneModel, texts: Sequence[ToneText]) -> tuple[Counted, Counted]:
+    """Sensitivity and specificity of a model on labelled texts."""
+    found = model.answer_like([text.text for text in texts])
+    answers = [label for label, text in zip(found, texts, strict=True) if text.is_answer_like]
+    others = [not label for label, text in zip(found, texts, strict=True) if not text.is_answer_like]
+    return Counted(sum(answers), len(answers)), Counted(sum(others), len(others))
+
+
+def fit_logistic(features_NF: Any, labels: Sequence[bool], inverse_regularisation: float) -> tuple[Any, float]:
+    """Weights (F,) and bias of a logistic regression in which both labels weigh alike."""
+    from sklearn.linear_model import LogisticRegression
+
+    model = LogisticRegression(C=inverse_regularisation, class_weight="balanced", max_iter=1000)
+    model.fit(features_NF, np.asarray(labels, dtype=int))
+    return model.coef_[0], float(model.intercept_[0])
+
+
+def labels_of(probabilities_N: NDArray[np.float64]) -> list[bool]:
+    """Probabilities as labels."""
+    return [bool(value >= THRESHOLD) for value in probabilities_N]
+
+
+def without_empty(texts: Sequence[str], probabilities_N: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The probabilities, 0 where a text holds no letter or digit."""
+    return np.where([bool(normalise(text)) for text in texts], probabilities_N, 0.0)
+
+
+def write_card(model: ToneModel, folder: Path) -> None:
+    """`tone.json`: format, spec and held-out counts."""
+    card = {
+        "format": FORMAT_VERSION,
+        "spec": model.spec.model_dump(mode="json"),
+        "sensitivity": list(model.sensitivity),
+        "specificity": list(model.specificity),
+    }
+    (folder / CARD_FILE).write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
+
+
+def read_spec(card: dict[str, Any], folder: Path) -> ToneSpec:
+    """The spec in a card."""
+    return validate(ToneSpec, card["spec"], f"tone classifier {folder}")
+
+
+def read_counts(card: dict[str, Any]) -> tuple[Counted, Counted]:
+    """Sensitivity and specificity in a card."""
+    return Counted(*card["sensitivity"]), Counted(*card["specificity"])
