@@ -25,6 +25,7 @@ class Provider:
     tpm: float
     kind: str
     tells: bool = True
+    names_time: bool = True
     window: float = 0.0
     used: list[float] = field(default_factory=lambda: [0.0, 0.0])
     level: list[float] | None = None
@@ -54,7 +55,7 @@ class Provider:
             retry = max((c - v) * 60 / m for c, v, m in zip(costs, self.level, limits, strict=True))
         (self.passed.append((now, tokens)) if ok else self.refused.append(now))
         told = (self.rpm, self.tpm, left[0], left[1]) if self.tells else (None, None, None, None)
-        return Observation(not ok, None if ok else max(0.01, retry), *told)
+        return Observation(not ok, None if ok or not self.names_time else max(0.01, retry), *told)
 
 
 class Worker:
@@ -170,6 +171,60 @@ def test_an_unknown_limit_is_learned_from_refusals(kind: str) -> None:
     assert share(provider, 200, 380) >= 0.85
     late = [t for t in provider.refused if t > 200]
     assert len(late) <= 0.02 * len(provider.passed)
+
+
+@pytest.mark.parametrize("kind", ["window", "bucket"])
+@pytest.mark.parametrize("rpm", [60, 600])
+def test_an_unknown_limit_is_learned_without_a_retry_after_too(kind: str, rpm: float) -> None:
+    """A window that is used up passes nothing for most of a minute: a rate of nothing is not what it allows."""
+    provider = Provider(rpm, 1e9, kind, tells=False, names_time=False)
+    limits = simulate(provider, 400)
+    assert share(provider, 120, 360) >= 0.8
+    # some are needed each minute to tell an exhausted limit from a 429 by chance
+    assert len([t for t in provider.refused if t > 120]) <= max(0.06 * rpm, 8) * 4.7
+    assert limits.guessed_requests is not None and limits.guessed_requests > 0.8 * rpm
+
+
+@pytest.mark.parametrize("kind", ["window", "bucket"])
+def test_the_first_minute_under_an_unknown_limit_wastes_few_requests(kind: str) -> None:
+    provider = Provider(600, 1e9, kind, tells=False)
+    simulate(provider, 60)
+    assert len(provider.refused) <= 600
+
+
+@pytest.mark.parametrize("kind", ["window", "bucket"])
+def test_an_unknown_limit_that_doubles_is_found_out_in_minutes_and_a_halved_one_in_one(kind: str) -> None:
+    provider = Provider(600, 1e9, kind, tells=False)
+    simulate(provider, 720, changes={240.0: (1200.0, 1e9), 540.0: (600.0, 1e9)})
+    provider.rpm = 1200
+    assert share(provider, 420, 540) >= 0.85
+    provider.rpm = 600
+    assert 0.9 <= share(provider, 600, 720) <= 1.1
+    assert len([t for t in provider.refused if 600 < t < 720]) <= 0.04 * 1200
+
+
+def test_an_outage_full_of_429s_leaves_a_guess_that_recovers() -> None:
+    """While nobody wants much, a run of 429s measures the demand and not the limit."""
+    limits = SharedLimits(Caps(None, None, 64), 0.0)
+    limits.exchange(Report("a", known=Knowledge(True, guessed_requests=6000.0)), 0.0)
+    now = 0.0
+    for _ in range(120):  # a minute with one request in two seconds
+        now += 0.5
+        limits.exchange(Report("a", (), passed=1, held=1), now)
+    limits.exchange(Report("a", [1], seen=[Observation(True, 1.0)] * 12), now)
+    limits.exchange(Report("a", [1]), now + 1.5)
+    guess = limits.guessed_requests
+    assert guess is not None and guess >= 1500.0
+
+
+def test_trials_that_never_return_do_not_stop_the_work() -> None:
+    limits = SharedLimits(Caps(None, None, 64), 0.0, probed=True)
+    limits.exchange(Report("a", [1] * 9, passed=3, seen=[Observation(True)] * 9), 1.0)
+    tried = limits.exchange(Report("a", [1] * 9), 2.5).delays_s
+    assert 1 <= len(tried) <= 4, "few find out whether it passes any again"
+    assert limits.exchange(Report("b", [1] * 9), 3.0).delays_s == []
+    # worker a dies with its trials
+    assert len(limits.exchange(Report("b", [1] * 9), 14.0).delays_s) >= 1
 
 
 def test_retry_after_stops_everybody() -> None:

@@ -11,6 +11,7 @@ arguments; the same reports at the same times give the same grants.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -33,9 +34,17 @@ GRACE_S = 3.0
 """After the endpoint told another limit, answers 429 are echoes of the old one."""
 DEFAULT_BLOCK_S = 1.0
 QUIET_S = 5.0
-PERIOD_S = 5.0
-FEW = 5
-"""Answers that are too few to guess a limit from."""
+FEW = 20
+"""Answers from which a limit may be read off; from fewer, so many more are allowed for."""
+LONG_S = 30.0
+"""After so long few answers say it as well."""
+LEAST_SHARE = 0.25
+"""Of an earlier guess that remains at least, whatever was measured: an outage is no limit."""
+GROWTH_S = 100.0
+"""A guess is level about the limit that was measured, and has doubled so long after it (cubic in time)."""
+TRIALS = 4
+"""Requests that find out whether an exhausted endpoint that names no time passes any again."""
+LONGEST_GUESSED_BLOCK_S = 8.0
 LONGEST_BLOCK_S = 120.0
 """An exchange tells a longer Retry-After to the gateway, which stops the work rather than sleep through it."""
 
@@ -160,25 +169,32 @@ class SharedLimits:
     _last_refusal: float = float("-inf")
     _last_told: float = float("-inf")
     _last_growth: float = 0.0
-    _guess_at: float = float("inf")
-    _anchor: float = 0.0
-    _guess_wait_s: float = 0.0
     _recent: deque[bool] = field(default_factory=lambda: deque(maxlen=100))
-    _period_since: float = 0.0
-    _period_passed: int = 0
-    _pass_rate: float | None = None
+    _anchor: float = 0.0
+    """The limit that was measured last, per minute: a guess grows away from it."""
+    _blind_blocks: int = 0
+    """Blocks in a row without a told length and without an answer between them."""
+    _trials_left: int | None = None
+    """Permits until an answer passes; None: as many as the limits give."""
+    _sent_before: int = 0
+    """Requests under way that were sent before the block: that they pass proves nothing."""
+    _measure_at: float | None = None
+    """When the limit ran out and more may pass: what passed since `_passed_since` is measured then."""
     _passed: int = 0
     _passed_since: float = 0.0
+    _idle_s: float = 0.0
+    """Of the time since then in which nobody wanted anything."""
+    _last_exchange: float = 0.0
 
     def __post_init__(self) -> None:
-        self._last_growth = self._passed_since = self._period_since = self.now
+        self._last_growth = self._passed_since = self._last_exchange = self.now
         self._apply_rates(self.now)
 
     def exchange(self, report: Report, now: float) -> Grant:
         """Book a report and grant what the limits allow."""
         self._advance(now)
         self._learn(report.known, now)
-        self._measure(report.passed, now)
+        self._count(report.passed, now)
         self._recent.extend([False] * min(report.passed, 100))
         for seen in report.seen:
             self._observe(seen, now)
@@ -188,11 +204,12 @@ class SharedLimits:
         worker = self.workers.setdefault(report.worker, _Worker())
         worker.seen_s, worker.held, worker.wants = now, report.held, len(report.wants)
         self._drop_dead(now)
+        self._sent_before = min(self._sent_before, sum(other.held for other in self.workers.values()))
         if self._requests is not None:
             self._requests.take(-len(report.unused))
         if self._tokens is not None:
             self._tokens.take(report.token_debt - sum(report.unused))
-        room = self._room(worker)
+        room = self._room(worker, now)
         delays = self._permit(report.wants[:room], worker, now)
         slots_bind = len(delays) == room < len(report.wants)
         return Grant(
@@ -215,12 +232,16 @@ class SharedLimits:
         """The limit in force."""
         return _least(self.caps.tokens_per_min, self.told_tokens)
 
-    def _room(self, worker: _Worker) -> int:
+    def _room(self, worker: _Worker, now: float) -> int:
         """Slots that the worker may get."""
         total = sum(other.held for other in self.workers.values())
         room = min(self.caps.max_concurrency - total, self._fair_share() - worker.held)
         if not self.probed:
             room = min(room, 1 - total)
+        elif self._trials_left is not None:
+            if total == 0 and now >= self._blocked_until:  # those who tried are gone
+                self._trials_left = TRIALS
+            room = min(room, self._trials_left)
         return max(0, room)
 
     def _permit(self, wants: Sequence[int], worker: _Worker, now: float) -> list[float]:
@@ -238,6 +259,8 @@ class SharedLimits:
                 self._tokens.take(cost)
             delays.append(delay)
         worker.held += len(delays)
+        if self._trials_left is not None:
+            self._trials_left -= len(delays)
         return delays
 
     def _poll_s(self, report: Report, granted: int, now: float) -> float:
@@ -284,7 +307,8 @@ class SharedLimits:
             return
         self._recent.append(True)
         self._last_refusal = now
-        if not self._ran_out(seen):
+        self._sent_before = max(0, self._sent_before - 1)
+        if self._trials_left is None and not self._ran_out(seen):
             # an endpoint near its limit or an overloaded one strews them in: its own request waits, nobody else, and
             # a guess gives way, but by no more than a tenth: were 429s of chance to wear it down, no rate would be left
             if self.guessed_requests is not None:
@@ -292,12 +316,25 @@ class SharedLimits:
                     0.998 * self.guessed_requests, min(self.guessed_requests, 0.9 * self._anchor)
                 )
             return
-        wait_s = DEFAULT_BLOCK_S if seen.retry_after_s is None else seen.retry_after_s
         fresh = now >= self._blocked_until and now - self._last_cut > 1.0
-        self._blocked_until = max(self._blocked_until, now + min(wait_s, LONGEST_BLOCK_S))
-        self._recent.clear()
+        wait_s = self._block(seen, now)
         if fresh and now - self._last_told > GRACE_S:
             self._cut(seen, wait_s, now)
+
+    def _block(self, seen: Observation, now: float) -> float:
+        """Nobody sends until the endpoint said, or for a second and ever longer while nothing passes; how long."""
+        wait_s = seen.retry_after_s
+        if wait_s is None:
+            if now < self._blocked_until:
+                return self._blocked_until - now  # an answer to what was sent before
+            wait_s = min(LONGEST_GUESSED_BLOCK_S, DEFAULT_BLOCK_S * 2.0**self._blind_blocks)
+            self._blind_blocks += 1
+        self._blocked_until = max(self._blocked_until, now + min(wait_s, LONGEST_BLOCK_S))
+        self._recent.clear()
+        if seen.retry_after_s is None:
+            self._trials_left = TRIALS
+            self._sent_before = sum(worker.held for worker in self.workers.values())
+        return wait_s
 
     def _ran_out(self, seen: Observation) -> bool:
         """Whether an answer 429 means that the limit is used up: it says so itself, or it is not alone."""
@@ -314,9 +351,8 @@ class SharedLimits:
         self._last_cut = now
         step = max(0.5, 1.0 - 0.015 * 2.0**self._cuts)
         if self.told_requests is None and self.caps.requests_per_min is None and self.told_tokens is None:
-            # answers to what was sent before this 429 are still coming in: count when they are here
-            self._guess_at = min(self._guess_at, max(now + wait_s, now + 2.0))
-            self._guess_wait_s = wait_s
+            if self._measure_at is None:
+                self._measure_at = now + wait_s
             return
         requests_ran_out = seen.remaining_requests is not None and seen.remaining_requests < 1
         tokens_ran_out = seen.remaining_tokens is not None and not requests_ran_out
@@ -325,38 +361,35 @@ class SharedLimits:
         if not requests_ran_out:
             self._trim_tokens = max(0.01, self._trim_tokens * step)
 
-    def _guess(self, now: float) -> None:
-        """No header tells the limit: what passed before a 429, until the time when more may pass, is about it.
-
-        A fixed window lets its quota through and then names the time to the reset, so the quotient is exact; of a
-        bucket, what passed lately says it, too much of it as long as stored credit lasted, later right.
-        """
-        if now < self._guess_at:
-            return
-        if self._guess_wait_s > PERIOD_S or self._pass_rate is None:
-            measured = self._passed / max(now - self._passed_since, 0.1)
-        else:
-            measured = self._pass_rate
-        if self.guessed_requests is not None or self._passed >= FEW:
-            guess = measured * 60.0 / PACE
-            self.guessed_requests = guess if self.guessed_requests is None else min(self.guessed_requests, guess)
-            self._anchor = self.guessed_requests
-        self._passed, self._passed_since = 0, now
-        self._guess_at = float("inf")
-
-    def _measure(self, passed: int, now: float) -> None:
-        """What passes per second, over the last whole PERIOD_S without a block in it."""
+    def _count(self, passed: int, now: float) -> None:
+        """Add up what passes, and the time in which nobody wanted to send."""
+        if not any(worker.wants or worker.held for worker in self.workers.values()):
+            self._idle_s += now - self._last_exchange
+        self._last_exchange = now
         self._passed += passed
-        if now < self._blocked_until:
-            self._period_passed, self._period_since = 0, self._blocked_until
+        old = min(passed, self._sent_before)
+        self._sent_before -= old
+        if passed > old and now >= self._blocked_until:
+            self._blind_blocks, self._trials_left = 0, None
+
+    def _guess(self, now: float) -> None:
+        """No header tells the limit: what passed from one exhaustion to the end of the next is what it allows.
+
+        Of a fixed window that is its quota by its length, of a bucket what it refills; only the first time stored
+        credit counts as well, and is found out in the next round.
+        """
+        if self._measure_at is None or now < self._measure_at or self._trials_left is not None:
             return
-        self._period_passed += passed
-        if now - self._period_since >= PERIOD_S:
-            self._pass_rate = self._period_passed / (now - self._period_since)
-            self._period_passed, self._period_since = 0, now
+        seconds = max(1.0, now - self._passed_since - self._idle_s)
+        is_precise = self._passed >= FEW or seconds >= LONG_S
+        measured = max(1, self._passed if is_precise else self._passed + FEW // 2) * 60.0 / seconds
+        self.guessed_requests = self._anchor = max(measured, LEAST_SHARE * (self.guessed_requests or 0.0))
+        self._measure_at = None
+        if is_precise:
+            self._passed, self._passed_since, self._idle_s = 0, now, 0.0
 
     def _grow(self, now: float) -> None:
-        """After QUIET_S trimmed rates and guesses rise again by 0.5 % a second."""
+        """After QUIET_S trimmed rates rise again by 0.5 % a second, and guesses like the cube of the time."""
         seconds = now - self._last_growth
         if seconds < 0.25:
             return
@@ -365,10 +398,12 @@ class SharedLimits:
         if not quiet:
             return
         factor = 1.005**seconds
-        if self.guessed_requests is not None:
-            self.guessed_requests *= factor
         self._trim_requests = min(1.0, self._trim_requests * factor)
         self._trim_tokens = min(1.0, self._trim_tokens * factor)
+        if self.guessed_requests is not None:
+            # level near the measured limit, ever steeper away from it: another limit is found without a search
+            since_s = GROWTH_S * math.cbrt(self.guessed_requests / self._anchor - 1.0)
+            self.guessed_requests = self._anchor * (1.0 + ((since_s + seconds) / GROWTH_S) ** 3)
 
     def _apply_rates(self, now: float) -> None:
         self._requests = _set(self._requests, self.requests_per_min, self._trim_requests, 1.0, now)
@@ -387,7 +422,7 @@ class SharedLimits:
         self.probed = True
         self.told_requests, self.told_tokens = known.told_requests, known.told_tokens
         self.guessed_requests = known.guessed_requests
-        self._anchor = self.guessed_requests or 0.0
+        self._anchor = self.guessed_requests or 1.0
         self._blocked_until = max(self._blocked_until, now + known.blocked_for_s)
 
     def _knowledge(self, now: float) -> Knowledge:
