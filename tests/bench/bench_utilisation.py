@@ -147,6 +147,24 @@ class Meter:
             return json.load(response)
 
 
+class Machine:
+    """What else the machine did: a timing means nothing without it."""
+
+    def __init__(self) -> None:
+        self._last = self._read()
+
+    def state(self) -> dict[str, float]:
+        """Load average, and the share of all cores that was busy since the last call, in [0, 1]."""
+        (busy, total), (busy_before, total_before) = (now := self._read()), self._last
+        self._last = now
+        share = (busy - busy_before) / max(1, total - total_before)
+        return {"load_1min": round(os.getloadavg()[0], 2), "cores_busy": round(share, 2)}
+
+    def _read(self) -> tuple[int, int]:
+        ticks = [int(word) for word in Path("/proc/stat").read_text().split("\n")[0].split()[1:9]]
+        return sum(ticks) - ticks[3] - ticks[4], sum(ticks)
+
+
 def set_rpm(server: JudgeServer, rpm: int) -> None:
     data = json.dumps({"rpm": rpm}).encode()
     request = urllib.request.Request(server.root_url + "/assay/limits", data, {"content-type": "application/json"})
@@ -237,10 +255,12 @@ def peer_ray_data(kind: str, rpm: int, seconds: float, window_s: float) -> dict[
     from ray.data.llm import HttpRequestProcessorConfig, build_processor
 
     rows = int(rpm / 60 * seconds * 1.5)
+    # its rate is a whole number of requests per second and actor: as many actors as leave no remainder
+    actors = next(n for n in range(ACTORS, 0, -1) if rpm // 60 % n == 0)
     with server_of(kind, rpm, None, window_s) as server:
         url = server.base_url + "/chat/completions"
         config = HttpRequestProcessorConfig(
-            url=url, headers={"Authorization": "Bearer none"}, qps=max(1, rpm // 60 // ACTORS), concurrency=ACTORS,
+            url=url, headers={"Authorization": "Bearer none"}, qps=rpm // 60 // actors, concurrency=actors,
             batch_size=16, max_retries=10,
         )  # fmt: skip
 
@@ -296,8 +316,10 @@ def main() -> None:
         object_store_memory=200_000_000,
     )  # fmt: skip
     lines = []
+    machine = Machine()
 
     def show(line: dict[str, Any]) -> None:
+        line |= machine.state()
         lines.append(line)
         print(json.dumps(line), flush=True)
 

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 _WORD = re.compile(r"\w+")
+_LABEL = re.compile(r"Output \(([ab])\)")
 _SHORT = 20
 """Characters below which a text must stand on a line (or after a colon) of its own to count as found."""
 
@@ -103,7 +104,12 @@ class InstanceIndex:
         if matched == 0:
             return None
         shown = sorted((place, which) for which, place in places.items() if which >= 0)
-        return Found(instance, tuple(instance.outputs[which] for _, which in shown), matched)
+        order = [which for _, which in shown]
+        if len(outputs) == 2 and "" in outputs and len(order) == 1:
+            # an empty output stands nowhere: the label before the other one tells which of the two was shown first
+            label = _LABEL.findall(text[: shown[0][0]])
+            order.insert(0 if label and label[-1] == "b" else 1, outputs.index(""))
+        return Found(instance, tuple(instance.outputs[which] for which in order), matched)
 
 
 def flat(text: str) -> str:

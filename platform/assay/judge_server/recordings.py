@@ -58,7 +58,7 @@ class Exchange:
     @property
     def alone(self) -> str | None:
         """The one output that a rating call shows; None where there are two or none."""
-        found = _alone(self.text)
+        found = _alone(self)
         return found[1] if found else None
 
 
@@ -125,7 +125,7 @@ def _recover(group: Sequence[Exchange]) -> tuple[str, tuple[str, ...]] | None:
         if row.swap is not None and (parted := _parted(row.text)):
             instruction, first, second = parted
             return instruction, ((second, first) if row.swap else (first, second))
-    alone = [found for row in group if (found := _alone(row.text))]
+    alone = [found for row in group if (found := _alone(row))]
     if alone:
         return alone[0][0], tuple(dict.fromkeys(output for _, output in alone))
     for row in group:
@@ -166,9 +166,11 @@ def _parted(text: str) -> tuple[str, str, str] | None:
     return _instruction(text[: head_a.start()]), text[head_a.end() : head_b.start()], text[head_b.end() : end]
 
 
-def _alone(text: str) -> tuple[str, str] | None:
+def _alone(row: Exchange) -> tuple[str, str] | None:
+    """(instruction, output) of a prompt that shows one output; None where it shows two or none."""
+    text, is_rating = row.text, row.template.startswith("rating")
     head = _HEAD_ALONE.search(text)
-    if head is None or _HEAD_A.search(text):
+    if head is None or (row.template and not is_rating) or (_HEAD_A.search(text) and not is_rating):
         return None
     tail = _TAIL.search(text, head.end() - 1)
     return _instruction(text[: head.start()]), text[head.end() : tail.start() if tail else len(text)]

@@ -37,6 +37,8 @@ KNOWN_STRATEGIES = frozenset(
 )
 """Names that a request means literally: asked for one that is not recorded, the server says so."""
 
+_JUDGING = ("compare", "rat", "scor", "synth")
+"""How the names of steps begin in which outputs are shown."""
 _EXPLAINED = re.compile(r"[Oo]utput \([ab]\)")
 
 
@@ -189,16 +191,17 @@ class Replay:
             have = ", ".join(sorted(name for (one, name) in recorded.by_place if one is found.instance)) or "none"
             raise NoReplyError(f"instance {where}: no recorded step {stage!r}; recorded are {have}")
         shown = () if stage.startswith("aux") else found.shown
-        reply = replies.get(shown) or _rated(replies, found)
-        if reply is None and shown and stage != SYNTHESIZE:
+        reply = None
+        if step in recorded.stages or stage.startswith("aux") or stage == SYNTHESIZE:
+            reply = replies.get(shown) or _rated(replies, found)
+        if reply is None and not stage.startswith("aux") and stage != SYNTHESIZE:
             # ratings of the two outputs may be recorded as steps of their own: what is shown tells them apart
-            plain = [name for name in recorded.stages if not name.startswith("aux") and name != SYNTHESIZE]
-            merged = {
+            replies = {
                 place: answer
-                for name in plain
+                for name in _comparing(recorded)
                 for place, answer in recorded.by_place.get((found.instance, name), {}).items()
             }
-            reply = merged.get(shown) or _rated(merged, found)
+            reply = replies.get(shown) or _rated(replies, found)
         if reply is None:
             seen = f"{len(shown)} output(s) shown"
             raise NoReplyError(f"instance {where}, step {stage!r}: this order is not recorded ({seen})")
@@ -213,11 +216,11 @@ class Replay:
             named = plain_name(Path(recorded.stages[stage]).stem)
             if step and plain_name(step) in (named, named + "s", "questions" if named == "metrics" else named):
                 return stage
-        comparing = [stage for stage in recorded.stages if not stage.startswith("aux")]
-        if found.shown and not step.startswith("aux"):
-            if SYNTHESIZE in comparing and (step.startswith("synth") or self._debates(recorded, found.instance, text)):
+        if (found.shown or step.startswith(_JUDGING)) and not step.startswith("aux"):
+            debates = step.startswith("synth") or self._debates(recorded, found.instance, text)
+            if SYNTHESIZE in recorded.stages and debates:
                 return SYNTHESIZE
-            plain = [stage for stage in comparing if stage != SYNTHESIZE]
+            plain = _comparing(recorded)
             return plain[0] if len(plain) == 1 else COMPARE if COMPARE in plain or not plain else plain[0]
         if len(auxiliary) == 1:
             return auxiliary[0]
@@ -238,9 +241,17 @@ class Replay:
         return False
 
 
+def _comparing(recorded: Recorded) -> list[str]:
+    """The stages in which outputs are compared or rated for the first time."""
+    return [stage for stage in recorded.stages if not stage.startswith("aux") and stage != SYNTHESIZE]
+
+
 def _rated(replies: Mapping[tuple[str, ...], Reply], found: Found) -> Reply | None:
-    """Of single ratings, that of the longest output in the prompt: a short one may stand there by chance."""
-    alone = [shown for shown in replies if len(shown) == 1 and shown[0] in found.shown]
+    """Of single ratings, that of the longest output in the prompt: a short one may stand there by chance.
+
+    Where no output is seen it was an empty one.
+    """
+    alone = [shown for shown in replies if len(shown) == 1 and shown[0] in (found.shown or ("",))]
     return replies[max(alone, key=lambda shown: len(shown[0]))] if alone else None
 
 

@@ -326,8 +326,10 @@ def _debate(original: Reading[Winner], swapped: Reading[Winner], order: Order) -
 
 
 def exchange_labels(text: str) -> str:
-    """The text with "Output (a)" and "Output (b)" exchanged."""
-    return text.replace("Output (a)", "\0").replace("Output (b)", "Output (a)").replace("\0", "Output (b)")
+    """The text with "Output (a)" and "Output (b)" exchanged, also where they are written small."""
+    for word in ("Output", "output"):
+        text = text.replace(f"{word} (a)", "\0").replace(f"{word} (b)", f"{word} (a)").replace("\0", f"{word} (b)")
+    return text
 
 
 def _all_exchanges(

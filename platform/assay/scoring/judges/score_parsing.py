@@ -64,6 +64,8 @@ _OPTION = re.compile(
     r"(?i:(?:the[ ])?(?:final[ ])?(?:my[ ]|your[ ])?(?:answer|option|choice)[ ]{0,2}(?:is)?[ ]{0,2}:?[ ]{0,2})?"
     r"[(\[]{0,2}([A-E])[)\]]{0,2}(?:$|[ ]{0,2}[:.)-](?:\s|$))"
 )
+MAX_DIGITS = 300
+"""Beyond, an integer is no finite float."""
 _LOOK = 120
 """Characters between a verb and its number, at most: "score the consistency of the summary ... as 4"."""
 
@@ -254,4 +256,9 @@ def _json_score(value: object, low: float, high: float) -> tuple[bool, float | N
 def compat_integer(text: str) -> float | None:
     """LLMBar's ratings as published: `int(reply)`, else missing; neither the range nor anything else is checked."""
     bare = text.strip()
-    return float(bare) if len(bare) <= 15 and re.fullmatch(r"[+-]?\d+(?:_\d+)*", bare, re.ASCII) else None
+    if len(bare) > MAX_DIGITS:
+        return None
+    try:
+        return float(int(bare))  # other scripts' digits and 1_0 are integers to it too
+    except ValueError:
+        return None
