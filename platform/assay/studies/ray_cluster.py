@@ -124,6 +124,7 @@ def _runtime_env() -> dict[str, object]:
     if in_ray_job():
         variables["PYTHONPATH"] = "platform"  # of the job's working directory, on whichever node
     variables |= {"TOKENIZERS_PARALLELISM": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    variables["OMP_WAIT_POLICY"] = os.environ["OMP_WAIT_POLICY"]  # a worker may load torch before our package
     return {"env_vars": variables}
 
 
