@@ -144,3 +144,23 @@ def test_rows_survive_a_table(row: object) -> None:
 
 def test_an_empty_table_keeps_its_schema() -> None:
     assert from_table(to_table([], ScoreRow), ScoreRow) == []
+
+
+def test_reading_a_store_starts_no_thread_that_could_outlive_the_process(tmp_path: Path) -> None:
+    """Arrow's pool threads abort a process that ends while they start; the fault needs a loaded machine to show."""
+    store = Store(str(tmp_path))
+    store.write_study_table("s", "tables/t.parquet", TABLE)
+    with store.writing("dataset", KEY) as artifact:
+        artifact.table("t.parquet", TABLE)
+    code = (
+        "import os, pyarrow.parquet; from assay.store import Store\n"
+        "def threads(): return len(os.listdir('/proc/self/task'))\n"
+        f"before, store = threads(), Store({str(tmp_path)!r})\n"
+        "store.keys('dataset'), store.studies(), store.manifest('dataset', store.keys('dataset').pop())\n"
+        "store.read_study_table('s', 'tables/t.parquet').to_pylist()\n"
+        f"store.read_table('dataset', '{KEY}', 't.parquet')\n"
+        "print(threads() - before)"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    run = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "0"

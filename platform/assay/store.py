@@ -220,10 +220,7 @@ class Store:
         return value
 
     def _table(self, path: str) -> pa.Table:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
-        return pq.read_table(pa.BufferReader(self._get(path)))
+        return read_parquet_bytes(self._get(path))
 
 
 class ArtifactWriter:
@@ -261,6 +258,18 @@ def parquet_bytes(table: pa.Table) -> bytes:
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink, row_group_size=ROW_GROUP_ROWS, compression="zstd", store_schema=True)
     return bytes(sink.getvalue().to_pybytes())
+
+
+def read_parquet_bytes(data: bytes) -> pa.Table:
+    """A Parquet file's table, read by the calling thread alone.
+
+    `pyarrow.parquet.read_table` hands even ten rows to Arrow's thread pools, and a process that ends while a pool's
+    thread is still starting aborts ("terminate called without an active exception", exit -6; apache/arrow#34314).
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    return pq.ParquetFile(pa.BufferReader(data), pre_buffer=False).read(use_threads=False)
 
 
 def _write_whole(path: Path, data: bytes) -> None:

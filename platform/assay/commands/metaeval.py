@@ -11,6 +11,7 @@ import typer
 
 from assay.errors import ConfigError, DataError, StorageError
 from assay.fingerprint import file_hash
+from assay.store import read_parquet_bytes
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -48,19 +49,18 @@ def read_table(path: Path) -> pa.Table:
     import pyarrow as pa
     import pyarrow.csv
     import pyarrow.json
-    import pyarrow.parquet
 
-    readers = {
-        ".csv": pyarrow.csv.read_csv,
-        ".jsonl": pyarrow.json.read_json,
-        ".parquet": pyarrow.parquet.read_table,
+    readers = {  # by this thread alone, see read_parquet_bytes
+        ".csv": lambda: pyarrow.csv.read_csv(path, pyarrow.csv.ReadOptions(use_threads=False)),
+        ".jsonl": lambda: pyarrow.json.read_json(path, pyarrow.json.ReadOptions(use_threads=False)),
+        ".parquet": lambda: read_parquet_bytes(path.read_bytes()),
     }
     if not path.is_file():
         raise DataError(f"--table {path}: saw no such file; expected {', '.join(readers)}; check the path")
     if path.suffix not in readers:
         raise DataError(f"--table {path}: saw {path.suffix or 'no suffix'}; expected one of {', '.join(readers)}")
     try:
-        return readers[path.suffix](path)
+        return readers[path.suffix]()
     except (pa.ArrowInvalid, OSError) as error:
         reason = " ".join(str(error).split())[:200]
         raise DataError(f"--table {path}: {reason}; expected a {path.suffix} table; mend the file") from None
