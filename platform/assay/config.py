@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any, Self, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Tag, ValidationError
 
 from assay.errors import ConfigError
 
+TAG = "@"
+"""Begins the tags of discriminated unions, so that messages can leave them out of a field's name."""
 MAX_YAML_BYTES = 1_000_000
 """A study file is a page or two; anything larger is a mistake or an attack."""
 
@@ -121,7 +123,7 @@ def _copy(value: Any) -> Any:
 def _one_line(error: ValidationError, cls: type[Config], source: str) -> str:
     problems = []
     for item in error.errors():
-        field = ".".join(str(part) for part in item["loc"]) or cls.__name__
+        field = ".".join(str(part) for part in item["loc"] if not str(part).startswith(TAG)) or cls.__name__
         seen = repr(item["input"])
         seen = seen if len(seen) <= 80 else seen[:77] + "..."
         if item["type"] == "extra_forbidden":
@@ -139,10 +141,20 @@ def _one_line(error: ValidationError, cls: type[Config], source: str) -> str:
 def _model_at(cls: type[Config], location: tuple[int | str, ...]) -> type[BaseModel] | None:
     """The model class that a path of field names leads to, as far as annotations say."""
     current: type[BaseModel] | None = cls
+    variants: dict[str, type[BaseModel]] = {}
     for part in location:
+        if isinstance(part, str) and part.startswith(TAG):
+            current = variants.get(part, current)
+            continue
         if current is None or not isinstance(part, str) or part not in current.model_fields:
             return None if isinstance(part, str) else current
-        annotation = current.model_fields[part].annotation
-        candidates = [annotation, *getattr(annotation, "__args__", ())]
+        field = current.model_fields[part]
+        candidates = [field.annotation, *getattr(field.annotation, "__args__", ())]
+        variants = {
+            mark.tag: kind.__origin__
+            for kind in candidates
+            for mark in getattr(kind, "__metadata__", ())
+            if isinstance(mark, Tag)
+        }
         current = next((c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)), None)
     return current

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from assay.errors import DataError, InputError
 from assay.mixtures.designs import (
+    Instructions,
     category_alone,
     cross_category_rows,
     synthetic_then_human,
@@ -125,9 +126,11 @@ def test_target_alone_validates_on_further_rows_of_the_same_split() -> None:
 
 
 def test_a_curriculum_puts_synthetic_rows_first() -> None:
-    spec = synthetic_then_human("synthetic", "sst2", 5, 0, num_synthetic=4)
-    mixture = build(spec.replace(validation=()))
-    assert [row.component for row in mixture.train] == ["synthetic"] * 4 + ["human"] * 5
+    spec = synthetic_then_human(Instructions("alpaca", 8, 0), "synthetic", "sst2", 5, 0, num_synthetic=4)
+    components = [row.component for row in build(spec).train]
+    assert components[-5:] == ["human"] * 5
+    assert sorted(components[:-5]) == ["alpaca"] * 8 + ["synthetic"] * 4
+    assert components[:8] != ["alpaca"] * 8  # synthetic rows are shuffled in
 
 
 def test_asking_for_too_much_says_how_much_there_is() -> None:

@@ -74,8 +74,9 @@ def test_waves_cover_every_training_once() -> None:
     study = quickstart()
     made = wanted(study, expand(study), BASES, KEYS)
     waves = made.waves(10)
-    assert [len(wave) for wave in waves] == [10, 10, 10, 9]
-    assert [job for wave in waves for job in wave] == list(made.trainings)
+    assert [len(wave.trainings) for wave in waves] == [10, 10, 10, 9]
+    assert [job for wave in waves for job in wave.trainings] == list(made.trainings)
+    assert [job for wave in waves for job in wave.generations] == list(made.generations)
 
 
 def test_resources_tracking_and_places_are_no_part_of_the_identity() -> None:

@@ -33,9 +33,11 @@ class CurvePoint:
     rows: tuple[int, ...]
 
 
-def zero_rows(panel: Panel, base_model: str, series: str) -> tuple[int, ...]:
-    """Runs with N = 0 that start the curves of this series: its own, else those of no series."""
+def zero_rows(panel: Panel, base_model: str, series: str, task: str = "") -> tuple[int, ...]:
+    """Runs with N = 0 that start the curves of this series: its own, else those of no series (and of no other task)."""
     zero = [row for row, run in enumerate(panel.runs) if run.base_model == base_model and run.num_target == 0]
+    if any(panel.runs[row].trained_task for row in zero):  # a mixture without one category is that category's alone
+        zero = [row for row in zero if panel.runs[row].trained_task == task]
     for wanted in (series, ""):
         matching = tuple(row for row in zero if panel.runs[row].series == wanted)
         if matching:
@@ -54,7 +56,7 @@ def curve_points(panel: Panel, task: str) -> list[CurvePoint]:
     if not series_seen:
         series_seen = {(run.base_model, run.series) for run in panel.runs if run.num_target == 0}
     for base, series in series_seen:
-        rows_zero = zero_rows(panel, base, series)
+        rows_zero = zero_rows(panel, base, series, task)
         if rows_zero:
             points.append(CurvePoint(base, task, series, 0, rows_zero))
     return sorted(points, key=lambda point: (point.base_model, point.series, point.num_target))
@@ -158,7 +160,7 @@ def forgetting_rows(frame: StudyFrame) -> list[dict[str, Any]]:
     rows = []
     for task in sorted({run.trained_task for run in panel.runs if run.trained_task}):
         for point in curve_points(panel, task):
-            zero = zero_rows(panel, point.base_model, point.series)
+            zero = zero_rows(panel, point.base_model, point.series, task)
             if point.num_target == 0:
                 continue
             for number, scorer in enumerate(frame.scorers):

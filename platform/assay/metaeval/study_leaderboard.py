@@ -10,7 +10,7 @@ import numpy as np
 from assay.metaeval.leaderboard import Comparison, compare, pareto_front
 from assay.metaeval.rates import holm
 from assay.metaeval.study_curves import zero_rows
-from assay.metaeval.study_frame import INSTRUCTIONS, Panel, ScorerInfo, StudyFrame
+from assay.metaeval.study_frame import INSTRUCTIONS, Panel, RunRow, ScorerInfo, StudyFrame
 
 Row = dict[str, Any]
 
@@ -28,8 +28,8 @@ def leaderboard_rows(frame: StudyFrame, baseline: str | None) -> list[Row]:
     for name in sorted(frame.panels, key=lambda name: (name != INSTRUCTIONS, name)):
         panel = frame.panels[name]
         for (base_model, arm), members in sorted(_arms(panel).items()):
-            series = panel.runs[members[0]].series
-            against = _baseline_rows(panel, base_model, series, baseline)
+            run = panel.runs[members[0]]
+            against = _baseline_rows(panel, base_model, run, baseline)
             for number, scorer in enumerate(frame.scorers):
                 values = panel.values[number]
                 if not np.isfinite(values[members]).any():
@@ -51,9 +51,9 @@ def _arms(panel: Panel) -> dict[tuple[str, str], list[int]]:
     return arms
 
 
-def _baseline_rows(panel: Panel, base_model: str, series: str, baseline: str | None) -> list[int]:
+def _baseline_rows(panel: Panel, base_model: str, run: RunRow, baseline: str | None) -> list[int]:
     if baseline is None:
-        return list(zero_rows(panel, base_model, series))
+        return list(zero_rows(panel, base_model, run.series, run.trained_task))
     return [row for row, run in enumerate(panel.runs) if run.base_model == base_model and run.arm == baseline]
 
 

@@ -6,6 +6,7 @@ Source: Faysse et al. 2023 (arXiv 2310.14103), sections B.1 and C, and the behav
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from assay.errors import InputError
@@ -18,17 +19,57 @@ CATEGORY_CAP = 1300
 """Most training rows of a set of one category alone."""
 COMPAT_VALIDATION_ROWS = 125
 """Target rows in the published study's validation file for N=1000, which it used for every N: 1000 x .1 / .8."""
+INSTRUCTION_DRAW = 1_000_003
+"""Draw that samples the instruction rows: the same rows in every mixture, unrelated to the draws of target rows."""
+
+
+@dataclass(frozen=True)
+class Instructions:
+    """The instruction rows that every mixture of a study has."""
+
+    dataset: str
+    rows: int | None = None
+    """Training rows, one sample for all mixtures; None takes them all."""
+    validation_rows: int | None = None
+    """Validation rows; None takes them all."""
+    seed: int = 0
+    """Shifts the sample."""
+    categories: tuple[str, ...] = ()
+    """Instruction categories to take; empty: all but Other."""
+
+    def part(self, split: Literal["train", "validation"], name: str = "", stage: int | None = None) -> ComponentSpec:
+        """The component of these rows."""
+        return ComponentSpec(
+            name=name or self.dataset,
+            dataset=self.dataset,
+            split=split,
+            count=self.rows if split == "train" else self.validation_rows,
+            draw=INSTRUCTION_DRAW + self.seed,
+            categories=self.categories,
+            stage=stage,
+        )
+
+
+def instructions_alone(
+    instructions: Instructions, *, mode: Mode = "strict", held_out: Sequence[str] = ()
+) -> MixtureSpec:
+    """The instruction set by itself: what makes a base model an instruction-tuned one."""
+    return MixtureSpec(
+        train=(instructions.part("train"),),
+        validation=(instructions.part("validation"),),
+        mode=mode,
+        held_out=tuple(held_out),
+    )
 
 
 def with_target(
-    instructions: str,
+    instructions: Instructions | str,
     target: str,
     count: int,
     draw: int,
     *,
     mode: Mode = "strict",
     held_out: Sequence[str] = (),
-    categories: Sequence[str] = (),
     validation_count: int | None = None,
     max_tokens: int | None = None,
 ) -> MixtureSpec:
@@ -38,27 +79,28 @@ def with_target(
     `held_out`). `compat`: every arm, N=0 too, validates on the target rows of the N=1000 arm of its draw.
 
     Args:
-        instructions: dataset of the instruction set.
+        instructions: the instruction rows, or a dataset to take whole.
         target: dataset of the target task.
         count: N, training rows of the target task.
         draw: seed of the sample.
         mode: see above.
         held_out: datasets whose validation and test rows no training row may repeat, beside these two.
-        categories: instruction categories to take; empty: all but Other.
-        validation_count: target rows to validate on; default in `strict` an eighth of N (the split is 80/10/10).
+        validation_count: target rows to validate on; default in `strict` an eighth of N (the split is 80/10/10), at
+            most as many as there are.
         max_tokens: rows of more tokens are dropped.
     """
+    if isinstance(instructions, str):
+        instructions = Instructions(instructions)
     if validation_count is None:
-        validation_count = COMPAT_VALIDATION_ROWS if mode == "compat" else -(-count // 8)
-    target_validation = ComponentSpec(
-        name=target, dataset=target, split="validation", cap=validation_count, draw=draw
-    ) if validation_count else None  # fmt: skip
-    base = {"name": instructions, "dataset": instructions, "categories": tuple(categories)}
+        most = COMPAT_VALIDATION_ROWS if mode == "compat" else -(-count // 8)
+        asked = {"cap": most} if most else {"count": 0}
+    else:
+        asked = {"count": validation_count if count or mode == "compat" else 0}
     return MixtureSpec(
-        train=(ComponentSpec(**base), ComponentSpec(name=target, dataset=target, count=count, draw=draw)),
+        train=(instructions.part("train"), ComponentSpec(name=target, dataset=target, count=count, draw=draw)),
         validation=(
-            ComponentSpec(**base, split="validation"),
-            *((target_validation,) if target_validation is not None else ()),
+            instructions.part("validation"),
+            ComponentSpec(name=target, dataset=target, split="validation", draw=draw, **asked),
         ),
         mode=mode,
         held_out=tuple(held_out),
@@ -67,16 +109,25 @@ def with_target(
 
 
 def without_category(
-    instructions: str, category: str, count: int, draw: int, *, mode: Mode = "strict", max_tokens: int | None = None
+    instructions: Instructions | str,
+    category: str,
+    count: int,
+    draw: int,
+    *,
+    mode: Mode = "strict",
+    max_tokens: int | None = None,
 ) -> MixtureSpec:
     """The synthetic study: all categories but one, and `count` rows of that one."""
-    others = tuple(name for name in INSTRUCTION_CATEGORIES if name != category)
+    if isinstance(instructions, str):
+        instructions = Instructions(instructions)
+    others = replace(instructions, categories=tuple(name for name in INSTRUCTION_CATEGORIES if name != category))
+    dataset = instructions.dataset
     return MixtureSpec(
         train=(
-            ComponentSpec(name="others", dataset=instructions, categories=others),
-            ComponentSpec(name=category, dataset=instructions, categories=(category,), count=count, draw=draw),
+            others.part("train", "others"),
+            ComponentSpec(name=category, dataset=dataset, categories=(category,), count=count, draw=draw),
         ),
-        validation=(ComponentSpec(name="others", dataset=instructions, categories=others, split="validation"),),
+        validation=(others.part("validation", "others"),),
         mode=mode,
         max_tokens=max_tokens,
     )
@@ -96,28 +147,45 @@ def category_alone(instructions: str, category: str, draw: int, *, mode: Mode = 
 
 
 def target_alone(
-    target: str, count: int, draw: int, *, mode: Mode = "strict", validation_count: int = 100
+    target: str,
+    count: int,
+    draw: int,
+    *,
+    mode: Mode = "strict",
+    validation_count: int = 100,
+    held_out: Sequence[str] = (),
 ) -> MixtureSpec:
     """S2: `count` target rows and nothing else; further rows of the same training split are the validation rows."""
     return MixtureSpec(
         train=(ComponentSpec(name=target, dataset=target, count=count, draw=draw),),
         validation=(ComponentSpec(name=target, dataset=target, count=validation_count, draw=draw),) if count else (),
         mode=mode,
+        held_out=tuple(held_out),
     )
 
 
 def synthetic_then_human(
-    synthetic: str, human: str, count: int, draw: int, *, num_synthetic: int = 100, mode: Mode = "strict"
+    instructions: Instructions,
+    synthetic: str,
+    human: str,
+    count: int,
+    draw: int,
+    *,
+    num_synthetic: int = 100,
+    mode: Mode = "strict",
+    held_out: Sequence[str] = (),
 ) -> MixtureSpec:
-    """S+H: first synthetic rows of the task, then `count` human-annotated ones, in this order."""
+    """S+H: instruction rows with synthetic rows of the task among them, then `count` human-annotated rows."""
     return MixtureSpec(
         train=(
-            ComponentSpec(name="synthetic", dataset=synthetic, count=num_synthetic, draw=draw),
-            ComponentSpec(name="human", dataset=human, count=count, draw=draw),
+            instructions.part("train", stage=0),
+            ComponentSpec(name="synthetic", dataset=synthetic, count=num_synthetic, draw=draw, stage=0),
+            ComponentSpec(name="human", dataset=human, count=count, draw=draw, stage=1),
         ),
-        validation=(ComponentSpec(name="human", dataset=human, count=100, draw=draw),),
+        validation=(instructions.part("validation"),),
         order="curriculum",
         mode=mode,
+        held_out=tuple(held_out),
     )
 
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from assay.errors import InputError
 from assay.mixtures.leaks import find_leaks, refuse_leaks
+from assay.mixtures.shares import resolve_shares
 from assay.mixtures.spec import KIND, ComponentSpec, MixtureSpec, mixture_key, require_dataset
 from assay.records import TEST, TRAIN, VALIDATION, Example, MixtureRow, from_table, to_table
 from assay.store import Store
@@ -71,7 +72,7 @@ class MixtureBuilder:
         """The rows of a mixture.
 
         Args:
-            spec: what to draw; weights resolved to counts (see shares.py).
+            spec: what to draw; weights become counts here (see shares.py), of the rows that are there.
             label: what messages call the mixture.
 
         Raises:
@@ -81,6 +82,7 @@ class MixtureBuilder:
         """
         key = mixture_key(spec, self._keys)
         label = label or key
+        spec = self._with_counts(spec, label)
         summary: dict[str, dict[str, object]] = {"train": {}, "validation": {}}
         validation = []
         for part in spec.validation:
@@ -106,13 +108,24 @@ class MixtureBuilder:
             summary=dict(summary),
         )
 
+    def _with_counts(self, spec: MixtureSpec, label: str) -> MixtureSpec:
+        """The spec with a count in place of each weight."""
+        weighted = [part for part in spec.train if part.weight is not None]
+        if not weighted:
+            return spec
+        pools = {part.name: (part.dataset, self._pool(part, spec, label).places) for part in weighted}
+        count = self._count_tokens if spec.count_by != "words" and self._count_tokens is not None else _count_words
+        mean_tokens: dict[str, float] = {}
+        if spec.share_of == "tokens":
+            for name, (dataset, places) in pools.items():
+                rows = (self._examples(dataset)[place] for place in places.tolist())
+                tokens = [count(split_line(row.instruction, row.input, row.reference)) for row in rows]
+                mean_tokens[name] = sum(tokens) / len(tokens) if tokens else 0.0
+        return resolve_shares(spec, {name: places.size for name, (_, places) in pools.items()}, mean_tokens, label)
+
     def _draw(
         self, part: ComponentSpec, spec: MixtureSpec, label: str, reserved: Places, *, from_end: bool
     ) -> tuple[Places, dict[str, object]]:
-        if part.weight is not None:
-            raise InputError(
-                f"mixture {label!r}: component {part.name!r} has a weight; expected a count; resolve the shares first"
-            )
         pool = self._pool(part, spec, label)
         places, dropped = pool.places, dict(pool.dropped)
         if reserved.size:
@@ -215,8 +228,9 @@ class MixtureBuilder:
         # the order of rows may not depend on the study's name for a dataset: its key is part of the purpose
         ranks = np.concatenate([self._rank(part.dataset, f"order {self._keys[part.dataset]}")[p] for part, p in parts])
         owners = np.repeat(np.arange(len(parts)), [places.size for _, places in parts])
+        stages = np.array([place if part.stage is None else part.stage for place, (part, _) in enumerate(parts)])
         all_places = np.concatenate([places for _, places in parts])
-        order = np.lexsort((ranks, owners)) if by_component else np.argsort(ranks, kind="stable")
+        order = np.lexsort((ranks, stages[owners])) if by_component else np.argsort(ranks, kind="stable")
         rows = []
         for position, (owner, place) in enumerate(zip(owners[order].tolist(), all_places[order].tolist(), strict=True)):
             part = parts[owner][0]

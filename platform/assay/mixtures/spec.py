@@ -43,6 +43,8 @@ class ComponentSpec(Config):
     """Share of the mixture, relative to the other weighted components."""
     draw: int | None = Field(None, ge=0)
     """Seed of the sample, 0 where none is given; None where all rows are taken, since no sample is drawn then."""
+    stage: int | None = Field(None, ge=0)
+    """In a curriculum: components of one stage are shuffled together. None: a stage of its own, at its place."""
     categories: tuple[str, ...] = ()
     """Only rows of these instruction categories; empty: of any."""
     without_categories: tuple[str, ...] = (OTHER,)
@@ -92,7 +94,8 @@ class MixtureSpec(Config):
     mode: Literal["strict", "compat"] = "strict"
     """"compat" looks for no leaks, as the published study did not."""
     order: Literal["shuffled", "curriculum"] = "shuffled"
-    """"curriculum" keeps components in their order (synthetic before human), rows shuffled inside each."""
+    """"curriculum" keeps components in their order (synthetic before human), rows shuffled inside each, or inside a
+    stage that several share."""
     held_out: tuple[str, ...] = ()
     """Datasets whose validation and test rows no training row may repeat, beside those of the components."""
     leaks: LeakSpec = LeakSpec()
@@ -118,8 +121,9 @@ class MixtureSpec(Config):
     @model_validator(mode="after")
     def _canonical(self) -> MixtureSpec:
         train = tuple(part for part in self.train if part.count != 0)
-        if self.order == "shuffled" or len(train) < 2:
-            train = _by_content(train)
+        stages = {place if part.stage is None else part.stage for place, part in enumerate(train)}
+        if self.order == "shuffled" or len(stages) < 2:
+            train = _by_content(tuple(part if part.stage is None else part.replace(stage=None) for part in train))
             object.__setattr__(self, "order", "shuffled")
         for field, value in {
             "train": train,
@@ -128,6 +132,9 @@ class MixtureSpec(Config):
             "count_by": self.count_by if self.max_tokens is not None else "words",
         }.items():
             object.__setattr__(self, field, value)  # frozen for callers; this is still construction
+        given = [part.stage for part in self.train if part.stage is not None]
+        if given != sorted(given) or (given and len(given) != len(self.train)):
+            raise ValueError("train: expected a stage for every component, in rising order, or for none")
         for side in (self.train, self.validation):
             names = [part.name for part in side]
             if repeated := sorted({name for name in names if names.count(name) > 1}):
@@ -154,6 +161,8 @@ def mixture_key(spec: MixtureSpec, dataset_keys: Mapping[str, str]) -> str:
     identity = spec.model_dump(mode="json")
     for part in (*identity["train"], *identity["validation"]):
         part["dataset"] = dataset_keys[part["dataset"]]
+        if part["stage"] is None:
+            part.pop("stage")  # says nothing outside of a curriculum, so that mixtures keep their keys
     if spec.order == "shuffled":
         identity["train"].sort(key=_as_text)
     identity["validation"].sort(key=_as_text)

@@ -10,12 +10,12 @@ from collections.abc import Callable, Mapping
 
 from assay.generation.spec import GenerationResources, GenerationSpec
 from assay.scoring.jobs import ScoringResources
+from assay.studies.design import MixtureGrid
 from assay.studies.spec import (
     TINY,
     DataSpec,
     EvaluationSpec,
     JudgeConfig,
-    MixtureGrid,
     StatisticsSpec,
     Study,
     StudyResources,

@@ -11,10 +11,15 @@ from assay.studies.builtin import BUILTIN
 from assay.studies.spec import Study
 
 
+MOST_EXTENSIONS = 5
+"""Files that may extend one another."""
+
+
 def load_study(reference: str, overrides: Sequence[str] = ()) -> Study:
     """A study by builtin name or YAML path, with `a.b=VALUE` overrides.
 
-    A YAML file may say `extends: NAME` to start from a builtin study and give only what differs.
+    A YAML file may say `extends: NAME` to start from a builtin study, or from a file beside it, and give only what
+    differs.
 
     Raises:
         ConfigError: no such study, or one that does not validate; one line that names the field.
@@ -23,13 +28,8 @@ def load_study(reference: str, overrides: Sequence[str] = ()) -> Study:
         data = BUILTIN[reference]().model_dump(mode="json")
         source = f"study {reference!r}"
     elif Path(reference).suffix in (".yaml", ".yml"):
-        data = read_yaml(Path(reference))
+        data = _read_file(Path(reference))
         source = reference
-        parent = data.pop("extends", None)
-        if parent is not None:
-            if parent not in BUILTIN:
-                raise ConfigError(f"{source}: extends {parent!r}; expected one of {', '.join(sorted(BUILTIN))}")
-            data = _merge(BUILTIN[parent]().model_dump(mode="json"), data)
     else:
         raise ConfigError(
             f"study {reference!r}: saw no builtin study or .yaml file of this name; "
@@ -38,10 +38,32 @@ def load_study(reference: str, overrides: Sequence[str] = ()) -> Study:
     return validate(Study, apply_overrides(data, overrides), source)
 
 
+def _read_file(path: Path, depth: int = 0) -> dict[str, object]:
+    """A study file with what it extends laid under it."""
+    data = read_yaml(path)
+    parent = data.pop("extends", None)
+    if parent is None:
+        return data
+    if parent in BUILTIN:
+        return _merge(BUILTIN[parent]().model_dump(mode="json"), data)
+    is_beside = isinstance(parent, str) and Path(parent).name == parent and (path.parent / parent).is_file()
+    if not is_beside or depth >= MOST_EXTENSIONS:
+        raise ConfigError(
+            f"{path}: extends {parent!r}; expected one of {', '.join(sorted(BUILTIN))}, or a .yaml file beside it"
+        )
+    return _merge(_read_file(path.parent / parent, depth + 1), data)
+
+
+def _design_of(grid: object) -> object:
+    return grid.get("design", "target") if isinstance(grid, dict) else None
+
+
 def _merge(below: dict[str, object], above: dict[str, object]) -> dict[str, object]:
     """`above` laid over `below`, mapping by mapping."""
     merged = dict(below)
     for key, value in above.items():
         under = merged.get(key)
+        if key == "grid" and isinstance(value, dict) and value.get("design", "target") != _design_of(under):
+            under = None  # another design has other fields
         merged[key] = _merge(under, value) if isinstance(under, dict) and isinstance(value, dict) else value
     return merged

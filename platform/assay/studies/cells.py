@@ -1,4 +1,4 @@
-"""From a study to its cells: base model x mixture x training seed, a pure expansion that touches nothing.
+"""From a study to its cells: base model x condition x training seed, a pure expansion that touches nothing.
 
 Cells are what the user asked for; trainings are what identity leaves of them. In strict mode the N = 0 cells of
 all tasks and draws name one mixture, so the 224 cells of IFTEval's S1 are 197 trainings: found by comparing
@@ -7,15 +7,51 @@ mixtures, not by treating zero apart.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from assay.mixtures.designs import (
+    INSTRUCTION_DRAW,
+    Instructions,
+    instructions_alone,
+    synthetic_then_human,
+    target_alone,
+    with_target,
+    without_category,
+)
+from assay.mixtures.shares import largest_remainder
 from assay.mixtures.spec import ComponentSpec, MixtureSpec
-from assay.studies.spec import MixtureGrid, Study
+from assay.studies.design import (
+    HoldOutGrid,
+    MixtureGrid,
+    Source,
+    SourceGrid,
+    Start,
+    TransferGrid,
+    WeightGrid,
+)
+from assay.studies.spec import Study
+from assay.tasks.catalog import INSTRUCTIONS
 from assay.training.spec import TrainSpec
 
-INSTRUCTION_DRAW = 1_000_003
-"""Draw that samples the instruction rows: the same rows in every mixture, unrelated to the draws of target rows."""
+MANY = "*"
+"""Task of a mixture that has rows of several target tasks."""
+START_LABELS: dict[Start, str] = {
+    "base": "base",
+    "merged": "our IFT, merged",
+    "stacked": "our IFT, stacked",
+    "instruct": "other IFT",
+}
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """The instruction tuning that a cell starts from."""
+
+    mixture: MixtureSpec
+    train: TrainSpec
+    is_stacked: bool
+    """The instruction adapter stays an adapter, served together with the new one; else it is written into the base."""
 
 
 @dataclass(frozen=True)
@@ -23,17 +59,38 @@ class Cell:
     """One condition of a study."""
 
     base_model: str
+    """The study's name of the model that is trained."""
     task: str
+    """Target task (of `hold_out`: the category)."""
     num_target: int
     draw: int
     training_seed: int
     mixture: MixtureSpec
     train: TrainSpec
+    series: str = ""
+    """Condition beside N; empty where the design varies none."""
+    evaluates: tuple[str, ...] = ()
+    """Evaluation sets that this cell's model answers."""
+    start: Tuned | None = None
+    """What is trained before; None: nothing."""
+    listed_under: str = ""
+    """Base model under whose name the tables list this cell; empty: `base_model`."""
+    owns_zero: bool = False
+    """Whether N = 0 belongs to the cell's task alone, as the mixture without a category does."""
+    label_at_zero: str = "instructions only"
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether the cell has training rows; one without is its starting point, as it is."""
+        return bool(self.mixture.train)
 
     @property
     def arm(self) -> str:
         """What the leaderboard calls this cell's mixture."""
-        return arm_label(self.task, self.num_target)
+        if self.num_target == 0:
+            return self.label_at_zero
+        name = f"{self.task} N={self.num_target}"
+        return name if not self.series else self.series if self.task == MANY else f"{name} {self.series}"
 
     @property
     def label(self) -> str:
@@ -41,53 +98,220 @@ class Cell:
         return f"{self.base_model} {self.arm} draw {self.draw} seed {self.training_seed}"
 
 
-def arm_label(task: str, num_target: int) -> str:
-    """Name of a mixture among those that are compared."""
-    return f"{task} N={num_target}" if num_target else "instructions only"
+@dataclass(frozen=True)
+class _Condition:
+    """A cell without its seeds and, mostly, without its base model."""
+
+    task: str
+    num_target: int
+    draw: int
+    mixture: MixtureSpec
+    evaluates: tuple[str, ...]
+    series: str = ""
+    is_curriculum: bool = False
+    owns_zero: bool = False
+    label_at_zero: str = "instructions only"
 
 
 def expand(study: Study) -> list[Cell]:
-    """All cells of a study in a fixed order: base model, task, N, draw, training seed."""
-    recipes = {seed: study.train.replace(seed=seed) for seed in {*study.training_seeds, *study.seeds_at_zero}}
-    mixtures = list(_mixtures(study))
+    """All cells of a study in a fixed order: base model, task, series, N, draw, training seed."""
+    if isinstance(study.grid, TransferGrid):
+        return list(_transfer(study, study.grid))
+    seeds = {*study.training_seeds, *study.seeds_at_zero}
+    recipes = {(seed, False): study.train.replace(seed=seed) for seed in seeds}
+    recipes |= {(seed, True): study.train.replace(seed=seed, order="given") for seed in seeds}
+    conditions = list(_conditions(study))
     return [
-        Cell(base_model, task, size, draw, seed, mixture, recipes[seed])
+        Cell(
+            base_model,
+            part.task,
+            part.num_target,
+            part.draw,
+            seed,
+            part.mixture,
+            recipes[seed, part.is_curriculum],
+            part.series,
+            part.evaluates,
+            owns_zero=part.owns_zero,
+            label_at_zero=part.label_at_zero,
+        )
         for base_model in study.base_models
-        for task, size, draw, mixture in mixtures
-        for seed in (study.training_seeds if size else study.seeds_at_zero)
+        for part in conditions
+        for seed in (study.training_seeds if part.num_target else study.seeds_at_zero)
     ]
 
 
-def _mixtures(study: Study) -> Iterator[tuple[str, int, int, MixtureSpec]]:
-    for task in study.grid.tasks:
-        for size in study.grid.sizes:
-            for draw in range(study.grid.draws):
-                yield task, size, draw, mixture_for(study, task, size, draw)
+def _conditions(study: Study) -> Iterator[_Condition]:
+    grid = study.grid
+    if isinstance(grid, MixtureGrid):
+        return _target(study, grid)
+    if isinstance(grid, SourceGrid):
+        return _sources(study, grid)
+    if isinstance(grid, HoldOutGrid):
+        return _hold_out(study, grid)
+    assert isinstance(grid, WeightGrid)
+    return _weights(study, grid)
 
 
-def mixture_for(study: Study, task: str, size: int, draw: int) -> MixtureSpec:
-    """The mixture of one (task, N, draw)."""
-    grid, instructions = study.grid, study.data.instructions
-    seed = _draw_seed(grid, draw)
-    validates_target = size > 0 or study.mode == "compat"
-    return MixtureSpec(
-        mode=study.mode,
-        train=(
-            _component(instructions, "train", grid.instruction_rows, INSTRUCTION_DRAW + grid.seed),
-            _component(task, "train", size, seed),
-        ),
-        validation=(
-            _component(instructions, "validation", grid.validation_rows, INSTRUCTION_DRAW + grid.seed),
-            _component(task, "validation", grid.target_validation_rows if validates_target else 0, seed),
-        ),
-        # the rows of every task are held out from every mixture, else the N = 0 mixtures of two tasks would differ
-        held_out=grid.tasks,
+def _answers(tasks: tuple[str, ...], task: str, size: int) -> tuple[str, ...]:
+    """The model without target rows is the first point of every task's curve; the others answer their own task."""
+    return (task, INSTRUCTIONS) if size else (*tasks, INSTRUCTIONS)
+
+
+def _target(study: Study, grid: MixtureGrid) -> Iterator[_Condition]:
+    instructions = _instructions(study, grid)
+    for task in grid.tasks:
+        for size in grid.sizes:
+            for draw in range(grid.draws):
+                mixture = with_target(
+                    instructions,
+                    task,
+                    size,
+                    grid.draw_seed(draw),
+                    mode=study.mode,
+                    # the rows of all tasks, else the N = 0 mixtures of two tasks would differ
+                    held_out=grid.tasks,
+                    validation_count=grid.target_validation_rows,
+                )
+                yield _Condition(task, size, draw, mixture, _answers(grid.tasks, task, size))
+
+
+def _sources(study: Study, grid: SourceGrid) -> Iterator[_Condition]:
+    instructions = _instructions(study, grid)
+    held_out = (*grid.tasks, *grid.held_out)
+    for task in grid.tasks:
+        for source in grid.sources:
+            for size in grid.sizes:
+                for draw in range(grid.draws):
+                    mixture = _source_mixture(study, grid, instructions, held_out, task, source, size, draw)
+                    series = source if size else ""
+                    is_curriculum = mixture.order == "curriculum"
+                    evaluates = _answers(grid.tasks, task, size)
+                    yield _Condition(task, size, draw, mixture, evaluates, series, is_curriculum)
+
+
+def _source_mixture(
+    study: Study,
+    grid: SourceGrid,
+    instructions: Instructions,
+    held_out: tuple[str, ...],
+    task: str,
+    source: Source,
+    size: int,
+    draw: int,
+) -> MixtureSpec:
+    seed = grid.draw_seed(draw)
+    if source == "S+H" and size:
+        return synthetic_then_human(
+            instructions,
+            grid.dataset(task, "S"),
+            task,
+            size,
+            seed,
+            num_synthetic=grid.synthetic_first,
+            mode=study.mode,
+            held_out=held_out,
+        )
+    name = task if source == "S+H" else grid.dataset(task, source)
+    return with_target(instructions, name, size, seed, mode="strict", held_out=held_out, validation_count=0).replace(
+        mode=study.mode
     )
 
 
-def _component(dataset: str, split: str, count: int | None, draw: int) -> ComponentSpec:
-    return ComponentSpec(name=dataset, dataset=dataset, split=split, count=count, draw=draw)
+def _hold_out(study: Study, grid: HoldOutGrid) -> Iterator[_Condition]:
+    instructions = Instructions(study.data.instructions, grid.instruction_rows, grid.validation_rows, grid.seed)
+    for category in grid.categories:
+        for size in grid.sizes:
+            for draw in range(grid.draws):
+                mixture = without_category(instructions, category, size, grid.draw_seed(draw), mode=study.mode)
+                label = f"without {category}"
+                yield _Condition(category, size, draw, mixture, (category,), owns_zero=True, label_at_zero=label)
 
 
-def _draw_seed(grid: MixtureGrid, draw: int) -> int:
-    return grid.seed * 1000 + draw
+def _weights(study: Study, grid: WeightGrid) -> Iterator[_Condition]:
+    names = ("instructions", *grid.tasks)
+    seen: set[str] = set()
+    for weights in ({"instructions": 1.0}, *grid.points):
+        powers = [weights.get(name, 0.0) ** (1 / grid.temperature) for name in names]
+        shares = [power / sum(powers) for power in powers]
+        counts = dict(zip(names, largest_remainder(shares, grid.total), strict=True))
+        label = ", ".join(f"{name} {count}" for name, count in counts.items())
+        if label in seen:
+            continue
+        seen.add(label)
+        targets = grid.total - counts["instructions"]
+        for draw in range(grid.draws):
+            mixture = _weighted(study, grid, counts, grid.draw_seed(draw))
+            series = f"{label} {grid.share_of}" if targets else ""
+            yield _Condition(MANY, targets, draw, mixture, (*grid.tasks, INSTRUCTIONS), series)
+
+
+def _weighted(study: Study, grid: WeightGrid, counts: Mapping[str, int], seed: int) -> MixtureSpec:
+    parts = {"instructions": (study.data.instructions, INSTRUCTION_DRAW + grid.seed)}
+    parts |= {task: (task, seed) for task in grid.tasks}
+    is_rows = grid.share_of == "rows"
+    return MixtureSpec(
+        train=tuple(
+            ComponentSpec(
+                name=name,
+                dataset=dataset,
+                draw=draw,
+                count=counts[name] if is_rows else None,
+                weight=None if is_rows else counts[name],
+            )
+            for name, (dataset, draw) in parts.items()
+            if counts[name]
+        ),
+        validation=(Instructions(study.data.instructions, None, grid.validation_rows, grid.seed).part("validation"),),
+        mode=study.mode,
+        held_out=grid.tasks,
+        total=None if is_rows else grid.total,
+        share_of=grid.share_of,
+    )
+
+
+def _transfer(study: Study, grid: TransferGrid) -> Iterator[Cell]:
+    recipes = {seed: study.train.replace(seed=seed) for seed in study.training_seeds}
+    instructions = Instructions(
+        study.data.instructions, grid.instruction_rows, grid.instruction_validation_rows, grid.seed
+    )
+    tuned_on = instructions_alone(instructions, mode=study.mode, held_out=grid.tasks)
+    tuning = (grid.instruction_train or study.train).replace(seed=grid.instruction_seed)
+    mixtures = {
+        (task, size, draw): target_alone(
+            task,
+            size,
+            grid.draw_seed(draw),
+            mode=study.mode,
+            validation_count=grid.validation_rows,
+            held_out=grid.tasks if size else (),
+        )
+        for task in grid.tasks
+        for size in grid.sizes
+        for draw in range(grid.draws)
+    }
+    for base_model in study.base_models:
+        for start in grid.starts:
+            tuned = Tuned(tuned_on, tuning, start == "stacked") if start in ("merged", "stacked") else None
+            model = grid.instruct_models[base_model] if start == "instruct" else base_model
+            series = START_LABELS[start]
+            for (task, size, draw), mixture in mixtures.items():
+                for seed in study.training_seeds if size else study.training_seeds[:1]:
+                    yield Cell(
+                        model,
+                        task,
+                        size,
+                        draw,
+                        seed,
+                        mixture,
+                        recipes[seed],
+                        series,
+                        _answers(grid.tasks, task, size),
+                        tuned,
+                        base_model,
+                        label_at_zero=f"{series}, untrained",
+                    )
+
+
+def _instructions(study: Study, grid: MixtureGrid | SourceGrid) -> Instructions:
+    return Instructions(study.data.instructions, grid.instruction_rows, grid.validation_rows, grid.seed)

@@ -38,7 +38,7 @@ class Datasets:
     def evaluation_rows(self, wanted: EvaluationSet) -> list[Example]:
         """The test rows of an evaluation set, in id order."""
         name = next(name for name, key in self.keys.items() if key == wanted.dataset_key)
-        test = [row for row in self.rows(name) if row.split == TEST]
+        test = [row for row in self.rows(name) if row.split == TEST and wanted.category in ("", row.category)]
         return sorted(test[: wanted.rows], key=lambda row: row.example_id)
 
     def by_name(self) -> dict[str, list[Example]]:
@@ -85,7 +85,7 @@ def find_bases(study: Study) -> dict[str, BaseModel]:
     Raises:
         InputError: a folder without a tokenizer, an unknown hub id, ...
     """
-    return {name: resolve_base(name) for name in study.base_models if name != TINY}
+    return {name: resolve_base(name) for name in study.all_models if name != TINY}
 
 
 def tiny_key(study: Study, keys: Mapping[str, str]) -> str:
@@ -103,7 +103,7 @@ def study_key(study: Study, keys: Mapping[str, str], bases: Mapping[str, str], j
             "schema": STUDY_SCHEMA,
             "study": study.identity(),
             "datasets": dict(keys),
-            "bases": [bases[name] for name in study.base_models],
+            "bases": [bases[name] for name in study.all_models],
             "judge_endpoint": judge_endpoint if "judge" in study.scorers else "",
         }
     )

@@ -20,7 +20,7 @@ from assay.hooks import Progress
 from assay.llm.ledger_tables import default_ledger_url
 from assay.mixtures.sampling import MixtureBuilder, store_mixture
 from assay.mixtures.spec import KIND as MIXTURE_KIND
-from assay.mixtures.spec import mixture_key
+from assay.mixtures.spec import MixtureSpec, mixture_key
 from assay.scoring.jobs import JudgeSetup, ScoringBatch
 from assay.store import Store
 from assay.studies.cells import Cell, expand
@@ -38,7 +38,8 @@ from assay.studies.inputs import (
 from assay.studies.judge_endpoint import check_endpoint, endpoint_of
 from assay.studies.scores import ScoringPlan, judge_protocol, scoring_plan, stored_scores
 from assay.studies.spec import JUDGE, TINY, Study
-from assay.studies.wanted import Base, EvaluationSet, Wanted, evaluation_sets, wanted
+from assay.studies.starts import make_merged_base, make_stacks
+from assay.studies.wanted import Base, EvaluationSet, MergedBase, Wanted, evaluation_sets, wanted
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -134,7 +135,7 @@ class Pipeline:
         self.store.check_writable()
         keys = dataset_keys(self.study)
         bases = {name: base.key for name, base in find_bases(self.study).items()}
-        if TINY in self.study.base_models:
+        if TINY in self.study.all_models:
             bases[TINY] = tiny_key(self.study, keys)
         endpoint = endpoint_of(self.study.judge, embedded_name=self.embedded.name)
         key = study_key(self.study, keys, bases, endpoint.endpoint_name)
@@ -194,7 +195,7 @@ class Pipeline:
         for name, base in found.items():
             if names.count(base.name) > 1:  # two folders of one name: told apart by their content
                 found[name] = Base(f"{base.name}-{base.key[:6]}", base.key, base.path)
-        if TINY in self.study.base_models:
+        if TINY in self.study.all_models:
             found[TINY] = self._tiny_base(datasets)
         return found
 
@@ -220,15 +221,20 @@ class Pipeline:
 
     def _mixtures(self, cells: Sequence[Cell], datasets: Datasets) -> None:
         known = self.store.keys(MIXTURE_KIND)
-        distinct = {id(cell.mixture): cell for cell in cells}.values()  # the cells of all bases and seeds share one
-        missing = {mixture_key(cell.mixture, datasets.keys): cell for cell in distinct}
+        # the cells of all bases and seeds share one; in the study's order, so that a complaint names the first
+        distinct: dict[int, tuple[MixtureSpec, str]] = {}
+        for cell in cells:
+            if cell.start is not None:
+                distinct.setdefault(id(cell.start.mixture), (cell.start.mixture, "instruction tuning"))
+            if cell.is_trained:
+                distinct.setdefault(id(cell.mixture), (cell.mixture, cell.arm))
+        missing = {mixture_key(spec, datasets.keys): (spec, arm) for spec, arm in distinct.values()}
         for key in known & set(missing):
             del missing[key]
         if missing:
             builder = MixtureBuilder(datasets.by_name(), datasets.keys)
-            for cell in missing.values():  # in the study's order, so that a complaint names the first
-                mixture = builder.build(cell.mixture, f"{self.study.name} {cell.arm}")
-                store_mixture(self.store, mixture, cell.mixture)
+            for spec, arm in missing.values():
+                store_mixture(self.store, builder.build(spec, f"{self.study.name} {arm}"), spec)
             self.costs.note("mixtures", f"{len(missing)} built")
 
     def _check_judge(self, cells: Sequence[Cell], datasets: Datasets) -> None:
@@ -236,7 +242,7 @@ class Pipeline:
         if JUDGE not in self.study.scorers or self.study.judge.is_embedded:
             return
         bases = {name: Base(base.name, base.key, base.path) for name, base in find_bases(self.study).items()}
-        if TINY in self.study.base_models:
+        if TINY in self.study.all_models:
             bases[TINY] = Base(TINY, tiny_key(self.study, datasets.keys), "")
         plan = wanted(self.study, cells, bases, datasets.keys)
         if not set(scoring_plan(self.study, plan, self._named_endpoint()).keys) <= self.store.keys("scores"):
@@ -268,21 +274,33 @@ class Pipeline:
         with ExitStack() as stack:
             self._join_ray(stack)
             endpoint = None
+            with self.costs.stage("train"):
+                self._train([job for job in plan.tunings if job.key not in adapters])
+                plan = plan.at(self._merged(plan.merged))
             for wave, batches in zip(plan.waves(self.study.resources.wave_size), scoring.waves, strict=True):
-                keys = {job.key for job in wave}
                 with self.costs.stage("train"):
-                    self._train([job for job in wave if job.key not in adapters])
+                    self._train([job for job in wave.trainings if job.key not in adapters])
+                    make_stacks(
+                        self.store, [plan.stacked[job.key] for job in wave.trainings if job.key in plan.stacked]
+                    )
                 if until == "train":
                     continue
-                jobs = [job for job in plan.generations if job.adapter_key in keys]
                 with self.costs.stage("generate"):
-                    self._generate([job for job in jobs if job.key not in predictions], examples)
+                    self._generate([job for job in wave.generations if job.key not in predictions], examples)
                 if until == "generate":
                     continue
                 if endpoint is None:
                     endpoint = self._endpoint(stack)
                 with self.costs.stage("score"):
                     self._score(scoring, batches, examples, endpoint)
+
+    def _merged(self, wanted_bases: Sequence[MergedBase]) -> dict[str, str]:
+        """Folder of every merged base, made where it is missing."""
+        for merged in wanted_bases:
+            if not self.store.exists(BASE_KIND, merged.key):
+                make_merged_base(self.store, merged, self.study.train.dtype)
+                self.costs.note("train", "instruction adapter written into its base")
+        return {merged.key: str(self.store.local_dir(BASE_KIND, merged.key)) for merged in wanted_bases}
 
     def _endpoint(self, stack: ExitStack) -> EndpointSpec:
         """The judge's endpoint; starts the embedded server where it is the judge."""
@@ -354,7 +372,11 @@ class Pipeline:
             stored_scores(self.store, scoring),
             scoring.infos,
             human=self.study.statistics.human,
+            baseline=self.study.statistics.baseline,
             seed_key=folder.key,
             resamples=self.study.statistics.resamples,
+            below_target=self.study.statistics.below_target,
+            meta_tasks=self.study.statistics.meta_tasks,
+            tfa_tasks=self.study.statistics.tfa_tasks,
         )
         return dict(tables)

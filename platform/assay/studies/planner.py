@@ -13,11 +13,12 @@ from dataclasses import asdict, dataclass
 
 from assay.fingerprint import fingerprint
 from assay.llm.prices import price_of, table_date
+from assay.mixtures.spec import MixtureSpec
 from assay.studies.cells import Cell, expand
 from assay.studies.judge_endpoint import endpoint_of
 from assay.studies.outline import CHARS_PER_TOKEN, DatasetOutline, outline_datasets
 from assay.studies.spec import TINY, Study
-from assay.tasks.catalog import get_task
+from assay.tasks.catalog import INSTRUCTION_CATEGORIES, INSTRUCTIONS, get_task
 from assay.training.schedule import schedule_of
 from assay.training.spec import TrainSpec
 
@@ -63,21 +64,23 @@ def plan(study: Study) -> Plan:
     outlines = outline_datasets(study)
     cells = expand(study)
     trainings = distinct_trainings(cells)
+    tunings = distinct_tunings(cells)
     assumptions = [note for outline in outlines.values() for note in outline.assumptions]
     train_rows = train_tokens = 0
     flops = 0.0
-    sizes = {base: parameters(base, study) for base in study.base_models}
+    sizes = {base: parameters(base, study) for base in study.all_models}
     totals: dict[str, tuple[int, int]] = {}
-    for cell in trainings.values():
-        mixture = mixture_id(cell)
-        if mixture not in totals:
-            totals[mixture] = _mixture_tokens(cell, outlines, study.train)
-        rows, tokens = totals[mixture]
+    todo = [(cell.base_model, cell.mixture, cell.train) for cell in trainings.values()]
+    for base_model, mixture, recipe in (*tunings, *todo):
+        named = f"{fingerprint(mixture)}/{recipe.num_epochs}/{recipe.max_steps}"
+        if named not in totals:
+            totals[named] = _mixture_tokens(mixture, outlines, recipe)
+        rows, tokens = totals[named]
         train_rows += rows
         train_tokens += tokens
         # forward 2 and backward-through-activations 2 FLOPs per parameter and token; frozen weights need no gradient
-        flops += 4.0 * (sizes[cell.base_model] or math.nan) * tokens / TRAIN_UTILISATION
-    predictions, generated = _generation(study, trainings, outlines)
+        flops += 4.0 * (sizes[base_model] or math.nan) * tokens / TRAIN_UTILISATION
+    predictions, generated = _generation(study, cells, outlines)
     for base, generated_tokens in generated.items():
         flops += 2.0 * (sizes[base] or math.nan) * generated_tokens / DECODE_UTILISATION
     judge_calls = predictions if "judge" in study.scorers else 0
@@ -95,7 +98,7 @@ def plan(study: Study) -> Plan:
         study=study.name,
         mode=study.mode,
         cells=len(cells),
-        distinct_trainings=len(trainings),
+        distinct_trainings=len(tunings) + len(trainings),
         train_rows=train_rows,
         train_tokens=train_tokens,
         predictions=predictions,
@@ -115,17 +118,29 @@ def distinct_trainings(cells: list[Cell]) -> dict[str, Cell]:
     mixtures: dict[int, str] = {}
     found: dict[str, Cell] = {}
     for cell in cells:
-        recipe = recipes.setdefault(cell.train, f"{len(recipes)}")
-        mixture = mixtures.get(id(cell.mixture))
-        if mixture is None:
-            mixture = mixtures[id(cell.mixture)] = mixture_id(cell)
-        found.setdefault(f"{cell.base_model}/{mixture}/{recipe}", cell)
+        if not cell.is_trained:
+            continue
+        found.setdefault(_training_id(cell, recipes, mixtures), cell)
     return found
 
 
-def mixture_id(cell: Cell) -> str:
-    """Names a cell's mixture among those of its study."""
-    return fingerprint(cell.mixture)
+def distinct_tunings(cells: list[Cell]) -> list[tuple[str, MixtureSpec, TrainSpec]]:
+    """The instruction tunings that cells start from: one for each base model."""
+    found: dict[str, tuple[str, MixtureSpec, TrainSpec]] = {}
+    for cell in cells:
+        if cell.start is not None:
+            found.setdefault(cell.base_model, (cell.base_model, cell.start.mixture, cell.start.train))
+    return list(found.values())
+
+
+def _training_id(cell: Cell, recipes: dict[TrainSpec, str], mixtures: dict[int, str]) -> str:
+    """Names what a cell trains among the trainings of its study."""
+    recipe = recipes.setdefault(cell.train, f"{len(recipes)}")
+    mixture = mixtures.get(id(cell.mixture))
+    if mixture is None:
+        mixture = mixtures[id(cell.mixture)] = fingerprint(cell.mixture)
+    start = "" if cell.start is None else "stacked" if cell.start.is_stacked else "merged"
+    return f"{cell.base_model}/{start}/{mixture}/{recipe}"
 
 
 def parameters(base: str, study: Study) -> float | None:
@@ -140,12 +155,19 @@ def parameters(base: str, study: Study) -> float | None:
     return float(match.group(1)) * (1e9 if match.group(2) in "bB" else 1e6)
 
 
-def _mixture_tokens(cell: Cell, outlines: Mapping[str, DatasetOutline], recipe: TrainSpec) -> tuple[int, int]:
+def _mixture_tokens(mixture: MixtureSpec, outlines: Mapping[str, DatasetOutline], recipe: TrainSpec) -> tuple[int, int]:
     """Rows of the mixture, and tokens that its training passes through."""
     rows, chars = 0, 0.0
-    for component in cell.mixture.train:
+    for component in mixture.train:
         outline = outlines[component.dataset]
-        count = outline.rows[component.split] if component.count is None else component.count
+        count = component.count
+        if component.weight is not None:  # of tokens; `total` is shared
+            weights = sum(part.weight or 0.0 for part in mixture.train)
+            count = round((mixture.total or 0) * component.weight / weights * CHARS_PER_TOKEN / outline.mean_chars)
+        elif count is None:
+            count = outline.rows[component.split]
+            if component.categories:  # rows of some categories: as many as there would be if all were equally frequent
+                count = round(count * len(component.categories) / (1 + len(INSTRUCTION_CATEGORIES)))
         rows += count
         chars += count * outline.mean_chars
     if not rows:
@@ -156,24 +178,27 @@ def _mixture_tokens(cell: Cell, outlines: Mapping[str, DatasetOutline], recipe: 
 
 
 def _generation(
-    study: Study, trainings: Mapping[str, Cell], outlines: Mapping[str, DatasetOutline]
+    study: Study, cells: list[Cell], outlines: Mapping[str, DatasetOutline]
 ) -> tuple[int, dict[str, float]]:
     """Predictions in all, and tokens read and written by each base model."""
+    spec = study.evaluation
+    recipes: dict[TrainSpec, str] = {}
+    mixtures: dict[int, str] = {}
+    answering = {_training_id(cell, recipes, mixtures): cell for cell in cells}
     predictions = 0
-    tokens = dict.fromkeys(study.base_models, 0.0)
-    for cell in trainings.values():
-        tasks = [cell.task] if cell.num_target else list(study.grid.tasks)
-        for task in tasks:
-            outline = outlines[task]
-            count = min(outline.rows["test"], study.evaluation.target_rows or outline.rows["test"])
+    tokens = dict.fromkeys(study.all_models, 0.0)
+    for cell in answering.values():
+        for name in cell.evaluates:
+            is_instructions = name not in outlines or name == study.data.instructions
+            outline = outlines[study.data.instructions if is_instructions else name]
+            wanted = spec.instruction_rows if name == INSTRUCTIONS else spec.target_rows
+            count = outline.rows["test"] if wanted is None else min(outline.rows["test"], wanted)
+            if is_instructions:
+                answer = spec.instruction_max_new_tokens / 2
+            else:
+                answer = spec.max_new_tokens.get(name, get_task(name).max_new_tokens) / 2
             predictions += count
-            answer = study.evaluation.max_new_tokens.get(task, get_task(task).max_new_tokens) / 2
             tokens[cell.base_model] += count * (outline.mean_chars / CHARS_PER_TOKEN + answer)
-        outline = outlines[study.data.instructions]
-        count = min(outline.rows["test"], study.evaluation.instruction_rows)
-        predictions += count
-        answer = study.evaluation.instruction_max_new_tokens / 2
-        tokens[cell.base_model] += count * (outline.mean_chars / CHARS_PER_TOKEN + answer)
     return predictions, tokens
 
 
@@ -183,7 +208,8 @@ def _judge_dollars(study: Study, calls: int, outlines: Mapping[str, DatasetOutli
     price = price_of(endpoint_of(study.judge))
     if price is None:
         return None, f"usd unknown: no price for {study.judge.model!r} in the table of {table_date()}"
-    chars = sum(outlines[task].mean_chars for task in study.grid.tasks) / len(study.grid.tasks)
+    read = [outlines.get(task, outlines[study.data.instructions]) for task in study.grid.tasks]
+    chars = sum(outline.mean_chars for outline in read) / len(read)
     prompt = JUDGE_PROMPT_TOKENS + 1.5 * chars / CHARS_PER_TOKEN
     usd = calls * price.usd(round(prompt), JUDGE_REPLY_TOKENS)
     note = f"prices of {table_date()}, about {prompt:.0f} + {JUDGE_REPLY_TOKENS} tokens a call (assumed)"

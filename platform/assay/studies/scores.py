@@ -62,9 +62,7 @@ def scoring_plan(study: Study, plan: Wanted, endpoint: EndpointSpec) -> ScoringP
         judge = judge_spec(JUDGE, judge_protocol(study.judge, study.mode), endpoint)
     waves = []
     for wave in plan.waves(study.resources.wave_size):
-        adapters = {job.key for job in wave}
-        pairs = [(job.key, job.evaluation_key) for job in plan.generations if job.adapter_key in adapters]
-        waves.append(make_batches(pairs))
+        waves.append(make_batches([(job.key, job.evaluation_key) for job in wave.generations]))
     return ScoringPlan(local, judge, tuple(waves))
 
 

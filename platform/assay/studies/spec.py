@@ -7,27 +7,27 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Literal, TypeVar
+from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from assay.config import Config
 from assay.generation.spec import GenerationResources, GenerationSpec
 from assay.scoring.jobs import ScoringResources
-from assay.tasks.catalog import get_task
+from assay.studies.design import Design, HoldOutGrid, SourceGrid, TransferGrid, no_repeats
 from assay.tasks.sources import SourceSpec
 from assay.training.spec import TrainResources, TrainSpec
 from assay.training.tiny_base import TinyBaseSpec
 
 Mode = Literal["strict", "compat"]
 
-T = TypeVar("T")
-
 REACHING = (
     "base_url", "api_key_env", "requests_per_min", "tokens_per_min", "max_concurrency", "timeout_s",
     "usd_per_million_input", "usd_per_million_output",
 )  # fmt: skip
 """Fields of the judge that say how it is reached and paid, not what it is."""
+
+LATER_STATISTICS: Mapping[str, object] = {"baseline": None, "below_target": 100, "meta_tasks": None, "tfa_tasks": None}
 
 JUDGE = "judge"
 """The name among `scorers` that stands for the LLM judge."""
@@ -45,39 +45,6 @@ class DataSpec(Config):
     """Name of the dataset that every mixture starts from."""
     sources: Mapping[str, SourceSpec]
     """Name -> where its rows come from. A target task's dataset bears the task's name."""
-
-
-class MixtureGrid(Config):
-    """The mixtures that are compared: all instruction rows, and N rows of one target task, drawn several times."""
-
-    tasks: tuple[str, ...] = Field(min_length=1)
-    """Target tasks, one at a time."""
-    sizes: tuple[int, ...] = Field(min_length=1)
-    """Target rows N added to the instruction rows. 0 is the baseline."""
-    draws: int = Field(3, ge=1)
-    """Independent samples of the N rows; nested: a smaller N is a prefix of a larger one of the same draw."""
-    instruction_rows: int | None = Field(None, ge=1)
-    """Instruction rows in every mixture, one sample for all; None takes the whole train split."""
-    validation_rows: int = Field(100, ge=0)
-    """Instruction rows for the validation loss."""
-    target_validation_rows: int = Field(0, ge=0)
-    """Rows of the target task's validation split for the validation loss, where N > 0 (in `compat`, at every N)."""
-    seed: int = 0
-    """Shifts all draws; a study repeated with another seed draws other rows."""
-
-    @field_validator("tasks")
-    @classmethod
-    def _known_tasks(cls, tasks: tuple[str, ...]) -> tuple[str, ...]:
-        for task in tasks:
-            get_task(task)
-        return _no_repeats("tasks", tasks)
-
-    @field_validator("sizes")
-    @classmethod
-    def _sizes(cls, sizes: tuple[int, ...]) -> tuple[int, ...]:
-        if min(sizes) < 0:
-            raise ValueError("sizes count rows and cannot be negative")
-        return tuple(sorted(_no_repeats("sizes", sizes)))
 
 
 class EvaluationSpec(Config):
@@ -135,6 +102,14 @@ class StatisticsSpec(Config):
     human: str = "heuristic"
     """Scorer that plays the human column in CIT and CAT. The toy studies know the truth; elsewhere this is a heuristic
     and is called one."""
+    baseline: str | None = None
+    """Arm that the leaderboard compares with; None: the N = 0 mixture of the arm's own series."""
+    below_target: int = Field(100, ge=1)
+    """CIT and CAT take runs with fewer target rows than this (paper: 100)."""
+    meta_tasks: tuple[str, ...] | None = None
+    """Tasks of CIT and CAT; None: all that are evaluated."""
+    tfa_tasks: tuple[str, ...] | None = None
+    """Tasks of TFA; None: all that are evaluated."""
 
 
 class StudyResources(Config):
@@ -180,7 +155,8 @@ class Study(Config):
     """Folders or Hugging Face ids of causal language models, or "tiny"; several make an axis of the study."""
     tiny_base: TinyBaseSpec | None = None
     """How the base named "tiny" is made."""
-    grid: MixtureGrid
+    grid: Design
+    """What is compared; `design` says which kind of grid it is (default: target)."""
     training_seeds: tuple[int, ...] = Field((0,), min_length=1)
     """Seeds of initialisation and row order, an axis of its own."""
     training_seeds_at_zero: tuple[int, ...] = ()
@@ -206,21 +182,43 @@ class Study(Config):
     @field_validator("scorers", "base_models", "training_seeds", "training_seeds_at_zero")
     @classmethod
     def _distinct(cls, values: tuple[object, ...]) -> tuple[object, ...]:
-        return _no_repeats("entries", values)
+        return no_repeats("entries", values)
 
     @model_validator(mode="after")
     def _hangs_together(self) -> Study:
         known = ", ".join(sorted(self.data.sources))
-        for name in (self.data.instructions, *self.grid.tasks):
+        for name in self._read_datasets():
             if name not in self.data.sources:
                 raise ValueError(f"no dataset {name!r} in data.sources; it has {known}")
-        if TINY in self.base_models and self.tiny_base is None:
+        if isinstance(self.grid, TransferGrid) and "instruct" in self.grid.starts:
+            unpaired = sorted(set(self.base_models) ^ set(self.grid.instruct_models))
+            if unpaired:
+                raise ValueError(f"grid.instruct_models: expected a model for each of base_models; {unpaired} differ")
+        if TINY in self.all_models and self.tiny_base is None:
             raise ValueError("base_models names 'tiny', which needs the field tiny_base")
         if self.statistics.human not in self.scorers:
             raise ValueError(f"statistics.human={self.statistics.human!r} must be one of scorers")
         if self.train.dtype == "float32" and self.generation.dtype not in ("float32", "bfloat16"):
             raise ValueError("generation.dtype must be float32 or bfloat16")
         return self
+
+    def _read_datasets(self) -> tuple[str, ...]:
+        """Names of the datasets that mixtures and evaluation sets read."""
+        grid, instructions = self.grid, self.data.instructions
+        if isinstance(grid, HoldOutGrid):
+            return (instructions,)
+        if isinstance(grid, SourceGrid):
+            drawn = [grid.dataset(task, source) for task in grid.tasks for source in grid.sources if source != "S+H"]
+            if "S+H" in grid.sources:
+                drawn += [grid.dataset(task, "S") for task in grid.tasks]
+            return (instructions, *grid.tasks, *dict.fromkeys(drawn), *grid.held_out)
+        return (instructions, *grid.tasks)
+
+    @property
+    def all_models(self) -> tuple[str, ...]:
+        """Every model that something is trained into: the bases, and the tuned models that S2 starts from."""
+        tuned = self.grid.instruct_models.values() if isinstance(self.grid, TransferGrid) else ()
+        return tuple(dict.fromkeys((*self.base_models, *tuned)))
 
     @property
     def seeds_at_zero(self) -> tuple[int, ...]:
@@ -235,10 +233,10 @@ class Study(Config):
             source.pop("path", None)
         for name in REACHING:
             plain["judge"].pop(name)
+        # fields that came later say nothing where they are not used, so that older studies keep their keys
+        if plain["grid"]["design"] == "target":
+            plain["grid"].pop("design")
+        for name, value in LATER_STATISTICS.items():
+            if plain["statistics"][name] == value:
+                plain["statistics"].pop(name)
         return plain
-
-
-def _no_repeats(what: str, values: tuple[T, ...]) -> tuple[T, ...]:
-    if len(set(values)) != len(values):
-        raise ValueError(f"{what}: saw a repeated entry in {list(values)}")
-    return values

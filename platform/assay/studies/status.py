@@ -19,17 +19,17 @@ def study_status(study: Study, store: Store, embedded_name: str) -> dict[str, An
     """Counts by stage, and where the report is. Starts nothing and writes nothing."""
     keys = dataset_keys(study)
     bases = {name: Base(base.name, base.key, base.path) for name, base in find_bases(study).items()}
-    if TINY in study.base_models:
+    if TINY in study.all_models:
         bases[TINY] = Base(TINY, tiny_key(study, keys), "")
     endpoint = endpoint_of(study.judge, embedded_name=embedded_name)
     key = study_key(study, keys, {name: base.key for name, base in bases.items()}, endpoint.endpoint_name)
     plan = wanted(study, expand(study), bases, keys)
     scoring = scoring_plan(study, plan, endpoint)
-    own_base = [bases[TINY].key] if TINY in bases else []
+    own_base = [*([bases[TINY].key] if TINY in bases else []), *(part.key for part in plan.merged)]
     stages = [
         _stage("base", own_base, store.keys(BASE_KIND)),
         _stage("mixtures", list(plan.mixtures), store.keys(MIXTURE_KIND)),
-        _stage("trainings", [job.key for job in plan.trainings], store.keys("adapter")),
+        _stage("trainings", [job.key for job in (*plan.tunings, *plan.trainings)], store.keys("adapter")),
         _stage("predictions", [job.key for job in plan.generations], store.keys("predictions")),
         _stage("scores", scoring.keys, store.keys("scores")),
     ]

@@ -63,16 +63,14 @@ def track_study(results: Results, files: Mapping[str, bytes]) -> str:
             params={
                 "mode": study.mode,
                 "base_models": ", ".join(study.base_models),
-                "tasks": ", ".join(study.grid.tasks),
-                "sizes": ", ".join(map(str, study.grid.sizes)),
-                "draws": study.grid.draws,
+                **{f"grid.{name}": _plain(value) for name, value in study.grid.model_dump(mode="json").items()},
                 "scorers": ", ".join(study.scorers),
                 "human": study.statistics.human,
                 "judge": study.judge.model,
             },
             metrics={
                 "cells": len(results.wanted.cells),
-                "trainings": len(results.wanted.trainings),
+                "trainings": len(results.wanted.tunings) + len(results.wanted.trainings),
                 "predictions_artifacts": len(results.wanted.runs),
             },
             tags={"assay.study": folder.name, "mlflow.note.content": study.description},
@@ -116,6 +114,7 @@ def _cell_runs(results: Results) -> list[TrackedRun]:
                 params={
                     "base_model": job.base_name,
                     "task": "" if at_zero else cell.task,
+                    "series": cell.series,
                     "num_target": cell.num_target,
                     "draw": "" if at_zero else cell.draw,
                     "training_seed": spec.seed,
@@ -134,6 +133,12 @@ def _cell_runs(results: Results) -> list[TrackedRun]:
             )
         )
     return runs
+
+
+def _plain(value: object) -> str:
+    """A field as MLflow shows it: lists as words, nothing longer than it takes."""
+    text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return text[:500]
 
 
 def _step_metrics(row: Mapping[str, Any]) -> dict[str, float]:

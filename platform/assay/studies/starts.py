@@ -1,0 +1,83 @@
+"""What S2 trains and serves its adapters with: instruction-tuned bases, and two adapters served as one.
+
+Merged: the instruction adapter is written into a copy of the base model, which is then a base like any other. Stacked:
+the base stays, and each trained adapter is stored once more together with the instruction adapter, as one adapter whose
+rank is the sum of both. Both are the same sum of matrices, so in float32 they differ by rounding alone.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from assay.errors import StageError
+from assay.store import Store
+from assay.studies.inputs import BASE_KIND
+from assay.studies.wanted import MergedBase, StackedAdapter
+from assay.training.spec import ADAPTER_KIND
+
+WEIGHTS_FILE, CONFIG_FILE = "adapter_model.safetensors", "adapter_config.json"
+
+
+def make_merged_base(store: Store, merged: MergedBase, dtype: str) -> None:
+    """Write a base model with the adapter in its weights, tokenizer included, as a base of its own."""
+    from assay.training.resident_engine import merge_adapter
+
+    adapter = str(store.local_dir(ADAPTER_KIND, merged.adapter_key))
+    with tempfile.TemporaryDirectory() as folder:
+        merge_adapter(merged.base.path, [adapter], Path(folder), dtype=dtype)
+        spec = {"base": merged.base.key, "adapter": merged.adapter_key}
+        with store.writing(BASE_KIND, merged.key, spec) as artifact:
+            artifact.folder(Path(folder))
+
+
+def make_stacks(store: Store, stacks: Sequence[StackedAdapter]) -> None:
+    """Write the stacked adapters that are missing."""
+    for stack in stacks:
+        if store.exists(ADAPTER_KIND, stack.key):
+            continue
+        weights, config = stacked([_read(store, key) for key in stack.parts])
+        with store.writing(ADAPTER_KIND, stack.key, {"adapters": list(stack.parts)}) as artifact:
+            artifact.file(WEIGHTS_FILE, weights)
+            artifact.json(CONFIG_FILE, config)
+
+
+def stacked(adapters: Sequence[tuple[bytes, dict[str, Any]]]) -> tuple[bytes, dict[str, Any]]:
+    """LoRA adapters of one base as one: A matrices below each other, scaled B matrices side by side.
+
+    The sum over adapters of s B A, with s = alpha / rank, is [s1 B1, s2 B2] [A1; A2] at scale 1.
+
+    Args:
+        adapters: (safetensors, adapter configuration) of each, all on the same layers.
+
+    Raises:
+        StageError: they are not on the same layers.
+    """
+    from safetensors.numpy import load, save
+
+    tensors = [load(data) for data, _ in adapters]
+    configs = [config for _, config in adapters]
+    if any(set(part) != set(tensors[0]) for part in tensors[1:]):
+        raise StageError("stacking: saw adapters on different layers; expected train.target_modules to be the same")
+    import numpy as np
+
+    scales = [config["lora_alpha"] / config["r"] for config in configs]
+    merged = {}
+    for name in tensors[0]:
+        if ".lora_A." in name:
+            merged[name] = np.concatenate([part[name] for part in tensors], axis=0)
+        else:
+            parts = [
+                part[name] * np.asarray(scale, part[name].dtype) for part, scale in zip(tensors, scales, strict=True)
+            ]
+            merged[name] = np.concatenate(parts, axis=1)
+    rank = sum(config["r"] for config in configs)
+    return save(merged), {**configs[-1], "r": rank, "lora_alpha": rank}
+
+
+def _read(store: Store, key: str) -> tuple[bytes, dict[str, Any]]:
+    config = json.loads(store.read_bytes(ADAPTER_KIND, key, CONFIG_FILE))
+    return store.read_bytes(ADAPTER_KIND, key, WEIGHTS_FILE), config
