@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -115,3 +118,103 @@ def test_a_study_that_does_not_hang_together_is_one_line(override: str, message:
 def test_unknown_studies_are_refused_with_the_known_ones() -> None:
     with pytest.raises(ConfigError, match="expected one of quickstart, s1"):
         load_study("quickstrat")
+
+
+def other_design(**grid: object) -> Study:
+    plain = quickstart().model_dump(mode="json")
+    return Study.model_validate({**plain, "grid": grid, "training_seeds_at_zero": []})
+
+
+def test_starting_points_of_s2_are_made_once_and_never_trained_at_zero() -> None:
+    study = other_design(
+        design="transfer", tasks=["toy_sentiment"], sizes=[0, 8], draws=2, starts=["base", "merged", "stacked"]
+    )
+    cells = expand(study)
+    made = wanted(study, cells, BASES, KEYS)
+    assert len(cells) == 3 * (2 + 2)  # starts x (draws at 0 and at 8)
+    (tuning,) = made.tunings
+    (merged,) = made.merged
+    assert len(made.trainings) == 3 * 2
+    assert plan(study).distinct_trainings == len(made.trainings) + 1
+    by_series = {run.series: run for run in made.runs if run.num_target == 0 and run.evaluation_set != "instructions"}
+    assert by_series["base"].adapter_key == BASES["tiny"].key
+    assert by_series["our IFT, merged"].adapter_key == merged.key
+    assert by_series["our IFT, stacked"].adapter_key == tuning.key
+    bases = {job.key: (job.base_key, job.start_adapter_key) for job in made.trainings}
+    assert set(bases.values()) == {
+        (BASES["tiny"].key, None), (merged.key, None), (BASES["tiny"].key, tuning.key)
+    }  # fmt: skip
+    stacks = {stack.key for stack in made.stacked.values()}
+    assert len(stacks) == 2
+    assert {job.lora_rank for job in made.generations if job.adapter_key in stacks} == {64}  # 32 + 32
+    waves = made.waves(4)
+    assert [job for wave in waves for job in wave.generations if job.key not in made.trained_by] == [
+        job for job in waves[0].generations if job.key not in made.trained_by
+    ]
+    placed = made.at({merged.key: "/merged"})
+    assert {job.base_path for job in placed.trainings} == {"/base", "/merged"}
+
+
+def test_sources_share_their_baseline_and_curricula_keep_their_order() -> None:
+    study = other_design(
+        design="sources",
+        tasks=["toy_sentiment"],
+        sizes=[0, 8],
+        draws=2,
+        synthetic={"toy_sentiment": "toy_question"},
+        random={"toy_sentiment": "toy_entities"},
+        synthetic_first=5,
+    )
+    cells = expand(study)
+    made = wanted(study, cells, BASES, KEYS)
+    assert len(made.trainings) == 1 + 4 * 2
+    assert {run.arm for run in made.runs} == {
+        "instructions only", *(f"toy_sentiment N=8 {source}" for source in ("H", "S", "R", "S+H"))
+    }  # fmt: skip
+    orders = {cell.series: (cell.mixture.order, cell.train.order) for cell in cells if cell.num_target}
+    assert orders.pop("S+H") == ("curriculum", "given")
+    assert set(orders.values()) == {("shuffled", "shuffled")}
+
+
+def test_a_held_out_category_has_a_baseline_of_its_own() -> None:
+    study = other_design(design="hold_out", categories=["Classify", "Write"], sizes=[0, 4], draws=2)
+    made = wanted(study, expand(study), BASES, KEYS)
+    assert len(made.trainings) == 2 * (1 + 2)
+    assert {(run.evaluation_set, run.trained_task) for run in made.runs} == {
+        ("Classify", "Classify"), ("Write", "Write")
+    }  # fmt: skip
+    assert {run.arm for run in made.runs if run.num_target == 0} == {"without Classify", "without Write"}
+
+
+def test_weights_share_a_total_and_equal_shares_are_one_mixture() -> None:
+    points = [{"instructions": 1, "toy_sentiment": 1}, {"instructions": 2, "toy_sentiment": 2}, {"toy_question": 3}]
+    study = other_design(design="weights", tasks=["toy_sentiment", "toy_question"], total=40, points=points)
+    cells = expand(study)
+    assert [cell.num_target for cell in cells] == [0, 20, 40]
+    assert {sum(part.count or 0 for part in cell.mixture.train) for cell in cells} == {40}
+    assert all(cell.evaluates == ("toy_sentiment", "toy_question", "instructions") for cell in cells)
+
+
+@pytest.mark.parametrize(
+    ("grid", "message"),
+    [
+        ({"design": "transfer", "tasks": ["toy_question"], "sizes": [0], "starts": ["instruct"]}, "instruct_models"),
+        ({"design": "sources", "tasks": ["toy_question"], "sizes": [8]}, "toy_question_synthetic"),
+        ({"design": "hold_out", "categories": ["Nonsense"], "sizes": [0]}, "Nonsense"),
+        ({"design": "weights", "tasks": ["toy_question"], "total": 9, "points": [{"sst2": 1}]}, "sst2"),
+        ({"design": "transfer", "tasks": ["toy_question"], "sizes": [0], "startz": []}, "known fields: design, draws"),
+    ],
+)
+def test_a_design_that_does_not_hang_together_is_one_line(grid: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        load_study("quickstart", [f"grid={json.dumps(grid)}"])
+
+
+def test_a_study_file_may_extend_one_beside_it(tmp_path: Path) -> None:
+    (tmp_path / "below.yaml").write_text("extends: quickstart\nname: below\ngrid: {draws: 5}\n")
+    (tmp_path / "above.yaml").write_text("extends: below.yaml\nname: above\nevaluation: {target_rows: 7}\n")
+    study = load_study(str(tmp_path / "above.yaml"))
+    assert (study.name, study.grid.draws, study.evaluation.target_rows) == ("above", 5, 7)
+    (tmp_path / "loop.yaml").write_text("extends: loop.yaml\nname: loop\n")
+    with pytest.raises(ConfigError, match=r"extends 'loop.yaml'"):
+        load_study(str(tmp_path / "loop.yaml"))

@@ -10,7 +10,6 @@ from assay.errors import ConfigError
 from assay.studies.builtin import BUILTIN
 from assay.studies.spec import Study
 
-
 MOST_EXTENSIONS = 5
 """Files that may extend one another."""
 
