@@ -9,7 +9,7 @@ import pytest
 from assay.metaeval.study_tables import RunRow, ScorerInfo, build_study_tables
 from assay.records import ScoreRow
 from assay.reports.page import ReportInput, render_report, script_json
-from assay.reports.wording import headlines, number, percent, plural, rate, seconds, signed
+from assay.reports.wording import headlines, number, percent, plural, rate, reasons, seconds, signed
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)> \x1b[31m {{ 7*7 }} {% raw %}"
 
@@ -123,6 +123,34 @@ def test_headlines_name_the_best_mixture_and_its_interval(report_input: ReportIn
     lines = headlines(tables, "truth")
     assert any(line.startswith("a on tiny: a N=100") for line in lines)
     assert all("[" in line for line in lines)
+
+
+def arm(name: str, mean: float, rank: int, p_holm: float | None, *, is_baseline: bool = False) -> dict[str, object]:
+    return {
+        "base_model": "tiny", "evaluation_set": "a", "scorer": "truth", "arm": name, "rank": rank, "mean": mean,
+        "is_baseline": is_baseline, "baseline": "instructions only", "difference": mean - 0.3, "low": mean - 0.4,
+        "high": mean - 0.2, "p_holm": p_holm, "num_items": 100, "num_runs": 3, "forgetting": None,
+    }  # fmt: skip
+
+
+def test_a_noisy_winner_does_not_hide_the_mixture_that_is_told_apart() -> None:
+    rows = [
+        arm("N=256", 0.6, 1, 0.2),
+        arm("N=64", 0.5, 2, 0.01),
+        arm("instructions only", 0.3, 3, None, is_baseline=True),
+    ]
+    (line,) = headlines({"leaderboard": rows, "metaeval": []}, "truth")
+    assert "N=256 has the highest mean, but is not told apart" in line
+    assert "The best that is: N=64, 0.500 by truth, +0.200" in line
+    rows[0]["p_holm"] = 0.001
+    (line,) = headlines({"leaderboard": rows, "metaeval": []}, "truth")
+    assert "N=256 has the highest mean and is told apart" in line
+    assert "The best that is" not in line
+
+
+def test_reasons_of_missing_rows_are_words() -> None:
+    assert reasons("{}") == ""
+    assert reasons('{"refused": 2, "error: timeout": 1200}') == "error: timeout: 1,200, refused: 2"
 
 
 def test_figures_exist_in_both_forms(report_input: ReportInput) -> None:

@@ -10,7 +10,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from assay.reports.plots import Plot, draw_plots
-from assay.reports.wording import headlines, number, p_value, percent, rate, seconds, signed
+from assay.reports.wording import headlines, number, p_value, percent, rate, reasons, seconds, signed
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -61,7 +61,7 @@ def render_report(report: ReportInput) -> Report:
     tables = {name: table.to_pylist() for name, table in report.tables.items()}
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters.update(
-        number=number, signed=signed, percent=percent, seconds=seconds, rate=rate, p_value=p_value
+        number=number, signed=signed, percent=percent, seconds=seconds, rate=rate, p_value=p_value, reasons=reasons
     )
     page = environment.from_string(_asset("report.html.jinja"))
     text = page.render(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -57,10 +58,16 @@ def plural(count: int, noun: str) -> str:
     return f"{count:,} {noun}" + ("" if count == 1 else "s")
 
 
+def reasons(counts_json: str) -> str:
+    """A table's JSON object of reason to count, in words."""
+    counts: Mapping[str, int] = json.loads(counts_json)
+    return ", ".join(f"{reason}: {count:,}" for reason, count in sorted(counts.items()))
+
+
 def headlines(tables: Mapping[str, Rows], human: str) -> list[str]:
     """What the study found, in sentences: the best mixture of each task, and the scorer that agrees best.
 
-    A mixture is called better only where Holm's p is below .05.
+    A mixture is told apart from the baseline where Holm's p is below .05.
     """
     found = []
     for base, task in sorted({(row["base_model"], row["evaluation_set"]) for row in tables["leaderboard"]}):
@@ -93,18 +100,31 @@ def _best_arm(rows: Rows, base: str, task: str, human: str) -> str | None:
     name = f"{task} on {base}"
     if best["is_baseline"]:
         return f"{name}: no mixture scores above the baseline ({best['arm']}, {number(best['mean'])} by {human})."
-    gain = f"{signed(best['difference'])} {rate(best['low'], best['high'])} over {best['baseline']}"
-    sure = best["p_holm"] is not None and best["p_holm"] < 0.05
-    verdict = "is best" if sure else "has the highest mean, but is not told apart from the baseline"
+    sure = [row for row in ranked if _told_apart(row) and row["difference"] > 0]
     forgets = ""
     if best["forgetting"] is not None:
         forgets = (
             f"; on the instruction set {signed(best['forgetting'])} "
             f"{rate(best['forgetting_low'], best['forgetting_high'])}"
         )
+    verdict = "has the highest mean and is told apart from the baseline"
+    if best not in sure:
+        verdict = "has the highest mean, but is not told apart from the baseline"
+    sentence = f"{name}: {best['arm']} {verdict}: {_against_baseline(best, human)}{forgets}."
+    if sure and best not in sure:
+        sentence += f" The best that is: {sure[0]['arm']}, {_against_baseline(sure[0], human)}."
+    return sentence
+
+
+def _told_apart(row: Mapping[str, Any]) -> bool:
+    return row["p_holm"] is not None and row["p_holm"] < 0.05
+
+
+def _against_baseline(row: Mapping[str, Any], human: str) -> str:
     return (
-        f"{name}: {best['arm']} {verdict}: {number(best['mean'])} by {human}, {gain} "
-        f"(Holm p {p_value(best['p_holm'])}, {best['num_items']} items, {plural(best['num_runs'], 'run')}){forgets}."
+        f"{number(row['mean'])} by {human}, {signed(row['difference'])} {rate(row['low'], row['high'])} over "
+        f"{row['baseline']} (Holm p {p_value(row['p_holm'])}, {row['num_items']} items, "
+        f"{plural(row['num_runs'], 'run')})"
     )
 
 
