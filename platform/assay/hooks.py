@@ -7,7 +7,8 @@ own model writes), the composition root binds it to one of these protocols.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
 
 Generate = Callable[[Sequence[str], int], list[str]]
 """Greedy continuation of each prompt by at most so many new tokens, with the trial's own model."""
@@ -21,6 +22,26 @@ class EvalHook(Protocol):
 
     def __call__(self, generate: Generate, step: int) -> Mapping[str, float]:
         """Metrics at this optimizer step; a key `stop` with value 1.0 ends the trial after this step."""
+        ...
+
+
+@runtime_checkable
+class RecordingHook(EvalHook, Protocol):
+    """An `EvalHook` that also evaluates before the first step, and whose records are kept with the adapter.
+
+    What it remembers is in the trial's checkpoints, so a resumed trial has the curve of one that was never stopped.
+    """
+
+    def begin(self, generate: Generate, state: Mapping[str, Any] | None) -> None:
+        """Called once before the first step of this process: with `state()` of a checkpoint, or None in a new trial."""
+        ...
+
+    def state(self) -> dict[str, Any]:
+        """All that it remembers, as JSON."""
+        ...
+
+    def write(self, folder: Path) -> None:
+        """Put its records into the adapter's folder: no times, so that equal trials leave equal files."""
         ...
 
 

@@ -30,7 +30,7 @@ class TrialState:
     """Adapter master weights ("weight/..."), Adam moments ("exp_avg/...", "exp_avg_sq/..."), best weights so far
     ("best/..."), random state ("rng/...")."""
     info: Mapping[str, Any] = field(default_factory=dict)
-    """JSON: history, best validation loss, patience used, seconds spent."""
+    """JSON: history, best validation loss, patience used, seconds spent, what recording hooks remember."""
 
 
 class Checkpoints:

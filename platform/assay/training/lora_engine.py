@@ -35,7 +35,7 @@ from torch import nn
 
 from assay.errors import DataError
 from assay.fingerprint import canonical_json
-from assay.hooks import EvalHook
+from assay.hooks import EvalHook, RecordingHook
 from assay.training.checkpoints import Checkpoints, TrialState
 from assay.training.encoding import (
     NO_TARGET,
@@ -126,7 +126,7 @@ def train(
         out_dir: gets adapter_model.safetensors (float32), adapter_config.json, history.parquet and summary.json.
         base_name: what the adapter's config calls its base; never a path.
         resources: micro-batches, packing, threads, checkpoints.
-        hooks: evaluations at intervals, with the trial's own model.
+        hooks: evaluations at intervals, with the trial's own model; a `RecordingHook` leaves its records in `out_dir`.
         checkpoints: where to resume from and save to; None keeps none.
 
     Yields:
@@ -165,6 +165,7 @@ class LoraTrainer:
         self.spec, self.base, self.resources = spec, base, resources
         self._train_rows, self._validation_rows = train_rows, validation_rows
         self._hooks, self._checkpoints = hooks, checkpoints
+        self._hook_states: Mapping[str, Any] = {}
         self.plan: Schedule = schedule_of(spec, len(train_rows))
         self.run = _Run()
         pin_threads(resources.threads or max(1, int(resources.cpus_per_worker)))
@@ -201,6 +202,7 @@ class LoraTrainer:
     def steps(self) -> Iterator[StepMetrics]:
         """Run to the end of the plan, or to where early stopping or a hook ends it."""
         run, plan = self.run, self.plan
+        began_eval_s = self._begin_hooks()
         while run.step < plan.total_steps and not run.stop_reason:
             metrics = self._step()
             run.step += 1
@@ -210,14 +212,21 @@ class LoraTrainer:
                 validation_loss = self._validate()
                 self._judge(validation_loss)
             found: dict[str, float] = {}
+            evaluated = time.perf_counter()
             for hook in self._hooks:
                 if run.step % hook.every_steps == 0 or is_last:
                     found |= {f"{hook.name}/{name}": float(value) for name, value in self._evaluate(hook).items()}
             if any(name.endswith("/stop") and value == 1.0 for name, value in found.items()):
                 run.stop_reason = "hook"
             result = StepMetrics(
-                step=run.step, total_steps=plan.total_steps, validation_loss=validation_loss, metrics=found, **metrics
+                step=run.step,
+                total_steps=plan.total_steps,
+                validation_loss=validation_loss,
+                metrics=found,
+                eval_s=time.perf_counter() - evaluated + began_eval_s,
+                **metrics,
             )
+            began_eval_s = 0.0
             run.trained_tokens += result.answer_tokens
             run.step_s += result.step_s
             run.history.append(_history_row(result))
@@ -309,6 +318,15 @@ class LoraTrainer:
         if patience is not None and run.worse_in_a_row >= patience:
             run.stop_reason = "early stopping"
 
+    def _begin_hooks(self) -> float:
+        """Let recording hooks see the model before the first step; returns the seconds that took."""
+        began = time.perf_counter()
+        self._peft.eval()
+        for hook in self._hooks:
+            if isinstance(hook, RecordingHook):
+                hook.begin(self._generate, self._hook_states.get(hook.name))
+        return time.perf_counter() - began
+
     def _evaluate(self, hook: EvalHook) -> Mapping[str, float]:
         self._peft.eval()
         return hook(self._generate, self.run.step)
@@ -366,6 +384,9 @@ class LoraTrainer:
             (out_dir / ADAPTER_CONFIG).write_text(self._adapter_config(base_name), encoding="utf-8")
             (out_dir / SUMMARY).write_text(canonical_json(asdict(summary)) + "\n", encoding="utf-8")
             pq.write_table(history_table(run.history), out_dir / HISTORY, compression="zstd")
+            for hook in self._hooks:
+                if isinstance(hook, RecordingHook):
+                    hook.write(out_dir)
         return summary
 
     def close(self) -> None:
@@ -475,6 +496,7 @@ class LoraTrainer:
             "trained_tokens": run.trained_tokens,
             "step_s": run.step_s,
             "stop_reason": run.stop_reason,
+            "hooks": {hook.name: hook.state() for hook in self._hooks if isinstance(hook, RecordingHook)},
         }
         arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
         self._checkpoints.save(TrialState(step=run.step, tensors=arrays, info=info))
@@ -498,6 +520,7 @@ class LoraTrainer:
         run.best_step, run.worse_in_a_row = info["best_step"], int(info["worse_in_a_row"])
         run.trained_tokens, run.step_s = int(info["trained_tokens"]), float(info["step_s"])
         run.stop_reason, run.best_weights = str(info["stop_reason"]), best or None
+        self._hook_states = info.get("hooks", {})
 
     def _moment(self, parameter: nn.Parameter, moment: str) -> torch.Tensor:
         state = self._inner_optimizer(self._engine).state.get(parameter)

@@ -63,6 +63,8 @@ class JobReport:
     """From the worker's taking it up to its publication, last attempt."""
     step_s: float = 0.0
     """Of those, seconds in optimizer steps."""
+    eval_s: float = 0.0
+    """Of those, seconds in evaluation hooks."""
     steps: int = 0
     attempts: int = 0
     loss: float = math.nan
@@ -85,6 +87,16 @@ class SweepReport:
     def step_s(self) -> float:
         """Pure optimizer seconds over all jobs."""
         return sum(job.step_s for job in self.jobs)
+
+    @property
+    def eval_s(self) -> float:
+        """Seconds in evaluation hooks over all jobs."""
+        return sum(job.eval_s for job in self.jobs)
+
+    @property
+    def trial_s(self) -> float:
+        """Seconds of all trials together."""
+        return sum(job.wall_s for job in self.jobs)
 
     @property
     def failed(self) -> tuple[JobReport, ...]:
@@ -111,6 +123,9 @@ def run_sweep(
     make_hooks: MakeHooks | None = None,
     on_done: Callable[[TrainingJob], None] | None = None,
     scheduler: Any = None,
+    stopper: Any = None,
+    metric: str = "validation_loss",
+    mode: Literal["min", "max"] = "min",
 ) -> SweepReport:
     """Train what is missing of `jobs` and publish each adapter as it is finished.
 
@@ -125,8 +140,11 @@ def run_sweep(
         load_examples: reads a dataset; runs in a worker, once per base model.
         make_hooks: evaluations inside a job's trial; runs in the workers.
         on_done: called in the driver as each job is published, those found included.
-        scheduler: a Ray Tune scheduler over `validation_loss` by `step`; what it stops early is published under
+        scheduler: a Ray Tune scheduler over `metric` by `step`; what it stops early is published under
             `stopped_adapter_key`, and stays missing here.
+        stopper: a Ray Tune stopper, which sees every report of a trial; what it stops is published likewise.
+        metric: what the scheduler goes by: "validation_loss", "loss", or "HOOK/NAME" of an evaluation hook.
+        mode: whether less or more of it is better.
 
     Raises:
         ResourceError: a trial asks for more than the cluster can ever have.
@@ -150,7 +168,8 @@ def run_sweep(
             ray.init(include_dashboard=False, log_to_driver=False)
         slots = min(slots_of(resources, ray.cluster_resources()), len(missing))
         watch = _Watch(missing, progress, on_done, began_s)
-        _fit(_inputs(store, missing, resources, load_rows, load_examples, make_hooks), slots, watch, scheduler)
+        inputs = _inputs(store, missing, resources, load_rows, load_examples, make_hooks)
+        _fit(inputs, slots, watch, scheduler, stopper, (metric, mode))
         reports |= watch.reports
         first_step_s = watch.first_step_s
     done = tuple(reports[job.key] for job in jobs if job.key in reports)
@@ -214,7 +233,7 @@ def _datasets_of(load_rows: LoadRows, store: Store, job: TrainingJob) -> tuple[s
     return tuple(sorted({row.dataset for row in (*train, *validation)}))
 
 
-def _fit(inputs: SweepInputs, slots: int, watch: _Watch, scheduler: Any) -> None:
+def _fit(inputs: SweepInputs, slots: int, watch: _Watch, scheduler: Any, stopper: Any, goal: tuple[str, str]) -> None:
     resources = inputs.resources
     trainable = tune.with_parameters(ResidentTrial, inputs=inputs)
     per_trial = {"cpu": resources.cpus_per_worker, "gpu": resources.gpus_per_worker}
@@ -226,8 +245,8 @@ def _fit(inputs: SweepInputs, slots: int, watch: _Watch, scheduler: Any) -> None
                 max_concurrent_trials=slots,
                 reuse_actors=True,
                 scheduler=scheduler,
-                metric="validation_loss" if scheduler is not None else None,
-                mode="min" if scheduler is not None else None,
+                metric=goal[0] if scheduler is not None else None,
+                mode=goal[1] if scheduler is not None else None,
                 trial_name_creator=lambda trial: f"job-{trial.trial_id}",
                 trial_dirname_creator=lambda trial: trial.trial_id,
             ),
@@ -235,6 +254,7 @@ def _fit(inputs: SweepInputs, slots: int, watch: _Watch, scheduler: Any) -> None
                 name="sweep",
                 storage_path=folder,
                 verbose=0,
+                stop=stopper,
                 callbacks=[watch],
                 failure_config=tune.FailureConfig(max_failures=resources.max_retries),
                 checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
@@ -276,6 +296,7 @@ class _Watch(tune.Callback):
             status="failed" if refused else "stopped" if stopped else "trained",
             wall_s=float(result.get("wall_s", 0.0)),
             step_s=float(result.get("step_s", 0.0)),
+            eval_s=float(result.get("eval_s", 0.0)),
             steps=int(result.get("step", 0)),
             attempts=int(trial.num_failures) + 1,
             loss=float(result.get("loss", math.nan)),

@@ -134,6 +134,10 @@ class ResidentTrial(tune.Trainable):
             while time.monotonic() < until:
                 self._last = next(self._generator)
                 self._pure_s += self._last.step_s
+                self._eval_s += self._last.eval_s
+                self._metrics |= self._last.metrics
+                if self._last.metrics:  # a stopper must see every evaluation, at its own step
+                    break
             return self._report(done=False)
         except StopIteration:
             return self._report(done=True)
@@ -157,7 +161,8 @@ class ResidentTrial(tune.Trainable):
         self._began_s = time.monotonic()
         self._generator: Generator[StepMetrics, None, Any] | None = None
         self._last: StepMetrics | None = None
-        self._pure_s = 0.0
+        self._pure_s = self._eval_s = 0.0
+        self._metrics: dict[str, float] = {}
 
     def _train(self) -> Generator[StepMetrics, None, None]:
         with without_modules(*NEVER_USED):
@@ -190,6 +195,8 @@ class ResidentTrial(tune.Trainable):
         with TemporaryDirectory(prefix="assay-adapter-") as folder:
             self._trainer.write(Path(folder), job.base_name or f"assay-base-{job.base_key}")
             spec = {"train": job.spec, "base": job.base_key, "mixture": job.mixture_key}
+            if job.evaluation_key is not None:
+                spec["evaluation"] = job.evaluation_key
             with self._inputs.store.writing(ADAPTER_KIND, key, spec) as writer:
                 writer.folder(Path(folder))
 
@@ -226,6 +233,7 @@ class ResidentTrial(tune.Trainable):
         return self._indexes[encoding]
 
     def _report(self, *, done: bool) -> dict[str, Any]:
+        """What Tune sees: a hook's metrics stay at their last values, so a scheduler can go by them at any report."""
         last = self._last
         return {
             "done": done,
@@ -236,5 +244,7 @@ class ResidentTrial(tune.Trainable):
             "step": last.step if last else 0,
             "total_steps": last.total_steps if last else 0,
             "step_s": self._pure_s,
+            "eval_s": self._eval_s,
             "wall_s": time.monotonic() - self._began_s,
+            **self._metrics,
         }

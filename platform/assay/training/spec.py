@@ -138,6 +138,8 @@ class TrainingJob:
     """Datasets that the mixture draws from; empty: read from the mixture."""
     start_adapter_key: str | None = None
     """An adapter that is merged into the base before training (the base is then an instruction-tuned one)."""
+    evaluation_key: str | None = None
+    """What is evaluated inside the trial, and may stop it: `make_hooks` knows it by this key."""
     num_rows: int = 0
     """Training rows, as far as known: large trainings are started first."""
     labels: Mapping[str, str] = field(default_factory=dict)
@@ -160,17 +162,31 @@ class StepMetrics:
     """Trained tokens of the step."""
     step_s: float
     """Seconds of forward, backward and optimizer, evaluation and bookkeeping left out."""
+    eval_s: float = 0.0
+    """Seconds that evaluation hooks took after this step."""
     validation_loss: float | None = None
     """Where this step ended with a validation: mean over the validation rows' trained tokens, nats."""
     metrics: Mapping[str, float] = field(default_factory=dict)
     """Of evaluation hooks that ran after this step."""
 
 
-def adapter_key(spec: TrainSpec, *, base_key: str, mixture_key: str, start_adapter_key: str | None = None) -> str:
-    """Key of the adapter that `spec` makes of a base and a mixture (whose key covers its datasets)."""
+def adapter_key(
+    spec: TrainSpec,
+    *,
+    base_key: str,
+    mixture_key: str,
+    start_adapter_key: str | None = None,
+    evaluation_key: str | None = None,
+) -> str:
+    """Key of the adapter that `spec` makes of a base and a mixture (whose key covers its datasets).
+
+    An evaluation inside the trial is part of it: its records lie with the adapter, and it may end the training.
+    """
     inputs: dict[str, str | list[str]] = {"base": base_key, "mixture": mixture_key}
     if start_adapter_key is not None:
         inputs["start_adapter"] = start_adapter_key
+    if evaluation_key is not None:
+        inputs["evaluation"] = evaluation_key
     return artifact_key(ADAPTER_KIND, ADAPTER_SCHEMA, spec, inputs)
 
 
