@@ -54,11 +54,16 @@ _SIDED = re.compile(
     re.IGNORECASE,
 )
 _BALANCED = re.compile(
-    r"\b(?:depends?|as an ai|no (?:personal|single|one)|subjective|vary|varies|different people|"
-    r"some (?:people )?(?:prefer|may|say)|on the other hand|both|each|several|"
-    r"many (?:people|factors)|according to|matter of)\b",
+    r"\b(?:depends?|as an ai|no (?:personal|single|one|preference)|subjective|vary|varies|differs?|different|"
+    r"some (?:people )?(?:prefer|may|say)|some\b.{3,80}\bothers|on the other hand|both|each|several|while|whether|"
+    r"many (?:people|factors)|according to|stud(?:y|ies)|surveys?|polls?|matter of|not take sides|"
+    r"(?:do not|don't|cannot|can't) (?:have|take|express|choose|pick))\b",
     re.IGNORECASE,
 )
+_LISTED = re.compile(r"\w+, (?:[\w' ]{1,40}, )*[\w' ]{1,40} (?:and|or) \w+", re.IGNORECASE)
+"""Three things or more in a row."""
+_FEW_WORDS = 10
+"""An answer of at most so many words that weighs nothing and lists nothing names its choice."""
 _SUBJECTIVE = re.compile(
     r"\b(?:best|worst|favou?rite|should|better|beautiful|opinion|do you (?:think|like|feel|prefer|believe)|enjoy|fun|"
     r"interesting|love|hate|delicious|boring|good|bad|nicest|prefer|overrated|feel)\b",
@@ -252,7 +257,9 @@ def _subjective(asked: Asked, request: JudgeRequest) -> str:
     """Of an answer: whether it takes a side or weighs several; of a bare question: whether it asks for an opinion."""
     answer = asked.responses[0][1] if asked.responses else ""
     if answer:
-        return "Objective" if _BALANCED.search(answer) or not _SIDED.search(answer) else "Subjective"
+        weighs = _BALANCED.search(answer) or _LISTED.search(answer)
+        picks = _SIDED.search(answer) or len(answer.split()) <= _FEW_WORDS
+        return "Subjective" if picks and not weighs else "Objective"
     return "Subjective" if _SUBJECTIVE.search(_judged_text(asked, request)) else "Objective"
 
 
