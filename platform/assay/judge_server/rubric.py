@@ -16,8 +16,10 @@ from assay.judge_server.agreement import words
 from assay.judge_server.config import Biases
 from assay.judge_server.draws import Draws, request_hash
 from assay.judge_server.exchange import JudgeRequest, Reply
+from assay.judge_server.patterns import ANALYST, error_patterns
 from assay.judge_server.quality import ACCEPTABLE, quality
 from assay.judge_server.reading import Asked, read_prompt
+from assay.judge_server.writer import WRITER, asks_for_rows, written_rows
 
 HONEST = (
     "I am a rule-based judge. I recognise no request for a rating in this prompt, and I write no answers of my own."
@@ -80,6 +82,9 @@ class Rubric:
 
     def replies(self, request: JudgeRequest, count: int = 1) -> list[Reply]:
         """`count` replies; each draws its own noise."""
+        free = self._free_texts(request, count)
+        if free is not None:
+            return free
         asked = read_prompt(request.messages, request.protocol, request.step)
         base = self._qualities(asked)
         replies = []
@@ -87,6 +92,21 @@ class Rubric:
             draws = Draws(self._seed, request.key, request.replicate.encode(), b"%d" % index)
             replies.append(Reply(self._reply(asked, base, request, draws)))
         return replies
+
+    def _free_texts(self, request: JudgeRequest, count: int) -> list[Reply] | None:
+        """Replies that are no judgement: new rows of a task, patterns in errors. None where neither is asked for."""
+        role, system = request.messages[0] if request.messages else ("", "")
+        prompt = request.messages[-1][1] if request.messages else ""
+        if role != "system":
+            return None
+        if system.startswith(WRITER) and asks_for_rows(prompt):
+            draws = [
+                Draws(self._seed, request.key, request.replicate.encode(), b"%d" % index) for index in range(count)
+            ]
+            return [Reply(written_rows(prompt, drawn)) for drawn in draws]
+        if system.startswith(ANALYST):
+            return [Reply(error_patterns(prompt))] * count
+        return None
 
     def _qualities(self, asked: Asked) -> list[float]:
         reference = None if asked.reference is not None and HONEST in asked.reference else asked.reference

@@ -9,6 +9,8 @@ from assay.errors import InputError
 from assay.fingerprint import artifact_key, fingerprint
 from assay.records import TEST, Example
 from assay.store import Store
+from assay.studies.derived import derived_keys
+from assay.studies.judge_endpoint import writer_endpoint
 from assay.studies.spec import TINY, Study
 from assay.studies.wanted import EvaluationSet
 from assay.tasks import toyworld
@@ -46,21 +48,23 @@ class Datasets:
         return {name: self.rows(name) for name in self.keys}
 
 
-def dataset_keys(study: Study) -> dict[str, str]:
-    """Key of every dataset, from its files' content.
+def dataset_keys(study: Study, embedded_name: str | None = None) -> dict[str, str]:
+    """Key of every dataset, from its files' content; of a derived one from what it is made of, and by whom.
 
     Raises:
         DataError: a file is missing or unreadable.
     """
-    return {name: dataset_key(source, study.data.root) for name, source in sorted(study.data.sources.items())}
+    keys = {name: dataset_key(source, study.data.root) for name, source in sorted(study.data.sources.items())}
+    return derived_keys(study.data.derived, keys, writer_endpoint(study, embedded_name=embedded_name))
 
 
-def store_datasets(study: Study, store: Store) -> Datasets:
-    """Every dataset as an artifact; those in the store already are not read again."""
+def store_datasets(study: Study, store: Store, embedded_name: str | None = None) -> Datasets:
+    """Every dataset as an artifact; those in the store already are not read again. Derived ones are made later."""
     keys = {}
     for name, source in sorted(study.data.sources.items()):
         keys[name] = materialise_dataset(store, source, study.data.root).key
-    return Datasets(store, keys)
+    endpoint = writer_endpoint(study, embedded_name=embedded_name)
+    return Datasets(store, derived_keys(study.data.derived, keys, endpoint))
 
 
 def check_evaluation(study: Study, sets: Mapping[str, EvaluationSet], datasets: Datasets) -> None:

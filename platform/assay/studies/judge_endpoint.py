@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from assay.errors import EndpointError
 from assay.llm.endpoint import OPENAI_URL, EndpointSpec
-from assay.studies.spec import JudgeConfig
+from assay.studies.spec import JudgeConfig, Study
 
 CONNECT_S = 10.0
 
@@ -36,6 +36,11 @@ def endpoint_of(
         usd_per_million_output=judge.usd_per_million_output,
         step_headers=judge.is_embedded,
     )
+
+
+def writer_endpoint(study: Study, *, embedded_url: str | None = None, embedded_name: str | None = None) -> EndpointSpec:
+    """The endpoint that writes rows and tags them."""
+    return endpoint_of(study.writer or study.judge, embedded_url=embedded_url, embedded_name=embedded_name)
 
 
 def check_endpoint(endpoint: EndpointSpec) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from assay.errors import StorageError
+from assay.errors import ConfigError, StorageError
 from assay.fingerprint import content_hash
 from assay.mixtures.export import mixture_jsonl
 from assay.mixtures.sampling import MixtureBuilder
@@ -23,6 +23,11 @@ def write_mixtures(study: Study, out: Path) -> list[dict[str, object]]:
         StorageError: `out` cannot be written.
         InputError: a dataset cannot be read, or a mixture asks for more rows than there are.
     """
+    if study.data.derived:
+        raise ConfigError(
+            f"study {study.name!r}: saw derived datasets ({', '.join(sorted(study.data.derived))}), held by no file; "
+            "expected data.sources alone; `assay run STUDY --until data` makes them in a storage"
+        )
     keys = dataset_keys(study)
     rows = {name: load_examples(source, study.data.root) for name, source in study.data.sources.items()}
     builder = MixtureBuilder(rows, keys)

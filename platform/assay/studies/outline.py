@@ -7,9 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from assay.mixtures.synthesis import SyntheticRows
 from assay.records import SPLITS, TEST, TRAIN, VALIDATION
+from assay.studies.derived import in_order
 from assay.studies.spec import Study
 from assay.tasks.sources import SourceSpec
+from assay.tasks.tagging import JudgeTags
 
 CHARS_PER_TOKEN = 4.0
 """Of English text under the usual byte-pair vocabularies; used where no tokenizer exists yet."""
@@ -45,7 +48,17 @@ class DatasetOutline:
 def outline_datasets(study: Study) -> dict[str, DatasetOutline]:
     """An outline of every dataset of the study."""
     root = Path(study.data.root).expanduser() if study.data.root else None
-    return {name: _outline(name, source, root) for name, source in study.data.sources.items()}
+    found = {name: _outline(name, source, root) for name, source in study.data.sources.items()}
+    for name in in_order(study.data.derived, found):
+        spec = study.data.derived[name]
+        of = found[spec.of]
+        rows = {TRAIN: of.rows[TRAIN], VALIDATION: 0, TEST: 0}
+        if isinstance(spec, SyntheticRows):
+            rows[TRAIN] = spec.rows
+        elif isinstance(spec, JudgeTags):
+            rows = dict(of.rows)
+        found[name] = DatasetOutline(rows, of.mean_chars)
+    return found
 
 
 def _outline(name: str, source: SourceSpec, root: Path | None) -> DatasetOutline:

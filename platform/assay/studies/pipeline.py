@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from assay.errors import StageError
 from assay.hooks import Progress
+from assay.llm.gateway import open_gateway
 from assay.llm.ledger_tables import default_ledger_url
 from assay.mixtures.sampling import MixtureBuilder, store_mixture
 from assay.mixtures.spec import KIND as MIXTURE_KIND
@@ -24,6 +25,7 @@ from assay.mixtures.spec import MixtureSpec, mixture_key
 from assay.scoring.jobs import JudgeSetup, ScoringBatch
 from assay.store import Store
 from assay.studies.cells import Cell, expand
+from assay.studies.derived import Writer, make_derived
 from assay.studies.folder import StudyFolder, open_folder
 from assay.studies.inputs import (
     BASE_KIND,
@@ -35,7 +37,7 @@ from assay.studies.inputs import (
     study_key,
     tiny_key,
 )
-from assay.studies.judge_endpoint import check_endpoint, endpoint_of
+from assay.studies.judge_endpoint import check_endpoint, endpoint_of, writer_endpoint
 from assay.studies.scores import ScoringPlan, judge_protocol, scoring_plan, stored_scores
 from assay.studies.spec import JUDGE, TINY, Study
 from assay.studies.starts import make_merged_base, make_stacks
@@ -46,6 +48,7 @@ if TYPE_CHECKING:
 
     from assay.generation.spec import GenerationJob
     from assay.llm.endpoint import EndpointSpec
+    from assay.llm.gateway import Asker
     from assay.records import Example
     from assay.training.spec import TrainingJob
 
@@ -133,7 +136,7 @@ class Pipeline:
             InputError: an input is missing or unreadable, or the store cannot be written.
         """
         self.store.check_writable()
-        keys = dataset_keys(self.study)
+        keys = dataset_keys(self.study, self.embedded.name)
         bases = {name: base.key for name, base in find_bases(self.study).items()}
         if TINY in self.study.all_models:
             bases[TINY] = tiny_key(self.study, keys)
@@ -161,7 +164,8 @@ class Pipeline:
 
     def _run(self, folder: StudyFolder, until: str | None) -> Results | None:
         with self.costs.stage("data"):
-            datasets = store_datasets(self.study, self.store)
+            datasets = store_datasets(self.study, self.store, self.embedded.name)
+            self._derive(datasets)
         if until == "data":
             return None
         cells = expand(self.study)
@@ -188,6 +192,27 @@ class Pipeline:
         return Results(self.study, folder, datasets, sets, plan, scoring, tables, self.costs)
 
     # --- stages ------------------------------------------------------------------------------------------
+
+    def _derive(self, datasets: Datasets) -> None:
+        """Make the datasets that the study makes of its others."""
+        study = self.study
+        config = study.writer or study.judge
+
+        @asynccontextmanager
+        async def asker() -> AsyncIterator[Asker]:
+            with ExitStack() as stack:
+                url = stack.enter_context(self.embedded.start()) if config.is_embedded else None
+                endpoint = writer_endpoint(study, embedded_url=url, embedded_name=self.embedded.name)
+                ledger = self.ledger_url or default_ledger_url(self.store.uri)
+                async with open_gateway(
+                    endpoint, ledger_url=ledger, budget_usd=self.max_usd, study=study.name, judge=config.model
+                ) as gateway:
+                    yield gateway
+
+        writer = Writer(writer_endpoint(study, embedded_name=self.embedded.name), asker)
+        derived = study.data.derived
+        for sentence in make_derived(self.store, derived, datasets.keys, datasets.rows, writer, self.progress):
+            self.costs.note("data", sentence)
 
     def _bases(self, datasets: Datasets) -> dict[str, Base]:
         found = {name: Base(base.name, base.key, base.path) for name, base in find_bases(self.study).items()}

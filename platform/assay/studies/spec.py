@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from assay.config import Config
 from assay.generation.spec import GenerationResources, GenerationSpec
+from assay.mixtures.synthesis import RandomLabels, SyntheticRows
 from assay.scoring.jobs import ScoringResources
 from assay.studies.design import Design, HoldOutGrid, SourceGrid, TransferGrid, no_repeats
 from assay.tasks.sources import SourceSpec
+from assay.tasks.tagging import JudgeTags
 from assay.training.spec import TrainResources, TrainSpec
 from assay.training.tiny_base import TinyBaseSpec
 
@@ -36,6 +38,15 @@ TINY = "tiny"
 """The name among `base_models` of the base that the study trains itself, from `tiny_base`."""
 
 
+Derived = Annotated[
+    Annotated[SyntheticRows, Tag("@synthetic")]
+    | Annotated[RandomLabels, Tag("@random_labels")]
+    | Annotated[JudgeTags, Tag("@judge_tags")],
+    Discriminator(lambda value: f"@{value.get('kind') if isinstance(value, Mapping) else value.kind}"),
+]
+"""A dataset made of another one, told apart by its `kind`."""
+
+
 class DataSpec(Config):
     """The datasets of a study, by name."""
 
@@ -45,6 +56,19 @@ class DataSpec(Config):
     """Name of the dataset that every mixture starts from."""
     sources: Mapping[str, SourceSpec]
     """Name -> where its rows come from. A target task's dataset bears the task's name."""
+    derived: Mapping[str, Derived] = Field(default_factory=dict)
+    """Name -> how it is made of another dataset: rows that the writer writes, labels at random, the judge's tags."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of all datasets."""
+        return (*sorted(self.sources), *sorted(self.derived))
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> DataSpec:
+        if both := sorted(set(self.sources) & set(self.derived)):
+            raise ValueError(f"saw {both[0]!r} among sources and derived; expected names to differ")
+        return self
 
 
 class EvaluationSpec(Config):
@@ -168,6 +192,8 @@ class Study(Config):
     scorers: tuple[str, ...] = ("exact_match", "token_f1", "rouge1", "rougeL", "heuristic", "judge")
     """Scorers by name; "judge" asks the LLM judge."""
     judge: JudgeConfig = JudgeConfig()
+    writer: JudgeConfig | None = None
+    """The LLM that writes synthetic rows and tags instructions; None: the judge. Its `protocol` plays no part."""
     statistics: StatisticsSpec = StatisticsSpec()
     resources: StudyResources = StudyResources()
     tracking: TrackingConfig = TrackingConfig()
@@ -186,10 +212,9 @@ class Study(Config):
 
     @model_validator(mode="after")
     def _hangs_together(self) -> Study:
-        known = ", ".join(sorted(self.data.sources))
         for name in self._read_datasets():
-            if name not in self.data.sources:
-                raise ValueError(f"no dataset {name!r} in data.sources; it has {known}")
+            if name not in self.data.names:
+                raise ValueError(f"no dataset {name!r} in data.sources; it has {', '.join(self.data.names)}")
         if isinstance(self.grid, TransferGrid) and "instruct" in self.grid.starts:
             unpaired = sorted(set(self.base_models) ^ set(self.grid.instruct_models))
             if unpaired:
@@ -231,11 +256,15 @@ class Study(Config):
         plain["data"].pop("root")
         for source in plain["data"]["sources"].values():
             source.pop("path", None)
-        for name in REACHING:
-            plain["judge"].pop(name)
+        for asked in (plain["judge"], plain["writer"] or {}):
+            for name in REACHING:
+                asked.pop(name, None)
         # fields that came later say nothing where they are not used, so that older studies keep their keys
         if plain["grid"]["design"] == "target":
             plain["grid"].pop("design")
+        for part, name in ((plain, "writer"), (plain["data"], "derived")):
+            if not part[name]:
+                part.pop(name)
         for name, value in LATER_STATISTICS.items():
             if plain["statistics"][name] == value:
                 plain["statistics"].pop(name)

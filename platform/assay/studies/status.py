@@ -17,7 +17,7 @@ from assay.studies.wanted import Base, wanted
 
 def study_status(study: Study, store: Store, embedded_name: str) -> dict[str, Any]:
     """Counts by stage, and where the report is. Starts nothing and writes nothing."""
-    keys = dataset_keys(study)
+    keys = dataset_keys(study, embedded_name)
     bases = {name: Base(base.name, base.key, base.path) for name, base in find_bases(study).items()}
     if TINY in study.all_models:
         bases[TINY] = Base(TINY, tiny_key(study, keys), "")

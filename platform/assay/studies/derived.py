@@ -1,0 +1,262 @@
+"""Datasets that a study makes of its others: rows written by an LLM, rows with labels at random, rows with categories.
+
+Each is a dataset artifact like any other, keyed by how it is made, by whom, and of what. Replies come from the ledger
+where it has them, so that what was stopped goes on and nothing is paid twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import json
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from assay.errors import ConfigError, StageError
+from assay.fingerprint import artifact_key
+from assay.hooks import Progress
+from assay.llm.endpoint import EndpointSpec
+from assay.llm.requests import Answer
+from assay.metaeval.rates import wilson
+from assay.mixtures.synthesis import (
+    RandomLabels,
+    RowFilter,
+    SyntheticRows,
+    randomly_labelled,
+    shown_pool,
+    write_request,
+)
+from assay.records import Example, to_table
+from assay.scoring.judges.calls import JudgeCall, JudgeReply, run_protocol, to_request
+from assay.scoring.judges.labelers import category_labeler
+from assay.scoring.judges.pointwise import PointwiseInstance
+from assay.store import Store
+from assay.tasks.catalog import get_task
+from assay.tasks.loaders import EXAMPLES_FILE, KIND, SUMMARY_FILE
+from assay.tasks.tagging import JudgeTags, learn_tags, rows_for_judge
+
+if TYPE_CHECKING:
+    from assay.llm.gateway import Asker
+    from assay.studies.spec import Derived
+
+SCHEMA_VERSION = 1
+WRITE_STAGE, TAG_STAGE = "writing rows", "tagging"
+ANSWERED_SHARE = 0.5
+"""Of the rows that a judge is asked to tag; with fewer tags a dataset is not made."""
+
+
+@dataclass(frozen=True)
+class Writer:
+    """Who writes and tags: opened when something has to be made, and not before."""
+
+    endpoint: EndpointSpec
+    """As the ledger and the keys know it."""
+    open: Callable[[], Any]
+    """A context manager that gives an `Asker`."""
+
+
+@dataclass(frozen=True)
+class Made:
+    """What making a dataset came to."""
+
+    rows: list[Example]
+    summary: dict[str, object]
+    said: str
+    """One sentence with counts."""
+
+
+def derived_keys(derived: Mapping[str, Derived], keys: Mapping[str, str], endpoint: EndpointSpec) -> dict[str, str]:
+    """Keys of all datasets of a study, the derived ones included.
+
+    Raises:
+        ConfigError: a dataset is derived from one that does not exist, or from itself.
+    """
+    found = dict(keys)
+    for name in in_order(derived, keys):
+        spec = derived[name]
+        writer: dict[str, object] = {}
+        if not isinstance(spec, RandomLabels):
+            writer = {"endpoint": endpoint.endpoint_name, "model": endpoint.model}
+        if isinstance(spec, JudgeTags):
+            writer["labeler"] = category_labeler().identity()
+        made_by = {"derived": spec.model_dump(mode="json", exclude={"of"}), "writer": writer}
+        found[name] = artifact_key(KIND, SCHEMA_VERSION, made_by, {"of": found[spec.of]})
+    return found
+
+
+def in_order(derived: Mapping[str, Derived], known: Mapping[str, object]) -> list[str]:
+    """Names so that each comes after what it is made of."""
+    ordered: list[str] = []
+    while len(ordered) < len(derived):
+        ready = [
+            n for n in sorted(derived) if n not in ordered and (derived[n].of in known or derived[n].of in ordered)
+        ]
+        if not ready:
+            name = next(name for name in sorted(derived) if name not in ordered)
+            raise ConfigError(
+                f"data.derived.{name}.of: saw {derived[name].of!r}; expected one of {', '.join(sorted(known))}, or a "
+                "derived dataset that does not lead back here"
+            )
+        ordered += ready
+    return ordered
+
+
+def make_derived(
+    store: Store,
+    derived: Mapping[str, Derived],
+    keys: Mapping[str, str],
+    rows_of: Callable[[str], Sequence[Example]],
+    writer: Writer,
+    progress: Progress,
+) -> list[str]:
+    """Make the datasets that the store does not hold.
+
+    Args:
+        store: where they go.
+        derived: by the study's name.
+        keys: of all datasets, see `derived_keys`.
+        rows_of: rows of a dataset by name; those made here are asked for once they are stored.
+        writer: who is asked.
+        progress: told of rows.
+
+    Returns:
+        One sentence for each that was made.
+
+    Raises:
+        StageError: the LLM's replies held too few rows that can be used.
+        LimitReached: the budget is spent; what was paid for is in the ledger.
+    """
+    said = []
+    for name in in_order(derived, {key: 0 for key in keys if key not in derived}):
+        if store.exists(KIND, keys[name]):
+            continue
+        made = _make(derived[name], rows_of(derived[name].of), writer, progress)
+        with store.writing(KIND, keys[name], derived[name].model_dump(mode="json")) as artifact:
+            artifact.table(EXAMPLES_FILE, to_table(made.rows, Example))
+            counts = Counter(row.split for row in made.rows)
+            categories = Counter(row.category for row in made.rows if row.category)
+            artifact.json(SUMMARY_FILE, {"counts": dict(counts), "categories": dict(categories), **made.summary})
+        said.append(f"{name}: {made.said}")
+    return said
+
+
+def _make(spec: Derived, rows: Sequence[Example], writer: Writer, progress: Progress) -> Made:
+    if isinstance(spec, RandomLabels):
+        made = randomly_labelled(spec, rows, get_task(rows[0].task))
+        return Made(made, {}, f"{len(made):,} rows with answers at random")
+    if isinstance(spec, SyntheticRows):
+        return asyncio.run(write_rows(spec, rows, writer, progress))
+    return asyncio.run(tag_rows(spec, rows, writer, progress))
+
+
+async def write_rows(spec: SyntheticRows, rows: Sequence[Example], writer: Writer, progress: Progress) -> Made:
+    """Ask for rows, round by round, until there are enough; equal replies give equal rows, in any order of arrival.
+
+    Raises:
+        StageError: too few after the most calls.
+    """
+    task = get_task(rows[0].task)
+    pool = shown_pool(spec, rows)
+    kept = RowFilter(spec, task)
+    kept.show(pool)
+    progress.start(WRITE_STAGE, spec.rows, unit="rows")
+    calls, failed = 0, Counter[str]()
+    async with writer.open() as gateway:
+        while len(kept.kept) < spec.rows and calls < spec.most_calls:
+            missing = -(-(spec.rows - len(kept.kept)) // spec.per_call)
+            numbers = range(calls, min(spec.most_calls, calls + missing))
+            calls = numbers.stop
+            texts: dict[int, str] = {}
+            requests = (write_request(spec, task, pool, number) for number in numbers)
+            async for index, reply in gateway.ask_many(requests):
+                if isinstance(reply, Answer):
+                    texts[numbers[index]] = reply.text
+                else:
+                    failed[reply.reason] += 1
+            before = len(kept.kept)
+            for number in sorted(texts):
+                kept.read(texts[number], number)
+            progress.advance(WRITE_STAGE, len(kept.kept) - before)
+    progress.finish(WRITE_STAGE)
+    rejected = dict(sorted((kept.rejected + failed).items()))
+    if len(kept.kept) < spec.rows:
+        raise StageError(
+            f"synthetic rows of {task.name}: saw {len(kept.kept)} of {spec.rows} that can be used after {calls} calls "
+            f"(left out: {json.dumps(rejected)}); ask for fewer rows, show more (pool) or raise max_overlap"
+        )
+    said = f"{len(kept.kept):,} rows written by {writer.endpoint.model} in {calls:,} calls"
+    if rejected:
+        said += "; left out: " + ", ".join(f"{count} {reason}" for reason, count in rejected.items())
+    return Made(kept.kept, {"calls": calls, "rejected": rejected, "written_by": writer.endpoint.model}, said)
+
+
+async def tag_rows(spec: JudgeTags, rows: Sequence[Example], writer: Writer, progress: Progress) -> Made:
+    """Categories from the judge, and for the rows that it is not asked about, or gave none for, from the classifier.
+
+    Raises:
+        StageError: the judge gave a category for too few rows.
+    """
+    asked = rows_for_judge(spec, rows)
+    progress.start(TAG_STAGE, len(asked), unit="rows")
+    async with writer.open() as gateway:
+        labels, reasons = await _judge_labels(asked, gateway, progress)
+    progress.finish(TAG_STAGE)
+    if len(labels) < ANSWERED_SHARE * len(asked):
+        raise StageError(
+            f"tagging: saw a category for {len(labels)} of {len(asked)} rows (others: {json.dumps(dict(reasons))}); "
+            f"expected at least {ANSWERED_SHARE:.0%}; see whether the judge reads scoring/judges/prompts/labelers"
+        )
+    summary: dict[str, object] = {"tagged_by_judge": len(labels), "unanswered": dict(sorted(reasons.items()))}
+    said = f"{len(labels):,} rows tagged by {writer.endpoint.model}"
+    untagged = [row for row in rows if row.example_id not in labels]
+    if untagged:
+        tagged = [(row, labels[row.example_id]) for row in asked if row.example_id in labels]
+        guesses, report = learn_tags(spec, tagged, untagged)
+        summary["classifier"] = report.as_dict()
+        accuracy = wilson(report.num_right, report.num_held_out)
+        labels |= {row.example_id: guess for row, guess in zip(untagged, guesses, strict=True)}
+        said += (
+            f", {len(untagged):,} by a classifier that agrees with it on {accuracy.value:.3f} [{accuracy.low:.3f}, "
+            f"{accuracy.high:.3f}] of {report.num_held_out:,} held-out rows (most common category: "
+            f"{report.num_most_common / report.num_held_out:.3f})"
+        )
+    made = [dataclasses.replace(row, category=labels[row.example_id]) for row in rows]
+    return Made(made, summary, said)
+
+
+async def _judge_labels(
+    rows: Sequence[Example], gateway: Asker, progress: Progress
+) -> tuple[dict[str, str], Counter[str]]:
+    """Category by row id, and why there is none for the others."""
+    labeler = category_labeler()
+    labels: dict[str, str] = {}
+    reasons: Counter[str] = Counter()
+    source = iter(rows)
+
+    async def ask(call: JudgeCall) -> JudgeReply:
+        return await gateway.ask(to_request(call, labeler.name))
+
+    async def work() -> None:
+        for row in source:
+            instance = PointwiseInstance(row.instruction, row.input)
+            judgement = await run_protocol(labeler, instance, ask)
+            if judgement.label:
+                labels[row.example_id] = judgement.label
+            else:
+                reasons[judgement.status] += 1
+            progress.advance(TAG_STAGE)
+
+    workers = [asyncio.create_task(work()) for _ in range(TAGGERS)]
+    try:
+        await asyncio.gather(*workers)
+    finally:
+        for worker in workers:
+            worker.cancel()
+        await asyncio.gather(*workers, return_exceptions=True)
+    return labels, reasons
+
+
+TAGGERS = 64
+"""Rows asked about at a time; the gateway keeps the endpoint's own limits."""
