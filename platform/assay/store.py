@@ -11,19 +11,25 @@ from __future__ import annotations
 import json
 import os
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from assay.errors import StorageError
 from assay.fingerprint import canonical_json
+from assay.storage_uri import open_location
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    from pyarrow.fs import FileSystem
+    from pyarrow.fs import FileInfo
 
 MANIFEST = "manifest.json"
+REQUESTS_AT_ONCE = 32
+"""Questions to an object store in flight at a time; each waits for a round trip."""
+FLAT = ("s3", "gcs")
+"""File systems without folders: creating one costs requests and means nothing."""
 ROW_GROUP_ROWS = 65_536
 """Fixed, so that equal tables are equal bytes."""
 
@@ -35,14 +41,14 @@ class Store:
         """Open a store; nothing is created until something is written.
 
         Args:
-            uri: an absolute or relative local path, or a URI (`s3://bucket/prefix`, `gs://...`, `memory://...`).
+            uri: an absolute or relative local path, or a URI, see `storage_uri`.
 
         Raises:
-            StorageError: the URI's scheme is unknown.
+            StorageError: the URI's scheme is unknown, its bucket cannot be reached, or it holds credentials.
         """
-        self.uri = uri if "://" in uri else str(Path(uri).expanduser().resolve())
-        self._fs, self._root = _resolve(self.uri)
-        self._is_local = "://" not in self.uri or self.uri.startswith("file://")
+        self._at = open_location(uri)
+        self.uri = self._at.uri
+        self._fs = self._at.fs
 
     def __reduce__(self) -> tuple[type[Store], tuple[str]]:
         return (Store, (self.uri,))
@@ -53,7 +59,7 @@ class Store:
     @property
     def is_local(self) -> bool:
         """Whether the store lies on this machine's file system."""
-        return self._is_local
+        return self._at.is_local
 
     # --- artifacts ---------------------------------------------------------------------------------------
 
@@ -61,13 +67,30 @@ class Store:
         """Whether the artifact is whole: its manifest is there."""
         return self._is_file(self._artifact(kind, key, MANIFEST))
 
-    def keys(self, kind: str) -> set[str]:
-        """Keys of all whole artifacts of a kind, in one listing."""
-        from pyarrow.fs import FileSelector
+    def present(self, kind: str, keys: Iterable[str]) -> set[str]:
+        """Which of these artifacts are whole.
 
-        selector = FileSelector(self._join("artifacts", kind), recursive=True, allow_not_found=True)
-        found = (PurePosixPath(info.path) for info in self._fs.get_file_info(selector))
-        return {path.parent.name for path in found if path.name == MANIFEST}
+        Asks for their manifests alone, many at once, so that it costs what a study wants, whatever else the store
+        holds; there is no index that could be out of date.
+        """
+        from pyarrow.fs import FileType
+
+        paths = {self._artifact(kind, key, MANIFEST): key for key in keys}
+        if self._at.is_local:
+            infos = self._fs.get_file_info(list(paths))
+        else:
+            with self._at.failing("be asked"), ThreadPoolExecutor(REQUESTS_AT_ONCE) as pool:
+                infos = list(pool.map(self._fs.get_file_info, paths))
+        return {paths[info.path] for info in infos if info.type == FileType.File}
+
+    def keys(self, kind: str) -> set[str]:
+        """Keys of all whole artifacts of a kind. Lists everything: for `assay gc` and tests, not for a study's way."""
+        return set(self.written_at(kind))
+
+    def written_at(self, kind: str) -> dict[str, float]:
+        """Key of every whole artifact of a kind, and when its manifest was written (seconds since 1970)."""
+        found = (info for info in self._list("artifacts", kind) if info.base_name == MANIFEST)
+        return {PurePosixPath(info.path).parent.name: (info.mtime_ns or 0) / 1e9 for info in found}
 
     @contextmanager
     def writing(self, kind: str, key: str, spec: Mapping[str, Any] | None = None) -> Iterator[ArtifactWriter]:
@@ -111,7 +134,7 @@ class Store:
             key: artifact key.
             cache: where remote artifacts are kept; default `$ASSAY_CACHE`, else `~/.cache/assay`.
         """
-        if self._is_local:
+        if self._at.is_local:
             return Path(self._artifact(kind, key))
         home = cache or Path(os.environ.get("ASSAY_CACHE", "~/.cache/assay")).expanduser()
         target = home / "artifacts" / kind / key
@@ -131,7 +154,7 @@ class Store:
     def study_path(self, study: str, *names: str) -> str:
         """Where a file of a study lies, for people and links."""
         path = self._join("studies", study, *names)
-        return path if self._is_local else self.uri.split("://")[0] + "://" + path
+        return self._at.shown(path)
 
     def study_has(self, study: str, name: str) -> bool:
         """Whether the study has this file."""
@@ -163,10 +186,10 @@ class Store:
 
     def studies(self) -> list[str]:
         """Names of the studies in this store, sorted."""
-        from pyarrow.fs import FileSelector, FileType
+        from pyarrow.fs import FileType
 
-        infos = self._fs.get_file_info(FileSelector(self._join("studies"), allow_not_found=True))
-        return sorted(PurePosixPath(i.path).name for i in infos if i.type == FileType.Directory)
+        infos = self._list("studies", recursive=False)
+        return sorted(info.base_name for info in infos if info.type == FileType.Directory)
 
     def check_writable(self) -> None:
         """Prove that the store can be written, before hours of work depend on it.
@@ -176,7 +199,8 @@ class Store:
         """
         probe = self._join(f".probe-{uuid.uuid4().hex}")
         self._put(probe, b"assay")
-        self._fs.delete_file(probe)
+        with self._at.failing("delete from it"):
+            self._fs.delete_file(probe)
 
     # --- plumbing ----------------------------------------------------------------------------------------
 
@@ -184,7 +208,7 @@ class Store:
         for part in parts:
             if part in ("", ".", "..") or part.startswith("/") or ".." in PurePosixPath(part).parts or "\\" in part:
                 raise StorageError(f"storage: saw the name {part!r}; expected a plain name without '..'")
-        return "/".join([self._root.rstrip("/"), *parts])
+        return "/".join([self._at.root, *parts])
 
     def _artifact(self, kind: str, key: str, *names: str) -> str:
         return self._join("artifacts", kind, key, *names)
@@ -192,28 +216,30 @@ class Store:
     def _is_file(self, path: str) -> bool:
         from pyarrow.fs import FileType
 
-        return bool(self._fs.get_file_info(path).type == FileType.File)
+        with self._at.failing("be read"):
+            return bool(self._fs.get_file_info(path).type == FileType.File)
+
+    def _list(self, *parts: str, recursive: bool = True) -> list[FileInfo]:
+        from pyarrow.fs import FileSelector
+
+        selector = FileSelector(self._join(*parts), recursive=recursive, allow_not_found=True)
+        with self._at.failing("be listed"):
+            return list(self._fs.get_file_info(selector))
 
     def _get(self, path: str) -> bytes:
-        with self._fs.open_input_stream(path) as stream:
-            return bytes(stream.read())
+        # as a file, not as a stream: a stream fetches an object in small pieces, each of them a request
+        with self._at.failing("be read"), self._fs.open_input_file(path) as file:
+            return bytes(file.read())
 
     def _put(self, path: str, data: bytes) -> None:
-        if self._is_local:
-            try:
+        with self._at.failing(f"write {path}"):
+            if self._at.is_local:
                 _write_whole(Path(path), data)
-            except OSError as error:
-                raise StorageError(
-                    f"storage {self.uri}: cannot write {path} ({error.strerror}); expected a writable location; "
-                    "free space or pass another --storage"
-                ) from error
-            return
-        try:  # object stores publish an object whole, when its upload ends
-            self._fs.create_dir(str(PurePosixPath(path).parent), recursive=True)
-            with self._fs.open_output_stream(path) as stream:
+                return
+            if self._fs.type_name not in FLAT:
+                self._fs.create_dir(str(PurePosixPath(path).parent), recursive=True)
+            with self._fs.open_output_stream(path) as stream:  # published whole, when its upload ends
                 stream.write(data)
-        except OSError as error:
-            raise StorageError(f"storage {self.uri}: cannot write {path} ({error}); check the credentials") from error
 
     def _json(self, path: str) -> dict[str, Any]:
         value: dict[str, Any] = json.loads(self._get(path))
@@ -284,23 +310,3 @@ def _write_whole(path: Path, data: bytes) -> None:
     except BaseException:
         beside.unlink(missing_ok=True)
         raise
-
-
-def _resolve(uri: str) -> tuple[FileSystem, str]:
-    import pyarrow as pa
-    from pyarrow.fs import FileSystem, FSSpecHandler, LocalFileSystem, PyFileSystem
-
-    if "://" not in uri:
-        return LocalFileSystem(), uri
-    try:
-        filesystem, path = FileSystem.from_uri(uri)
-        return filesystem, path
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-        pass
-    try:
-        import fsspec
-
-        handler, path = fsspec.core.url_to_fs(uri)
-    except (ValueError, ImportError) as error:
-        raise StorageError(f"--storage {uri}: {error}; expected a local path, s3://, gs:// or an fsspec URI") from None
-    return PyFileSystem(FSSpecHandler(handler)), path

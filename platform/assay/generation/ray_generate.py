@@ -82,7 +82,7 @@ def run_generation(
     for job in wanted.values():
         if not examples_by_set.get(job.evaluation_key):
             raise DataError(f"generation: saw no rows in evaluation set {job.evaluation_key}; expected at least one")
-    found = wanted.keys() & store.keys(KIND)
+    found = store.present(KIND, wanted)
     todo = [job for key, job in sorted(wanted.items()) if key not in found]
     sizes = {key: len(examples_by_set[key]) for key in {job.evaluation_key for job in wanted.values()}}
     total = sum(sizes[job.evaluation_key] for job in wanted.values())

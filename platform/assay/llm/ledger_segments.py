@@ -22,6 +22,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert
 
 from assay.errors import StorageError
+from assay.storage_uri import open_location
 
 if TYPE_CHECKING:
     from pyarrow.fs import FileSystem
@@ -117,9 +118,8 @@ def _apply(connection: sa.Connection, table: sa.Table, row: dict[str, Any]) -> N
 
 
 def _open(uri: str) -> tuple[FileSystem, str]:
-    from assay.store import _resolve  # the same reading of URIs as the artifacts beside it
-
-    return _resolve(uri)
+    at = open_location(uri)
+    return at.fs, at.root
 
 
 def _names(fs: FileSystem, folder: str) -> list[str]:

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 
 from assay.errors import StorageError
 from assay.llm.ledger_segments import PREFIX, replay_into_temporary
+from assay.storage_uri import join_uri
 
 METADATA = sa.MetaData()
 
@@ -99,7 +100,7 @@ def default_ledger_url(storage: str) -> str:
     if storage.startswith("file://"):
         storage = storage.removeprefix("file://")
     if "://" in storage:
-        return f"{PREFIX}{storage.rstrip('/')}/ledger"
+        return PREFIX + join_uri(storage, "ledger")
     return f"sqlite:///{Path(storage).expanduser().resolve()}/ledger.db"
 
 

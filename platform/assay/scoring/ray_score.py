@@ -105,12 +105,12 @@ def run_scoring(
     check_scorers([*scorers, *(judge.spec for judge in judges)])
     local = {spec.name: make_scorer(spec) for spec in scorers}
     _check_inputs(store, batches, examples_by_set)
-    stored = store.keys(KIND)
     plan = [
         _Wanted(spec, batch, scores_key(spec, batch))
         for batch in batches
         for spec in [*scorers, *(judge.spec for judge in judges)]
     ]
+    stored = store.present(KIND, {item.key for item in plan})
     is_judge = {judge.spec.name for judge in judges}
 
     def is_done(item: _Wanted) -> bool:
@@ -211,7 +211,7 @@ class _Collected:
 def _check_inputs(
     store: Store, batches: Sequence[ScoringBatch], examples_by_set: Mapping[str, Sequence[Example]]
 ) -> None:
-    stored = store.keys(PREDICTIONS_KIND)
+    stored = store.present(PREDICTIONS_KIND, {key for batch in batches for key in batch.predictions})
     for batch in batches:
         for key, evaluation in zip(batch.predictions, batch.evaluations, strict=True):
             if key not in stored:

@@ -245,7 +245,6 @@ class Pipeline:
         return Base(TINY, key, str(self.store.local_dir(BASE_KIND, key)))
 
     def _mixtures(self, cells: Sequence[Cell], datasets: Datasets) -> None:
-        known = self.store.keys(MIXTURE_KIND)
         # the cells of all bases and seeds share one; in the study's order, so that a complaint names the first
         distinct: dict[int, tuple[MixtureSpec, str]] = {}
         for cell in cells:
@@ -254,7 +253,7 @@ class Pipeline:
             if cell.is_trained:
                 distinct.setdefault(id(cell.mixture), (cell.mixture, cell.arm))
         missing = {mixture_key(spec, datasets.keys): (spec, arm) for spec, arm in distinct.values()}
-        for key in known & set(missing):
+        for key in self.store.present(MIXTURE_KIND, missing):
             del missing[key]
         if missing:
             builder = MixtureBuilder(datasets.by_name(), datasets.keys)
@@ -270,8 +269,11 @@ class Pipeline:
         if TINY in self.study.all_models:
             bases[TINY] = Base(TINY, tiny_key(self.study, datasets.keys), "")
         plan = wanted(self.study, cells, bases, datasets.keys)
-        if not set(scoring_plan(self.study, plan, self._named_endpoint()).keys) <= self.store.keys("scores"):
+        if not self._has_scores(scoring_plan(self.study, plan, self._named_endpoint())):
             check_endpoint(self._named_endpoint())
+
+    def _has_scores(self, scoring: ScoringPlan) -> bool:
+        return self.store.present("scores", scoring.keys) == set(scoring.keys)
 
     def _named_endpoint(self) -> EndpointSpec:
         """The judge's endpoint as the ledger and the scores know it, whether or not it runs."""
@@ -292,9 +294,10 @@ class Pipeline:
         until: str | None,
     ) -> None:
         """Train, generate and score what is missing, `wave_size` trainings at a time."""
-        adapters, predictions = self.store.keys("adapter"), self.store.keys("predictions")
-        if set(scoring.keys) <= self.store.keys("scores"):
+        if self._has_scores(scoring):
             return
+        adapters = self.store.present("adapter", [job.key for job in (*plan.tunings, *plan.trainings)])
+        predictions = self.store.present("predictions", [job.key for job in plan.generations])
         examples = {part.key: datasets.evaluation_rows(part) for part in sets.values()}
         with ExitStack() as stack:
             self._join_ray(stack)

@@ -27,11 +27,11 @@ def study_status(study: Study, store: Store, embedded_name: str) -> dict[str, An
     scoring = scoring_plan(study, plan, endpoint)
     own_base = [*([bases[TINY].key] if TINY in bases else []), *(part.key for part in plan.merged)]
     stages = [
-        _stage("base", own_base, store.keys(BASE_KIND)),
-        _stage("mixtures", list(plan.mixtures), store.keys(MIXTURE_KIND)),
-        _stage("trainings", [job.key for job in (*plan.tunings, *plan.trainings)], store.keys("adapter")),
-        _stage("predictions", [job.key for job in plan.generations], store.keys("predictions")),
-        _stage("scores", scoring.keys, store.keys("scores")),
+        _stage(store, "base", BASE_KIND, own_base),
+        _stage(store, "mixtures", MIXTURE_KIND, list(plan.mixtures)),
+        _stage(store, "trainings", "adapter", [job.key for job in (*plan.tunings, *plan.trainings)]),
+        _stage(store, "predictions", "predictions", [job.key for job in plan.generations]),
+        _stage(store, "scores", "scores", scoring.keys),
     ]
     folder = _folder(store, study.name, key)
     done = folder.done() if folder else None
@@ -45,9 +45,9 @@ def study_status(study: Study, store: Store, embedded_name: str) -> dict[str, An
     }
 
 
-def _stage(name: str, wanted_keys: list[str], stored: set[str]) -> dict[str, Any]:
+def _stage(store: Store, name: str, kind: str, wanted_keys: list[str]) -> dict[str, Any]:
     distinct = set(wanted_keys)
-    return {"stage": name, "wanted": len(distinct), "done": len(distinct & stored)}
+    return {"stage": name, "wanted": len(distinct), "done": len(store.present(kind, distinct))}
 
 
 def _folder(store: Store, name: str, key: str) -> StudyFolder | None:

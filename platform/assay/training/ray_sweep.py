@@ -40,8 +40,6 @@ from assay.training.ray_trial import (
 from assay.training.spec import ADAPTER_KIND, TrainingJob, TrainResources, longest_first
 
 STAGE = "training"
-LISTING_PAYS_FROM = 32
-"""Jobs from which one listing of the store beats a look-up each."""
 CAUSES_SHOWN = 3
 _EXCEPTION_LINE = re.compile(r"[A-Za-z_][\w.]*(Error|Exception|Exit|Interrupt)\b")
 _TUNE_SETTINGS = {
@@ -316,10 +314,8 @@ class _Watch(tune.Callback):
 
 
 def _found(store: Store, keys: Sequence[str]) -> list[str]:
-    if len(keys) >= LISTING_PAYS_FROM:
-        there = store.keys(ADAPTER_KIND)
-        return [key for key in keys if key in there]
-    return [key for key in keys if store.exists(ADAPTER_KIND, key)]
+    there = store.present(ADAPTER_KIND, keys)
+    return [key for key in keys if key in there]
 
 
 def _check_workers(resources: TrainResources, jobs: Sequence[TrainingJob]) -> None:
