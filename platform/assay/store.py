@@ -145,9 +145,17 @@ class Store:
 
     def delete(self, kind: str, key: str) -> None:
         """Remove an artifact, manifest first, so that a half-removed one does not exist."""
-        if self.exists(kind, key):
-            self._fs.delete_file(self._artifact(kind, key, MANIFEST))
-        self._fs.delete_dir(self._artifact(kind, key))
+        from pyarrow.fs import FileType
+
+        with self._at.failing("delete from it"):
+            if self.exists(kind, key):
+                self._fs.delete_file(self._artifact(kind, key, MANIFEST))
+            if self._fs.type_name not in FLAT:
+                self._fs.delete_dir(self._artifact(kind, key))
+                return
+            for info in self._list("artifacts", kind, key):
+                if info.type == FileType.File:
+                    self._fs.delete_file(info.path)
 
     # --- study folders -----------------------------------------------------------------------------------
 
@@ -188,8 +196,9 @@ class Store:
         """Names of the studies in this store, sorted."""
         from pyarrow.fs import FileType
 
-        infos = self._list("studies", recursive=False)
-        return sorted(info.base_name for info in infos if info.type == FileType.Directory)
+        home = self._join("studies")  # by their files: an object store need not report folders
+        files = [info.path for info in self._list("studies") if info.type == FileType.File]
+        return sorted({PurePosixPath(path).relative_to(home).parts[0] for path in files})
 
     def check_writable(self) -> None:
         """Prove that the store can be written, before hours of work depend on it.
@@ -219,10 +228,10 @@ class Store:
         with self._at.failing("be read"):
             return bool(self._fs.get_file_info(path).type == FileType.File)
 
-    def _list(self, *parts: str, recursive: bool = True) -> list[FileInfo]:
+    def _list(self, *parts: str) -> list[FileInfo]:
         from pyarrow.fs import FileSelector
 
-        selector = FileSelector(self._join(*parts), recursive=recursive, allow_not_found=True)
+        selector = FileSelector(self._join(*parts), recursive=True, allow_not_found=True)
         with self._at.failing("be listed"):
             return list(self._fs.get_file_info(selector))
 
