@@ -64,14 +64,14 @@ def turns_of(row: Mapping[str, Any], style: Literal["sharegpt", "messages"], whe
     return turns
 
 
-def exchanges(turns: Sequence[Turn], which: Literal["last", "each"]) -> list[Exchange]:
-    """The answered user turns, oldest first, or the last of them alone; what follows the last answer is dropped."""
+def exchanges(turns: Sequence[Turn], which: Literal["first", "last", "each"]) -> list[Exchange]:
+    """The answered user turns, oldest first, or one of them alone; what follows the last answer is dropped."""
     found = [
         Exchange(turns[place - 1][1], text, tuple(turns[: place - 1]))
         for place, (role, text) in enumerate(turns)
         if role == "assistant" and place > 0 and turns[place - 1][0] == "user"
     ]
-    return found[-1:] if which == "last" else found
+    return {"first": found[:1], "last": found[-1:], "each": found}[which]
 
 
 def past_turns(row: Mapping[str, Any], where: str) -> tuple[Turn, ...]:

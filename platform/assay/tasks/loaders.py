@@ -21,6 +21,7 @@ from assay.store import Store
 from assay.tasks.catalog import INSTRUCTIONS, get_task
 from assay.tasks.conversations import Exchange, exchanges, past_turns, turns_of
 from assay.tasks.hub import hub_content, hub_rows
+from assay.tasks.openassistant import best_path, language, trees
 from assay.tasks.reading import Row, read_rows
 from assay.tasks.sources import SourceSpec
 from assay.tasks.splits import content_split, split_line
@@ -131,6 +132,8 @@ class _Reader:
     def read(self, rows: Iterable[Row], shown: str, file_split: str) -> None:
         """Append the examples of one file; stop early once the limit is met."""
         limit = self._source.limit
+        if self._source.loader == "openassistant":
+            rows = trees(rows, shown)
         for number, row in rows:
             for example in self._from_row(row, f"{shown}:{number}", file_split):
                 if limit is None or self._counts[example.split] < limit:
@@ -144,8 +147,11 @@ class _Reader:
 
     def _from_row(self, row: Mapping[str, Any], where: str, file_split: str) -> Iterator[Example]:
         loader = self._source.loader
-        if loader == "sharegpt" or loader == "messages":
-            found = exchanges(turns_of(row, loader, where), self._source.turns)
+        if loader == "openassistant" and self._source.languages and language(row) not in self._source.languages:
+            return
+        if loader == "sharegpt" or loader == "messages" or loader == "openassistant":
+            turns = best_path(row, where) if loader == "openassistant" else turns_of(row, loader, where)
+            found = exchanges(turns, self._source.turns)
             if not found and self._source.on_unanswered == "error":
                 raise DataError(
                     f"{where}: saw a conversation without an answered user turn; expected one; mend the row or set "

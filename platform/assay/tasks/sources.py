@@ -20,12 +20,17 @@ EXAMPLE_FIELDS = ("id", "split", "category", "instruction", "input", "output")
 """What `columns` may map, with the names that files use by default."""
 
 
+CONVERSATIONS = ("sharegpt", "messages", "openassistant")
+"""Loaders whose rows are conversations."""
+
+
 class SourceSpec(Config):
     """Which rows, from where, read how. Every field but `path` and `name` is part of the dataset's key."""
 
-    loader: Literal["toyworld", "jsonl", "alpaca", "sharegpt", "messages", "hub"]
+    loader: Literal["toyworld", "jsonl", "alpaca", "sharegpt", "messages", "openassistant", "hub"]
     """"jsonl": one object a line, fields named by `columns`. "alpaca": the same without `columns`, a JSON list allowed.
-    "sharegpt": `conversations` of from/value. "messages": `messages` of role/content. "hub": a Hugging Face dataset."""
+    "sharegpt": `conversations` of from/value. "messages": `messages` of role/content. "openassistant": message trees,
+    or flat messages. "hub": a Hugging Face dataset."""
     name: str = ""
     """A label for messages to people; default: the task, else "instructions"."""
     path: str | None = None
@@ -49,8 +54,10 @@ class SourceSpec(Config):
     """Task that the rows belong to (fills in a missing instruction); None: an instruction set."""
     split_rule: Literal["files", "strict", "compat"] = "files"
     """"files": by file name or the row's `split`. "strict", "compat": by content, 80/10/10, see splits.py."""
-    turns: Literal["last", "each"] = "last"
-    """Of a conversation: one example for its last answer, or one for each answer."""
+    turns: Literal["first", "last", "each"] = "last"
+    """Of a conversation: one example for its first or last answer, or one for each answer."""
+    languages: tuple[str, ...] = ()
+    """OpenAssistant: conversations whose first message is in one of these languages ("en"); empty takes all."""
     on_unanswered: Literal["error", "skip"] = "error"
     """What to do with a conversation that has no answered user turn."""
     limit: int | None = Field(None, ge=1)
@@ -87,7 +94,7 @@ class SourceSpec(Config):
     def _fits_loader(self) -> SourceSpec:
         if self.loader == "hub" and not self.hub:
             raise ValueError("loader 'hub' needs `hub`, the name of a Hugging Face dataset")
-        if self.loader in ("jsonl", "alpaca", "sharegpt", "messages") and not self.path:
+        if self.loader in ("jsonl", "alpaca", *CONVERSATIONS) and not self.path:
             raise ValueError(f"loader {self.loader!r} needs `path`, a file or folder below the data root")
         unknown = (set(self.columns) | set(self.values)) - set(EXAMPLE_FIELDS)
         if unknown:
@@ -109,8 +116,10 @@ class SourceSpec(Config):
             skip |= {"hub", "hub_revision"}  # the content says it: a commit, or hashes of local files
         else:
             skip |= {"hub", "hub_config", "hub_revision", "hub_splits"}
-        if self.loader not in ("sharegpt", "messages"):
+        if self.loader not in CONVERSATIONS:
             skip |= {"turns", "on_unanswered"}
+        if self.loader != "openassistant":
+            skip |= {"languages"}
         fields: dict[str, object] = self.model_dump(mode="json", exclude=skip)
         if self.task is not None:
             fields["instruction"] = get_task(self.task).instruction

@@ -1,7 +1,7 @@
 """From an example to a prompt, and from a model's raw text to a prediction. Pure; text is data and is never formatted.
 
 The response marker is what tells a model that it is its turn. Truncation cuts what stands before it, never the
-marker itself.
+marker itself. Two styles of prompt have less of it, to see what a model does by itself.
 """
 
 from __future__ import annotations
@@ -16,6 +16,14 @@ from assay.records import Example
 
 RESPONSE_MARKER = "### Response:\n"
 STOP_SEQUENCE = "###"
+ALPACA_WITHOUT_INPUT = (
+    "Below is an instruction that describes a task. Write a response that appropriately completes the request.\n\n"
+)
+ALPACA_WITH_INPUT = (
+    "Below is an instruction that describes a task, paired with an input that provides further context. Write a "
+    "response that appropriately completes the request.\n\n"
+)
+"""Stanford Alpaca's two openings (tatsu-lab/stanford_alpaca, train.py)."""
 Mode = Literal["strict", "compat"]
 T = TypeVar("T")
 
@@ -23,36 +31,47 @@ T = TypeVar("T")
 class PromptSpec(Config):
     """How an example becomes text."""
 
-    style: Literal["alpaca", "chat"] = "alpaca"
+    style: Literal["alpaca", "chat", "alpaca_full", "suffix", "bare"] = "alpaca"
     """"alpaca": the headings of the IFTEval study. "chat": the model's own template, applied where its tokenizer is
-    (see `messages`); a model without one gets "alpaca"."""
+    (see `messages`); a model without one gets "alpaca". "alpaca_full": Stanford Alpaca's wrapper, a sentence and the
+    headings. "suffix": the question and the response heading alone. "bare": the question alone."""
 
 
 def render_prompt(example: Example, spec: PromptSpec | None = None) -> str:
     """The prompt text of an example, up to and including the response marker.
 
     Earlier turns come first: users under "### Instruction:", assistants under "### Response:", system text plain.
-    The input part is there only when there is an input. `spec.style` "chat" renders the same text: the chat template
-    needs a tokenizer and is applied by the engines to `messages(example)`.
+    The input part is there only when there is an input. `spec.style` "chat" renders as "alpaca" does: the chat template
+    needs a tokenizer and is applied by the engines to `messages(example)`. "suffix" and "bare" have no headings for
+    question and input, and "bare" no response marker either: the model sees the text and goes on.
 
     Raises:
         DataError: `history_json` is no list of [role, text].
     """
-    return prompt_before_input(example) + example.input + prompt_after_input(example)
+    spec = spec or PromptSpec()
+    return prompt_before_input(example, spec) + example.input + prompt_after_input(example, spec)
 
 
-def prompt_before_input(example: Example) -> str:
+def prompt_before_input(example: Example, spec: PromptSpec) -> str:
     """The prompt up to where the input begins: history, instruction and the input's heading."""
+    if spec.style in ("suffix", "bare"):
+        parts = [f"{text}\n\n" for _, text in history(example)]
+        parts.append(f"{example.instruction}\n\n" if example.input else example.instruction)
+        return "".join(parts)
     parts = [_PAST_TURN[role](text) for role, text in history(example)]
+    if spec.style == "alpaca_full":
+        parts.insert(0, ALPACA_WITH_INPUT if example.input else ALPACA_WITHOUT_INPUT)
     parts.append(f"### Instruction:\n{example.instruction}\n\n")
     if example.input:
         parts.append("### Input:\n")
     return "".join(parts)
 
 
-def prompt_after_input(example: Example) -> str:
-    """The prompt after the input: the response marker."""
-    return f"\n\n{RESPONSE_MARKER}" if example.input else RESPONSE_MARKER
+def prompt_after_input(example: Example, spec: PromptSpec) -> str:
+    """The prompt after the input: the response marker, where the style has one."""
+    if spec.style == "bare":
+        return ""
+    return f"\n\n{RESPONSE_MARKER}" if example.input or spec.style == "suffix" else RESPONSE_MARKER
 
 
 def messages(example: Example) -> list[dict[str, str]]:
@@ -127,10 +146,11 @@ def truncate_example(
     Raises:
         ValueError: the response marker alone does not fit.
     """
+    spec = spec or PromptSpec()
     whole = render_prompt(example, spec)
     if count_tokens(whole) <= max_length:
         return whole
-    before, after = prompt_before_input(example), prompt_after_input(example)
+    before, after = prompt_before_input(example, spec), prompt_after_input(example, spec)
 
     def fits(text: str) -> bool:
         return count_tokens(text) <= max_length
