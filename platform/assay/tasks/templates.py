@@ -37,6 +37,10 @@ class PromptSpec(Config):
     headings. "suffix": the question and the response heading alone. "bare": the question alone."""
 
 
+HEADINGS = PromptSpec()
+"""The default: the headings of the IFTEval study."""
+
+
 def render_prompt(example: Example, spec: PromptSpec | None = None) -> str:
     """The prompt text of an example, up to and including the response marker.
 
@@ -48,11 +52,11 @@ def render_prompt(example: Example, spec: PromptSpec | None = None) -> str:
     Raises:
         DataError: `history_json` is no list of [role, text].
     """
-    spec = spec or PromptSpec()
+    spec = spec or HEADINGS
     return prompt_before_input(example, spec) + example.input + prompt_after_input(example, spec)
 
 
-def prompt_before_input(example: Example, spec: PromptSpec) -> str:
+def prompt_before_input(example: Example, spec: PromptSpec = HEADINGS) -> str:
     """The prompt up to where the input begins: history, instruction and the input's heading."""
     if spec.style in ("suffix", "bare"):
         parts = [f"{text}\n\n" for _, text in history(example)]
@@ -67,7 +71,7 @@ def prompt_before_input(example: Example, spec: PromptSpec) -> str:
     return "".join(parts)
 
 
-def prompt_after_input(example: Example, spec: PromptSpec) -> str:
+def prompt_after_input(example: Example, spec: PromptSpec = HEADINGS) -> str:
     """The prompt after the input: the response marker, where the style has one."""
     if spec.style == "bare":
         return ""
@@ -146,7 +150,7 @@ def truncate_example(
     Raises:
         ValueError: the response marker alone does not fit.
     """
-    spec = spec or PromptSpec()
+    spec = spec or HEADINGS
     whole = render_prompt(example, spec)
     if count_tokens(whole) <= max_length:
         return whole
