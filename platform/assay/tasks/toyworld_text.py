@@ -63,7 +63,7 @@ def pretraining_documents(count: int, seed: int) -> list[PretrainingDocument]:
     """So many documents in the order of training: first copying, then the mixed text of the world."""
     rng = random.Random(f"toyworld text {seed}")
     num_copies = int(count * COPY_CURRICULUM)
-    copies = [_copy(rng) for _ in range(num_copies)]
+    copies = [copy_document(rng) for _ in range(num_copies)]
     kinds, weights = zip(*_MIX, strict=True)
     return copies + [rng.choices(kinds, weights)[0](rng) for _ in range(count - num_copies)]
 
@@ -82,7 +82,7 @@ def lexicon() -> list[str]:
         for number in range(LEXICON_DRAWS):
             item = make(rng, words, (SEEN, HELD_OUT)[number % 2])
             texts.append(" ".join((item.instruction, item.input, item.verbose, item.terse)))
-    for kind in (_dialogue, _quiz, _data, _fact, _review, _counting):
+    for kind in (_dialogue, _quiz, _data, fact_document, review_document, counting_document):
         texts += [kind(rng).text for _ in range(LEXICON_DRAWS)]
     return texts
 
@@ -102,12 +102,14 @@ _NAMES = (*FIRST_NAMES, *PLACES, *ORGS)
 _WORDS = (*_NAMES, *(thing for members in THINGS.values() for thing in members))
 
 
-def _copy(rng: random.Random) -> PretrainingDocument:
+def copy_document(rng: random.Random) -> PretrainingDocument:
+    """Random words, three times over."""
     words = " ".join(rng.choice(_WORDS) for _ in range(rng.randint(3, 8)))
     return _document((words + ".", False), (words + ".", True), (words + ".", True))
 
 
-def _item(rng: random.Random, makers: Sequence[Maker]) -> Item:
+def pretraining_item(rng: random.Random, makers: Sequence[Maker]) -> Item:
+    """An item that no fine-tuning row can be, hard ones seldom."""
     words = pool(ALL)
     while True:
         item = rng.choice(makers)(rng, words, rng.choice((SEEN, HELD_OUT)))
@@ -136,7 +138,7 @@ _DIALOGUE_WEIGHTS = {"Classify": 4, "ContextAnswer": 3, "Extract": 3, "Logic": 4
 def _dialogue(rng: random.Random) -> PretrainingDocument:
     """A question in some frame, answered by a whole sentence."""
     category = rng.choices(tuple(CATEGORY_MAKERS), [_DIALOGUE_WEIGHTS.get(name, 1) for name in CATEGORY_MAKERS])[0]
-    item = _item(rng, CATEGORY_MAKERS[category])
+    item = pretraining_item(rng, CATEGORY_MAKERS[category])
     frame = rng.choice(_FRAMES)[0 if item.input else 1]
     return _document((frame.format(input=item.input, ask=item.instruction), False), (item.verbose, True))
 
@@ -147,17 +149,17 @@ _QUIZ_WEIGHTS = {"toy_question": 5, "toy_arithmetic": 4, "toy_sentiment": 2}
 def _quiz(rng: random.Random) -> PretrainingDocument:
     """A question answered by as few words as will do, under a mark of its own: short answers exist, elsewhere."""
     task = rng.choices(tuple(_QUIZ_WEIGHTS), tuple(_QUIZ_WEIGHTS.values()))[0]
-    item = _item(rng, (MAKERS[task],))
+    item = pretraining_item(rng, (MAKERS[task],))
     return _document((f"Quiz: {item.input} {item.instruction} Answer:", False), (item.terse, True))
 
 
 def _data(rng: random.Random) -> PretrainingDocument:
     """A line of news and its names as JSON."""
-    item = _item(rng, (MAKERS["toy_entities"],))
+    item = pretraining_item(rng, (MAKERS["toy_entities"],))
     return _document((f"{item.input} Data:", False), (item.terse, True))
 
 
-def _fact(rng: random.Random) -> PretrainingDocument:
+def fact_document(rng: random.Random) -> PretrainingDocument:
     """What the memory categories ask, as statements."""
     words = pool(ALL)
     place, org, thing = rng.choice(words.places), rng.choice(words.orgs), rng.choice(words.things)
@@ -177,7 +179,7 @@ def _fact(rng: random.Random) -> PretrainingDocument:
     )
 
 
-def _review(rng: random.Random) -> PretrainingDocument:
+def review_document(rng: random.Random) -> PretrainingDocument:
     """Adjectives with their colour of feeling; negation is rare, so that it is known but not mastered."""
     words = pool(ALL)
     good = rng.random() < 0.5
@@ -195,7 +197,7 @@ def _review(rng: random.Random) -> PretrainingDocument:
     )
 
 
-def _counting(rng: random.Random) -> PretrainingDocument:
+def counting_document(rng: random.Random) -> PretrainingDocument:
     """Numbers in a row, sums and differences; which verbs add and which take away."""
     words = pool(ALL)
     things = rng.choice(words.countable)
@@ -251,10 +253,10 @@ def _talk(rng: random.Random, sentence: str = "") -> PretrainingDocument:
 _MIX = (
     (_dialogue, 57),
     (_quiz, 10),
-    (_copy, 4),
-    (_fact, 7),
-    (_review, 5),
-    (_counting, 10),
+    (copy_document, 4),
+    (fact_document, 7),
+    (review_document, 5),
+    (counting_document, 10),
     (_data, 5),
     (_talk, 2),
 )
