@@ -93,7 +93,7 @@ def test_report_is_self_contained_and_has_every_section(report_input: ReportInpu
     assert not re.search(r"(?:src|href)=[\"'](?:https?:)?//", html)
     for section in ("leaderboard", "curves", "forgetting", "scorers", "coverage", "costs", "rows", "methods"):
         assert f'<section id="{section}">' in html
-    assert html.count("data:image/svg+xml;base64,") == 5
+    assert html.count("data:image/svg+xml;base64,") == 8
     assert "refused" in html  # the reason of the unscored rows
 
 
@@ -159,7 +159,10 @@ def test_figures_exist_in_both_forms(report_input: ReportInput) -> None:
         "learning_curves",
         "forgetting",
         "gain_against_forgetting",
+        "set_means",
         "scorer_similarity",
+        "scorer_similarity_runs",
+        "scorer_similarity_in_tasks",
         "comparability",
     }
     for plot in plots.values():

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 LEVELS = ("run", "sample")
 POOLED = "*"
 """Name of all evaluation sets together."""
+MEAN = "mean"
+"""Name of the mean over the target tasks."""
 
 
 def metaeval_rows(frame: StudyFrame, options: TableOptions) -> list[dict[str, Any]]:
@@ -103,6 +105,32 @@ def similarity_rows(frame: StudyFrame, *, seed_key: str, resamples: int) -> list
                                 **_numbers(estimate),
                             }
                         )
+    return rows + _similarity_inside_tasks(frame, seed_key=seed_key, resamples=resamples)
+
+
+def _similarity_inside_tasks(frame: StudyFrame, *, seed_key: str, resamples: int) -> list[dict[str, Any]]:
+    """Spearman between scorers inside each target task, then the mean over tasks: the paper's table 4."""
+    rows = []
+    names = frame.scorer_names
+    panels = [frame.panels[name] for name in frame.target_sets]
+    for first in range(len(names)) if len(panels) > 1 else ():
+        for second in range(first, len(names)):
+            paired = paired_rows(frame, panels, first, second, "run")
+            rng = seeded(seed_key, "similarity", "mean", names[first], names[second])
+            if first == second:
+                estimate = Estimate(1.0, 1.0, 1.0, paired.num_rows, paired.num_runs, "itself")
+            else:
+                estimate = cit(paired, rng, resamples=resamples, skip_undefined=True)
+            for scorer_a, scorer_b in {(names[first], names[second]), (names[second], names[first])}:
+                rows.append(
+                    {
+                        "level": "run",
+                        "evaluation_set": MEAN,
+                        "scorer_a": scorer_a,
+                        "scorer_b": scorer_b,
+                        **_numbers(estimate),
+                    }
+                )
     return rows
 
 

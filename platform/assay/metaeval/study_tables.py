@@ -24,6 +24,7 @@ from assay.metaeval.study_curves import (
 )
 from assay.metaeval.study_frame import INSTRUCTIONS, RunRow, ScorerInfo, StudyFrame, make_frame
 from assay.metaeval.study_leaderboard import leaderboard_rows
+from assay.metaeval.study_series import series_rows, set_mean_rows
 from assay.records import ScoreRow
 
 if TYPE_CHECKING:
@@ -113,6 +114,8 @@ def build_study_tables(
         "curves": lambda: curve_rows(frame),
         "leaderboard": lambda: leaderboard_rows(frame, baseline),
         "forgetting": lambda: forgetting_rows(frame),
+        "series": lambda: series_rows(frame),
+        "set_means": lambda: set_mean_rows(frame),
         "similarity": lambda: similarity_rows(frame, seed_key=seed_key, resamples=resamples),
         "metaeval": lambda: metaeval_rows(frame, options),
         "metaeval_tasks": lambda: metaeval_task_rows(frame, options),

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
-from assay.reports.plots import Plot, draw_plots
+from assay.reports.design_plots import pareto_rows
+from assay.reports.drawing import Plot
+from assay.reports.plots import draw_plots
 from assay.reports.wording import headlines, number, p_value, percent, rate, reasons, seconds, signed
 
 if TYPE_CHECKING:
@@ -73,6 +75,11 @@ def render_report(report: ReportInput) -> Report:
         leaderboards=leaderboards(tables["leaderboard"], report.human),
         several_bases=len({row["base_model"] for row in tables["leaderboard"]}) > 1,
         agreement=agreement(tables["metaeval"]),
+        pareto=sorted(
+            (row for row in pareto_rows(tables["leaderboard"], report.human) if row["is_pareto"]), key=_place
+        ),
+        set_means=matrix(tables["set_means"], "evaluation_set", "scorer"),
+        kept=kept_table(tables["forgetting"], report.curve_scorers),
         most=MAX_TABLE_ROWS,
         css=_asset("report.css"),
         script=_asset("report.js"),
@@ -112,6 +119,35 @@ def agreement(rows: Rows) -> list[tuple[str, list[str], list[tuple[str, list[Map
         if lines:
             levels.append((level, statistics, lines))
     return levels
+
+
+def matrix(rows: Rows, line: str, column: str) -> list[tuple[str, list[str], list[tuple[str, list[Any]]]]]:
+    """Per base model: the columns, and a line of rows per value of `line` (None where there is none)."""
+    found = []
+    for base in sorted({row["base_model"] for row in rows}):
+        part = [row for row in rows if row["base_model"] == base]
+        columns = sorted({row[column] for row in part})
+        cells = {(row[line], row[column]): row for row in part}
+        lines = [
+            (name, [cells.get((name, other)) for other in columns]) for name in sorted({row[line] for row in part})
+        ]
+        found.append((base, columns, lines))
+    return found
+
+
+def kept_table(rows: Rows, scorers: Sequence[str]) -> list[tuple[str, list[str], list[tuple[str, list[Any]]]]]:
+    """Forgetting as the paper's table 5: per scorer a line per base model, a column per task, at the largest N."""
+    found = []
+    for scorer in scorers:
+        part = [row for row in rows if row["scorer"] == scorer and not row["series"]]
+        most = {
+            (row["base_model"], row["task"]): row for row in sorted(part, key=lambda row: row["num_target"])
+        }  # the largest N comes last
+        tasks = sorted({task for _, task in most})
+        bases = sorted({base for base, _ in most})
+        if tasks:
+            found.append((scorer, tasks, [(base, [most.get((base, task)) for task in tasks]) for base in bases]))
+    return found
 
 
 def script_json(value: object) -> str:

@@ -6,48 +6,39 @@ equal files.
 
 from __future__ import annotations
 
-import io
-import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from assay.reports.design_plots import gain_against_forgetting, series_curves, set_means
+from assay.reports.drawing import (
+    CURVE_SCORERS,
+    Palette,
+    Plot,
+    Rows,
+    finish,
+    grid,
+    line,
+    or_nan,
+    shared_legend,
+    split_panels,
+    target_axis,
+)
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
-Rows = Sequence[Mapping[str, Any]]
-
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999933")
-MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
-CURVE_SCORERS = 5
-"""Most lines in one panel of the learning curves."""
-PNG_DPI = 150
-
-STYLE = {
-    "font.size": 9,
-    "font.family": "DejaVu Sans",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.color": "#e3e3e3",
-    "grid.linewidth": 0.6,
-    "axes.axisbelow": True,
-    "legend.frameon": False,
-    "svg.fonttype": "none",
-    "svg.hashsalt": "assay",
+BEND_P = 0.05
+"""Change points are drawn where a straight line would give as much of a knot with a chance below this."""
+SIMILARITY = {
+    ("sample", "*"): ("scorer_similarity", "the scores of single answers, all evaluation sets pooled (figure 1)"),
+    ("run", "*"): ("scorer_similarity_runs", "run means, all evaluation sets pooled (table 3, the CAT setting)"),
+    ("run", "mean"): (
+        "scorer_similarity_in_tasks",
+        "run means inside each task, then averaged (table 4, the CIT setting)",
+    ),
 }
-
-
-@dataclass(frozen=True)
-class Plot:
-    """A figure in both forms, with the sentence that says what it shows."""
-
-    name: str
-    caption: str
-    svg: str
-    png: bytes
+"""(level, evaluation sets) -> name, and what is correlated with the paper's place for it."""
 
 
 def draw_plots(tables: Mapping[str, pa.Table], curve_scorers: Sequence[str], human: str) -> list[Plot]:
@@ -62,120 +53,90 @@ def draw_plots(tables: Mapping[str, pa.Table], curve_scorers: Sequence[str], hum
     scorers = [row["scorer"] for row in rows["scorers"]]
     colours = Palette([*curve_scorers, *(name for name in scorers if name not in curve_scorers)])
     makers: list[Callable[[], Plot | None]] = [
-        lambda: learning_curves(rows["curves"], curve_scorers, colours),
+        lambda: learning_curves(rows["curves"], rows["phases"], curve_scorers, colours),
+        lambda: series_curves(rows["curves"], curve_scorers),
         lambda: forgetting(rows["forgetting"], curve_scorers, colours),
         lambda: gain_against_forgetting(rows["leaderboard"], human),
+        lambda: set_means(rows["set_means"]),
         lambda: similarity(rows["similarity"]),
+        lambda: similarity(rows["similarity"], "run", "*"),
+        lambda: similarity(rows["similarity"], "run", "mean"),
         lambda: comparability(rows["metaeval"], colours),
     ]
     return [plot for make in makers if (plot := make()) is not None]
 
 
-class Palette:
-    """One colour and marker per scorer, the same in every figure."""
-
-    def __init__(self, names: Sequence[str]) -> None:
-        self._places = {name: place for place, name in enumerate(names)}
-
-    def style(self, name: str) -> dict[str, Any]:
-        """Keyword arguments of a line."""
-        place = self._places.get(name, 0)
-        return {"color": COLOURS[place % len(COLOURS)], "marker": MARKERS[place % len(MARKERS)], "label": name}
-
-
-def learning_curves(curves: Rows, scorers: Sequence[str], colours: Palette) -> Plot | None:
-    """Mean score against N, a panel per base model and task."""
-    panels = _panels(curves, ("base_model", "task", "series"))
-    if not panels:
+def learning_curves(curves: Rows, phases: Rows, scorers: Sequence[str], colours: Palette) -> Plot | None:
+    """Mean score against N, a panel per base model, task and series, with the N at which a curve bends."""
+    parts = split_panels(curves, ("base_model", "task", "series"))
+    if not parts:
         return None
-    figure, axes = _grid(len(panels), width=3.1, height=2.7)
-    for (title, rows), ax in zip(panels, axes, strict=True):
+    figure, axes = grid(len(parts), width=3.1, height=2.7)
+    for (title, rows), ax in zip(parts, axes, strict=True):
         for scorer in scorers[:CURVE_SCORERS]:
             points = sorted((row for row in rows if row["scorer"] == scorer), key=lambda row: row["num_target"])
-            _line(ax, [row["num_target"] for row in points], points, "mean", "low", "high", colours.style(scorer))
-        _target_axis(ax, rows)
+            line(ax, [row["num_target"] for row in points], points, "mean", "low", "high", colours.style(scorer))
+        _bends(ax, rows, phases, scorers[:CURVE_SCORERS], colours)
+        target_axis(ax, rows)
         ax.set_title(title, fontsize=9, loc="left")
-        ax.set_ylim(-0.03, 1.03)
+        ax.set_ylim(-0.12, 1.03)
     axes[0].set_ylabel("mean score")
-    _shared_legend(figure, axes[0])
+    shared_legend(figure, axes[0])
     caption = (
         "Learning curves: mean score of the target task's test rows against N, the target rows in the mixture. Bars "
-        "are 95 % intervals over items and runs (draws; at N = 0 training seeds)."
+        "are 95 % intervals over items and runs (draws; at N = 0 training seeds). A mark at the foot: the N at which a "
+        "curve's slope changes, with its interval, where a straight line would show as much with a chance below 5 %."
     )
-    return _finish("learning_curves", caption, figure)
+    return finish("learning_curves", caption, figure)
+
+
+def _bends(ax: Axes, rows: Rows, phases: Rows, scorers: Sequence[str], colours: Palette) -> None:
+    """The change point of each curve of a panel, at the foot of it."""
+    here = {(row["base_model"], row["task"], row["series"]) for row in rows}
+    for row in phases:
+        is_here = (row["base_model"], row["task"], row["series"]) in here and row["scorer"] in scorers
+        if not is_here or row["change_point"] is None or row["p"] is None or row["p"] >= BEND_P:
+            continue
+        style = colours.style(row["scorer"])
+        height = -0.04 - 0.018 * scorers.index(row["scorer"])
+        if row["low"] is not None and row["high"] is not None:
+            ax.plot([row["low"], row["high"]], [height, height], color=style["color"], linewidth=1.6)
+        ax.plot([row["change_point"]], [height], marker="|", markersize=7, color=style["color"])
 
 
 def forgetting(rows: Rows, scorers: Sequence[str], colours: Palette) -> Plot | None:
     """Change on the instruction set against N, a panel per base model and task."""
-    panels = _panels(rows, ("base_model", "task", "series"))
-    if not panels:
+    parts = split_panels(rows, ("base_model", "task", "series"))
+    if not parts:
         return None
-    figure, axes = _grid(len(panels), width=3.1, height=2.3, share_y=True)
-    for (title, part), ax in zip(panels, axes, strict=True):
+    figure, axes = grid(len(parts), width=3.1, height=2.3, share_y=True)
+    for (title, part), ax in zip(parts, axes, strict=True):
         for scorer in scorers[:CURVE_SCORERS]:
             points = sorted((row for row in part if row["scorer"] == scorer), key=lambda row: row["num_target"])
             style = colours.style(scorer)
-            _line(ax, [row["num_target"] for row in points], points, "absolute", "absolute_low", "absolute_high", style)
-        _target_axis(ax, part)
+            line(ax, [row["num_target"] for row in points], points, "absolute", "absolute_low", "absolute_high", style)
+        target_axis(ax, part)
         ax.axhline(0, color="#555555", linewidth=0.8)
         ax.set_title(title, fontsize=9, loc="left")
     axes[0].set_ylabel("change from N = 0")
-    _shared_legend(figure, axes[0])
+    shared_legend(figure, axes[0])
     caption = (
         "Forgetting: change of the mean score on held-out rows of the instruction set when N target rows join the "
         "mixture. Below zero: the model lost some of what it could do. Bars are 95 % intervals."
     )
-    return _finish("forgetting", caption, figure)
+    return finish("forgetting", caption, figure)
 
 
-def gain_against_forgetting(leaderboard: Rows, scorer: str) -> Plot | None:
-    """Every arm as a point: gain on its task against the change on the instruction set."""
-    rows = [
-        row
-        for row in leaderboard
-        if row["scorer"] == scorer
-        and not row["is_baseline"]
-        and row["evaluation_set"] == row["trained_task"]
-        and row["difference"] is not None
-        and row["forgetting"] is not None
-    ]
-    if not rows:
-        return None
-    figure, (ax,) = _grid(1, width=5.2, height=3.6)
-    tasks = sorted({row["evaluation_set"] for row in rows})
-    for place, task in enumerate(tasks):
-        points = [row for row in rows if row["evaluation_set"] == task]
-        style: dict[str, Any] = {"color": COLOURS[place % len(COLOURS)], "marker": MARKERS[place % len(MARKERS)]}
-        ax.scatter([p["forgetting"] for p in points], [p["difference"] for p in points], s=34, label=task, **style)
-        for point in points:
-            ax.annotate(
-                f"{point['num_target']}",
-                (point["forgetting"], point["difference"]),
-                xytext=(5, 3),
-                textcoords="offset points",
-                fontsize=7.5,
-            )
-    ax.axvline(0, color="#555555", linewidth=0.8)
-    ax.axhline(0, color="#555555", linewidth=0.8)
-    ax.set_xlabel(f"change on the instruction set ({scorer})")
-    ax.set_ylabel(f"gain on the target task ({scorer})")
-    ax.legend(fontsize=8, loc="best")
-    caption = (
-        f"Gain against forgetting by {scorer}: each point is a mixture, its number the target rows N; up and to the "
-        "right is better."
-    )
-    return _finish("gain_against_forgetting", caption, figure)
-
-
-def similarity(rows: Rows, level: str = "sample") -> Plot | None:
+def similarity(rows: Rows, level: str = "sample", scope: str = "*") -> Plot | None:
     """Spearman's rho between scorers as a matrix."""
-    part = [row for row in rows if row["level"] == level and row["evaluation_set"] == "*"]
+    name, what = SIMILARITY[level, scope]
+    part = [row for row in rows if row["level"] == level and row["evaluation_set"] == scope]
     names = sorted({row["scorer_a"] for row in part})
     if len(names) < 2:
         return None
     values = {(row["scorer_a"], row["scorer_b"]): row["value"] for row in part}
-    figure, (ax,) = _grid(1, width=0.62 * len(names) + 1.9, height=0.5 * len(names) + 1.5)
-    matrix = [[_or_nan(values.get((a, b))) for b in names] for a in names]
+    figure, (ax,) = grid(1, width=0.62 * len(names) + 1.9, height=0.5 * len(names) + 1.5)
+    matrix = [[or_nan(values.get((a, b))) for b in names] for a in names]
     image = ax.imshow(matrix, cmap="cividis", vmin=-0.2, vmax=1.0, aspect="auto")
     for y, a in enumerate(names):
         for x, b in enumerate(names):
@@ -186,11 +147,8 @@ def similarity(rows: Rows, level: str = "sample") -> Plot | None:
     ax.set_yticks(range(len(names)), names)
     ax.grid(visible=False)
     figure.colorbar(image, ax=ax, shrink=0.85, label="Spearman's rho")
-    caption = (
-        "Scorer similarity: Spearman's rho between the scores of single answers, all evaluation sets pooled (the "
-        "paper's figure 1). – where a scorer is constant."
-    )
-    return _finish("scorer_similarity", caption, figure)
+    caption = f"Scorer similarity: Spearman's rho between {what} in the paper. – where a scorer is constant."
+    return finish(name, caption, figure)
 
 
 def comparability(rows: Rows, colours: Palette) -> Plot | None:
@@ -202,7 +160,7 @@ def comparability(rows: Rows, colours: Palette) -> Plot | None:
     if not part:
         return None
     names = sorted({row["scorer"] for row in part})
-    figure, axes = _grid(len(statistics), width=3.0, height=0.34 * len(names) + 1.1, columns=len(statistics))
+    figure, axes = grid(len(statistics), width=3.0, height=0.34 * len(names) + 1.1, columns=len(statistics))
     for ax, statistic in zip(axes, statistics, strict=True):
         found = {row["scorer"]: row for row in part if row["statistic"] == statistic}
         for y, name in enumerate(names):
@@ -223,76 +181,4 @@ def comparability(rows: Rows, colours: Palette) -> Plot | None:
         "Which scorer deserves belief: correlation with the human column inside tasks (CIT), over all tasks pooled "
         "(CAT), and pooled after taking out task means. One row per run; bars are 95 % intervals."
     )
-    return _finish("comparability", caption, figure)
-
-
-def _panels(rows: Rows, keys: tuple[str, ...]) -> list[tuple[str, list[Mapping[str, Any]]]]:
-    """Rows by panel, titled with the keys that vary."""
-    varying = [key for key in keys if len({row[key] for row in rows}) > 1] or [keys[1]]
-    groups: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
-    for row in rows:
-        groups.setdefault(tuple(row[key] for key in keys), []).append(row)
-    return [
-        (", ".join(str(part[0][key]) for key in varying if part[0][key]), part) for _, part in sorted(groups.items())
-    ]
-
-
-def _grid(
-    count: int, *, width: float, height: float, columns: int = 4, share_y: bool = False
-) -> tuple[Figure, list[Axes]]:
-    import matplotlib as mpl
-    from matplotlib.figure import Figure as NewFigure
-
-    across = min(columns, count)
-    down = math.ceil(count / across)
-    with mpl.rc_context(STYLE):
-        figure = NewFigure(figsize=(width * across, height * down), layout="constrained")
-        axes = figure.subplots(down, across, squeeze=False, sharey=share_y)
-    flat = list(axes.flat)
-    for spare in flat[count:]:
-        spare.set_visible(False)
-    return figure, flat[:count]
-
-
-def _line(ax: Axes, x: Sequence[float], points: Rows, middle: str, low: str, high: str, style: dict[str, Any]) -> None:
-    known = [(at, row) for at, row in zip(x, points, strict=True) if row[middle] is not None]
-    if not known:
-        return
-    y = [row[middle] for _, row in known]
-    below = [max(0.0, row[middle] - row[low]) if row[low] is not None else 0.0 for _, row in known]
-    above = [max(0.0, row[high] - row[middle]) if row[high] is not None else 0.0 for _, row in known]
-    ax.errorbar(
-        [at for at, _ in known], y, [below, above], linewidth=1.4, markersize=4.2, capsize=2, elinewidth=0.9, **style
-    )
-
-
-def _target_axis(ax: Axes, rows: Rows) -> None:
-    """N on a logarithmic axis that also has a place for 0."""
-    sizes = sorted({row["num_target"] for row in rows})
-    smallest = next((size for size in sizes if size > 0), 1)
-    ax.set_xscale("symlog", linthresh=smallest, linscale=0.6)
-    ax.set_xticks(sizes, [str(size) for size in sizes])
-    ax.minorticks_off()
-    ax.set_xlabel("target rows N")
-
-
-def _shared_legend(figure: Figure, ax: Axes) -> None:
-    handles, labels = ax.get_legend_handles_labels()
-    figure.legend(
-        handles, labels, loc="outside lower center", ncols=min(6, max(1, len(labels))), fontsize=8.5, frameon=False
-    )
-
-
-def _finish(name: str, caption: str, figure: Figure) -> Plot:
-    import matplotlib as mpl
-
-    vector, pixels = io.StringIO(), io.BytesIO()
-    with mpl.rc_context(STYLE):
-        figure.savefig(vector, format="svg", metadata={"Date": None, "Creator": None})
-        figure.savefig(pixels, format="png", dpi=PNG_DPI, metadata={"Software": None})
-    svg = vector.getvalue()
-    return Plot(name, caption, svg[svg.index("<svg") :], pixels.getvalue())
-
-
-def _or_nan(value: float | None) -> float:
-    return math.nan if value is None else value
+    return finish("comparability", caption, figure)

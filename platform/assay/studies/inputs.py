@@ -19,7 +19,7 @@ from assay.training import tiny_base
 from assay.training.base_models import BaseModel, resolve_base
 
 BASE_KIND = "base"
-STUDY_SCHEMA = 1
+STUDY_SCHEMA = 2
 """Raised whenever the result tables of an unchanged study change."""
 
 

@@ -1,0 +1,138 @@
+"""What all figures share: colours, panels, lines with intervals, and the two files that a figure becomes.
+
+Colours are Okabe and Ito's, told apart by colour-blind readers; lines differ in marker as well. Equal tables give
+equal files.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Rows = Sequence[Mapping[str, Any]]
+
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999933")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+CURVE_SCORERS = 5
+"""Most lines in one panel of the learning curves."""
+PNG_DPI = 150
+
+STYLE = {
+    "font.size": 9,
+    "font.family": "DejaVu Sans",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#e3e3e3",
+    "grid.linewidth": 0.6,
+    "axes.axisbelow": True,
+    "legend.frameon": False,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "assay",
+}
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A figure in both forms, with the sentence that says what it shows."""
+
+    name: str
+    caption: str
+    svg: str
+    png: bytes
+
+
+class Palette:
+    """One colour and marker per scorer, the same in every figure."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self._places = {name: place for place, name in enumerate(names)}
+
+    def style(self, name: str) -> dict[str, Any]:
+        """Keyword arguments of a line."""
+        place = self._places.get(name, 0)
+        return {"color": COLOURS[place % len(COLOURS)], "marker": MARKERS[place % len(MARKERS)], "label": name}
+
+
+def split_panels(rows: Rows, keys: tuple[str, ...]) -> list[tuple[str, list[Mapping[str, Any]]]]:
+    """Rows by panel, titled with the keys that vary."""
+    varying = [key for key in keys if len({row[key] for row in rows}) > 1] or [keys[1]]
+    groups: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
+    for row in rows:
+        groups.setdefault(tuple(row[key] for key in keys), []).append(row)
+    return [
+        (", ".join(str(part[0][key]) for key in varying if part[0][key]), part) for _, part in sorted(groups.items())
+    ]
+
+
+def grid(
+    count: int, *, width: float, height: float, columns: int = 4, share_y: bool = False
+) -> tuple[Figure, list[Axes]]:
+    """A figure with `count` panels, their sizes in inches."""
+    import matplotlib as mpl
+    from matplotlib.figure import Figure as NewFigure
+
+    across = min(columns, count)
+    down = math.ceil(count / across)
+    with mpl.rc_context(STYLE):
+        figure = NewFigure(figsize=(width * across, height * down), layout="constrained")
+        axes = figure.subplots(down, across, squeeze=False, sharey=share_y)
+    flat = list(axes.flat)
+    for spare in flat[count:]:
+        spare.set_visible(False)
+    return figure, flat[:count]
+
+
+def line(ax: Axes, x: Sequence[float], points: Rows, middle: str, low: str, high: str, style: dict[str, Any]) -> None:
+    """Points with their intervals, joined; rows without a value are left out."""
+    known = [(at, row) for at, row in zip(x, points, strict=True) if row[middle] is not None]
+    if not known:
+        return
+    y = [row[middle] for _, row in known]
+    below = [max(0.0, row[middle] - row[low]) if row[low] is not None else 0.0 for _, row in known]
+    above = [max(0.0, row[high] - row[middle]) if row[high] is not None else 0.0 for _, row in known]
+    ax.errorbar(
+        [at for at, _ in known], y, [below, above], linewidth=1.4, markersize=4.2, capsize=2, elinewidth=0.9, **style
+    )
+
+
+def target_axis(ax: Axes, rows: Rows) -> None:
+    """N on a logarithmic axis that also has a place for 0."""
+    sizes = sorted({row["num_target"] for row in rows})
+    smallest = next((size for size in sizes if size > 0), 1)
+    ax.set_xscale("symlog", linthresh=smallest, linscale=0.6)
+    ax.set_xticks(sizes, [str(size) for size in sizes])
+    ax.minorticks_off()
+    ax.set_xlabel("target rows N")
+
+
+def shared_legend(figure: Figure, ax: Axes) -> None:
+    """One legend for all panels, below them."""
+    handles, labels = ax.get_legend_handles_labels()
+    figure.legend(
+        handles, labels, loc="outside lower center", ncols=min(6, max(1, len(labels))), fontsize=8.5, frameon=False
+    )
+
+
+def finish(name: str, caption: str, figure: Figure) -> Plot:
+    """The figure as SVG and PNG, free of dates."""
+    import matplotlib as mpl
+
+    vector, pixels = io.StringIO(), io.BytesIO()
+    with mpl.rc_context(STYLE):
+        figure.savefig(vector, format="svg", metadata={"Date": None, "Creator": None})
+        figure.savefig(pixels, format="png", dpi=PNG_DPI, metadata={"Software": None})
+    svg = vector.getvalue()
+    return Plot(name, caption, svg[svg.index("<svg") :], pixels.getvalue())
+
+
+def or_nan(value: float | None) -> float:
+    """NaN for a missing number."""
+    return math.nan if value is None else value
