@@ -18,6 +18,7 @@ from assay.studies.judge_asking import JudgeConnection
 if TYPE_CHECKING:
     from assay.studies.judge_llmbar import NamedStrategy
 
+TRANSPORTS = ("chat", "batch", "local")
 RATES = (
     "accuracy",
     "accuracy_original_order",
@@ -32,7 +33,11 @@ RATES = (
 
 def connection_of(
     judge: str,
-    base_url: str,
+    base_url: str | None,
+    *,
+    transport: str,
+    gpus: int,
+    dtype: str,
     storage: str,
     ledger: str | None,
     study: str,
@@ -49,9 +54,16 @@ def connection_of(
     """
     from assay.llm.ledger_tables import default_ledger_url
 
+    if transport not in TRANSPORTS:
+        raise ConfigError(f"--transport {transport}: expected one of {', '.join(TRANSPORTS)}")
+    if base_url is None and transport != "local":
+        raise ConfigError("--base-url: saw none; expected the endpoint's URL, or --transport local and a model folder")
+    if base_url is not None and transport == "local":
+        raise ConfigError(f"--base-url {base_url}: saw it with --transport local; expected one of them; leave one out")
     fields = {
         "judge": judge,
-        "base_url": base_url,
+        "transport": transport,
+        "local": {"gpus": gpus, "dtype": dtype},
         "api_key_env": api_key_env,
         "requests_per_min": rpm,
         "tokens_per_min": tpm,
@@ -60,6 +72,8 @@ def connection_of(
         "ledger_url": ledger or default_ledger_url(storage),
         "study": study,
     }
+    if base_url is not None:
+        fields["base_url"] = base_url
     return validate(JudgeConnection, fields, "judge")
 
 

@@ -9,8 +9,20 @@ import typer
 
 from assay.judge_server.command import judge_server_command
 
-JudgeOption = Annotated[str, typer.Option(help="Model name that is sent to the endpoint.")]
-UrlOption = Annotated[str, typer.Option(help="Of any OpenAI-compatible endpoint, up to and with /v1.")]
+JudgeOption = Annotated[str, typer.Option(metavar="MODEL", help="Model name that is sent to the endpoint.")]
+UrlOption = Annotated[
+    str | None, typer.Option(help="Of any OpenAI-compatible endpoint, up to and with /v1; not with --transport local.")
+]
+TransportOption = Annotated[
+    str,
+    typer.Option(
+        metavar="HOW",
+        help="chat; batch: the provider's batch API, half the price; local: --judge is a model folder or a hub id, run "
+        "here by vLLM.",
+    ),
+]
+GpusOption = Annotated[int, typer.Option(min=0, help="GPUs of a local model; 0 runs it on the CPU.")]
+DtypeOption = Annotated[str, typer.Option(help="Of a local model: bfloat16, float16 or float32.")]
 ModeOption = Annotated[str, typer.Option(help="compat (as published) or strict.")]
 OutOption = Annotated[Path, typer.Option(metavar="FILE.json", help="The report; a figure lies beside it as .svg.")]
 StorageOption = Annotated[
@@ -54,8 +66,8 @@ def llmbar(
         list[Path], typer.Option(metavar="FILE|DIR", help="LLMBar-format JSON; a folder holds a file per subset.")
     ],
     judge: JudgeOption,
-    base_url: UrlOption,
     out: OutOption,
+    base_url: UrlOption = None,
     strategy: StrategyOption = None,
     mode: ModeOption = "strict",
     patterns: PatternsOption = None,
@@ -69,12 +81,27 @@ def llmbar(
     tpm: TpmOption = None,
     concurrency: ConcurrencyOption = 64,
     max_usd: UsdOption = None,
+    transport: TransportOption = "chat",
+    gpus: GpusOption = 0,
+    dtype: DtypeOption = "bfloat16",
 ) -> None:
     """Accuracy, positional agreement and kappa of a judge on pairs with a gold choice, per strategy and subset."""
     from assay.commands.judge_reports import connection_of, llmbar_command
 
     connection = connection_of(
-        judge, base_url, storage, ledger, "metaeval-llmbar", api_key_env, rpm, tpm, concurrency, max_usd
+        judge,
+        base_url,
+        transport=transport,
+        gpus=gpus,
+        dtype=dtype,
+        storage=storage,
+        ledger=ledger,
+        study="metaeval-llmbar",
+        api_key_env=api_key_env,
+        rpm=rpm,
+        tpm=tpm,
+        concurrency=concurrency,
+        max_usd=max_usd,
     )
     llmbar_command(data, strategy or ["vanilla"], mode, connection, out, storage, tracking, patterns, prompts, limit)
 
@@ -108,21 +135,36 @@ def pairs(
     tpm: TpmOption = None,
     concurrency: ConcurrencyOption = 64,
     max_usd: UsdOption = None,
+    transport: TransportOption = "chat",
+    gpus: GpusOption = 0,
+    dtype: DtypeOption = "bfloat16",
 ) -> None:
     """Accuracy, agreement with people and position consistency on pairs: recorded verdicts, or a judge asked now."""
     from assay.commands.judge_reports import asked_pairs_command, connection_of, recorded_pairs_command
     from assay.errors import ConfigError
 
-    if (judge is None) != (base_url is None):
-        raise ConfigError("--judge and --base-url: saw one of them; expected both to ask a judge, or neither")
-    if judge is None or base_url is None:
+    if judge is None:
+        if base_url is not None or transport != "chat":
+            raise ConfigError("--base-url or --transport: saw no --judge beside it; expected the model to ask")
         keys = [key for key in on.split(",") if key]
         recorded_pairs_command(data, out, replies, keys, form, scale, mode, limit)
         return
     if replies is not None:
         raise ConfigError("--replies with --judge: expected one of them: recorded replies, or a judge to ask")
     connection = connection_of(
-        judge, base_url, storage, ledger, "metaeval-pairs", api_key_env, rpm, tpm, concurrency, max_usd
+        judge,
+        base_url,
+        transport=transport,
+        gpus=gpus,
+        dtype=dtype,
+        storage=storage,
+        ledger=ledger,
+        study="metaeval-pairs",
+        api_key_env=api_key_env,
+        rpm=rpm,
+        tpm=tpm,
+        concurrency=concurrency,
+        max_usd=max_usd,
     )
     asked_pairs_command(
         data, strategy or ["vanilla"], mode, connection, out, storage, tracking, patterns, prompts, limit
@@ -151,8 +193,8 @@ def replies(
 
 def audit_judge(
     judge: JudgeOption,
-    base_url: UrlOption,
-    out: Annotated[Path, typer.Option(metavar="FILE.json")],
+    out: Annotated[Path, typer.Option(metavar="FILE.json", help="The report.")],
+    base_url: UrlOption = None,
     mode: ModeOption = "strict",
     strategy: Annotated[str, typer.Option(help="Pairwise protocol.")] = "vanilla",
     pointwise: Annotated[str, typer.Option(help="Protocol that rates one answer.")] = "mt_bench_single",
@@ -176,13 +218,28 @@ def audit_judge(
     tpm: TpmOption = None,
     concurrency: ConcurrencyOption = 64,
     max_usd: UsdOption = None,
+    transport: TransportOption = "chat",
+    gpus: GpusOption = 0,
+    dtype: DtypeOption = "bfloat16",
 ) -> None:
     """What moves a judge that should not: place, length, own style, dress, orders inside answers, master keys."""
     from assay.commands.judge_audit import audit_command
     from assay.commands.judge_reports import connection_of
 
     connection = connection_of(
-        judge, base_url, storage, ledger, "audit-judge", api_key_env, rpm, tpm, concurrency, max_usd
+        judge,
+        base_url,
+        transport=transport,
+        gpus=gpus,
+        dtype=dtype,
+        storage=storage,
+        ledger=ledger,
+        study="audit-judge",
+        api_key_env=api_key_env,
+        rpm=rpm,
+        tpm=tpm,
+        concurrency=concurrency,
+        max_usd=max_usd,
     )
     audit_command(
         connection, out, mode, strategy, pointwise, items, pairs, attack_items, self_phrase, data or [], answers

@@ -41,6 +41,7 @@ MAX_CALL_TRIES = 3
 """Batches that a request may be part of before it counts as failed."""
 OVER = frozenset({"completed", "failed", "expired", "cancelled"})
 TAG = "assay_batch"
+FIRST_POLL_S = 0.5
 GATHER_S = 2.0
 """How long nobody may have asked before a batch begins."""
 
@@ -80,7 +81,7 @@ class BatchGateway:
             study: name under which the ledger books the calls.
             judge: likewise.
             mode: `compat` makes the protocol's name part of the key.
-            poll_s: seconds between two looks at a batch.
+            poll_s: seconds between two looks at a batch, at most; the first ones follow each other sooner.
             on_progress: told after every look.
         """
         self.endpoint = with_told_name(endpoint).replace(transport="batch")
@@ -293,6 +294,7 @@ class BatchGateway:
     async def _finish(self, batch_id: str) -> None:
         """Wait until the batch is over, then ingest what it brought."""
         provider_id, client = self._batch(batch_id).provider_id, self._client()
+        pause_s = min(FIRST_POLL_S, self._poll_s)
         while True:
             batch = await self._sdk(lambda: client.batches.retrieve(provider_id))
             counts = batch.request_counts
@@ -300,7 +302,8 @@ class BatchGateway:
             self._on_progress(BatchProgress(batch_id, batch.status, total, done, failed))
             if batch.status in OVER:
                 break
-            await asyncio.sleep(self._poll_s)
+            await asyncio.sleep(pause_s)
+            pause_s = min(self._poll_s, pause_s * 1.5)
         lines: list[bytes] = []
         for file_id in (batch.output_file_id, batch.error_file_id):
             if file_id:

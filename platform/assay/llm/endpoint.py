@@ -14,6 +14,7 @@ from pydantic import Field, field_validator
 
 from assay.config import Config
 from assay.errors import EndpointError
+from assay.llm.local_model import LocalModel, local_endpoint_name
 
 OPENAI_URL = "https://api.openai.com/v1"
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -28,10 +29,13 @@ class EndpointSpec(Config):
     """Names the endpoint in ledger keys. Default: host (and port) of `base_url`. Our local server tells a name of its
     own with the hash of its rules or replay files, so that its port does not matter (`with_told_name`)."""
     model: str = "gpt-4o-mini"
+    """Sent to the endpoint; with `transport=local` a model folder or a hub id."""
     api_key_env: str = "OPENAI_API_KEY"
     """Name of the environment variable that holds the key. Loopback servers need none."""
     transport: Literal["chat", "batch", "local"] = "chat"
     """chat completions; the provider's batch files (cheaper, slower); a local model through vLLM."""
+    local: LocalModel = LocalModel()
+    """How the model is loaded, with `transport=local`."""
     requests_per_min: float | None = Field(None, gt=0)
     """Upper limit that is kept to in any case. None: what the endpoint's headers and 429s say."""
     tokens_per_min: float | None = Field(None, gt=0)
@@ -69,7 +73,9 @@ class EndpointSpec(Config):
     @property
     def endpoint_name(self) -> str:
         """What ledger keys call this endpoint."""
-        return self.name or ("local model" if self.transport == "local" else self.host)
+        if self.name is None and self.transport == "local":
+            return local_endpoint_name(self.model, self.local.dtype)
+        return self.name or self.host
 
     @property
     def is_local(self) -> bool:

@@ -12,7 +12,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol
 
+from assay.errors import AssayError
 from assay.llm.chat_transport import Exchange, one_line, storable
+from assay.llm.endpoint import EndpointSpec
 from assay.llm.requests import ChatRequest
 
 LINGER_S = 0.02
@@ -28,6 +30,8 @@ class LocalReply:
     finish_reason: str
     prompt_tokens: int
     completion_tokens: int
+    error: str = ""
+    """Why this one request cannot be answered (a prompt that is too long); empty where it was."""
 
 
 class LocalChat(Protocol):
@@ -36,6 +40,25 @@ class LocalChat(Protocol):
     def __call__(self, requests: Sequence[ChatRequest]) -> Sequence[LocalReply]:
         """Answer a batch."""
         ...
+
+
+def open_local_chat(endpoint: EndpointSpec) -> LocalChat | None:
+    """With `transport=local` the model that answers in this process, loaded with its first batch; else None.
+
+    A run whose replies all lie in the ledger loads no engine.
+    """
+    if endpoint.transport != "local":
+        return None
+    loaded: list[LocalChat] = []
+
+    def chat(requests: Sequence[ChatRequest]) -> Sequence[LocalReply]:
+        if not loaded:
+            from assay.llm.vllm_chat_engine import VllmChat
+
+            loaded.append(VllmChat(endpoint.model, endpoint.local))
+        return loaded[0](requests)
+
+    return chat
 
 
 class LocalTransport:
@@ -69,6 +92,8 @@ class LocalTransport:
                 requests = [request for request, _ in batch]
                 try:
                     exchanges = await asyncio.get_running_loop().run_in_executor(self._thread, self._answer, requests)
+                except AssayError as error:  # a model that cannot be loaded will not be the next time either
+                    exchanges = [Exchange("unusable", None, {}, detail=str(error), error=error)] * len(batch)
                 except Exception as error:  # a model that fails is a server error to the gateway, which tries again
                     detail = one_line(f"{type(error).__name__}: {error}", "")
                     exchanges = [Exchange("server error", None, {}, detail=detail)] * len(batch)
@@ -82,10 +107,13 @@ class LocalTransport:
         replies = self._chat(requests)
         if len(replies) != len(requests):
             raise ValueError(f"{len(replies)} replies to {len(requests)} requests")
-        return [
-            Exchange(
-                "answered" if reply.text.strip() else "empty", 200, {}, storable(reply.text), reply.finish_reason, "",
-                reply.prompt_tokens, reply.completion_tokens,
-            )
-            for reply in replies
-        ]  # fmt: skip
+        return [_exchange(reply) for reply in replies]
+
+
+def _exchange(reply: LocalReply) -> Exchange:
+    if reply.error:
+        return Exchange("rejected", 400, {}, detail=one_line(reply.error, ""))
+    return Exchange(
+        "answered" if reply.text.strip() else "empty", 200, {}, storable(reply.text), reply.finish_reason, "",
+        reply.prompt_tokens, reply.completion_tokens,
+    )  # fmt: skip

@@ -26,6 +26,7 @@ import ray.data
 from assay.errors import AssayError, DataError, EndpointError, ResourceError, StageError
 from assay.hooks import Progress, SilentProgress
 from assay.llm.gateway import Asker, open_gateway
+from assay.llm.local_transport import open_local_chat
 from assay.records import Example, Prediction, ScoreRow, from_table, to_table
 from assay.scoring.jobs import (
     KIND,
@@ -300,6 +301,7 @@ def _run_judge(
                 max_tasks_in_flight_per_actor=2 * CALLS_AT_ONCE,
             ),
             num_cpus=resources.cpus_per_worker,
+            **_engine_room(judge),
         )
         for table in _stream_live(dataset, lambda: live.show(ray.get(board.read.remote()))):
             stops = table.filter(pa.compute.is_valid(table.column("stopped")))
@@ -309,6 +311,15 @@ def _run_judge(
     collected.calls[judge.spec.name] = live.figures
     if stopped:
         raise _stop_error(stopped)
+
+
+def _engine_room(judge: JudgeSetup) -> dict[str, Any]:
+    """What the actors of a local model need beside a CPU; nothing for judges that are asked over the network."""
+    if judge.endpoint.transport != "local":
+        return {}
+    settings = judge.endpoint.local
+    environment = {"OMP_NUM_THREADS": str(settings.num_threads), "VLLM_LOGGING_LEVEL": "ERROR"}
+    return {"num_gpus": settings.gpus, "runtime_env": {"env_vars": environment}}
 
 
 def _concurrency(judge: JudgeSetup, workers: int) -> int:
@@ -511,6 +522,7 @@ class _JudgeActor:
         self._reporter: asyncio.Task[None] | None = None
         self._stop: AssayError | None = None
         self._tasks: set[asyncio.Task[ScoreRow | None]] = set()
+        self._chat = open_local_chat(judge.endpoint)  # outlives the gateways of this actor
 
     async def __call__(self, batch: pa.Table) -> AsyncIterator[pa.Table]:
         for chunk in batch.to_pylist():
@@ -595,6 +607,7 @@ class _JudgeActor:
                 study=self._judge.study,
                 judge=self._judge.spec.name,
                 mode=self._judge.protocol.mode,
+                local=self._chat,
             )
             self._room = asyncio.Semaphore(self._concurrency)
             self._reporter = asyncio.create_task(self._report_on())

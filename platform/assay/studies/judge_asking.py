@@ -8,13 +8,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
 from assay.config import Config, validate
 from assay.hooks import Progress
 from assay.llm.endpoint import OPENAI_URL, EndpointSpec, with_told_name
+from assay.llm.local_model import LocalModel
 from assay.llm.requests import Mode
 from assay.scoring.judges.calls import JudgeCall, JudgeProtocol, JudgeReply, run_protocol, to_request
 
@@ -32,6 +33,10 @@ class JudgeConnection(Config):
     judge: str = Field(min_length=1)
     """Model name that is sent."""
     base_url: str = OPENAI_URL
+    transport: Literal["chat", "batch", "local"] = "chat"
+    """Chat completions, the provider's batch API, or a model of this machine through vLLM (`judge` is its folder)."""
+    local: LocalModel = LocalModel()
+    """How that model is loaded."""
     endpoint: str | None = None
     """Names the endpoint in the ledger; default: what our server tells, else host and port."""
     api_key_env: str = "OPENAI_API_KEY"
@@ -55,6 +60,8 @@ class JudgeConnection(Config):
             "base_url": self.base_url,
             "name": self.endpoint,
             "model": self.judge,
+            "transport": self.transport,
+            "local": self.local,
             "api_key_env": self.api_key_env,
             "requests_per_min": self.requests_per_min,
             "tokens_per_min": self.tokens_per_min,
@@ -96,6 +103,7 @@ def ask_judge(connection: JudgeConnection, works: Sequence[Work], mode: Mode, pr
 
 async def _ask_all(connection: JudgeConnection, works: Sequence[Work], mode: Mode, progress: Progress) -> Asked:
     from assay.llm.gateway import open_gateway
+    from assay.llm.local_transport import open_local_chat
 
     endpoint = connection.to_endpoint()
     # a recorded reply belongs to the protocol that got it, even where another one sends the same text
@@ -112,6 +120,7 @@ async def _ask_all(connection: JudgeConnection, works: Sequence[Work], mode: Mod
         judge=connection.judge,
         mode=key_mode,
         limiter="process",
+        local=open_local_chat(endpoint),
     ) as gateway:
 
         async def work_on() -> None:
@@ -132,7 +141,9 @@ async def _ask_all(connection: JudgeConnection, works: Sequence[Work], mode: Mod
                     dollars=stats.usd,
                 )
 
-        workers = [asyncio.create_task(work_on()) for _ in range(min(endpoint.max_concurrency, len(places)))]
+        # what travels as files travels together
+        width = len(places) if endpoint.transport == "batch" else min(endpoint.max_concurrency, len(places))
+        workers = [asyncio.create_task(work_on()) for _ in range(width)]
         try:
             await asyncio.gather(*workers)
         finally:

@@ -28,6 +28,8 @@ def endpoint_of(
         name=judge.endpoint or (embedded_name if judge.is_embedded else None),
         model=judge.model,
         api_key_env=judge.api_key_env,
+        transport=judge.transport,
+        local=judge.local,
         requests_per_min=judge.requests_per_min,
         tokens_per_min=judge.tokens_per_min,
         max_concurrency=judge.max_concurrency,
@@ -49,6 +51,8 @@ def check_endpoint(endpoint: EndpointSpec) -> None:
     Raises:
         EndpointError: its key is not in the environment, or nothing listens there.
     """
+    if endpoint.transport == "local":
+        return  # the model is loaded, or its absence told, by the first worker that needs it
     endpoint.api_key()
     parts = urlsplit(endpoint.base_url)
     host = parts.hostname or ""

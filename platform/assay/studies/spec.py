@@ -13,6 +13,7 @@ from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from assay.config import Config
 from assay.generation.spec import GenerationResources, GenerationSpec
+from assay.llm.local_model import LocalModel
 from assay.mixtures.synthesis import RandomLabels, SyntheticRows
 from assay.scoring.jobs import ScoringResources
 from assay.studies.design import Design, HoldOutGrid, SourceGrid, TransferGrid, no_repeats
@@ -24,8 +25,8 @@ from assay.training.tiny_base import TinyBaseSpec
 Mode = Literal["strict", "compat"]
 
 REACHING = (
-    "base_url", "api_key_env", "requests_per_min", "tokens_per_min", "max_concurrency", "timeout_s",
-    "usd_per_million_input", "usd_per_million_output",
+    "base_url", "api_key_env", "transport", "local", "requests_per_min", "tokens_per_min", "max_concurrency",
+    "timeout_s", "usd_per_million_input", "usd_per_million_output",
 )  # fmt: skip
 """Fields of the judge that say how it is reached and paid, not what it is."""
 
@@ -88,7 +89,8 @@ class JudgeConfig(Config):
     """The LLM judge: what it is (identity) and how it is reached (no part of it)."""
 
     model: str = "rubric"
-    """Model name sent to the endpoint. "rubric" is the embedded judge: rules, no network, no key."""
+    """Model name sent to the endpoint, or with `transport=local` a model folder or a hub id. "rubric" is the embedded
+    judge: rules, no network, no key."""
     protocol: str = "ifteval"
     """Pointwise protocol that asks the judge."""
     temperature: float = Field(0.1, ge=0, le=2)
@@ -99,6 +101,10 @@ class JudgeConfig(Config):
     """An OpenAI-compatible endpoint; None starts the embedded judge for model "rubric", else https://api.openai.com/v1."""
     api_key_env: str = "OPENAI_API_KEY"
     """Environment variable that holds the key. Keys are never arguments or fields."""
+    transport: Literal["chat", "batch", "local"] = "chat"
+    """chat completions; the provider's batch API (half the price, hours); or a model of this cluster through vLLM."""
+    local: LocalModel = LocalModel()
+    """How the model is loaded, with `transport=local`."""
     requests_per_min: float | None = Field(None, gt=0)
     """Limit over all workers; None learns it from the endpoint's headers."""
     tokens_per_min: float | None = Field(None, gt=0)
@@ -115,7 +121,7 @@ class JudgeConfig(Config):
     @property
     def is_embedded(self) -> bool:
         """Whether the study starts its own judge server."""
-        return self.base_url is None and self.model == "rubric"
+        return self.base_url is None and self.model == "rubric" and self.transport != "local"
 
 
 class StatisticsSpec(Config):

@@ -1,0 +1,42 @@
+"""A model of this machine as the judge: how it is loaded, and the name that its replies are kept under."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from assay.config import Config
+from assay.fingerprint import delimited_hash, file_hash
+
+SMALL_BYTES = 20_000_000
+"""Files up to here are hashed whole (settings, tokenizer); of larger ones (weights) the size stands for the content."""
+
+
+class LocalModel(Config):
+    """How the model is loaded. All but `dtype` changes the speed and no reply beyond rounding."""
+
+    dtype: Literal["bfloat16", "float16", "float32"] = "bfloat16"
+    """Part of the name that replies are kept under."""
+    max_model_len: int | None = Field(None, ge=16)
+    """Tokens of prompt and reply together; None takes what the model was made for."""
+    gpus: int = Field(0, ge=0)
+    """Of one judge worker; more than one splits the model over them. 0 runs on the CPU."""
+    gpu_memory_fraction: float = Field(0.85, gt=0, le=1)
+    kv_cache_gib: float = Field(1.0, gt=0)
+    """On the CPU; on a GPU the cache takes what `gpu_memory_fraction` leaves."""
+    num_threads: int = Field(1, ge=1)
+    """Of the engine on the CPU."""
+
+
+def local_endpoint_name(model: str, dtype: str) -> str:
+    """What ledger keys call this model: its hub id, or for a folder a hash of what lies in it, so it may be moved."""
+    folder = Path(model)
+    if not folder.is_dir():
+        return f"local {dtype}"
+    fields = []
+    for file in sorted(path for path in folder.iterdir() if path.is_file()):
+        size = file.stat().st_size
+        fields += [file.name, file_hash(file) if size <= SMALL_BYTES else str(size)]
+    return f"local {dtype} {delimited_hash(fields)[:12]}"
