@@ -57,6 +57,7 @@ def register(app: typer.Typer, metaeval: typer.Typer) -> None:
     metaeval.command("llmbar")(llmbar)
     metaeval.command("pairs")(pairs)
     metaeval.command("replies")(replies)
+    app.command("rank")(rank)
     app.command("audit-judge")(audit_judge)
     app.command("ledger")(ledger_summary)
 
@@ -189,6 +190,63 @@ def replies(
     from assay.commands.judge_reports import replies_command
 
     replies_command(replies, items, [key for key in on.split(",") if key], human, scale, group, out)
+
+
+def rank(
+    answers: Annotated[
+        Path, typer.Option(metavar="FILE", help="Rows of prompt (question, instruction), model, response; reference.")
+    ],
+    judge: JudgeOption,
+    out: OutOption,
+    base_url: UrlOption = None,
+    protocol: Annotated[
+        str, typer.Option(help="joint: all models in one call; or a pairwise strategy, against --baseline.")
+    ] = "joint",
+    baseline: Annotated[str | None, typer.Option(metavar="MODEL", help="Whom each other model must beat.")] = None,
+    losses: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Rows of model and loss: does judged score follow it?")
+    ] = None,
+    without: Annotated[
+        str | None, typer.Option(metavar="MODEL", help="Judge all once more without it: what do the others do?")
+    ] = None,
+    repeats: Annotated[int, typer.Option(min=1, help="Joint: orders per prompt; an even number balances.")] = 2,
+    max_models: Annotated[int, typer.Option(min=2, max=26, help="Joint: most answers in a call.")] = 12,
+    structured: Annotated[bool, typer.Option("--structured", help="Joint: ask for a JSON schema.")] = False,
+    mode: ModeOption = "strict",
+    limit: LimitOption = None,
+    storage: StorageOption = "runs",
+    ledger: LedgerOption = None,
+    api_key_env: KeyOption = "OPENAI_API_KEY",
+    rpm: RpmOption = None,
+    tpm: TpmOption = None,
+    concurrency: ConcurrencyOption = 64,
+    max_usd: UsdOption = None,
+    transport: TransportOption = "chat",
+    gpus: GpusOption = 0,
+    dtype: DtypeOption = "bfloat16",
+) -> None:
+    """Rank models by a judge: all answers in one call, or the win rate against a baseline, raw and at equal length."""
+    from assay.commands.judge_rank import rank_command
+    from assay.commands.judge_reports import connection_of
+
+    connection = connection_of(
+        judge,
+        base_url,
+        transport=transport,
+        gpus=gpus,
+        dtype=dtype,
+        storage=storage,
+        ledger=ledger,
+        study="rank",
+        api_key_env=api_key_env,
+        rpm=rpm,
+        tpm=tpm,
+        concurrency=concurrency,
+        max_usd=max_usd,
+    )
+    rank_command(
+        answers, connection, out, protocol, mode, baseline, losses, without, repeats, max_models, structured, limit
+    )
 
 
 def audit_judge(

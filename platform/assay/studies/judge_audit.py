@@ -99,7 +99,7 @@ def read_answers(path: Path) -> list[ModelAnswer]:
             ModelAnswer(
                 text_field(row, ("question", "instruction", "input", "prompt"), where),
                 text_field(row, ("response", "answer", "output"), where),
-                text_field(row, ("model", "system"), where),
+                text_field(row, ("model", "system", "generator"), where),
                 str(row.get("reference") or ""),
             )
         )
