@@ -302,13 +302,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="30 s a run, windows of 10 s, 600 requests/min only")
     parser.add_argument("--seconds", type=float, default=180.0)
+    parser.add_argument("--window-s", type=float, default=60.0, help="of the fixed window, and of the bucket's credit")
     parser.add_argument("--rpm", type=int, nargs="+", default=[600, 6000])
     parser.add_argument("--kinds", nargs="+", default=["fixed", "bucket"])
     parser.add_argument("--peers", action="store_true")
     parser.add_argument("--only", choices=["steady", "changing", "tokens", "peers"])
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
-    seconds, window_s, rates = arguments.seconds, 60.0, arguments.rpm
+    seconds, window_s, rates = arguments.seconds, arguments.window_s, arguments.rpm
     if arguments.quick:
         seconds, window_s, rates = 30.0, 10.0, rates[:1]
     ray.init(

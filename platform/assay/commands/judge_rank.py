@@ -78,8 +78,16 @@ def _print_joint(report: Mapping[str, Any]) -> None:
         typer.echo(
             f"{ranks:<10} {row['model']:<{width}} {effect:<26} {mean:<26} {row['coverage']['scored']:>6,} {missing:>8,}"
         )
+    for row in report["unranked"]:
+        told = ", ".join(f"{count} {reason}" for reason, count in row["coverage"]["unscored"].items())
+        typer.echo(
+            f"{'–':<10} {row['model']:<{width}} no score for any of {row['coverage']['asked']:,} prompts: {told}"
+        )
+    if report["note"]:
+        typer.echo(report["note"])
     places = ", ".join(f"{place}: {estimate_text(effect)}" for place, effect in report["positions"].items())
-    typer.echo(f"what a place in the prompt is worth: {places}")
+    if places:
+        typer.echo(f"what a place in the prompt is worth: {places}")
     if report["tokens"]:
         tokens = report["tokens"]
         share = tokens["prompt_chars"] / tokens["prompt_chars_if_rated_alone"]

@@ -186,7 +186,6 @@ def _ask_judge(requests: Sequence[ScoreRequest], judge: JudgeConfig, mode: str, 
     from assay.commands.study import embedded_judge
     from assay.llm.gateway import open_gateway
     from assay.llm.ledger_tables import default_ledger_url
-    from assay.llm.local_transport import open_local_chat
     from assay.scoring.jobs import judge_instance
     from assay.scoring.judges.calls import JudgeCall, run_protocol, to_request
     from assay.studies.judge_endpoint import endpoint_of
@@ -205,7 +204,6 @@ def _ask_judge(requests: Sequence[ScoreRequest], judge: JudgeConfig, mode: str, 
                 study="score",
                 judge=judge.model,
                 limiter="process",
-                local=open_local_chat(endpoint),
             ) as gateway:
                 room = asyncio.Semaphore(len(requests) if judge.transport == "batch" else judge.max_concurrency)
 

@@ -24,7 +24,7 @@ from assay.llm.figures import Figures, GatewayStats
 from assay.llm.ledger import Begin, Finish, Lookup, Release, Stop, StoredCall, Wait
 from assay.llm.ledger_client import LedgerClient, open_local_ledger
 from assay.llm.limit_client import Limiter, open_local_limiter
-from assay.llm.local_transport import LocalChat, LocalTransport
+from assay.llm.local_transport import LocalChat, LocalTransport, open_local_chat
 from assay.llm.prices import Price, price_of
 from assay.llm.rate_headers import Observation, observe
 from assay.llm.requests import ChatRequest, Mode, Reply, request_key
@@ -353,16 +353,15 @@ def open_gateway(
         mode: `compat` makes the protocol's name part of the key.
         limiter: "ray" shares limits and ledger over the cluster through named actors, "process" keeps both in this
             process; "auto" takes Ray where this process is connected to one.
-        local: with `transport="local"`, the model that answers.
+        local: with `transport="local"`, the model that answers; None loads what the endpoint names.
 
     Raises:
         StorageError: the ledger cannot be opened.
-        ConfigError: a budget without a known price, or a local transport without a model.
+        ConfigError: a budget without a known price, or a local model beside another transport.
     """
-    if (endpoint.transport == "local") != (local is not None):
-        raise ConfigError(
-            f"judge.transport={endpoint.transport}: a local model goes with transport=local, and only there"
-        )
+    if local is not None and endpoint.transport != "local":
+        raise ConfigError(f"judge.transport={endpoint.transport}: saw a local model; expected it with transport=local")
+    local = local or open_local_chat(endpoint)
     endpoint = with_told_name(endpoint)
     if endpoint.transport == "batch":
         from assay.llm.batch_api import BatchGateway

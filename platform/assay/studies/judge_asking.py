@@ -103,7 +103,6 @@ def ask_judge(connection: JudgeConnection, works: Sequence[Work], mode: Mode, pr
 
 async def _ask_all(connection: JudgeConnection, works: Sequence[Work], mode: Mode, progress: Progress) -> Asked:
     from assay.llm.gateway import open_gateway
-    from assay.llm.local_transport import open_local_chat
 
     endpoint = connection.to_endpoint()
     # a recorded reply belongs to the protocol that got it, even where another one sends the same text
@@ -120,7 +119,6 @@ async def _ask_all(connection: JudgeConnection, works: Sequence[Work], mode: Mod
         judge=connection.judge,
         mode=key_mode,
         limiter="process",
-        local=open_local_chat(endpoint),
     ) as gateway:
 
         async def work_on() -> None:

@@ -22,7 +22,7 @@ from assay.hooks import Progress
 from assay.llm.requests import Mode
 from assay.metaeval.bootstrap import clusters, interval, seeded, weighted_mean
 from assay.metaeval.estimate import Estimate, FloatArray
-from assay.metaeval.joint_fit import ModelScore, additive_fit, bradley_terry
+from assay.metaeval.joint_fit import AdditiveFit, ModelScore, additive_fit, bradley_terry
 from assay.metaeval.loss_line import loss_line
 from assay.scoring.judges.joint import JointInstance, JointJudge
 from assay.scoring.judges.judgements import JointJudgement, PairVerdict
@@ -155,10 +155,7 @@ def joint_report(items: Sequence[RankItem], judgements: Sequence[JointJudgement]
     names = [cell.model for cell in cells]
     scores = np.array([cell.score for cell in cells])
     numbers = [cell.item for cell in cells]
-    try:
-        fit = additive_fit(scores, numbers, names, [cell.place for cell in cells], seeded(judge, "additive"))
-    except ValueError as error:
-        raise DataError(f"rank: {error}") from None
+    fit, note = _fit(cells, scores, judge)
     duels = _duels(cells)
     strengths = None
     if duels:
@@ -170,6 +167,10 @@ def joint_report(items: Sequence[RankItem], judgements: Sequence[JointJudgement]
     for judgement in judgements:
         for model, reason in judgement.unscored.items():
             reasons[model][reason] += 1
+
+    def coverage(model: str, scored: int) -> dict[str, Any]:
+        return {"asked": asked[model], "scored": scored, "unscored": dict(sorted(reasons[model].items()))}
+
     rows = []
     for place in fit.models:
         mine = [number for number, name in enumerate(names) if name == place.model]
@@ -178,17 +179,15 @@ def joint_report(items: Sequence[RankItem], judgements: Sequence[JointJudgement]
         for label, values in (("raw_mean", scores), ("centred", centred)):
             rng = seeded(judge, label, place.model)
             row[label] = interval(weighted_mean(values[mine]), units, rng, n=len(mine)).as_json()
-        row["coverage"] = {
-            "asked": asked[place.model],
-            "scored": len({numbers[number] for number in mine}),
-            "unscored": dict(sorted(reasons[place.model].items())),
-        }
+        row["coverage"] = coverage(place.model, len({numbers[number] for number in mine}))
         rows.append(row)
     return {
         "judge": judge,
         "num_items": len(items),
         "models": rows,
+        "unranked": [{"model": m, "coverage": coverage(m, 0)} for m in sorted(asked.keys() - set(names))],
         "bradley_terry": None if strengths is None else [_score_row(place) for place in strengths.models],
+        "note": note,
         "positions": {str(place + 1): effect.as_json() for place, effect in sorted(fit.positions.items())},
         "model_by_position": _by_place(cells, centred),
         "residual_sd": fit.residual_sd,
@@ -270,6 +269,19 @@ def _cells(number: int, judgement: JointJudgement) -> list[_Cell]:
             if score is not None:
                 cells += [_Cell(number, call, name, place, score) for name in (model, *twins[model])]
     return cells
+
+
+def _fit(cells: Sequence[_Cell], scores_N: FloatArray, judge: str) -> tuple[AdditiveFit, str]:
+    """The additive fit, and what is to be said about it: with few calls places cannot be told from models."""
+    items, names = [cell.item for cell in cells], [cell.model for cell in cells]
+    try:
+        return additive_fit(scores_N, items, names, [cell.place for cell in cells], seeded(judge, "additive")), ""
+    except ValueError as error:
+        reason = str(error)
+    try:
+        return additive_fit(scores_N, items, names, None, seeded(judge, "additive")), f"places are not fitted: {reason}"
+    except ValueError as error:
+        raise DataError(f"rank: {error}") from None
 
 
 def _centred(cells: Sequence[_Cell]) -> FloatArray:
