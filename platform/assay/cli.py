@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from assay import __version__
-from assay.errors import AssayError
+from assay.errors import AssayError, ConfigError
 
 app = typer.Typer(
     name="assay",
@@ -78,8 +78,14 @@ def run(
     ] = None,
 ) -> None:
     """Run a study, or continue it: what the store holds is not done again."""
+    from assay.commands.ifs import is_ifs_study, run_ifs_study
     from assay.commands.study import run_command
 
+    if is_ifs_study(study):
+        if max_usd is not None or until is not None:
+            raise ConfigError(f"{study}: an IFS study knows neither --max-usd nor --until; leave them out")
+        run_ifs_study(study, overrides or [], storage)
+        return
     run_command(study, overrides or [], storage, max_usd=max_usd, until=until)
 
 

@@ -53,11 +53,14 @@ UsdOption = Annotated[float | None, typer.Option(help="Stop, to be continued, be
 
 def register(app: typer.Typer, metaeval: typer.Typer) -> None:
     """Add the judging commands to `assay` and to `assay metaeval`."""
+    from assay.commands.ifs import ifs_command
+
     app.command("judge-server")(judge_server_command)
     metaeval.command("llmbar")(llmbar)
     metaeval.command("pairs")(pairs)
     metaeval.command("replies")(replies)
     app.command("rank")(rank)
+    metaeval.command("ifs")(ifs_command)
     app.command("audit-judge")(audit_judge)
     app.command("ledger")(ledger_summary)
 

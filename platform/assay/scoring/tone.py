@@ -7,8 +7,9 @@
     model.specificity                 # Counted(num_right, n): their continuations called continuation-like
 
 `Counted` is a pair of whole numbers, as `metaeval.ifs.corrected_ifs` takes them. An empty text is continuation-like
-with probability 0: who writes nothing has not answered. The model is hashed features
-with a logistic regression: no torch. On disk: `tone.json` and safetensors.
+with probability 0: who writes nothing has not answered. Three kinds of model
+stand behind this: hashed features with a logistic regression (here; no torch), and a frozen or a fine-tuned encoder
+(`tone_engine`). On disk: `tone.json` and safetensors.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from assay.config import Config, validate
 from assay.errors import DataError
@@ -48,8 +49,9 @@ LEAST_DIALOGUES = 50
 class ToneSpec(Config):
     """How a tone classifier is trained. Every field is identity."""
 
-    kind: Literal["features"] = "features"
-    """"features": hashed words and characters with a logistic regression."""
+    kind: Literal["features", "embedding", "encoder"] = "features"
+    """"features": hashed words and characters. "embedding": a frozen sentence encoder. Both with a logistic regression.
+    "encoder": a sequence classifier, fine-tuned."""
     seed: int = 0
     """Of cuts, of the held-out dialogues, and of training."""
     held_out: float = Field(0.2, gt=0, lt=1)
@@ -58,8 +60,33 @@ class ToneSpec(Config):
     """Words at the beginning of a text that are read: answers are cut at a token limit, training texts are not."""
     num_features: int = Field(2**18, ge=2**10)
     """Places of the hashed features."""
-    inverse_regularisation: float = Field(100.0, gt=0)
+    inverse_regularisation: float = Field(10.0, gt=0)
     """C of the logistic regression."""
+    encoder: str = ""
+    """Of the two kinds on an encoder: its local folder. Identity is what the folder holds, never where it lies."""
+    learning_rate: float = Field(5e-5, gt=0)
+    """Of "encoder": peak rate."""
+    num_epochs: int = Field(2, ge=1)
+    """Of "encoder"."""
+    batch_size: int = Field(32, ge=1)
+    """Of "encoder": texts per step."""
+
+    @model_validator(mode="after")
+    def _encoder_where_needed(self) -> ToneSpec:
+        if bool(self.encoder) != (self.kind != "features"):
+            raise ValueError(
+                f"kind {self.kind!r} and encoder {self.encoder!r}; an encoder goes with the other two kinds"
+            )
+        return self
+
+    def identity(self) -> dict[str, object]:
+        """What names a classifier beside its inputs' content: of each kind the fields that it reads."""
+        own = {
+            "features": {"num_features", "inverse_regularisation"},
+            "embedding": {"inverse_regularisation"},
+            "encoder": {"learning_rate", "num_epochs", "batch_size"},
+        }
+        return self.model_dump(mode="json", include={"kind", "seed", "held_out", "max_words", *own[self.kind]})
 
 
 class Counted(NamedTuple):
@@ -171,6 +198,11 @@ def train_tone_model(dialogues: Sequence[Dialogue], spec: ToneSpec | None = None
             f"tone classifier: saw {len(dialogues):,} dialogues, of which {len(held_out) // 2} are held out; expected "
             f"at least {LEAST_DIALOGUES} held out; give it more dialogues"
         )
+    if spec.kind != "features":
+        from assay.scoring import tone_engine
+
+        trained: ToneModel = tone_engine.train(texts, held_out, spec)
+        return trained
     weights_F, bias = fit_logistic(
         feature_matrix([text.text for text in texts], spec.num_features, spec.max_words),
         [text.is_answer_like for text in texts],
@@ -197,7 +229,12 @@ def load_tone_model(folder: Path) -> ToneModel:
         ) from None
     if version != FORMAT_VERSION:
         raise DataError(f"tone classifier {folder}: saw format {version}; expected {FORMAT_VERSION}; train it again")
-    return LinearToneModel.load(folder, card)
+    if card["spec"]["kind"] == "features":
+        return LinearToneModel.load(folder, card)
+    from assay.scoring import tone_engine
+
+    loaded: ToneModel = tone_engine.load(folder, card)
+    return loaded
 
 
 def held_out_texts(dialogues: Sequence[Dialogue], spec: ToneSpec) -> list[ToneText]:
@@ -218,7 +255,7 @@ def fit_logistic(features_NF: Any, labels: Sequence[bool], inverse_regularisatio
     """Weights (F,) and bias of a logistic regression in which both labels weigh alike."""
     from sklearn.linear_model import LogisticRegression
 
-    model = LogisticRegression(C=inverse_regularisation, class_weight="balanced", max_iter=1000)
+    model = LogisticRegression(C=inverse_regularisation, class_weight="balanced", max_iter=1000, tol=1e-3)
     model.fit(features_NF, np.asarray(labels, dtype=int))
     return model.coef_[0], float(model.intercept_[0])
 
@@ -237,7 +274,7 @@ def write_card(model: ToneModel, folder: Path) -> None:
     """`tone.json`: format, spec and held-out counts."""
     card = {
         "format": FORMAT_VERSION,
-        "spec": model.spec.model_dump(mode="json"),
+        "spec": {**model.spec.model_dump(mode="json"), "encoder": Path(model.spec.encoder).name},
         "sensitivity": list(model.sensitivity),
         "specificity": list(model.specificity),
     }

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 LEADING_WORDS = 8
 """Words whose place in the text is part of their feature."""
+LEADING_WEIGHT = 3.0
+"""Of a word at its place at the start, against 1 of a word anywhere: where a text begins says most of its tone."""
 LEADING_CHARS = 24
 """Characters at the start that character n-grams are taken from."""
 _TOKEN = re.compile(r"\w+|[^\w\s]")
@@ -43,26 +45,31 @@ def feature_matrix(texts: Sequence[str], num_features: int, max_words: int) -> c
     weights: list[float] = []
     starts = [0]
     for text in texts:
-        found = {zlib.crc32(name.encode()) % num_features for name in _names(normalise(text), max_words)}
-        places += sorted(found)
-        weights += [max(1, len(found)) ** -0.5] * len(found)
+        found = {
+            zlib.crc32(name.encode()) % num_features: weight for name, weight in _named(normalise(text), max_words)
+        }
+        length = sum(weight * weight for weight in found.values()) ** 0.5
+        for place in sorted(found):
+            places.append(place)
+            weights.append(found[place] / length)
         starts.append(len(places))
     data: tuple[Any, ...] = (np.asarray(weights), np.asarray(places, dtype=np.int64), np.asarray(starts))
     return csr_matrix(data, shape=(len(texts), num_features))
 
 
-def _names(text: str, max_words: int) -> Iterator[str]:
+def _named(text: str, max_words: int) -> Iterator[tuple[str, float]]:
+    """Features of a text and what they weigh against each other."""
     words = _TOKEN.findall(text)[:max_words]
     for place, word in enumerate(words[:LEADING_WORDS]):
-        yield f"at {place} {word}"
+        yield f"at {place} {word}", LEADING_WEIGHT
     for length in (2, 3):
         if len(words) >= length:
-            yield f"first {' '.join(words[:length])}"
+            yield f"first {' '.join(words[:length])}", LEADING_WEIGHT
     for word in words:
-        yield f"word {word}"
+        yield f"word {word}", 1.0
     for first, second in pairwise(words):
-        yield f"pair {first} {second}"
+        yield f"pair {first} {second}", 1.0
     head = f"^{text[:LEADING_CHARS]}"
     for length in (3, 4, 5):
         for start in range(len(head) - length + 1):
-            yield f"chars {head[start : start + length]}"
+            yield f"chars {head[start : start + length]}", 1.0

@@ -6,19 +6,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from assay.errors import InputError
-from assay.fingerprint import artifact_key, fingerprint
+from assay.fingerprint import fingerprint
 from assay.records import TEST, Example
 from assay.store import Store
 from assay.studies.derived import derived_keys
 from assay.studies.judge_endpoint import writer_endpoint
 from assay.studies.spec import TINY, Study
+from assay.studies.tiny_bases import tiny_base_key
 from assay.studies.wanted import EvaluationSet
-from assay.tasks import toyworld
 from assay.tasks.loaders import dataset_key, materialise_dataset, read_dataset
-from assay.training import tiny_base
 from assay.training.base_models import BaseModel, resolve_base
 
-BASE_KIND = "base"
 STUDY_SCHEMA = 2
 """Raised whenever the result tables of an unchanged study change."""
 
@@ -95,9 +93,7 @@ def find_bases(study: Study) -> dict[str, BaseModel]:
 def tiny_key(study: Study, keys: Mapping[str, str]) -> str:
     """Key of the base that the study trains itself: on the toy world's documents, or on its instruction set's text."""
     assert study.tiny_base is not None
-    reads_toyworld = study.tiny_base.flavour == "toy"
-    read = {"toyworld": str(toyworld.VERSION)} if reads_toyworld else {"dataset": keys[study.data.instructions]}
-    return artifact_key(BASE_KIND, tiny_base.SCHEMA_VERSION, study.tiny_base, read)
+    return tiny_base_key(study.tiny_base, keys[study.data.instructions])
 
 
 def study_key(study: Study, keys: Mapping[str, str], bases: Mapping[str, str], judge_endpoint: str) -> str:

@@ -7,12 +7,10 @@ refused is refused before the first stage that takes long.
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from assay.errors import StageError
@@ -28,7 +26,6 @@ from assay.studies.cells import Cell, expand
 from assay.studies.derived import Writer, make_derived
 from assay.studies.folder import StudyFolder, open_folder
 from assay.studies.inputs import (
-    BASE_KIND,
     Datasets,
     check_evaluation,
     dataset_keys,
@@ -41,6 +38,7 @@ from assay.studies.judge_endpoint import check_endpoint, endpoint_of, writer_end
 from assay.studies.scores import ScoringPlan, judge_protocol, scoring_plan, stored_scores
 from assay.studies.spec import JUDGE, TINY, Study
 from assay.studies.starts import make_merged_base, make_stacks
+from assay.studies.tiny_bases import BASE_KIND, store_tiny_base
 from assay.studies.wanted import Base, EvaluationSet, MergedBase, Wanted, evaluation_sets, wanted
 
 if TYPE_CHECKING:
@@ -228,20 +226,10 @@ class Pipeline:
         spec = self.study.tiny_base
         assert spec is not None
         key = tiny_key(self.study, datasets.keys)
-        if not self.store.exists(BASE_KIND, key):
-            from assay.tasks.toyworld import pretraining_documents
-            from assay.training.tiny_base import text_documents
-            from assay.training.tiny_base_engine import build_tiny_base
-
-            if spec.flavour == "toy":
-                documents = pretraining_documents(spec.num_documents, spec.seed)
-            else:
-                documents = text_documents(datasets.rows(self.study.data.instructions))
-            with tempfile.TemporaryDirectory() as folder:
-                build_tiny_base(spec, Path(folder), documents, self.progress)
-                with self.store.writing(BASE_KIND, key, spec.model_dump(mode="json")) as artifact:
-                    artifact.folder(Path(folder))
-            self.costs.note("base", f"tiny base pre-trained on {len(documents):,} documents, {spec.num_steps:,} steps")
+        name = self.study.data.instructions
+        read = store_tiny_base(self.store, spec, datasets.keys[name], lambda: datasets.rows(name), self.progress)
+        if read:
+            self.costs.note("base", f"tiny base pre-trained on {read:,} documents, {spec.num_steps:,} steps")
         return Base(TINY, key, str(self.store.local_dir(BASE_KIND, key)))
 
     def _mixtures(self, cells: Sequence[Cell], datasets: Datasets) -> None:

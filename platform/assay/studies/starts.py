@@ -15,7 +15,7 @@ from typing import Any
 
 from assay.errors import StageError
 from assay.store import Store
-from assay.studies.inputs import BASE_KIND
+from assay.studies.tiny_bases import BASE_KIND
 from assay.studies.wanted import MergedBase, StackedAdapter
 from assay.training.spec import ADAPTER_KIND
 

@@ -8,10 +8,11 @@ from assay.mixtures.spec import KIND as MIXTURE_KIND
 from assay.store import Store
 from assay.studies.cells import expand
 from assay.studies.folder import STUDY, StudyFolder
-from assay.studies.inputs import BASE_KIND, dataset_keys, find_bases, study_key, tiny_key
+from assay.studies.inputs import dataset_keys, find_bases, study_key, tiny_key
 from assay.studies.judge_endpoint import endpoint_of
 from assay.studies.scores import scoring_plan
 from assay.studies.spec import TINY, Study
+from assay.studies.tiny_bases import BASE_KIND
 from assay.studies.wanted import Base, wanted
 
 

@@ -9,14 +9,13 @@ and calibration on held-out dialogues with intervals, and beside them the case r
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from assay.config import Config
-from assay.fingerprint import artifact_key
+from assay.fingerprint import artifact_key, canonical_json
 from assay.metaeval.bootstrap import seeded
 from assay.metaeval.classifier import classifier_report
 from assay.scoring.tone import (
@@ -32,6 +31,7 @@ from assay.scoring.tone_data import Dialogue, case_rule, dialogues_of
 from assay.store import Store
 from assay.tasks.loaders import materialise_dataset, read_dataset
 from assay.tasks.sources import SourceSpec
+from assay.training.base_models import folder_key
 
 KIND = "tone"
 VALIDATION_FILE = "validation.json"
@@ -67,15 +67,20 @@ def store_tone(store: Store, config: ToneConfig, data_root: Path | str | None = 
     report = validate_tone(model, dialogues)
     with tempfile.TemporaryDirectory() as folder:
         model.save(Path(folder))
-        with store.writing(KIND, key, config.spec.model_dump(mode="json")) as artifact:
+        with store.writing(KIND, key, config.spec.identity()) as artifact:
             artifact.folder(Path(folder))
             artifact.json(VALIDATION_FILE, report)
     return key
 
 
 def tone_key(spec: ToneSpec, dataset: str) -> str:
-    """Key of the classifier that `spec` makes of a dataset's dialogues."""
-    return artifact_key(KIND, FORMAT_VERSION, spec, {"dataset": dataset})
+    """Key of the classifier that `spec` makes of a dataset's dialogues.
+
+    Raises:
+        InputError: an encoder folder that cannot be used.
+    """
+    encoder = folder_key(Path(spec.encoder).expanduser()) if spec.encoder else ""
+    return artifact_key(KIND, FORMAT_VERSION, spec.identity(), {"dataset": dataset, "encoder": encoder})
 
 
 def load_tone(store: Store, key: str) -> ToneModel:
@@ -95,7 +100,7 @@ def validate_tone(model: ToneModel, dialogues: list[Dialogue]) -> Mapping[str, A
         model.probabilities([text.text for text in texts]).tolist(),
         [text.is_answer_like for text in texts],
         [case_rule(text.text) for text in texts],
-        seeded("tone", json.dumps(model.spec.model_dump(mode="json"), sort_keys=True)),
+        seeded("tone", canonical_json(model.spec.identity())),
         groups=[text.kind for text in texts],
         threshold=THRESHOLD,
     )

@@ -1,7 +1,8 @@
 """What a tiny base model is: the embedded default's stand-in for a pre-trained language model. Pure; no torch.
 
-Two flavours. "toy" reads the toy world's documents, one by one, with a tokenizer of whole words. "text" reads any
-documents, packed into blocks, with a byte-level BPE tokenizer trained on them.
+Three flavours. "toy" reads the toy world's documents, one by one, with a tokenizer of whole words; "toy_plain" does the
+same with documents in which no question is answered. "text" reads any documents, packed into blocks, with a byte-level
+BPE tokenizer trained on them.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ HEAD_SIZES = (32, 64, 80, 96, 112, 128, 192, 256)
 class TinyBaseSpec(Config):
     """A Llama-architecture model and its pre-training. Every field is identity."""
 
-    flavour: Literal["toy", "text"] = "toy"
-    """How documents are tokenised and put into batches."""
+    flavour: Literal["toy", "toy_plain", "text"] = "toy"
+    """What is read, and how it is tokenised and put into batches."""
     hidden_size: int = Field(128, ge=32)
     num_layers: int = Field(2, ge=1)
     num_heads: int = Field(4, ge=1)
@@ -37,11 +38,11 @@ class TinyBaseSpec(Config):
     """Longest sequence, in tokens."""
 
     num_documents: int = Field(80_000, ge=1)
-    """Documents made for "toy"; "text" reads the documents that it is given, again and again, until the last step."""
+    """Documents that the toy world makes; "text" reads those it is given, again and again, until the last step."""
     num_steps: int = Field(2500, ge=1)
     """Optimizer steps: fixed, since a time limit would make the model depend on the machine."""
     batch_size: int = Field(32, ge=1)
-    """Documents ("toy") or blocks ("text") per step."""
+    """Documents (toy world) or blocks ("text") per step."""
     block_length: int = Field(128, ge=8)
     """Tokens per packed block; "text" only."""
     learning_rate: float = Field(6e-3, gt=0)
@@ -63,9 +64,17 @@ class TinyBaseSpec(Config):
             )
         return self
 
+    @property
+    def reads_toyworld(self) -> bool:
+        """Whether its documents are made by the toy world's grammar, from `num_documents` and `seed`."""
+        return self.flavour != "text"
+
 
 TOY_BASE = TinyBaseSpec()
 """Reads the toy world."""
+
+PLAIN_BASE = TinyBaseSpec(flavour="toy_plain", num_documents=16_000, num_steps=1000)
+"""Reads the toy world's plain text and answers nothing: what instruction tuning starts from, in small."""
 
 TEXT_BASE = TinyBaseSpec(
     flavour="text",

@@ -55,7 +55,7 @@ def build_tiny_base(
     Args:
         spec: what to build.
         out_dir: made where it does not exist.
-        documents: "toy" reads them in this order, as often as the steps ask; "text" packs them.
+        documents: those of the toy world are read in this order, as often as the steps ask; "text" packs them.
         progress: told of steps under the stage name "base".
         num_threads: of torch, set back afterwards.
 
@@ -65,7 +65,7 @@ def build_tiny_base(
     if not documents:
         raise InputError("tiny base: saw no documents; expected text to read; give a dataset with train rows")
     texts = [document.text for document in documents]
-    if spec.flavour == "toy":
+    if spec.reads_toyworld:
         tokenizer = word_tokenizer([*lexicon(), *texts])
     else:
         tokenizer = bpe_tokenizer(texts, spec.vocabulary_size)
@@ -76,7 +76,7 @@ def build_tiny_base(
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(spec.seed)
             model = LlamaForCausalLM(_llama_config(spec, tokenizer))
-            batches = _bucketed(rows, spec) if spec.flavour == "toy" else _packed(rows, spec)
+            batches = _bucketed(rows, spec) if spec.reads_toyworld else _packed(rows, spec)
             num_tokens, first_loss, last_loss = _pretrain(model, batches, spec, progress)
     finally:
         torch.set_num_threads(threads_before)
@@ -87,7 +87,7 @@ def build_tiny_base(
         tokenizer_object=tokenizer,
         eos_token=END,
         pad_token=PAD,
-        unk_token=UNKNOWN if spec.flavour == "toy" else None,
+        unk_token=UNKNOWN if spec.reads_toyworld else None,
         model_max_length=spec.max_positions,
         clean_up_tokenization_spaces=False,
         model_input_names=["input_ids", "attention_mask"],
@@ -166,7 +166,7 @@ def _encode(documents: Sequence[PretrainingDocument], tokenizer: Tokenizer, spec
         last = weights[-1] if weights else spec.other_weight
         ids = [*encoding.ids, end]
         weights = [*weights, last]
-        if spec.flavour == "toy":
+        if spec.reads_toyworld:
             ids, weights = ids[: spec.max_positions], weights[: spec.max_positions]
         rows.append(_Row(ids, weights))
     return rows

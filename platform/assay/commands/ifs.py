@@ -1,0 +1,348 @@
+"""`assay metaeval ifs`, and IFS studies by `assay run`: measure, print, write, draw, track."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from assay.commands.judging import KeyOption, StorageOption, TrackingOption
+from assay.config import apply_overrides, read_yaml, validate
+from assay.errors import ConfigError, StorageError
+
+if TYPE_CHECKING:
+    from assay.store import Store
+    from assay.studies.ifs_models import IfsResult
+    from assay.studies.ifs_spec import IfsStudy
+
+KIND = "ifs_models"
+FORMATS = ("alpaca", "jsonl", "sharegpt", "messages", "openassistant")
+SEPARATOR = "::"
+"""Between a base model and the folder of an adapter on it."""
+
+
+def ifs_command(
+    model: Annotated[
+        list[str],
+        typer.Option(
+            metavar="[NAME=]MODEL",
+            help="Folder, hub id, BASE::ADAPTER_FOLDER, or a model at --base-url. May be repeated; the first is the "
+            "one that the others are compared with.",
+        ),
+    ],
+    out: Annotated[Path, typer.Option(metavar="FILE.json", help="The report; responses and a figure lie beside it.")],
+    dialogues: Annotated[
+        str,
+        typer.Option(metavar="FILE|toy", help="Dialogues: the prompts and the classifier's texts; toy: the toy world."),
+    ],
+    form: Annotated[str, typer.Option("--format", help=f"Of the file: {', '.join(FORMATS)}.")] = "alpaca",
+    tone: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="A saved tone classifier; default: trained on --dialogues.")
+    ] = None,
+    encoder: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Fine-tune this encoder as the classifier (slower).")
+    ] = None,
+    embedding: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Classify by the embeddings of this encoder.")
+    ] = None,
+    save_tone: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Keep a copy of the classifier.")] = None,
+    prompts: Annotated[str, typer.Option(help="How models see a prompt: A, B, C, assay.")] = "A,B,C",
+    num_prompts: Annotated[int, typer.Option("--n", min=2, help="Prompts, half of them fragments.")] = 300,
+    seed: Annotated[int, typer.Option(help="Of the prompt set.")] = 0,
+    max_new_tokens: Annotated[int, typer.Option(min=1, help="Of a response.")] = 64,
+    base_url: Annotated[str | None, typer.Option(help="Ask the models at this OpenAI-compatible endpoint.")] = None,
+    api_key_env: KeyOption = "OPENAI_API_KEY",
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="FIELD=VALUE", help="Override a field of the study, e.g. generation.dtype."),
+    ] = None,
+    storage: StorageOption = "runs",
+    tracking: TrackingOption = None,
+) -> None:
+    """Instruction Following Score of any models: raw and corrected, on fragments and on whole instructions."""
+    from assay.commands.judge_reports import check_writable
+
+    check_writable(out)
+    study = study_of_flags(
+        model,
+        base_url=base_url,
+        api_key_env=api_key_env,
+        dialogues=dialogues,
+        form=form,
+        tone=tone,
+        classifier=_classifier(encoder, embedding),
+        prompts=prompts,
+        num_prompts=num_prompts,
+        seed=seed,
+        max_new_tokens=max_new_tokens,
+        overrides=overrides or [],
+    )
+    store, result = _measure(study, storage)
+    if save_tone is not None:
+        _save_tone(result, store, save_tone)
+    figure = _write(result, out)
+    print_report(result.report)
+    typer.echo(f"all figures: {out}; responses: {responses_file(out)}; drawn: {figure}")
+    _track(study, result, out, figure, storage, tracking)
+
+
+def run_ifs_study(reference: str, overrides: Sequence[str], storage: str) -> None:
+    """`assay run` of an IFS study: results in its folder of the storage."""
+    from assay.commands.study import refuse_throw_away, refuse_unsupported
+
+    refuse_throw_away(storage)
+    study = load_ifs_study(reference, overrides)
+    refuse_unsupported(study.resources)
+    store, result = _measure(study, storage)
+    files = {
+        "ifs.json": _json(result.report),
+        "responses.jsonl": _json_lines(result.rows()),
+        "figures/ifs.svg": _figure(result.report).encode(),
+    }
+    for name, data in files.items():
+        store.write_study_bytes(study.name, name, data)
+    print_report(result.report)
+    typer.echo(f"all figures: {store.study_path(study.name, 'ifs.json')}")
+    typer.echo(f"drawn:       {store.study_path(study.name, 'figures', 'ifs.svg')}")
+    _track_files(
+        study, result, {name.rsplit("/", 1)[-1]: data for name, data in files.items()}, storage, study.tracking.uri
+    )
+
+
+def is_ifs_study(reference: str) -> bool:
+    """Whether a builtin name or a YAML file is an IFS study."""
+    if Path(reference).suffix in (".yaml", ".yml"):
+        data = read_yaml(Path(reference))
+        return data.get("kind") == KIND or data.get("extends") in _builtin()
+    return reference in _builtin()
+
+
+def load_ifs_study(reference: str, overrides: Sequence[str]) -> IfsStudy:
+    """A builtin IFS study or one from a YAML file (which may extend a builtin one), with overrides.
+
+    Raises:
+        ConfigError: it does not validate.
+    """
+    from assay.studies.ifs_spec import IfsStudy
+
+    if reference in _builtin():
+        data: dict[str, Any] = _builtin()[reference]().model_dump(mode="json")
+    else:
+        data = read_yaml(Path(reference))
+        parent = data.pop("extends", None)
+        if parent is not None:
+            data = {**_builtin()[parent]().model_dump(mode="json"), **data}
+    return validate(IfsStudy, apply_overrides(data, overrides), f"study {reference!r}")
+
+
+def study_of_flags(
+    models: Sequence[str],
+    *,
+    base_url: str | None,
+    api_key_env: str,
+    dialogues: str,
+    form: str,
+    tone: Path | None,
+    classifier: Mapping[str, Any],
+    prompts: str,
+    num_prompts: int,
+    seed: int,
+    max_new_tokens: int,
+    overrides: Sequence[str],
+) -> IfsStudy:
+    """The study that the flags of `assay metaeval ifs` describe.
+
+    Raises:
+        ConfigError: a flag that makes no sense.
+    """
+    from assay.studies.ifs_spec import IfsStudy
+
+    if tone is not None and classifier:
+        raise ConfigError("--tone with --encoder or --embedding: expected a saved classifier or a new one, not both")
+    root, source = _source(dialogues, form)
+    fields: dict[str, Any] = {
+        "name": "ifs",
+        "models": [_model(text, base_url, api_key_env) for text in models],
+        "root": root,
+        "dialogues": source,
+        "tone_folder": str(tone) if tone else None,
+        "tone": {"spec": classifier, "source": source} if classifier else None,
+        "prompts": [part.strip() for part in prompts.split(",") if part.strip()],
+        "num_prompts": num_prompts,
+        "seed": seed,
+        "max_new_tokens": max_new_tokens,
+    }
+    return validate(IfsStudy, apply_overrides(fields, overrides), "assay metaeval ifs")
+
+
+def print_report(report: Mapping[str, Any]) -> None:
+    """The classifier, then a line per model and prompt."""
+    tone, prompts = report["tone"], report["prompts"]
+    for name in ("sensitivity", "specificity"):
+        typer.echo(f"classifier {name}: {tone[name]['num_right']:,} of {tone[name]['n']:,} held-out texts right")
+    validation = tone["validation"]
+    if validation is not None:
+        typer.echo(
+            f"classifier accuracy {_interval(validation['classifier']['accuracy'])}, "
+            f"ECE {validation['calibration']['ece']['value']:.3f}; the case rule's on the same texts, whose case gives "
+            f"them away, {_interval(validation['rule']['accuracy'])}"
+        )
+    typer.echo(f"{prompts['n']} prompts, {prompts['fragments']} of them fragments (partial)")
+    width = max(12, *(len(row["model"]) for row in report["rows"]))
+    parts = ("corrected IFS", "IFS", "IFS partial", "IFS full")
+    typer.echo(f"{'model':<{width}} prompt  " + "".join(f"{part:<20}" for part in parts) + "    n missing empty")
+    for row in report["rows"]:
+        cells = [row["overall"]["corrected"], *(row[name]["raw"] for name in ("overall", "partial", "full"))]
+        missing = sum(row["missing"].values())
+        typer.echo(
+            f"{row['model']:<{width}} {row['prompt']:<7} "
+            + "".join(f"{_interval(cell):<20}" for cell in cells)
+            + f"{row['num_prompts'] - missing:>5} {missing:>7} {row['num_empty']:>5}"
+        )
+        if row["missing"]:
+            typer.echo(f"{'':<{width}} missing: " + ", ".join(f"{n} {why}" for why, n in row["missing"].items()))
+        if row["overall"]["corrected"].get("reason"):
+            typer.echo(f"{'':<{width}} {row['overall']['corrected']['reason']}")
+    for row in report["rows"]:
+        if "versus_first" in row:
+            told = _interval(row["versus_first"]["corrected"])
+            typer.echo(
+                f"{row['model']} - {row['versus_first']['model']}, {row['prompt']}: corrected IFS {told}, paired"
+            )
+
+
+def responses_file(out: Path) -> Path:
+    """Where the responses behind a report lie."""
+    return out.with_suffix(".responses.jsonl")
+
+
+# --- pieces ----------------------------------------------------------------------------------------------------------
+
+
+def _builtin() -> Mapping[str, Any]:
+    from assay.studies.ifs_builtin import IFS_STUDIES
+
+    return IFS_STUDIES
+
+
+def _measure(study: IfsStudy, storage: str) -> tuple[Store, IfsResult]:
+    from assay.commands.progress import console_progress
+    from assay.llm.ledger_tables import default_ledger_url
+    from assay.store import Store
+    from assay.studies.ifs_models import measure_ifs
+    from assay.studies.ray_environment import prepare_ray_environment
+
+    store = Store(storage)
+    store.check_writable()
+    prepare_ray_environment()
+    return store, measure_ifs(study, store, console_progress(), default_ledger_url(storage))
+
+
+def _classifier(encoder: Path | None, embedding: Path | None) -> dict[str, Any]:
+    if encoder is not None and embedding is not None:
+        raise ConfigError("--encoder with --embedding: expected at most one of them")
+    if encoder is not None:
+        return {"kind": "encoder", "encoder": str(encoder)}
+    return {"kind": "embedding", "encoder": str(embedding)} if embedding is not None else {}
+
+
+def _source(dialogues: str, form: str) -> tuple[str | None, dict[str, Any]]:
+    if dialogues == "toy":
+        from assay.studies.tone import TOY_TONE_SOURCE
+
+        return None, TOY_TONE_SOURCE.model_dump(mode="json")
+    if form not in FORMATS:
+        raise ConfigError(f"--format {form}: expected one of {', '.join(FORMATS)}")
+    path = Path(dialogues).expanduser().resolve()
+    source = {"loader": form, "path": path.name, "split_rule": "strict", "name": path.name, "on_unanswered": "skip"}
+    return str(path.parent), {**source, "turns": "first"}
+
+
+def _model(text: str, base_url: str | None, api_key_env: str) -> dict[str, Any]:
+    name, separator, reference = text.partition("=")
+    if not separator:
+        name, reference = "", text
+    base, _, adapter = reference.partition(SEPARATOR)
+    label = name or Path(adapter or base).name or base
+    fields: dict[str, Any] = {"name": label, "model": base, "adapter": adapter or None}
+    return {**fields, "base_url": base_url, "api_key_env": api_key_env} if base_url else fields
+
+
+def _save_tone(result: IfsResult, store: Store, folder: Path) -> None:
+    from assay.studies.tone import load_tone
+
+    key = result.report["tone"].get("key")
+    if key is None:
+        raise ConfigError("--save-tone with --tone: the classifier is in a folder already; expected one of them")
+    load_tone(store, key).save(folder)
+    typer.echo(f"classifier kept in {folder}")
+
+
+def _write(result: IfsResult, out: Path) -> Path:
+    figure = out.with_suffix(".svg")
+    try:
+        out.write_bytes(_json(result.report))
+        responses_file(out).write_bytes(_json_lines(result.rows()))
+        figure.write_text(_figure(result.report), encoding="utf-8")
+    except OSError as error:
+        raise StorageError(f"--out {out}: cannot write ({error.strerror}); expected a writable path") from None
+    return figure
+
+
+def _figure(report: Mapping[str, Any]) -> str:
+    from assay.studies.ifs_plot import ifs_svg
+
+    return ifs_svg(report)
+
+
+def _json(value: Mapping[str, Any]) -> bytes:
+    return (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode()
+
+
+def _json_lines(rows: Sequence[Mapping[str, Any]]) -> bytes:
+    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode()
+
+
+def _track(study: IfsStudy, result: IfsResult, out: Path, figure: Path, storage: str, tracking: str | None) -> None:
+    files = {path.name: path.read_bytes() for path in (out, figure, responses_file(out))}
+    _track_files(study, result, files, storage, tracking)
+
+
+def _track_files(
+    study: IfsStudy, result: IfsResult, files: Mapping[str, bytes], storage: str, tracking: str | None
+) -> None:
+    """A child run per model and prompt."""
+    from assay.studies.judge_tracking import track_report, tracking_uri
+
+    uri = tracking_uri(tracking, storage)
+    if uri is None:
+        return
+    children = []
+    for row in result.report["rows"]:
+        numbers = {"n": row["num_prompts"] - sum(row["missing"].values()), "missing": sum(row["missing"].values())}
+        for part in ("overall", "partial", "full"):
+            for kind in ("raw", "corrected"):
+                estimate = row[part][kind]
+                name = f"ifs_{kind}" if part == "overall" else f"ifs_{part}_{kind}"
+                numbers |= {name: estimate["value"], f"{name}.low": estimate["low"], f"{name}.high": estimate["high"]}
+        named = {"model": row["model"], "prompt": row["prompt"]}
+        children.append((f"{row['model']} {row['prompt']}", named, numbers))
+    params = {
+        "models": ", ".join(model.name for model in study.models),
+        "prompts": ", ".join(study.prompts),
+        "num_prompts": study.num_prompts,
+        "seed": study.seed,
+        "tone": result.report["tone"].get("key") or "folder",
+    }
+    experiment = study.tracking.experiment or ("metaeval-ifs" if study.name == "ifs" else study.name)
+    track_report(uri, experiment, study.name, params, children, files)
+    typer.echo(f"MLflow: {uri}")
+
+
+def _interval(estimate: Mapping[str, Any]) -> str:
+    if estimate["value"] is None:
+        return f"– ({estimate.get('reason') or 'undefined'})"
+    return f"{estimate['value']:.3f} [{estimate['low']:.3f}, {estimate['high']:.3f}]"

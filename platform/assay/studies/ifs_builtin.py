@@ -1,0 +1,75 @@
+"""The builtin IFS studies, as Python values.
+
+`ifs_models` compares public base models with their instruction-tuned versions. `ifs_models_small` does the same where
+there is no hub and no GPU: a tiny base that has read no answered question, and what a short tuning makes of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from assay.generation.spec import GenerationResources, GenerationSpec
+from assay.studies.ifs_spec import IfsModel, IfsStudy
+from assay.studies.spec import TINY, StudyResources
+from assay.studies.tone import TOY_TONE
+from assay.tasks.sources import SourceSpec
+from assay.training.spec import TrainResources, TrainSpec
+from assay.training.tiny_base import PLAIN_BASE
+
+PAIRS = {
+    "llama-7b": ("huggyllama/llama-7b", "lmsys/vicuna-7b-v1.5"),
+    "falcon-7b": ("tiiuae/falcon-7b", "tiiuae/falcon-7b-instruct"),
+    "qwen2.5-0.5b": ("Qwen/Qwen2.5-0.5B", "Qwen/Qwen2.5-0.5B-Instruct"),
+}
+"""Base and instruction-tuned version; the paper measures the first base at .34 without a wrapper."""
+
+
+def ifs_models() -> IfsStudy:
+    """Three bases and their instruction-tuned versions under prompts A, B and C."""
+    models = [
+        IfsModel(name=f"{name} {kind}", model=model)
+        for name, pair in PAIRS.items()
+        for kind, model in zip(("base", "tuned"), pair, strict=True)
+    ]
+    return IfsStudy(
+        name="ifs_models",
+        description="Instruction Following Score of base models and their instruction-tuned versions.",
+        models=tuple(models),
+        dialogues=SourceSpec(loader="hub", hub="vicgalle/alpaca-gpt4", split_rule="strict"),
+        generation=GenerationSpec(dtype="bfloat16"),
+        resources=StudyResources(generation=GenerationResources(gpus_per_engine=1, cpus_per_engine=4)),
+    )
+
+
+def ifs_models_small() -> IfsStudy:
+    """A tiny base against its instruction-tuned version: minutes on two cores, nothing from outside."""
+    return IfsStudy(
+        name="ifs_models_small",
+        description="Instruction Following Score of a tiny base and of what a short tuning makes of it.",
+        models=(IfsModel(name="base", model=TINY), IfsModel(name="tuned", model=TINY, tuned=True)),
+        tiny_base=PLAIN_BASE,
+        dialogues=SourceSpec(loader="toyworld", seed=1, num_train=600, num_validation=24, num_test=480),
+        tone=TOY_TONE,
+        prompts=("B", "C", "assay"),
+        max_new_tokens=28,
+        generation=GenerationSpec(max_prompt_tokens=160, max_model_len=256),
+        train=TrainSpec(
+            lora_rank=32,
+            lora_alpha=64,
+            lora_dropout=0.0,
+            target_modules="all-linear",
+            learning_rate=5e-3,
+            max_steps=None,
+            num_epochs=4,
+            batch_size=16,
+            small_below=0,
+            early_stopping_patience=None,
+            eval_every=1000,
+            max_length=192,
+        ),
+        resources=StudyResources(training=TrainResources(micro_batch_size=16)),
+    )
+
+
+IFS_STUDIES: Mapping[str, Callable[[], IfsStudy]] = {"ifs_models": ifs_models, "ifs_models_small": ifs_models_small}
+"""Builtin IFS studies by name."""
