@@ -17,8 +17,8 @@ from assay.records import Example
 from assay.scoring.ifs_prompts import ifs_prompts, is_partial
 from assay.scoring.tone import ToneSpec
 from assay.scoring.tone_data import dialogues_of, split_dialogues
+from assay.scoring.tone_scorer import TOY_TONE_SOURCE
 from assay.studies.ifs_builtin import IFS_STUDIES
-from assay.studies.tone import TOY_TONE_SOURCE
 from assay.tasks.loaders import load_examples
 
 NUM_PROMPTS = 100

@@ -11,10 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from assay.errors import DataError
-from assay.records import TEST, TRAIN
+from assay.records import TEST, TRAIN, Example, Rating
+from assay.scoring.protocol import ScoreRequest
+from assay.scoring.table import make_scorer, scorer_spec
 from assay.scoring.tone import ToneModel, ToneSpec, held_out_texts, load_tone_model, train_tone_model
 from assay.scoring.tone_data import Dialogue, case_rule, dialogues_of
 from assay.scoring.tone_features import feature_matrix
+from assay.scoring.tone_scorer import find_tone
+from assay.tasks.catalog import get_task
 from assay.tasks.toyworld import toy_instruction_examples
 
 SPEC = ToneSpec(num_features=2**14)
@@ -88,3 +92,32 @@ def test_a_folder_without_or_with_an_old_classifier_is_refused(model: ToneModel,
     (tmp_path / "tone.json").write_text(json.dumps({**card, "format": 99}))
     with pytest.raises(DataError, match="saw format 99"):
         load_tone_model(tmp_path)
+
+
+def test_the_scorer_rates_by_tone_alone_and_trains_the_toy_classifier_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ASSAY_CACHE", str(tmp_path))
+    example = Example("1", "instructions", TEST, "Tell Vera which land Varona is in.", "", "")
+    said = ("The town of Varona is in Norland.", "that Vera has now? In Varona she buys 2 stamps.", "")
+    requests = [ScoreRequest(example, get_task("instructions"), text) for text in said]
+    scorer = make_scorer("tone")
+    found = [outcome for outcome in scorer.score(requests) if isinstance(outcome, Rating)]
+    assert [outcome.detail for outcome in found] == ["answer-like", "continuation-like", "continuation-like"]
+    assert found[0].value > 0.9 and found[1].value < 0.1 and found[2].value == 0.0
+    labels = make_scorer(scorer_spec("tone", output="label")).score(requests)
+    assert [outcome.value for outcome in labels if isinstance(outcome, Rating)] == [1.0, 0.0, 0.0]
+    (kept,) = (tmp_path / "tone").iterdir()
+    assert sorted(path.name for path in kept.iterdir()) == ["tone.json", "weights.safetensors"]
+    find_tone.cache_clear()
+    kept.joinpath("tone.json").touch()
+    assert scorer.score(requests) == found
+
+
+def test_the_scorer_takes_a_folder(model: ToneModel, tmp_path: Path) -> None:
+    model.save(tmp_path)
+    example = Example("1", "instructions", TEST, "x", "", "")
+    scorer = make_scorer(scorer_spec("tone", model=str(tmp_path)))
+    (outcome,) = scorer.score([ScoreRequest(example, get_task("instructions"), "The review is positive.")])
+    assert isinstance(outcome, Rating)
+    assert outcome.value == pytest.approx(float(model.probabilities(["The review is positive."])[0]))

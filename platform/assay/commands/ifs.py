@@ -251,7 +251,7 @@ def _classifier(encoder: Path | None, embedding: Path | None) -> dict[str, Any]:
 
 def _source(dialogues: str, form: str) -> tuple[str | None, dict[str, Any]]:
     if dialogues == "toy":
-        from assay.studies.tone import TOY_TONE_SOURCE
+        from assay.scoring.tone_scorer import TOY_TONE_SOURCE
 
         return None, TOY_TONE_SOURCE.model_dump(mode="json")
     if form not in FORMATS:

@@ -67,10 +67,10 @@ def calibration(probabilities: ArrayLike, labels: ArrayLike, rng: np.random.Gene
 
     def ece(weights_NK: FloatArray) -> FloatArray:
         gaps = [np.abs(gap_N[bin_N == place] @ weights_NK[bin_N == place]) for place in range(NUM_BINS)]
-        return np.asarray(np.sum(gaps, axis=0) / weights_NK.sum(axis=0))
+        return _per_item(np.sum(gaps, axis=0), weights_NK)
 
     def brier(weights_NK: FloatArray) -> FloatArray:
-        return np.asarray((gap_N**2 @ weights_NK) / weights_NK.sum(axis=0))
+        return _per_item(gap_N**2 @ weights_NK, weights_NK)
 
     units = rows_as_clusters(probability_N.size)
     bins = []
@@ -140,6 +140,12 @@ def classifier_report(
             ],
         },
     }
+
+
+def _per_item(sum_K: FloatArray, weights_NK: FloatArray) -> FloatArray:
+    """Sums over the number of items drawn; NaN where none was."""
+    drawn_K = weights_NK.sum(axis=0)
+    return np.asarray(np.divide(sum_K, drawn_K, out=np.full_like(drawn_K, np.nan), where=drawn_K > 0))
 
 
 def _rates(called_N: Any, label_N: Any) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from assay.records import ScoreRow, to_table
 if TYPE_CHECKING:
     import pyarrow as pa
 
-ScorerKind = Literal["reference", "heuristic", "judge", "embedding", "reward", "human"]
+ScorerKind = Literal["reference", "heuristic", "judge", "embedding", "reward", "classifier", "human"]
 
 INSTRUCTIONS = "instructions"
 """Evaluation set of held-out rows of the instruction set, on which forgetting is measured."""

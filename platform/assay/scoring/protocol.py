@@ -12,7 +12,7 @@ from assay.config import Config
 from assay.records import Example, Outcome
 from assay.tasks.catalog import Task
 
-ScorerKind = Literal["reference", "heuristic", "judge", "embedding", "reward", "human"]
+ScorerKind = Literal["reference", "heuristic", "judge", "embedding", "reward", "classifier", "human"]
 
 
 class ScorerSpec(Config):

@@ -10,7 +10,7 @@ from typing import Literal
 
 from assay.config import validate
 from assay.errors import ConfigError
-from assay.scoring import heuristics, references
+from assay.scoring import heuristics, references, tone_scorer
 from assay.scoring.protocol import Scorer, ScorerSpec
 
 Mode = Literal["strict", "compat"]
@@ -73,5 +73,5 @@ def _unknown(name: str) -> ConfigError:
     return ConfigError(f"scorer: saw {name!r}; expected one of {', '.join(scorer_names())}; take one of these")
 
 
-for _name, _spec, _make in (*references.SCORERS, *heuristics.SCORERS):
+for _name, _spec, _make in (*references.SCORERS, *heuristics.SCORERS, *tone_scorer.SCORERS):
     register_scorer(_name, _spec, _make)

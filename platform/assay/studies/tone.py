@@ -28,6 +28,7 @@ from assay.scoring.tone import (
     train_tone_model,
 )
 from assay.scoring.tone_data import Dialogue, case_rule, dialogues_of
+from assay.scoring.tone_scorer import TOY_TONE_SOURCE
 from assay.store import Store
 from assay.tasks.loaders import materialise_dataset, read_dataset
 from assay.tasks.sources import SourceSpec
@@ -35,9 +36,6 @@ from assay.training.base_models import folder_key
 
 KIND = "tone"
 VALIDATION_FILE = "validation.json"
-
-TOY_TONE_SOURCE = SourceSpec(loader="toyworld", name="toy dialogues", num_train=1200, num_validation=0, num_test=600)
-"""Dialogues of the toy world, its held-out words and patterns among them."""
 
 
 class ToneConfig(Config):
