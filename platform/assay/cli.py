@@ -135,21 +135,36 @@ def mixtures(
 @app.command()
 def score(
     predictions: Annotated[
-        Path,
+        Path | None,
         typer.Option(help="JSONL: prediction and reference; instruction, input, task and id where there are any."),
-    ],
-    scorers: Annotated[str, typer.Option(help="Names, separated by commas; `judge` asks the LLM judge.")],
-    out: Annotated[Path, typer.Option(help="The same rows with a field per scorer; means in FILE.summary.json.")],
+    ] = None,
+    scorers: Annotated[
+        str | None, typer.Option(help="Names, separated by commas; `judge` asks the LLM judge. See --list.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The same rows with a field per scorer; means in FILE.summary.json.")
+    ] = None,
     task: Annotated[str, typer.Option(help="Task of rows that name none.")] = "instructions",
     mode: Annotated[str, typer.Option(help="strict or compat.")] = "strict",
     overrides: Annotated[
-        list[str] | None, typer.Option("--set", metavar="judge.FIELD=VALUE", help="Which judge, as in a study.")
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="SCORER.PARAM=VALUE", help="E.g. sbert.model=FOLDER, bertscore.layer=9, judge.model=NAME."
+        ),
     ] = None,
     storage: StorageOption = "runs",
+    show: Annotated[bool, typer.Option("--list", help="Show the scorers: kind, range, cost, parameters.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="With --list: as JSON.")] = False,
 ) -> None:
-    """Score a file of predictions."""
-    from assay.commands.score import score_command
+    """Score a file of predictions, of any size."""
+    from assay.commands.score import list_command, score_command
+    from assay.errors import ConfigError
 
+    if show:
+        list_command(as_json)
+        return
+    if predictions is None or scorers is None or out is None:
+        raise ConfigError("score: expected --predictions FILE --scorers NAME[,NAME] --out FILE, or --list")
     score_command(predictions, scorers.split(","), out, task, mode, overrides or [], storage)
 
 
@@ -174,11 +189,47 @@ def metaeval_scores(
     ] = None,
     task: Annotated[str | None, typer.Option(help="Column that names the task, for CIT and CAT.")] = None,
     group: Annotated[str | None, typer.Option(help="Column of the unit that is resampled and grouped by.")] = None,
+    arm: Annotated[
+        str | None, typer.Option(help="Column of models or mixtures whose human mean is wanted one by one.")
+    ] = None,
 ) -> None:
-    """Correlations, pairwise accuracy, CIT and CAT of scorer columns against a human column, with intervals."""
+    """Correlations, pairwise accuracy, CIT and CAT of scorer columns against a human column, with intervals.
+
+    Where people scored only some rows, also what they would have given all of them (prediction-powered inference).
+    """
     from assay.commands.metaeval import scores_command
 
-    scores_command(table, human, out, scorer or [], task, group)
+    scores_command(table, human, out, scorer or [], task, group, arm)
+
+
+@metaeval_app.command("human")
+def metaeval_human(
+    data: Annotated[
+        Path, typer.Option(metavar="DIR", help="Folder with summeval/, topical_chat/, human_scores/, or some of them.")
+    ],
+    out: Annotated[Path, typer.Option(metavar="FILE.json", help="The report; a figure lies beside it as .svg.")] = Path(
+        "human.json"
+    ),
+    scorers: Annotated[
+        str | None, typer.Option(help="Names, separated by commas; default: all that need no LLM.")
+    ] = None,
+    encoder: Annotated[
+        str | None, typer.Option(metavar="MODEL", help="Of BERTScore: a folder or hub id; default all-MiniLM-L6-v2.")
+    ] = None,
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", metavar="SCORER.PARAM=VALUE", help="E.g. reward.model=FOLDER.")
+    ] = None,
+    storage: StorageOption = "runs",
+    tracking: Annotated[
+        str | None, typer.Option(metavar="URI", help="MLflow; default: mlflow.db in a local storage; none: no run.")
+    ] = None,
+    resamples: Annotated[int, typer.Option(min=200, help="Of bootstrap and permutation.")] = 2000,
+) -> None:
+    """Scorers x tasks on public human scores: CIT, CAT, the human ceiling, and which scorer is better than which."""
+    from assay.commands.human import SCORERS, human_command
+
+    names = SCORERS if scorers is None else scorers.split(",")
+    human_command(data, out, names, encoder, overrides or [], storage, tracking, resamples)
 
 
 def main() -> None:
@@ -213,7 +264,9 @@ def run_app(arguments: list[str]) -> int:
 
 @cache
 def _register_judging() -> None:
-    """Hang the judging commands on, once."""
+    """Hang the commands around judges and labels on, once."""
     from assay.commands.judging import register
+    from assay.commands.label import label_app
 
     register(app, metaeval_app)
+    app.add_typer(label_app, name="label")

@@ -74,6 +74,38 @@ def test_score_writes_a_field_per_scorer_and_a_summary(tmp_path: Path, capsys: p
     assert "exact_match" in capsys.readouterr().out
 
 
+def test_score_takes_parameters_and_rows_of_any_number(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [{"prediction": f"The runner {n}", "reference": f"the runners {n % 7}"} for n in range(600)]
+    source = write_lines(tmp_path / "p.jsonl", *rows)
+    means = []
+    for override in ("false", "true"):
+        out = tmp_path / f"{override}.jsonl"
+        command = ["score", "--predictions", str(source), "--scorers", "rouge1", "--out", str(out)]
+        assert run_app([*command, "--set", f"rouge1.use_stemmer={override}"]) == 0
+        (summary,) = json.loads((tmp_path / f"{override}.summary.json").read_text())
+        values = [json.loads(line)["rouge1"] for line in out.read_text().splitlines()]
+        assert (summary["asked"], summary["scored"], len(values)) == (600, 600, 600)
+        assert summary["mean"] == pytest.approx(sum(values) / 600, abs=1e-6)
+        assert summary["low"] < summary["mean"] < summary["high"]
+        means.append(summary["mean"])
+    assert means[0] < means[1]
+    capsys.readouterr()
+    command = ["score", "--predictions", str(source), "--scorers", "rouge1", "--out", str(tmp_path / "o")]
+    for override in ("rouge2.use_stemmer=true", "rouge1.stem=1", "judge=x"):
+        assert run_app([*command, "--set", override]) == 2
+        assert override.split("=")[0].split(".")[0] in one_line(capsys)
+    assert sorted(path.name for path in tmp_path.iterdir() if path.name.startswith(("o", "."))) == []
+
+
+def test_score_list_says_what_each_scorer_costs(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_app(["score", "--list", "--json"]) == 0
+    listed = {spec["name"]: spec for spec in json.loads(capsys.readouterr().out)}
+    assert {listed[name]["cost"] for name in ("rouge1", "sbert", "judge")} == {"cpu", "model", "call"}
+    assert (listed["reward"]["low"], listed["bleu"]["high"], listed["bleu"]["direction"]) == (None, 1.0, "higher")
+    assert run_app(["score"]) == 2
+    assert "--list" in one_line(capsys)
+
+
 @pytest.mark.parametrize(
     ("line", "said"),
     [("{", ":2: saw '{"), ("[1]", "expected a JSON object"), ('{"prediction": 3}', "row 2: saw 3 as prediction")],

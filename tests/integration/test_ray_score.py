@@ -28,6 +28,7 @@ from assay.scoring.jobs import (
 from assay.scoring.judges.pointwise import IftevalJudge
 from assay.scoring.table import scorer_spec
 from assay.store import Store
+from tiny_encoders import save_tiny_encoder
 
 # Ray Data copies its context, and warns of the fields that it deprecates itself
 pytestmark = pytest.mark.filterwarnings("ignore:::ray.data.context")
@@ -166,6 +167,43 @@ def test_every_row_is_scored_or_says_why_and_a_rerun_asks_nobody(
         assert other.read_bytes("scores", key, "scores.parquet") == store.read_bytes("scores", key, "scores.parquet")
         assert other.read_bytes("scores", key, "summary.json") == store.read_bytes("scores", key, "summary.json")
     assert invoice(server) == billed
+
+
+def test_models_score_in_actors_as_they_do_alone(local_ray: None, tmp_path: Path) -> None:
+    """Two scorers of one encoder and a reward model: stored values are those of a scorer called here, rounded."""
+    from assay.scoring.models import resolve
+    from assay.scoring.protocol import ScoreRequest
+    from assay.scoring.table import make_scorer
+    from assay.tasks.catalog import get_task
+
+    encoder, classifier = save_tiny_encoder(tmp_path / "encoder"), save_tiny_encoder(tmp_path / "reward", labels=1)
+    specs = [
+        scorer_spec("bertscore", model=str(encoder), layer=2),
+        scorer_spec("reward", model=str(classifier)),
+        scorer_spec("reward_soft", model=str(classifier)),
+        scorer_spec("exact_match"),
+    ]
+    store, batches = stored_predictions(tmp_path / "store")
+    report = run(store, batches, [], scorers=specs)
+    assert report.unscored == {spec.name: {"no prediction": 1} for spec in specs}
+    examples = {e.example_id: e for rows in EXAMPLES.values() for e in rows}
+    for spec in specs:
+        resolved = resolve(spec)
+        scorer = make_scorer(resolved)
+        for batch in batches:
+            rows = from_table(store.read_table("scores", scores_key(resolved, batch), "scores.parquet"), ScoreRow)
+            for key in batch.predictions:
+                answers = from_table(store.read_table("predictions", key, "predictions.parquet"), Prediction)
+                answered = [row for row in answers if row.error is None]
+                requests = [
+                    ScoreRequest(examples[row.example_id], get_task("sst2"), row.prediction) for row in answered
+                ]
+                expected = [round(outcome.value, 6) for outcome in scorer.score(requests)]  # type: ignore[union-attr]
+                stored = [row.rating for row in rows if row.predictions_key == key and row.rating is not None]
+                assert stored == pytest.approx(expected, abs=2e-6)
+    assert run(store, batches, [], scorers=specs).published == ()
+    manifest = store.read_json("scores", scores_key(resolve(specs[0]), batches[0]), "summary.json")
+    assert str(tmp_path) not in json.dumps(manifest)  # a path of this machine is no part of a result
 
 
 def test_a_spent_budget_stops_cleanly_and_a_higher_one_goes_on(local_ray: None, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from assay.metaeval.ppi import ppi_mean
+from assay.metaeval.ppi import PpiMean, human_means, ppi_mean
 
 
 def test_plain_ppi_by_hand() -> None:
@@ -58,3 +58,36 @@ def test_interval_is_valid_and_narrower_where_judge_and_human_correlate(correlat
     # 95 % +- 3 standard errors of 600 simulations (2.7 %)
     assert 0.923 <= covered / 600 <= 0.977
     assert np.mean(ratios) <= most
+
+
+def test_rows_of_one_document_are_one_draw() -> None:
+    # every row ten times over: the interval must be that of the distinct rows, nearly, and not of ten times as many
+    rng = np.random.default_rng(3)
+    judge = rng.normal(size=300)
+    human = judge + rng.normal(size=300)
+    human[60:] = np.nan
+    alone = human_means(human, judge)[""]
+    repeated = human_means(np.repeat(human, 10), np.repeat(judge, 10), clusters=np.repeat(np.arange(300), 10).tolist())
+    naive = human_means(np.repeat(human, 10), np.repeat(judge, 10))[""]
+    assert isinstance(alone, PpiMean) and isinstance(repeated[""], PpiMean) and isinstance(naive, PpiMean)
+    width, wide, narrow = (found.estimate.high - found.estimate.low for found in (alone, repeated[""], naive))
+    assert wide == pytest.approx(width, rel=0.03)
+    assert narrow < 0.4 * width
+
+
+def test_clusters_of_single_rows_change_nothing() -> None:
+    rng = np.random.default_rng(4)
+    human, judge, rest = rng.normal(size=40), rng.normal(size=40), rng.normal(size=400)
+    plain = ppi_mean(human, judge, rest, judge_weight=0.6)
+    # by the usual formula: variance of the corrected labels / n + w^2 variance of the rest / N
+    variance = np.var(human - 0.6 * judge, ddof=1) / 40 + 0.36 * np.var(rest, ddof=1) / 400
+    assert (plain.estimate.high - plain.estimate.low) / 2 == pytest.approx(2.0226909 * variance**0.5, rel=1e-6)
+
+
+def test_means_by_arm_and_arms_without_labels() -> None:
+    human = [1.0, 2.0, 3.0, np.nan, np.nan, np.nan, 5.0, np.nan]
+    judge = [1.0, 2.5, 3.0, 2.0, 2.0, 2.0, 5.0, 4.0]
+    found = human_means(human, judge, by=["a"] * 6 + ["b"] * 2)
+    assert set(found) == {"", "a", "b"}
+    assert isinstance(found["a"], PpiMean) and found["a"].estimate.n == 3
+    assert found["b"] == "1 rows with human and judge score, at least 2 are needed"

@@ -37,7 +37,7 @@ def test_mode_and_parameters_are_identity() -> None:
 
 def test_unknown_names_list_the_known_ones() -> None:
     for call in (make_scorer, scorer_spec):
-        with pytest.raises(ConfigError, match=r"saw 'rogue'; expected one of bleu, exact_match"):
+        with pytest.raises(ConfigError, match=r"saw 'rogue'; expected one of bertscore, bleu, exact_match"):
             call("rogue")
     with pytest.raises(
         ConfigError, match=r"scorer 'rouge1': saw the parameter 'stem'; expected one of \['use_stemmer'\]"

@@ -18,7 +18,13 @@ if TYPE_CHECKING:
 
 
 def scores_command(
-    table: Path, human: str, out: Path, scorers: Sequence[str], task: str | None, group: str | None
+    table: Path,
+    human: str,
+    out: Path,
+    scorers: Sequence[str],
+    task: str | None,
+    group: str | None,
+    arm: str | None = None,
 ) -> None:
     """Write the report as JSON and print its correlations.
 
@@ -29,14 +35,15 @@ def scores_command(
 
     data = read_table(table)
     known = ", ".join(data.column_names)
-    for name in [human, *scorers, *([task] if task else []), *([group] if group else [])]:
+    for name in [human, *scorers, *([task] if task else []), *([group] if group else []), *([arm] if arm else [])]:
         if name not in data.column_names:
             raise ConfigError(f"{table}: saw no column {name!r}; expected one of {known}")
     report = scorer_report(
-        data, human, task=task, group=group, scorers=list(scorers) or None, seed_key=file_hash(table)
+        data, human, task=task, group=group, arm=arm, scorers=list(scorers) or None, seed_key=file_hash(table)
     )
     write_json(out, report)
     print_report(report)
+    print_human_means(report)
     typer.echo(f"all figures: {out}")
 
 
@@ -86,6 +93,27 @@ def print_report(report: Mapping[str, Any]) -> None:
     for name, row in report["scorers"].items():
         cells = "".join(f"{estimate_text(row[measure]):<26}" for measure in measures)
         typer.echo(f"{name:<18}{cells}{row['n']:>7,} {row['unscored']:>9,}")
+
+
+def print_human_means(report: Mapping[str, Any]) -> None:
+    """What people would have given all rows, from those that they scored and each scorer's numbers for all."""
+    rows = [(name, row) for name, part in report["scorers"].items() for row in part.get("human_mean", [])]
+    if not rows:
+        return
+    typer.echo(
+        f"\nmean of {report['human']} over all {report['num_rows']:,} rows, of which people scored "
+        f"{report['num_rows'] - report['without_human']:,} (prediction-powered; they must be a random sample)"
+    )
+    typer.echo(
+        f"{'scorer':<18}{'arm':<16}{'with the scorer':<26}{'human scores alone':<26}{'width':>6}  {'labelled':>8}"
+    )
+    for name, row in rows:
+        ratio = row.get("width_ratio")
+        typer.echo(
+            f"{name:<18}{row['arm'] or 'all':<16}{estimate_text(row['estimate']):<26}"
+            + (f"{estimate_text(row['human_only']):<26}" if "human_only" in row else "")
+            + ("" if ratio is None else f"{ratio:>6.2f}{row['labelled']:>10,}")
+        )
 
 
 def estimate_text(estimate: Mapping[str, Any]) -> str:

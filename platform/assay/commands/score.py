@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +17,9 @@ from assay.config import apply_overrides, validate
 from assay.errors import ConfigError, DataError, StorageError
 from assay.metaeval.rates import wilson
 from assay.records import TEST, Example, Outcome, Rating
-from assay.scoring.protocol import ScoreRequest
-from assay.scoring.table import make_scorer, scorer_names
+from assay.scoring.jobs import MODEL_ROWS, RATING_DECIMALS
+from assay.scoring.protocol import Cost, ScoreRequest, ScorerSpec
+from assay.scoring.table import make_scorer, scorer_names, scorer_spec
 from assay.studies.spec import JUDGE, JudgeConfig
 from assay.tasks.catalog import get_task
 
@@ -25,6 +28,15 @@ if TYPE_CHECKING:
 
 MAX_LINE_CHARS = 10_000_000
 MODES = ("strict", "compat")
+JUDGE_ROWS = 4096
+"""Rows under judgement at a time: many, so that few wait for the last of their block."""
+COSTS: Mapping[Cost, str] = {
+    "cpu": "arithmetic on the CPU",
+    "model": "a model's forward pass, CPU or GPU",
+    "call": "an LLM call, paid by the token",
+}
+
+Score = Callable[[Sequence[ScoreRequest]], list[Outcome]]
 
 
 def score_command(
@@ -36,7 +48,7 @@ def score_command(
     overrides: Sequence[str],
     storage: str,
 ) -> None:
-    """Score every row and print a table of means with coverage.
+    """Score every row and print a table of means with coverage. Rows stream through: memory does not grow with them.
 
     Raises:
         ConfigError: an unknown scorer, task or mode.
@@ -44,63 +56,119 @@ def score_command(
     """
     if mode not in MODES:
         raise ConfigError(f"--mode {mode}: expected strict or compat")
-    names = [name.strip() for name in scorers if name.strip()]
+    names = list(dict.fromkeys(name.strip() for name in scorers if name.strip()))
     unknown = sorted(set(names) - {*scorer_names(), JUDGE})
     if unknown or not names:
         raise ConfigError(f"--scorers: saw {unknown or 'none'}; expected some of {', '.join([*scorer_names(), JUDGE])}")
-    rows = read_rows(predictions)
-    requests = [request_of(row, number, task) for number, row in enumerate(rows, 1)]
-    judge = validate(JudgeConfig, apply_overrides({}, overrides).get("judge", {}), "--set judge") if overrides else None
-    outcomes: dict[str, list[Outcome]] = {}
-    for name in names:
-        if name == JUDGE:
-            outcomes[name] = _ask_judge(requests, judge or JudgeConfig(), mode, storage)
-        else:
-            outcomes[name] = make_scorer(name, mode).score(requests)  # type: ignore[arg-type]
-    summary = [summarise(name, part) for name, part in outcomes.items()]
-    lines = [
-        json.dumps({**row, **_fields(number, outcomes)}, ensure_ascii=False) + "\n" for number, row in enumerate(rows)
-    ]
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text("".join(lines), encoding="utf-8")
-        out.with_suffix(".summary.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise StorageError(f"--out {out}: cannot write ({error.strerror}); expected a writable path") from error
-    typer.echo(f"{'scorer':<14} {'mean':>7}  {'95 % interval':<18} {'asked':>8} {'scored':>8} {'unscored':>8}")
-    for row in summary:
-        mean = "–" if row["mean"] is None else f"{row['mean']:.4f}"
-        interval = "–" if row["low"] is None else f"[{row['low']:.4f}, {row['high']:.4f}]"
+    params = scorer_params(overrides, names)
+    specs = {name: scorer_spec(name, mode, **params.get(name, {})) for name in names if name != JUDGE}  # type: ignore[arg-type]
+    if not predictions.is_file():
+        raise DataError(f"--predictions {predictions}: saw no such file; expected JSONL; check the path")
+    score_by: dict[str, Score] = {name: make_scorer(spec).score for name, spec in specs.items()}
+    tallies = {name: Tally(*((specs[name].low, specs[name].high) if name in specs else (0.0, 1.0))) for name in names}
+    with ExitStack() as stack:
+        if JUDGE in names:
+            judge = validate(JudgeConfig, params.get(JUDGE, {}), "--set judge")
+            score_by[JUDGE] = stack.enter_context(_asked_judge(judge, mode, storage))
+        lines = _scored_lines(predictions, task, score_by, tallies, JUDGE_ROWS if JUDGE in names else MODEL_ROWS)
+        _write_lines(out, lines)
+    summary = [tallies[name].summary(name) for name in names]
+    _write_text(out.with_suffix(".summary.json"), json.dumps(summary, indent=2) + "\n")
+    _print_summary(summary)
+
+
+def list_command(as_json: bool) -> None:
+    """Every scorer with what it is: kind, version, direction, range, what a row costs, and parameters."""
+    judge = ScorerSpec(name=JUDGE, kind="judge", cost="call", params={"model": JudgeConfig().model})
+    specs = [*(scorer_spec(name) for name in scorer_names()), judge]
+    if as_json:
+        typer.echo(json.dumps([spec.model_dump(mode="json") for spec in specs], indent=2))
+        return
+    typer.echo(f"{'scorer':<13}{'kind':<11}{'version':<9}{'better':<8}{'range':<13}{'a row costs':<38}parameters")
+    for spec in specs:
+        low = "-inf" if spec.low is None else f"{spec.low:g}"
+        high = "inf" if spec.high is None else f"{spec.high:g}"
+        shown = ", ".join(f"{name}={'-' if value is None else value}" for name, value in spec.params.items())
         typer.echo(
-            f"{row['scorer']:<14} {mean:>7}  {interval:<18} {row['asked']:>8,} {row['scored']:>8,} "
-            f"{row['asked'] - row['scored']:>8,}" + (f"  {row['reasons']}" if row["reasons"] else "")
+            f"{spec.name:<13}{spec.kind:<11}{spec.version:<9}{spec.direction:<8}{f'{low} .. {high}':<13}"
+            f"{COSTS[spec.cost]:<38}{shown}"
         )
 
 
-def read_rows(path: Path) -> list[dict[str, Any]]:
-    """The JSON objects of a JSONL file.
+@dataclass
+class Tally:
+    """Running sums of one scorer's outcomes."""
+
+    low: float | None
+    high: float | None
+    asked: int = 0
+    scored: int = 0
+    mean: float = 0.0
+    squares: float = 0.0
+    """Sum of squared distances from the mean (Welford)."""
+    is_binary: bool = True
+    reasons: dict[str, int] = field(default_factory=dict)
+
+    def take(self, outcomes: Sequence[Outcome]) -> None:
+        """Some more outcomes."""
+        self.asked += len(outcomes)
+        for outcome in outcomes:
+            if isinstance(outcome, Rating):
+                self.scored += 1
+                distance = outcome.value - self.mean
+                self.mean += distance / self.scored
+                self.squares += distance * (outcome.value - self.mean)
+                self.is_binary = self.is_binary and outcome.value in (0.0, 1.0)
+            else:
+                self.reasons[outcome.reason] = self.reasons.get(outcome.reason, 0) + 1
+
+    def summary(self, name: str) -> dict[str, Any]:
+        """Mean with its interval over items, and what is missing and why."""
+        low, high = self._interval()
+        return {
+            "scorer": name,
+            "mean": self.mean if self.scored else None,
+            "low": low,
+            "high": high,
+            "asked": self.asked,
+            "scored": self.scored,
+            "reasons": dict(sorted(self.reasons.items())),
+        }
+
+    def _interval(self) -> tuple[float | None, float | None]:
+        """Wilson's interval for scores of 0 and 1, the normal one, kept in range, for others; none below two rows."""
+        if self.scored < 2:
+            return None, None
+        if self.is_binary:
+            estimate = wilson(round(self.mean * self.scored), self.scored)
+            return estimate.low, estimate.high
+        half = 1.959964 * (self.squares / (self.scored - 1) / self.scored) ** 0.5
+        low, high = self.mean - half, self.mean + half
+        return (low if self.low is None else max(self.low, low)), (high if self.high is None else min(self.high, high))
+
+
+def iter_rows(path: Path) -> Iterator[dict[str, Any]]:
+    """The JSON objects of a JSONL file, one at a time.
 
     Raises:
-        DataError: no such file, no rows, or a line that is no object; names file and line.
+        DataError: no rows, or a line that is no object; names file and line.
     """
-    if not path.is_file():
-        raise DataError(f"--predictions {path}: saw no such file; expected JSONL; check the path")
-    rows = []
+    number = 0
     with path.open(encoding="utf-8", errors="strict") as file:
         try:
-            for number, line in enumerate(file, 1):
+            for place, line in enumerate(file, 1):
                 if not line.strip():
                     continue
                 if len(line) > MAX_LINE_CHARS:
                     raise DataError(
-                        f"{path}:{number}: saw {len(line):,} characters; expected at most {MAX_LINE_CHARS:,}"
+                        f"{path}:{place}: saw {len(line):,} characters; expected at most {MAX_LINE_CHARS:,}"
                     )
-                rows.append(_object(line, path, number))
+                number += 1
+                yield _object(line, path, place)
         except UnicodeDecodeError as error:
             raise DataError(f"{path}: saw a byte that is no UTF-8 ({error.reason}); expected UTF-8 text") from None
-    if not rows:
+    if not number:
         raise DataError(f"{path}: saw no rows; expected at least one JSON object")
-    return rows
 
 
 def request_of(row: Mapping[str, Any], number: int, task: str) -> ScoreRequest:
@@ -124,37 +192,65 @@ def request_of(row: Mapping[str, Any], number: int, task: str) -> ScoreRequest:
     return ScoreRequest(example, get_task(name), row["prediction"])
 
 
-def summarise(name: str, outcomes: Sequence[Outcome]) -> dict[str, Any]:
-    """Mean with its interval over items, and what is missing and why."""
-    values = [outcome.value for outcome in outcomes if isinstance(outcome, Rating)]
-    reasons: dict[str, int] = {}
-    for outcome in outcomes:
-        if not isinstance(outcome, Rating):
-            reasons[outcome.reason] = reasons.get(outcome.reason, 0) + 1
-    mean = sum(values) / len(values) if values else None
-    low, high = _interval(values, 0.0, 1.0)
-    return {
-        "scorer": name,
-        "mean": mean,
-        "low": low,
-        "high": high,
-        "asked": len(outcomes),
-        "scored": len(values),
-        "reasons": dict(sorted(reasons.items())),
-    }
+def scorer_params(overrides: Sequence[str], names: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """--set SCORER.PARAMETER=VALUE by scorer."""
+    found: dict[str, dict[str, Any]] = {}
+    for name, params in apply_overrides({}, overrides).items():
+        if name not in names or not isinstance(params, dict):
+            raise ConfigError(
+                f"--set {name}: expected SCORER.PARAMETER=VALUE for one of --scorers, as in --set sbert.model=FOLDER"
+            )
+        found[name] = params
+    return found
 
 
-def _interval(values: Sequence[float], low: float, high: float) -> tuple[float | None, float | None]:
-    """Wilson's interval for scores of 0 and 1, the normal one, kept in range, for others; none below two rows."""
-    count = len(values)
-    if count < 2:
-        return None, None
-    mean = sum(values) / count
-    if set(values) <= {0.0, 1.0}:
-        estimate = wilson(sum(values), count)
-        return estimate.low, estimate.high
-    half = 1.959964 * (sum((value - mean) ** 2 for value in values) / (count - 1) / count) ** 0.5
-    return max(low, mean - half), min(high, mean + half)
+def _scored_lines(
+    predictions: Path, task: str, score_by: Mapping[str, Score], tallies: Mapping[str, Tally], block_rows: int
+) -> Iterator[str]:
+    """Rows with their scores, block by block, as JSON lines."""
+    rows = iter_rows(predictions)
+    first = 1
+    while block := list(islice(rows, block_rows)):
+        requests = [request_of(row, first + place, task) for place, row in enumerate(block)]
+        outcomes = {name: score(requests) for name, score in score_by.items()}
+        for name, part in outcomes.items():
+            tallies[name].take(part)
+        for place, row in enumerate(block):
+            yield json.dumps({**row, **_fields(place, outcomes)}, ensure_ascii=False) + "\n"
+        first += len(block)
+
+
+def _write_lines(out: Path, lines: Iterator[str]) -> None:
+    """All lines or no file: they go to a neighbour, which takes the name when it is whole."""
+    partial = out.with_name(f".{out.name}.partial")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with partial.open("w", encoding="utf-8") as file:
+            file.writelines(lines)
+        partial.replace(out)
+    except OSError as error:
+        raise StorageError(f"--out {out}: cannot write ({error.strerror}); expected a writable path") from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _write_text(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise StorageError(f"{path}: cannot write ({error.strerror}); expected a writable path") from error
+
+
+def _print_summary(summary: Sequence[Mapping[str, Any]]) -> None:
+    typer.echo(f"{'scorer':<14} {'mean':>7}  {'95 % interval':<18} {'asked':>9} {'scored':>9} {'unscored':>9}")
+    for row in summary:
+        mean = "–" if row["mean"] is None else f"{row['mean']:.4f}"
+        interval = "–" if row["low"] is None else f"[{row['low']:.4f}, {row['high']:.4f}]"
+        reasons = ", ".join(f"{reason}: {count:,}" for reason, count in row["reasons"].items())
+        typer.echo(
+            f"{row['scorer']:<14} {mean:>7}  {interval:<18} {row['asked']:>9,} {row['scored']:>9,} "
+            f"{row['asked'] - row['scored']:>9,}" + (f"  {reasons}" if reasons else "")
+        )
 
 
 def _fields(number: int, outcomes: Mapping[str, Sequence[Outcome]]) -> dict[str, Any]:
@@ -162,7 +258,7 @@ def _fields(number: int, outcomes: Mapping[str, Sequence[Outcome]]) -> dict[str,
     for name, part in outcomes.items():
         outcome = part[number]
         if isinstance(outcome, Rating):
-            fields[name] = outcome.value
+            fields[name] = round(outcome.value, RATING_DECIMALS)
         else:
             fields[name] = None
             fields[f"{name}_unscored"] = outcome.reason
@@ -181,8 +277,9 @@ def _object(line: str, path: Path, number: int) -> dict[str, Any]:
     return value
 
 
-def _ask_judge(requests: Sequence[ScoreRequest], judge: JudgeConfig, mode: str, storage: str) -> list[Outcome]:
-    """The judge's ratings, in one process and without a cluster; replies are kept in the storage's ledger."""
+@contextmanager
+def _asked_judge(judge: JudgeConfig, mode: str, storage: str) -> Iterator[Score]:
+    """A function from requests to the judge's ratings, in one process, without a cluster; the ledger keeps replies."""
     from assay.commands.study import embedded_judge
     from assay.llm.gateway import open_gateway
     from assay.llm.ledger_tables import default_ledger_url
@@ -197,7 +294,7 @@ def _ask_judge(requests: Sequence[ScoreRequest], judge: JudgeConfig, mode: str, 
         url = stack.enter_context(embedded.start()) if judge.is_embedded else None
         endpoint = endpoint_of(judge, embedded_url=url, embedded_name=embedded.name)
 
-        async def ask_all() -> list[Outcome]:
+        async def ask_all(requests: Sequence[ScoreRequest]) -> list[Outcome]:
             async with open_gateway(
                 endpoint,
                 ledger_url=default_ledger_url(storage),
@@ -217,4 +314,4 @@ def _ask_judge(requests: Sequence[ScoreRequest], judge: JudgeConfig, mode: str, 
 
                 return await asyncio.gather(*(rate(request) for request in requests))
 
-        return asyncio.run(ask_all())
+        yield lambda requests: asyncio.run(ask_all(requests))

@@ -157,7 +157,11 @@ def refuse_unsupported(resources: StudyResources) -> None:
     from assay.commands.doctor import has_gpu
     from assay.errors import ResourceError
 
-    wanted = max(resources.training.gpus_per_worker, resources.generation.gpus_per_engine)
+    wanted = max(
+        resources.training.gpus_per_worker,
+        resources.generation.gpus_per_engine,
+        resources.scoring.gpus_per_model_worker,
+    )
     elsewhere = in_ray_job() or resources.ray_address or "RAY_ADDRESS" in os.environ
     if wanted and not elsewhere and not has_gpu():
         raise ResourceError(

@@ -177,26 +177,50 @@ def perm_both(
 
     Source: Deutsch, Dror and Roth 2021, "A Statistical Analysis of Summarization Evaluation Metrics".
     """
+    observed, swapped_K = perm_both_draws(first, second, human, rng, correlation=correlation, resamples=resamples)
+    return permutation_p(observed, swapped_K)
+
+
+def perm_both_draws(
+    first: ArrayLike,
+    second: ArrayLike,
+    human: ArrayLike,
+    rng: np.random.Generator,
+    *,
+    correlation: CorrelationName = "spearman",
+    resamples: int = 2000,
+) -> tuple[float, FloatArray]:
+    """The difference of the two correlations, and what it is in each of PERM-BOTH's swaps, shape (K,).
+
+    Differences of several tasks may be averaged swap by swap, since tasks are swapped apart. Arguments: `perm_both`.
+    """
     x_N, y_N, human_N = (np.asarray(column, dtype=float) for column in (first, second, human))
     if not x_N.shape == y_N.shape == human_N.shape or x_N.ndim != 1:
         raise ValueError(f"{x_N.shape}, {y_N.shape} and {human_N.shape} must all be (N,)")
     plain = _PLAIN[correlation]
-    observed = abs(plain(x_N, human_N) - plain(y_N, human_N))
+    observed = plain(x_N, human_N) - plain(y_N, human_N)
     if math.isnan(observed):
-        return math.nan
+        return math.nan, np.full(resamples, math.nan)
     # a swapped column is a choice of N out of the 2 N standardised values: whole-number weights again
     both = np.concatenate([(x_N - x_N.mean()) / x_N.std(), (y_N - y_N.mean()) / y_N.std()])
     gold = np.concatenate([human_N, human_N])
-    hits = done = 0
+    swapped_K = np.empty(resamples)
     block = max(1, min(resamples, 8_000_000 // both.size))
-    while done < resamples:
-        count = min(block, resamples - done)
+    for start in range(0, resamples, block):
+        count = min(block, resamples - start)
         keep_NK = rng.integers(0, 2, size=(x_N.size, count)).astype(float)
         swapped_x = _RESAMPLED[correlation](both, gold, np.concatenate([keep_NK, 1 - keep_NK]))
         swapped_y = _RESAMPLED[correlation](both, gold, np.concatenate([1 - keep_NK, keep_NK]))
-        hits += int(np.sum(np.abs(swapped_x - swapped_y) >= observed - 1e-12))
-        done += count
-    return (1 + hits) / (1 + resamples)
+        swapped_K[start : start + count] = swapped_x - swapped_y
+    return observed, swapped_K
+
+
+def permutation_p(observed: float, swapped_K: FloatArray) -> float:
+    """Two-sided p of a difference among its swaps: (1 + hits) / (1 + K); NaN where there is no difference."""
+    if math.isnan(observed):
+        return math.nan
+    hits = int(np.sum(np.abs(swapped_K) >= abs(observed) - 1e-12))
+    return (1 + hits) / (1 + swapped_K.size)
 
 
 def _accuracy_interval(

@@ -10,13 +10,14 @@ Source: Angelopoulos et al. 2023 (PPI, Science) and Angelopoulos, Duchi and Zrni
 from __future__ import annotations
 
 import math
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from assay.metaeval.clustered import student_quantile
-from assay.metaeval.estimate import Estimate, FloatArray
+from assay.metaeval.estimate import Estimate, FloatArray, IntArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,12 @@ class PpiMean:
 
 
 def ppi_mean(
-    human: ArrayLike, judge_labelled: ArrayLike, judge_unlabelled: ArrayLike, *, judge_weight: float | None = None
+    human: ArrayLike,
+    judge_labelled: ArrayLike,
+    judge_unlabelled: ArrayLike,
+    *,
+    judge_weight: float | None = None,
+    clusters: tuple[ArrayLike, ArrayLike] | None = None,
 ) -> PpiMean:
     """Mean human score over the population that both samples come from, 95 % interval.
 
@@ -48,6 +54,8 @@ def ppi_mean(
         judge_labelled: the judge's scores of the same items.
         judge_unlabelled: the judge's scores of further items of the same population.
         judge_weight: None: chosen from the data (PPI++), within 0..1; 1: plain PPI; 0: human scores alone.
+        clusters: label of the document (or answer) of each labelled and of each unlabelled item, where items of one are
+            no independent draws; None: all are.
 
     Raises:
         ValueError: fewer than 2 labels, lengths that differ, or a missing score.
@@ -61,17 +69,57 @@ def ppi_mean(
     weight = _best_weight(y_n, f_n, f_N) if judge_weight is None else judge_weight
     if f_N.size == 0:
         weight = 0.0
-    human_only = _interval(float(y_n.mean()), float(y_n.var(ddof=1)) / y_n.size, y_n.size, "human only")
-    correction = y_n - weight * f_n
-    value = float(correction.mean())
-    variance = float(correction.var(ddof=1)) / y_n.size
-    if f_N.size > 1:
-        value += weight * float(f_N.mean())
-        variance += weight**2 * float(f_N.var(ddof=1)) / f_N.size
-    name = "PPI++" if judge_weight is None else "PPI"
     spread = y_n.std() > 0 and f_n.std() > 0
     correlation = float(np.corrcoef(y_n, f_n)[0, 1]) if spread else math.nan
-    return PpiMean(_interval(value, variance, y_n.size, name), human_only, weight, correlation)
+    of_labelled, of_unlabelled = (
+        (np.arange(y_n.size), y_n.size + np.arange(f_N.size))
+        if clusters is None
+        else (np.asarray(clusters[0]), np.asarray(clusters[1]))
+    )
+    labels, of_row = np.unique(np.concatenate([of_labelled, of_unlabelled]), return_inverse=True)
+    units, num_units = (of_row[: y_n.size], of_row[y_n.size :]), labels.size
+
+    def estimate(factor: float, method: str) -> Estimate:
+        correction = y_n - factor * f_n
+        value = float(correction.mean()) + (factor * float(f_N.mean()) if f_N.size else 0.0)
+        variance = _variance([(correction, 1.0), (f_N, factor)], units, num_units)
+        return _interval(value, variance, np.unique(units[0]).size, y_n.size, method)
+
+    name = "PPI++" if judge_weight is None else "PPI"
+    return PpiMean(estimate(weight, name), estimate(0.0, "human only"), weight, correlation)
+
+
+def human_means(
+    human: ArrayLike, judge: ArrayLike, clusters: Sequence[Hashable] | None = None, by: Sequence[str] | None = None
+) -> dict[str, PpiMean | str]:
+    """Human mean over all rows, and over the rows of each arm, from the rows that people scored.
+
+    Valid where the scored rows are a random sample of the rows (`assay label export` draws such a one).
+
+    Args:
+        human: scores by people, NaN where there are none; shape (N,).
+        judge: the judge's scores of the same rows, NaN where unscored: such rows are left out.
+        clusters: what rows of one document share; None: rows are independent.
+        by: arm of each row (a model, a mixture); None: all rows together only.
+
+    Returns:
+        By arm, all rows under "": the mean, or why there is none.
+    """
+    y_N, f_N = np.asarray(human, dtype=float), np.asarray(judge, dtype=float)
+    cluster_N = np.arange(y_N.size) if clusters is None else _codes(clusters)
+    arms: dict[str, FloatArray] = {"": np.ones(y_N.size, dtype=bool)}
+    if by is not None:
+        labels = np.asarray([str(label) for label in by])
+        arms |= {str(label): labels == label for label in np.unique(labels)}
+    found: dict[str, PpiMean | str] = {}
+    for name, in_arm in arms.items():
+        labelled = in_arm & np.isfinite(y_N) & np.isfinite(f_N)
+        rest = in_arm & ~np.isfinite(y_N) & np.isfinite(f_N)
+        if labelled.sum() < 2 or np.unique(cluster_N[labelled]).size < 2:
+            found[name] = f"{int(labelled.sum())} rows with human and judge score, at least 2 are needed"
+            continue
+        found[name] = ppi_mean(y_N[labelled], f_N[labelled], f_N[rest], clusters=(cluster_N[labelled], cluster_N[rest]))
+    return found
 
 
 def _best_weight(y_n: FloatArray, f_n: FloatArray, f_N: FloatArray) -> float:
@@ -85,6 +133,22 @@ def _best_weight(y_n: FloatArray, f_n: FloatArray, f_N: FloatArray) -> float:
     return min(1.0, max(0.0, covariance / ((1 + y_n.size / f_N.size) * spread)))
 
 
-def _interval(value: float, variance: float, n: int, method: str) -> Estimate:
-    half = student_quantile(0.975, n - 1) * math.sqrt(variance)
-    return Estimate(value, value - half, value + half, n, n, method)
+def _variance(parts: Sequence[tuple[FloatArray, float]], units: tuple[IntArray, IntArray], num_units: int) -> float:
+    """Variance of a weighted sum of means, by clusters; equal to the usual formula where every item is its own."""
+    sums_G = np.zeros(num_units)
+    for (values, factor), of_row in zip(parts, units, strict=True):
+        if values.size > 1 and factor:
+            own = np.unique(of_row).size
+            scale = factor / values.size * math.sqrt(own / (own - 1) if own > 1 else 1.0)
+            np.add.at(sums_G, of_row, scale * (values - values.mean()))
+    return float(np.sum(sums_G**2))
+
+
+def _codes(labels: Sequence[Hashable]) -> IntArray:
+    places: dict[Hashable, int] = {}
+    return np.array([places.setdefault(label, len(places)) for label in labels], dtype=np.int64)
+
+
+def _interval(value: float, variance: float, num_clusters: int, n: int, method: str) -> Estimate:
+    half = student_quantile(0.975, num_clusters - 1) * math.sqrt(variance)
+    return Estimate(value, value - half, value + half, n, num_clusters, method)

@@ -42,6 +42,7 @@ from assay.metaeval.correlation import (
 )
 from assay.metaeval.estimate import BoolArray, Estimate, FloatArray, IntArray
 from assay.metaeval.pairwise import perm_both, tie_calibration, williams
+from assay.metaeval.ppi import human_means
 from assay.metaeval.rates import holm
 
 if TYPE_CHECKING:
@@ -181,6 +182,7 @@ def scorer_report(
     *,
     task: str | None = None,
     group: str | None = None,
+    arm: str | None = None,
     scorers: Sequence[str] | None = None,
     seed_key: str = "",
     resamples: int = 2000,
@@ -192,25 +194,27 @@ def scorer_report(
         human: name of the human column.
         task: name of a task column: adds CIT, CAT and the correlation inside every task.
         group: name of a column of documents or items: the unit of resampling; pairs are then compared within groups.
+        arm: name of a column of arms (models, mixtures) whose human means are estimated one by one.
         scorers: columns to judge; None: every column of numbers that has no other part.
         seed_key: seeds the resampling, together with the names of columns.
         resamples: bootstrap size.
 
     Returns:
         `num_rows`, `without_human`, `scorers` (per scorer what `agreement` gives, `pairwise` with tie calibration,
-        and with a task column `cit`, `cit_defined`, `cat`, `cat_task_centred`, `tasks`), and `comparisons`: every two
-        scorers on the rows that both have, with the difference of their Spearman correlations, PERM-BOTH and
+        with a task column `cit`, `cit_defined`, `cat`, `cat_task_centred`, `tasks`, and where people scored only some
+        rows `human_mean`: what they would have given all, by prediction-powered inference), and `comparisons`: every
+        two scorers on the rows that both have, with the difference of their Spearman correlations, PERM-BOTH and
         Williams, both also adjusted by Holm over all comparisons.
 
     Raises:
         DataError: a named column is missing or not of numbers, or no scorer column is left.
     """
     columns = _columns_of(table)
-    for name in (human, task, group, *(scorers or ())):
+    for name in (human, task, group, arm, *(scorers or ())):
         if name is not None and name not in columns:
             known = ", ".join(columns)
             raise DataError(f"table: saw no column {name!r}; expected one of {known}; name one of those")
-    special = {human, task, group}
+    special = {human, task, group, arm}
     chosen = list(scorers) if scorers is not None else _number_columns(columns, special)
     if not chosen:
         raise DataError("table: saw no scorer column; expected at least one column of numbers beside the human one")
@@ -218,6 +222,7 @@ def scorer_report(
     human_N = scores.column(human)
     groups = None if group is None else list(columns[group])
     tasks = None if task is None else [str(label) for label in columns[task]]
+    arms = None if arm is None else [str(label) for label in columns[arm]]
     report: dict[str, Any] = {
         "human": human,
         "task_column": task,
@@ -233,6 +238,8 @@ def scorer_report(
         part["pairwise"] = _pairwise(scorer_N, human_N, groups, seed)
         if tasks is not None:
             part |= _across_tasks(scorer_N, human_N, tasks, groups, seed, resamples)
+        if report["without_human"] or arms is not None:
+            part["human_mean"] = _human_mean(human_N, scorer_N, groups, arms)
         report["scorers"][name] = part
     report["comparisons"] = _comparisons(scores, human, sorted(chosen), groups, seed_key, resamples)
     return report
@@ -276,6 +283,28 @@ def _pairwise(scorer_N: FloatArray, human_N: FloatArray, groups: Sequence[Any] |
         "epsilon": found.epsilon,
         "num_pairs": found.num_pairs,
     }
+
+
+def _human_mean(
+    human_N: FloatArray, scorer_N: FloatArray, groups: Sequence[Any] | None, arms: Sequence[str] | None
+) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = []
+    for arm, found in human_means(human_N, scorer_N, groups, arms).items():
+        if isinstance(found, str):
+            rows.append({"arm": arm, "estimate": Estimate.undefined(found).as_json()})
+            continue
+        rows.append(
+            {
+                "arm": arm,
+                "estimate": found.estimate.as_json(),
+                "human_only": found.human_only.as_json(),
+                "labelled": found.estimate.n,
+                "width_ratio": None if math.isnan(found.width_ratio) else found.width_ratio,
+                "judge_weight": found.judge_weight,
+                "correlation": None if math.isnan(found.correlation) else found.correlation,
+            }
+        )
+    return rows
 
 
 def _across_tasks(

@@ -30,6 +30,8 @@ SUMMARY_FILE = "summary.json"
 BATCH_SIZE = 64
 """Predictions artifacts per scores artifact: few files for many cells, little to redo after a kill."""
 NO_PREDICTION = "no prediction"
+MODEL_ROWS = 256
+"""Rows that a model scores at a time. Fixed, since what shares a batch with a row can move its last digits."""
 RATING_DECIMALS = 6
 """Ratings are stored rounded, so that equal ones are equal bytes whatever library summed them."""
 
@@ -44,7 +46,13 @@ class ScoringResources(Config):
     cpus_per_worker: float = Field(1.0, gt=0)
     """Of a judge actor, and of a task of the local scorers."""
     chunk_rows: int = Field(256, ge=1)
-    """Rows of one predictions artifact that travel together."""
+    """Rows of one predictions artifact that travel together, for local scorers and judges."""
+    model_workers: int = Field(1, ge=1)
+    """Actors that hold an encoder or a reward model; each loads it once."""
+    cpus_per_model_worker: float = Field(1.0, gt=0)
+    """CPUs of such an actor, and threads of its model."""
+    gpus_per_model_worker: float = Field(0.0, ge=0)
+    """GPUs of such an actor; 0 runs the model on the CPU."""
 
 
 @dataclass(frozen=True)
@@ -126,7 +134,7 @@ def make_batches(pairs: Iterable[tuple[str, str]], size: int = BATCH_SIZE) -> tu
 
 def scores_key(spec: ScorerSpec, batch: ScoringBatch) -> str:
     """Key of the scores that one scorer gives a batch."""
-    return artifact_key(KIND, SCHEMA_VERSION, spec, {"predictions": list(batch.predictions)})
+    return artifact_key(KIND, SCHEMA_VERSION, spec.identity(), {"predictions": list(batch.predictions)})
 
 
 def judge_spec(name: str, protocol: PointwiseProtocol, endpoint: EndpointSpec) -> ScorerSpec:
@@ -134,6 +142,7 @@ def judge_spec(name: str, protocol: PointwiseProtocol, endpoint: EndpointSpec) -
     return ScorerSpec(
         name=name,
         kind="judge",
+        cost="call",
         mode=protocol.mode,
         params={
             "protocol": protocol.name,
@@ -237,7 +246,7 @@ def summarise(spec: ScorerSpec, rows: Sequence[ScoreRow]) -> dict[str, object]:
     """`summary.json` of a scores artifact: asked = scored + unscored by reason."""
     reasons = Counter(row.unscored for row in rows if row.unscored is not None)
     return {
-        "scorer": spec.model_dump(mode="json"),
+        "scorer": spec.identity(),
         "num_asked": len(rows),
         "num_scored": len(rows) - reasons.total(),
         "unscored": dict(sorted(reasons.items())),

@@ -13,6 +13,9 @@ from assay.records import Example, Outcome
 from assay.tasks.catalog import Task
 
 ScorerKind = Literal["reference", "heuristic", "judge", "embedding", "reward", "classifier", "human"]
+Cost = Literal["cpu", "model", "call"]
+"""Of one row: arithmetic on the CPU; a forward pass of a model, for which a GPU is worth having; a call to an LLM
+that may be paid by the token."""
 
 
 class ScorerSpec(Config):
@@ -26,20 +29,34 @@ class ScorerSpec(Config):
     """What it rests on. "human" is truth or an annotation; a heuristic is never called human."""
     direction: Literal["higher"] = "higher"
     """Higher is better, always; a scorer with errors or distances negates them itself."""
-    low: float = 0.0
-    """Smallest rating."""
-    high: float = 1.0
-    """Largest rating."""
+    low: float | None = 0.0
+    """Smallest rating; None where there is no lower end."""
+    high: float | None = 1.0
+    """Largest rating; None where there is no upper end."""
     mode: Literal["strict", "compat"] = "strict"
     """"compat" does what the published study did, quirks included."""
     params: Mapping[str, str | int | float | bool | None] = Field(default_factory=dict)
     """All else that shapes the number."""
+    cost: Cost = "cpu"
+    """What a row costs. No part of the identity."""
+    path: str = ""
+    """Folder of the model, or file of labels, that it rests on; `params` know it by its content. No part of the
+    identity."""
 
     @model_validator(mode="after")
     def _range(self) -> ScorerSpec:
-        if self.low >= self.high:
+        if self.low is not None and self.high is not None and self.low >= self.high:
             raise ValueError(f"low {self.low} must lie below high {self.high}")
         return self
+
+    def identity(self) -> dict[str, object]:
+        """All that its ratings depend on, as plain data."""
+        return self.model_dump(mode="json", exclude={"cost", "path"})
+
+    @property
+    def needs_model(self) -> bool:
+        """Whether it rests on a model that has to be found and loaded."""
+        return self.cost == "model"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,6 @@
-"""Scoring as Ray Data streams: one pass of tasks for all local scorers, one stream of async actors per judge.
+"""Scoring as Ray Data streams: one pass of tasks for all local scorers, one stream of actors per model or judge.
+
+Actors of an encoder or a reward model load it once; those of a judge are async and hold many calls in flight.
 
 The driver sends chunk descriptors (a predictions artifact and a range of its rows), workers read the rows from the
 store, and the driver publishes a scores artifact as soon as its last chunk is back. Run it from the driver only.
@@ -30,6 +32,7 @@ from assay.llm.local_transport import open_local_chat
 from assay.records import Example, Prediction, ScoreRow, from_table, to_table
 from assay.scoring.jobs import (
     KIND,
+    MODEL_ROWS,
     SCORES_FILE,
     SUMMARY_FILE,
     CallFigures,
@@ -50,8 +53,9 @@ from assay.scoring.jobs import (
     tasks_of,
 )
 from assay.scoring.judges.calls import JudgeCall, JudgeReply, run_protocol, to_request
+from assay.scoring.models import resolve
 from assay.scoring.protocol import Scorer, ScorerSpec
-from assay.scoring.table import make_scorer
+from assay.scoring.table import check_scorer, make_scorer
 from assay.store import Store
 from assay.tasks.catalog import Task
 
@@ -104,7 +108,9 @@ def run_scoring(
     resources, progress = resources or ScoringResources(), progress or SilentProgress()
     started = time.monotonic()
     check_scorers([*scorers, *(judge.spec for judge in judges)])
-    local = {spec.name: make_scorer(spec) for spec in scorers}
+    for spec in scorers:
+        check_scorer(spec)
+    scorers = [resolve(spec) for spec in scorers]
     _check_inputs(store, batches, examples_by_set)
     plan = [
         _Wanted(spec, batch, scores_key(spec, batch))
@@ -128,9 +134,14 @@ def run_scoring(
     collected = _Collected(store, progress, sizes)
     if todo:
         shared = _share(examples_by_set, {key for item in todo for key in item.batch.evaluations})
-        local_todo = [item for item in todo if item.spec.name in local]
+        names = {spec.name for spec in scorers if not spec.needs_model}
+        local_todo = [item for item in todo if item.spec.name in names]
         if local_todo:
-            _run_local(store, local_todo, local, shared, sizes, resources, collected)
+            _run_local(store, local_todo, shared, sizes, resources, collected)
+        for path in sorted({spec.path for spec in scorers if spec.needs_model}):
+            mine = [item for item in todo if item.spec.needs_model and item.spec.path == path]
+            if mine:
+                _run_model(store, mine, shared, sizes, resources, collected)
         for judge in judges:
             mine = [item for item in todo if item.spec.name == judge.spec.name]
             if mine:
@@ -196,7 +207,7 @@ class _Collected:
             self._publish(wanted, sorted_rows(self.parts.pop(wanted.key)))
 
     def _publish(self, wanted: _Wanted, rows: list[ScoreRow]) -> None:
-        described = {"scorer": wanted.spec.model_dump(mode="json"), "predictions": list(wanted.batch.predictions)}
+        described = {"scorer": wanted.spec.identity(), "predictions": list(wanted.batch.predictions)}
         with self.store.writing(KIND, wanted.key, described) as writer:
             writer.table(SCORES_FILE, to_table(rows, ScoreRow))
             writer.json(SUMMARY_FILE, summarise(wanted.spec, rows))
@@ -242,13 +253,12 @@ def _chunks(todo: Sequence[_Wanted], sizes: Mapping[str, int], chunk_rows: int) 
 def _run_local(
     store: Store,
     todo: Sequence[_Wanted],
-    scorers: Mapping[str, Scorer],
     shared: _Shared,
     sizes: Mapping[str, int],
     resources: ScoringResources,
     collected: _Collected,
 ) -> None:
-    """One pass over the rows for all local scorers."""
+    """One pass over the rows for all local scorers that need no model."""
     chunks = _chunks(todo, sizes, resources.chunk_rows)
     specs = [item.spec for item in todo]
     cpus = _cpus(resources)
@@ -259,6 +269,45 @@ def _run_local(
             batch_size=max(1, min(16, math.ceil(len(chunks) / num_blocks))),
             batch_format="pyarrow",
             num_cpus=resources.cpus_per_worker,
+        )
+        for table in _stream(dataset):
+            _take(table, todo, collected)
+            collected.progress.advance(STAGE, table.num_rows)
+
+
+def _run_model(
+    store: Store,
+    todo: Sequence[_Wanted],
+    shared: _Shared,
+    sizes: Mapping[str, int],
+    resources: ScoringResources,
+    collected: _Collected,
+) -> None:
+    """One pass over the rows for the scorers of one model, in blocks of a size that no setting changes."""
+    chunks = _chunks(todo, sizes, MODEL_ROWS)
+    cpus, gpus = resources.cpus_per_model_worker, resources.gpus_per_model_worker
+    have = ray.cluster_resources()
+    if cpus > have.get("CPU", 0.0) or gpus > have.get("GPU", 0.0):
+        raise ResourceError(
+            f"scoring: saw {have.get('CPU', 0.0):g} CPU and {have.get('GPU', 0.0):g} GPU in this Ray cluster; expected "
+            f"{cpus:g} and {gpus:g} for one model; set resources.scoring.cpus_per_model_worker and "
+            "gpus_per_model_worker to less"
+        )
+    workers = min(resources.model_workers, len(chunks), max(1, int(_cpus(resources) / cpus)))
+    with _quiet_ray_data():
+        dataset = ray.data.from_items(chunks, override_num_blocks=min(len(chunks), MAX_RAY_BLOCKS)).map_batches(
+            _ModelActor,
+            fn_constructor_kwargs={
+                "store": store,
+                "specs": [item.spec for item in todo],
+                "shared": shared,
+                "cpus": cpus,
+            },
+            batch_size=1,
+            batch_format="pyarrow",
+            compute=ray.data.ActorPoolStrategy(size=workers),
+            num_cpus=cpus,
+            num_gpus=gpus,
         )
         for table in _stream(dataset):
             _take(table, todo, collected)
@@ -459,6 +508,19 @@ def _score_chunks(
         rows += score_locally(scorers, chunk["predictions"], predictions, examples, shared.tasks)
         numbers += [number for number in chunk["wanted"] for _ in predictions]
     return to_table(rows, ScoreRow).append_column("wanted", pa.array(numbers, pa.int64()))
+
+
+class _ModelActor:
+    """Scores blocks of rows by the scorers of one model, which this process keeps."""
+
+    def __init__(self, store: Store, specs: Sequence[ScorerSpec], shared: _Shared, cpus: float) -> None:
+        import torch
+
+        torch.set_num_threads(max(1, int(cpus)))
+        self._score = functools.partial(_score_chunks, store=store, specs=specs, shared=shared, chunk_rows=MODEL_ROWS)
+
+    def __call__(self, batch: pa.Table) -> pa.Table:
+        return self._score(batch)
 
 
 _SCORERS: dict[str, Scorer] = {}

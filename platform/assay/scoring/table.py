@@ -1,6 +1,7 @@
-"""The scorers by name. Local ones are made here, without network or engine; judges only say what they are.
+"""The scorers by name. Local ones are made here; those with a model import their engine then, and no other does.
 
-`make_scorer("rouge1")` or `make_scorer(spec)` gives a ready scorer; `register_scorer` adds one.
+Judges are made elsewhere, as they need an endpoint. `make_scorer("rouge1")` or `make_scorer(spec)`
+gives a ready scorer; `register_scorer` adds one.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from typing import Literal
 
 from assay.config import validate
 from assay.errors import ConfigError
-from assay.scoring import heuristics, references, tone_scorer
+from assay.scoring import heuristics, models, references, tone_scorer
 from assay.scoring.protocol import Scorer, ScorerSpec
 
 Mode = Literal["strict", "compat"]
@@ -43,9 +44,18 @@ def make_scorer(scorer: str | ScorerSpec, mode: Mode = "strict") -> Scorer:
         ConfigError: no local scorer has this name; the message lists them.
     """
     spec = scorer_spec(scorer, mode) if isinstance(scorer, str) else scorer
+    check_scorer(spec)
+    return _MAKERS[spec.name](spec)
+
+
+def check_scorer(spec: ScorerSpec) -> None:
+    """Refuse the spec of a scorer that does not exist, without making one.
+
+    Raises:
+        ConfigError: no local scorer has this name; the message lists them.
+    """
     if spec.name not in _MAKERS:
         raise _unknown(spec.name)
-    return _MAKERS[spec.name](spec)
 
 
 def scorer_spec(name: str, mode: Mode = "strict", **params: str | int | float | bool | None) -> ScorerSpec:
@@ -73,5 +83,5 @@ def _unknown(name: str) -> ConfigError:
     return ConfigError(f"scorer: saw {name!r}; expected one of {', '.join(scorer_names())}; take one of these")
 
 
-for _name, _spec, _make in (*references.SCORERS, *heuristics.SCORERS, *tone_scorer.SCORERS):
+for _name, _spec, _make in (*references.SCORERS, *heuristics.SCORERS, *models.SCORERS, *tone_scorer.SCORERS):
     register_scorer(_name, _spec, _make)

@@ -11,6 +11,7 @@ from assay.records import TEST, Example
 from assay.store import Store
 from assay.studies.derived import derived_keys
 from assay.studies.judge_endpoint import writer_endpoint
+from assay.studies.scores import content_keys
 from assay.studies.spec import TINY, Study
 from assay.studies.tiny_bases import tiny_base_key
 from assay.studies.wanted import EvaluationSet
@@ -98,12 +99,13 @@ def tiny_key(study: Study, keys: Mapping[str, str]) -> str:
 
 def study_key(study: Study, keys: Mapping[str, str], bases: Mapping[str, str], judge_endpoint: str) -> str:
     """Names the study's results: its identity and the content of all its inputs."""
-    return fingerprint(
-        {
-            "schema": STUDY_SCHEMA,
-            "study": study.identity(),
-            "datasets": dict(keys),
-            "bases": [bases[name] for name in study.all_models],
-            "judge_endpoint": judge_endpoint if "judge" in study.scorers else "",
-        }
-    )
+    content: dict[str, object] = {
+        "schema": STUDY_SCHEMA,
+        "study": study.identity(),
+        "datasets": dict(keys),
+        "bases": [bases[name] for name in study.all_models],
+        "judge_endpoint": judge_endpoint if "judge" in study.scorers else "",
+    }
+    if behind := content_keys(study):
+        content["scorers"] = behind
+    return fingerprint(content)

@@ -10,6 +10,7 @@ from assay.llm.endpoint import EndpointSpec
 from assay.metaeval.study_tables import ScorerInfo
 from assay.scoring.jobs import KIND, SCORES_FILE, PointwiseProtocol, ScoringBatch, judge_spec, make_batches, scores_key
 from assay.scoring.judges.pointwise import IftevalJudge
+from assay.scoring.models import CONTENT_KEY, resolve
 from assay.scoring.protocol import ScorerSpec
 from assay.scoring.table import scorer_spec
 from assay.store import Store
@@ -56,7 +57,7 @@ def scoring_plan(study: Study, plan: Wanted, endpoint: EndpointSpec) -> ScoringP
     Raises:
         ConfigError: an unknown scorer or judge protocol.
     """
-    local = tuple(scorer_spec(name, study.mode) for name in study.scorers if name != JUDGE)
+    local = local_scorers(study)
     judge = None
     if JUDGE in study.scorers:
         judge = judge_spec(JUDGE, judge_protocol(study.judge, study.mode), endpoint)
@@ -64,6 +65,22 @@ def scoring_plan(study: Study, plan: Wanted, endpoint: EndpointSpec) -> ScoringP
     for wave in plan.waves(study.resources.wave_size):
         waves.append(make_batches([(job.key, job.evaluation_key) for job in wave.generations]))
     return ScoringPlan(local, judge, tuple(waves))
+
+
+def local_scorers(study: Study) -> tuple[ScorerSpec, ...]:
+    """All scorers but the judge, their models found.
+
+    Raises:
+        ConfigError: an unknown scorer or parameter.
+        InputError: a model that cannot be found.
+    """
+    names = [name for name in study.scorers if name != JUDGE]
+    return tuple(resolve(scorer_spec(name, study.mode, **study.scorer_params.get(name, {}))) for name in names)
+
+
+def content_keys(study: Study) -> dict[str, str]:
+    """Content key of the model or the labels behind each scorer that has any."""
+    return {spec.name: str(spec.params[CONTENT_KEY]) for spec in local_scorers(study) if CONTENT_KEY in spec.params}
 
 
 def judge_protocol(judge: JudgeConfig, mode: Mode) -> PointwiseProtocol:

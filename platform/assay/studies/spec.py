@@ -160,7 +160,9 @@ class StudyResources(Config):
     @property
     def wants_gpu(self) -> bool:
         """Whether a stage asks for GPUs."""
-        return bool(self.training.gpus_per_worker or self.generation.gpus_per_engine)
+        return bool(
+            self.training.gpus_per_worker or self.generation.gpus_per_engine or self.scoring.gpus_per_model_worker
+        )
 
 
 class TrackingConfig(Config):
@@ -196,7 +198,10 @@ class Study(Config):
     generation: GenerationSpec = GenerationSpec()
     evaluation: EvaluationSpec = EvaluationSpec()
     scorers: tuple[str, ...] = ("exact_match", "token_f1", "rouge1", "rougeL", "heuristic", "judge")
-    """Scorers by name; "judge" asks the LLM judge."""
+    """Scorers by name; "judge" asks the LLM judge. `assay score --list` shows them."""
+    scorer_params: Mapping[str, Mapping[str, str | int | float | bool | None]] = Field(default_factory=dict)
+    """Scorer -> its parameters that differ from the default, as in {bertscore: {model: FOLDER}, human: {labels: FILE}}.
+    A model is a folder or a hub id; models and labels are known by their content."""
     judge: JudgeConfig = JudgeConfig()
     writer: JudgeConfig | None = None
     """The LLM that writes synthetic rows and tags instructions; None: the judge. Its `protocol` plays no part."""
@@ -229,6 +234,8 @@ class Study(Config):
             raise ValueError("base_models names 'tiny', which needs the field tiny_base")
         if self.statistics.human not in self.scorers:
             raise ValueError(f"statistics.human={self.statistics.human!r} must be one of scorers")
+        if stray := sorted(set(self.scorer_params) - set(self.scorers)):
+            raise ValueError(f"scorer_params names {stray[0]!r}, which is none of scorers; add it there")
         if self.train.dtype == "float32" and self.generation.dtype not in ("float32", "bfloat16"):
             raise ValueError("generation.dtype must be float32 or bfloat16")
         return self
@@ -262,13 +269,16 @@ class Study(Config):
         plain["data"].pop("root")
         for source in plain["data"]["sources"].values():
             source.pop("path", None)
+        for params in plain["scorer_params"].values():
+            for name in ("model", "labels"):  # known by their content instead
+                params.pop(name, None)
         for asked in (plain["judge"], plain["writer"] or {}):
             for name in REACHING:
                 asked.pop(name, None)
         # fields that came later say nothing where they are not used, so that older studies keep their keys
         if plain["grid"]["design"] == "target":
             plain["grid"].pop("design")
-        for part, name in ((plain, "writer"), (plain["data"], "derived")):
+        for part, name in ((plain, "writer"), (plain, "scorer_params"), (plain["data"], "derived")):
             if not part[name]:
                 part.pop(name)
         for name, value in LATER_STATISTICS.items():

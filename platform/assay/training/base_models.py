@@ -1,132 +1,17 @@
-"""Where a base model lies and what it is called: a local folder by its content, a hub id by its revision."""
+"""Base models of a study: see `assay.model_folders`."""
 
 from __future__ import annotations
 
-import json
-import re
-from dataclasses import dataclass
-from pathlib import Path
+from assay.model_folders import FoundModel as BaseModel
+from assay.model_folders import find_model
 
-from assay.errors import InputError
-from assay.fingerprint import file_hash, fingerprint
-
-WEIGHT_SUFFIX = ".safetensors"
-UNSAFE_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt")
-"""Weight files whose format can run code when they are read."""
-MODEL_SUFFIXES = (".safetensors", ".json", ".model", ".txt", ".jinja", ".tiktoken")
-"""Files that make a model: weights, configuration, tokenizer, chat template."""
-TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "spiece.model", "tekken.json")
-HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
-
-
-@dataclass(frozen=True, slots=True)
-class BaseModel:
-    """A base model that can be loaded."""
-
-    name: str
-    """What people and adapters call it; never a path of this machine."""
-    key: str
-    """32 hex digits over its content (folder) or its id and commit (hub)."""
-    path: str
-    """Local folder with weights, configuration and tokenizer."""
+__all__ = ["BaseModel", "resolve_base"]
 
 
 def resolve_base(name: str, *, revision: str | None = None, local_name: str | None = None) -> BaseModel:
-    """Find a base model and check that it can be loaded safely.
-
-    Args:
-        name: a local folder, or a hub id `owner/model` with an optional `@revision`.
-        revision: branch, tag or commit on the hub; default the one in `name`, else "main".
-        local_name: what to call a folder; default its last part.
+    """Find a base model, a local folder or a hub id, and check that it can be loaded safely.
 
     Raises:
-        InputError: one line: no such folder, no tokenizer, weights only in an unsafe format, no model of a causal
-            language kind, or the hub cannot be reached.
+        InputError: one line, see `find_model`.
     """
-    folder = Path(name).expanduser()
-    if folder.is_dir():
-        return BaseModel(name=local_name or folder.resolve().name, key=folder_key(folder), path=str(folder.resolve()))
-    hub_id, _, asked = name.partition("@")
-    if name.startswith((".", "/", "~")) or not HUB_ID.fullmatch(hub_id):
-        raise InputError(
-            f"base model {name!r}: saw no such folder; expected a Hugging Face model folder or a hub id owner/model; "
-            "check the path"
-        )
-    return _from_hub(hub_id, revision or asked or "main")
-
-
-def folder_key(folder: Path) -> str:
-    """Key of a model folder: hash of the names and contents of the files that make the model.
-
-    Raises:
-        InputError: see `resolve_base`.
-    """
-    check_folder(folder)
-    files = sorted(path for path in folder.iterdir() if path.is_file() and path.suffix in MODEL_SUFFIXES)
-    return fingerprint({"kind": "model-folder", "files": {path.name: file_hash(path) for path in files}})
-
-
-def check_folder(folder: Path) -> None:
-    """Refuse a folder that cannot be loaded, or not safely.
-
-    Raises:
-        InputError: names what is missing.
-    """
-    names = {path.name for path in folder.iterdir()}
-    if "config.json" not in names:
-        raise InputError(
-            f"base model {folder}: saw no config.json; expected a Hugging Face model folder; check the path"
-        )
-    try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError(f"base model {folder}: config.json is no JSON ({error}); save the model again") from None
-    if not isinstance(config, dict) or "model_type" not in config:
-        raise InputError(f"base model {folder}: config.json names no model_type; save the model again")
-    if "auto_map" in config:
-        raise InputError(
-            f"base model {folder}: saw auto_map in config.json (code that comes with the weights); expected an "
-            "architecture that transformers knows; convert the model"
-        )
-    if not names & set(TOKENIZER_FILES):
-        raise InputError(
-            f"base model {folder}: saw no tokenizer; expected {' or '.join(TOKENIZER_FILES[:2])} beside the weights; "
-            "save the tokenizer into the folder with tokenizer.save_pretrained"
-        )
-    if not any(name.endswith(WEIGHT_SUFFIX) for name in names):
-        unsafe = sorted(name for name in names if name.endswith(UNSAFE_SUFFIXES))
-        seen = f"only {unsafe[0]} (a pickle, which can run code)" if unsafe else "no weights"
-        raise InputError(
-            f"base model {folder}: saw {seen}; expected *.safetensors; save the model again with "
-            "save_pretrained(folder), which writes safetensors"
-        )
-
-
-def _from_hub(hub_id: str, revision: str) -> BaseModel:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import (
-        GatedRepoError,
-        HFValidationError,
-        LocalEntryNotFoundError,
-        RepositoryNotFoundError,
-    )
-
-    asked = f"base model {hub_id!r} at revision {revision!r}"
-    try:
-        patterns = [f"*{suffix}" for suffix in MODEL_SUFFIXES]
-        folder = Path(snapshot_download(hub_id, revision=revision, allow_patterns=patterns))
-    except GatedRepoError:
-        raise InputError(f"{asked}: the hub asks for consent or a token; accept its terms and set HF_TOKEN") from None
-    except (RepositoryNotFoundError, HFValidationError):
-        raise InputError(f"{asked}: the hub knows no such model; check the id") from None
-    except (LocalEntryNotFoundError, OSError) as error:
-        reason = type(error).__name__
-        raise InputError(
-            f"{asked}: saw no copy on this machine and no hub ({reason}); expected a network or a downloaded model; "
-            "pass a model folder, or unset HF_HUB_OFFLINE where there is a network"
-        ) from None
-    check_folder(folder)
-    # a snapshot's folder is called after its commit, so a branch name is never an identity
-    return BaseModel(
-        name=hub_id, key=fingerprint({"kind": "hub", "id": hub_id, "commit": folder.name}), path=str(folder)
-    )
+    return find_model(name, "base model", revision=revision, local_name=local_name)

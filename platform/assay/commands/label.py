@@ -1,0 +1,135 @@
+"""`assay label export` and `assay label import`: blind sheets for annotators, and their ratings back as a scorer."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from assay.commands.metaeval import estimate_text, write_json
+from assay.errors import ConfigError, StorageError
+
+label_app = typer.Typer(
+    help="Human labels: blind sheets out, ratings in as the scorer `human`.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+
+@label_app.command("export")
+def label_export(
+    out: Annotated[Path, typer.Option(metavar="DIR", help="New folder for a sheet per annotator, and the key file.")],
+    rows: Annotated[int, typer.Option(min=1, help="Distinct answers to label.")],
+    predictions: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="JSONL as `assay score` takes it; field `model` names its writer."),
+    ] = None,
+    study: Annotated[
+        str | None, typer.Option(metavar="STUDY", help="The answers of a study, instead of a file.")
+    ] = None,
+    overrides: Annotated[list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Of the study.")] = None,
+    storage: Annotated[
+        str, typer.Option(envvar="ASSAY_STORAGE", metavar="URI", help="Where the study's answers lie.")
+    ] = "runs",
+    annotators: Annotated[int, typer.Option(min=1, help="Sheets, each in an order of its own.")] = 2,
+    scale: Annotated[str, typer.Option("--range", metavar="LO,HI", help="Lowest and highest rating.")] = "1,5",
+    question: Annotated[
+        str, typer.Option(help="What the rating means; kept in the key file.")
+    ] = "How good is the answer?",
+    file_format: Annotated[str, typer.Option("--format", help="csv or jsonl.")] = "csv",
+    seed: Annotated[int, typer.Option(help="Of the draw and of the orders.")] = 0,
+) -> None:
+    """Draw answers, shuffled and without the names of their models, one sheet per annotator."""
+    from assay.studies.judge_replies import parse_range
+    from assay.studies.labels import KEY_FILE, export_sheets
+
+    if (predictions is None) == (study is None):
+        raise ConfigError("label export: expected --predictions FILE or --study STUDY, and one of them only")
+    low, high = parse_range(scale)
+    if not low < high:
+        raise ConfigError(f"--range {scale}: expected LO,HI with LO below HI, as in --range 1,5")
+    answers = (
+        _file_answers(predictions) if predictions is not None else _study_answers(str(study), overrides or [], storage)
+    )
+    try:
+        sheets = export_sheets(
+            answers,
+            out,
+            num_rows=rows,
+            num_annotators=annotators,
+            scale=(low, high),
+            question=question,
+            seed=seed,
+            file_format=file_format,
+        )
+    except OSError as error:
+        raise StorageError(f"--out {out}: cannot write ({error.strerror}); expected a writable folder") from None
+    for sheet in sheets:
+        typer.echo(f"sheet    {sheet}  ({rows:,} answers; fill in `rating`, {low:g} to {high:g})")
+    typer.echo(f"key      {out / KEY_FILE}  (who wrote what: not for annotators)")
+    typer.echo(f"then     assay label import --dir {out} --out labels.jsonl")
+
+
+@label_app.command("import")
+def label_import(
+    folder: Annotated[
+        Path, typer.Option("--dir", metavar="DIR", help="The export's folder with the filled-in sheets.")
+    ],
+    out: Annotated[Path, typer.Option(metavar="FILE.jsonl", help="Ratings in 0..1; agreement in FILE.agreement.json.")],
+) -> None:
+    """Read the ratings, show how annotators agree, and write what the scorer `human` reads."""
+    from assay.studies.labels import import_sheets
+
+    labels = import_sheets(folder)
+    report = labels.report(str(folder.name))
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in labels.rows()), encoding="utf-8")
+    except OSError as error:
+        raise StorageError(f"--out {out}: cannot write ({error.strerror}); expected a writable path") from None
+    write_json(out.with_suffix(".agreement.json"), report)
+    counts = ", ".join(f"{name}: {count:,}" for name, count in report["annotators"].items())
+    typer.echo(f"{report['rated']:,} of {report['items']:,} answers rated, {report['unrated']:,} not ({counts})")
+    for row in report["agreement"]:
+        _print_pair(row)
+    typer.echo(f"labels   {out}")
+    typer.echo(f"then     a study with scorers: [..., human] and scorer_params: {{human: {{labels: {out}}}}}, or")
+    typer.echo(f"         assay score --scorers human,... --set human.labels={out}")
+
+
+def _print_pair(row: dict[str, Any]) -> None:
+    typer.echo(f"{row['first']} and {row['second']}: {row['n']:,} answers rated by both, {row['left_out']:,} not")
+    if row["equal"] is None:
+        return
+    typer.echo(
+        f"  {'equal ratings':<18} {row['equal']:.3f}, mean difference {row['mean_difference']:+.3f} of the scale"
+    )
+    for name in ("kappa", "kappa_quadratic", "icc", "spearman"):
+        typer.echo(f"  {name:<18} {estimate_text(row[name])}")
+
+
+def _file_answers(path: Path) -> list[Any]:
+    from assay.commands.score import iter_rows, request_of
+    from assay.errors import DataError
+    from assay.studies.labels import Answer
+    from assay.tasks.catalog import INSTRUCTIONS
+
+    if not path.is_file():
+        raise DataError(f"--predictions {path}: saw no such file; expected JSONL; check the path")
+    found = []
+    for number, row in enumerate(iter_rows(path), 1):
+        request = request_of(row, number, INSTRUCTIONS)
+        example = request.example
+        source = str(row.get("model") or row.get("system") or path.name)
+        found.append(Answer(example.instruction, example.input, request.prediction, source, example.example_id))
+    return found
+
+
+def _study_answers(reference: str, overrides: list[str], storage: str) -> list[Any]:
+    from assay.store import Store
+    from assay.studies.catalog import load_study
+    from assay.studies.study_answers import study_answers
+
+    return list(study_answers(load_study(reference, overrides), Store(storage)))

@@ -1,0 +1,143 @@
+"""Where a model lies and what it is called: a local folder by its content, a hub id by its revision.
+
+Base models, encoders and reward models alike; nothing here loads one.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from assay.errors import InputError
+from assay.fingerprint import file_hash, fingerprint
+
+WEIGHT_SUFFIX = ".safetensors"
+UNSAFE_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt")
+"""Weight files whose format can run code when they are read."""
+MODEL_SUFFIXES = (".safetensors", ".json", ".model", ".txt", ".jinja", ".tiktoken")
+"""Files that make a model: weights, configuration, tokenizer, chat template."""
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "spiece.model", "tekken.json")
+HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+
+
+@dataclass(frozen=True, slots=True)
+class FoundModel:
+    """A model that can be loaded."""
+
+    name: str
+    """What people call it; never a path of this machine."""
+    key: str
+    """32 hex digits over its content (folder) or its id and commit (hub)."""
+    path: str
+    """Local folder with weights, configuration and tokenizer."""
+
+
+def find_model(
+    name: str, what: str, *, revision: str | None = None, local_name: str | None = None, nested: bool = False
+) -> FoundModel:
+    """Find a model and check that it can be loaded safely.
+
+    Args:
+        name: a local folder, or a hub id `owner/model` with an optional `@revision`.
+        what: "base model", "encoder", ...: begins every complaint.
+        revision: branch, tag or commit on the hub; default the one in `name`, else "main".
+        local_name: what to call a folder; default its last part.
+        nested: whether files in folders below belong to the model (sentence-transformers keeps its pooling there).
+
+    Raises:
+        InputError: one line: no such folder, no tokenizer, weights only in an unsafe format, or the hub cannot be
+            reached.
+    """
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        return FoundModel(
+            name=local_name or folder.resolve().name,
+            key=folder_key(folder, what, nested=nested),
+            path=str(folder.resolve()),
+        )
+    hub_id, _, asked = name.partition("@")
+    if name.startswith((".", "/", "~")) or not HUB_ID.fullmatch(hub_id):
+        raise InputError(
+            f"{what} {name!r}: saw no such folder; expected a Hugging Face model folder or a hub id owner/model; "
+            "check the path"
+        )
+    return _from_hub(hub_id, what, revision or asked or "main")
+
+
+def folder_key(folder: Path, what: str, *, nested: bool = False) -> str:
+    """Key of a model folder: hash of the names and contents of the files that make the model.
+
+    Raises:
+        InputError: see `find_model`.
+    """
+    check_folder(folder, what)
+    found = folder.rglob("*") if nested else folder.iterdir()
+    files = sorted(path for path in found if path.is_file() and path.suffix in MODEL_SUFFIXES)
+    hashes = {path.relative_to(folder).as_posix(): file_hash(path) for path in files}
+    return fingerprint({"kind": "model-folder", "files": hashes})
+
+
+def check_folder(folder: Path, what: str) -> None:
+    """Refuse a folder that cannot be loaded, or not safely.
+
+    Raises:
+        InputError: names what is missing.
+    """
+    names = {path.name for path in folder.iterdir()}
+    if "config.json" not in names:
+        raise InputError(f"{what} {folder}: saw no config.json; expected a Hugging Face model folder; check the path")
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"{what} {folder}: config.json is no JSON ({error}); save the model again") from None
+    if not isinstance(config, dict) or "model_type" not in config:
+        raise InputError(f"{what} {folder}: config.json names no model_type; save the model again")
+    if "auto_map" in config:
+        raise InputError(
+            f"{what} {folder}: saw auto_map in config.json (code that comes with the weights); expected an "
+            "architecture that transformers knows; convert the model"
+        )
+    if not names & set(TOKENIZER_FILES):
+        raise InputError(
+            f"{what} {folder}: saw no tokenizer; expected {' or '.join(TOKENIZER_FILES[:2])} beside the weights; "
+            "save the tokenizer into the folder with tokenizer.save_pretrained"
+        )
+    if not any(name.endswith(WEIGHT_SUFFIX) for name in names):
+        unsafe = sorted(name for name in names if name.endswith(UNSAFE_SUFFIXES))
+        seen = f"only {unsafe[0]} (a pickle, which can run code)" if unsafe else "no weights"
+        raise InputError(
+            f"{what} {folder}: saw {seen}; expected *.safetensors; save the model again with "
+            "save_pretrained(folder), which writes safetensors"
+        )
+
+
+def _from_hub(hub_id: str, what: str, revision: str) -> FoundModel:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HFValidationError,
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+    )
+
+    asked = f"{what} {hub_id!r} at revision {revision!r}"
+    try:
+        patterns = [f"*{suffix}" for suffix in MODEL_SUFFIXES]
+        folder = Path(snapshot_download(hub_id, revision=revision, allow_patterns=patterns))
+    except GatedRepoError:
+        raise InputError(f"{asked}: the hub asks for consent or a token; accept its terms and set HF_TOKEN") from None
+    except (RepositoryNotFoundError, HFValidationError):
+        raise InputError(f"{asked}: the hub knows no such model; check the id") from None
+    except (LocalEntryNotFoundError, OSError) as error:
+        reason = type(error).__name__
+        raise InputError(
+            f"{asked}: saw no copy on this machine and no hub ({reason}); expected a network or a downloaded model; "
+            "pass a model folder, or unset HF_HUB_OFFLINE where there is a network"
+        ) from None
+    check_folder(folder, what)
+    # a snapshot's folder is called after its commit, so a branch name is never an identity
+    return FoundModel(
+        name=hub_id, key=fingerprint({"kind": "hub", "id": hub_id, "commit": folder.name}), path=str(folder)
+    )

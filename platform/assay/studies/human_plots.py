@@ -1,0 +1,57 @@
+"""The figure of the human benchmark: scorers x tasks as a heat map with numbers, CIT and CAT at its right, as SVG."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Mapping
+from typing import Any
+
+SUMMARY = (("cit", "CIT"), ("cat", "CAT"), ("cat_task_centred", "CAT, centred"))
+
+
+def benchmark_svg(report: Mapping[str, Any], title: str) -> str:
+    """Spearman's rho with people, rows sorted by CIT; told apart by number as well as by colour."""
+    import matplotlib as mpl
+    import numpy as np
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure
+
+    tasks = [task["name"] for task in report["tasks"]]
+    labels = [task["name"] + ("" if task["has_references"] else "*") for task in report["tasks"]]
+    names = sorted(report["scorers"], key=lambda name: -(report["scorers"][name]["cit"]["value"] or -math.inf))
+    cells = [
+        [report["scorers"][name]["tasks"][task] for task in tasks]
+        + [report["scorers"][name][key] for key, _ in SUMMARY]
+        for name in names
+    ]
+    values = np.array([[math.nan if cell["value"] is None else cell["value"] for cell in row] for row in cells])
+    with mpl.rc_context({"font.size": 8, "svg.fonttype": "none", "svg.hashsalt": "assay"}):
+        figure = Figure(figsize=(2.2 + 0.72 * values.shape[1], 1.9 + 0.38 * values.shape[0]), layout="constrained")
+        FigureCanvasSVG(figure)
+        axes = figure.add_subplot()
+        shown = axes.imshow(values, cmap="cividis", vmin=-0.2, vmax=0.8, aspect="auto")
+        for row in range(values.shape[0]):
+            for place in range(values.shape[1]):
+                cell, value = cells[row][place], values[row, place]
+                if math.isnan(value):
+                    axes.text(place, row, "–", ha="center", va="center")
+                    continue
+                ends = "" if cell["low"] is None else f"\n{cell['low']:.2f} {cell['high']:.2f}"
+                dark = value < 0.35
+                axes.text(place, row - 0.12, f"{value:.2f}", ha="center", va="center", color="w" if dark else "k")
+                axes.text(place, row + 0.12, ends, ha="center", va="center", fontsize=5, color="w" if dark else "k")
+        axes.axvline(len(tasks) - 0.5, color="w", linewidth=3)
+        axes.set_xticks(range(values.shape[1]), [*labels, *(label for _, label in SUMMARY)], rotation=40, ha="right")
+        axes.set_yticks(range(len(names)), names)
+        axes.spines[:].set_visible(False)
+        axes.tick_params(length=0)
+        axes.set_title(title, fontsize=9)
+        note = "Spearman's rho with people; small: 95 % interval over documents"
+        if any(not task["has_references"] for task in report["tasks"]):
+            note += "; *: no references, compared with the source"
+        axes.set_xlabel(note, fontsize=7)
+        figure.colorbar(shown, ax=axes, shrink=0.7, label="rho")
+        out = io.StringIO()
+        figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None})
+    return out.getvalue()

@@ -1,0 +1,44 @@
+"""All answers of a study's models, from the store alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from assay.errors import DataError
+from assay.records import Prediction, from_table
+from assay.store import Store
+from assay.studies.cells import expand
+from assay.studies.inputs import dataset_keys, find_bases, store_datasets, tiny_key
+from assay.studies.labels import Answer
+from assay.studies.spec import TINY, Study
+from assay.studies.wanted import Base, evaluation_sets, wanted
+
+
+def study_answers(study: Study, store: Store) -> Iterator[Answer]:
+    """Every answer with the run that gave it; rows without an answer are left out.
+
+    Raises:
+        DataError: the study's predictions are not there yet.
+    """
+    keys = dataset_keys(study)
+    bases = {name: Base(base.name, base.key, base.path) for name, base in find_bases(study).items()}
+    if TINY in study.base_models:
+        bases[TINY] = Base(TINY, tiny_key(study, keys), "")
+    plan = wanted(study, expand(study), bases, keys)
+    missing = len({run.predictions_key for run in plan.runs} - store.keys("predictions"))
+    if missing:
+        raise DataError(
+            f"study {study.name!r}: saw {missing} of {len(plan.runs)} sets of answers missing in {store.uri}; expected "
+            f"them all; run `assay run {study.name} --until generate` first"
+        )
+    datasets = store_datasets(study, store)
+    examples = {
+        name: {row.example_id: row for row in datasets.evaluation_rows(part)}
+        for name, part in evaluation_sets(study, datasets.keys).items()
+    }
+    for run in plan.runs:
+        source = f"{run.base_model}, {run.arm}, draw {run.draw}, seed {run.training_seed}, {run.evaluation_set}"
+        for row in from_table(store.read_table("predictions", run.predictions_key, "predictions.parquet"), Prediction):
+            example = examples[run.evaluation_set].get(row.example_id)
+            if row.error is None and example is not None:
+                yield Answer(example.instruction, example.input, row.prediction, source, row.example_id)
