@@ -10,7 +10,7 @@ from assay.llm.endpoint import EndpointSpec
 from assay.metaeval.study_tables import ScorerInfo
 from assay.scoring.jobs import KIND, SCORES_FILE, PointwiseProtocol, ScoringBatch, judge_spec, make_batches, scores_key
 from assay.scoring.judges.pointwise import IftevalJudge
-from assay.scoring.models import CONTENT_KEY, resolve
+from assay.scoring.models import CONTENT_KEY, MODEL, resolve
 from assay.scoring.protocol import ScorerSpec
 from assay.scoring.table import scorer_spec
 from assay.store import Store
@@ -79,8 +79,14 @@ def local_scorers(study: Study) -> tuple[ScorerSpec, ...]:
 
 
 def content_keys(study: Study) -> dict[str, str]:
-    """Content key of the model or the labels behind each scorer that has any."""
-    return {spec.name: str(spec.params[CONTENT_KEY]) for spec in local_scorers(study) if CONTENT_KEY in spec.params}
+    """What names the model or the labels behind each scorer that has any: their content, where that is known."""
+    found = {}
+    for spec in local_scorers(study):
+        if CONTENT_KEY in spec.params:
+            found[spec.name] = str(spec.params[CONTENT_KEY])
+        elif MODEL in study.scorer_params.get(spec.name, {}):
+            found[spec.name] = str(spec.params[MODEL])
+    return found
 
 
 def judge_protocol(judge: JudgeConfig, mode: Mode) -> PointwiseProtocol:

@@ -18,6 +18,7 @@ from assay.config import Config
 from assay.fingerprint import artifact_key, canonical_json
 from assay.metaeval.bootstrap import seeded
 from assay.metaeval.classifier import classifier_report
+from assay.model_folders import folder_key
 from assay.scoring.tone import (
     FORMAT_VERSION,
     THRESHOLD,
@@ -32,7 +33,6 @@ from assay.scoring.tone_scorer import TOY_TONE_SOURCE
 from assay.store import Store
 from assay.tasks.loaders import materialise_dataset, read_dataset
 from assay.tasks.sources import SourceSpec
-from assay.training.base_models import folder_key
 
 KIND = "tone"
 VALIDATION_FILE = "validation.json"
@@ -77,7 +77,7 @@ def tone_key(spec: ToneSpec, dataset: str) -> str:
     Raises:
         InputError: an encoder folder that cannot be used.
     """
-    encoder = folder_key(Path(spec.encoder).expanduser()) if spec.encoder else ""
+    encoder = folder_key(Path(spec.encoder).expanduser(), "encoder") if spec.encoder else ""
     return artifact_key(KIND, FORMAT_VERSION, spec.identity(), {"dataset": dataset, "encoder": encoder})
 
 
