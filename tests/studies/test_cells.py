@@ -116,7 +116,7 @@ def test_a_study_that_does_not_hang_together_is_one_line(override: str, message:
 
 
 def test_unknown_studies_are_refused_with_the_known_ones() -> None:
-    with pytest.raises(ConfigError, match="expected one of quickstart, s1"):
+    with pytest.raises(ConfigError, match="expected one of forgetting, hold_one_out, quickstart"):
         load_study("quickstrat")
 
 

@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from assay.studies.builtin import quickstart
+from assay.studies.builtin import BUILTIN, quickstart
 from assay.studies.catalog import load_study
+from assay.studies.cells import expand
 from assay.studies.planner import parameters, plan
+from assay.studies.wanted import Base, wanted
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 ENGINES = ("torch", "ray", "vllm", "mlflow", "deepspeed", "transformers")
@@ -86,3 +88,29 @@ def test_unknown_model_sizes_leave_gpu_hours_unknown() -> None:
     made = plan(load_study("quickstart", ["base_models=[mystery]"]))
     assert made.gpu_hours is None
     assert any("mystery" in note for note in made.assumptions)
+
+
+@pytest.mark.parametrize("name", sorted(BUILTIN))
+def test_every_builtin_study_is_planned_and_wants_what_is_planned(name: str) -> None:
+    study = BUILTIN[name]()
+    made = plan(study)
+    keys = {source: f"{number:032x}" for number, source in enumerate(study.data.names)}
+    bases = {model: Base(model, f"base of {model}", "") for model in study.all_models}
+    wants = wanted(study, expand(study), bases, keys)
+    assert made.distinct_trainings == len(wants.tunings) + len(wants.trainings)
+    assert made.gpu_hours is not None
+    assert made.usd is not None
+    assert len({job.key for job in wants.generations}) == len(wants.runs)
+
+
+def test_s1_says_224_cells_and_197_trainings_of_each_base() -> None:
+    made = plan(BUILTIN["s1"]())
+    assert (made.cells_per_base, made.trainings_per_base) == (224, 197)
+    assert (made.cells, made.distinct_trainings) == (4 * 224, 4 * 197)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "jobs" / "studies").glob("*_small.yaml")), ids=lambda path: path.stem)
+def test_every_small_study_names_what_is_there(path: Path) -> None:
+    study = load_study(str(path), ["data.root=/data"])
+    assert study.name == path.stem
+    assert 0 < plan(study).distinct_trainings < 40

@@ -120,5 +120,5 @@ def test_hub_tasks_read_the_hubs_columns(
 
 
 def test_tasks_without_a_hub_source_are_said_to_be() -> None:
-    with pytest.raises(ConfigError, match=r"saw the task 'conll'; expected one of mnli"):
-        hub_source("conll")
+    with pytest.raises(ConfigError, match=r"saw the task 'toy_question'; expected one of conll, mnli"):
+        hub_source("toy_question")

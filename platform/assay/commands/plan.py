@@ -23,6 +23,11 @@ def plan_command(reference: str, overrides: list[str], as_json: bool) -> None:
         f"{made.study} ({made.mode})" + (f": {study.description}" if study.description else ""),
         f"  cells                {made.cells:>14,}",
         f"  distinct trainings   {made.distinct_trainings:>14,}   equal mixtures and recipes are trained once",
+        *(
+            [f"  of each base model   {made.cells_per_base:>14,}   cells, {made.trainings_per_base:,} trainings"]
+            if made.cells_per_base < made.cells
+            else []
+        ),
         f"  training rows        {made.train_rows:>14,}   over all distinct trainings",
         f"  training tokens      {made.train_tokens:>14,}   estimated, repeats by epochs included",
         f"  predictions          {made.predictions:>14,}",

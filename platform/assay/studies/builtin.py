@@ -1,7 +1,8 @@
 """The builtin studies, as Python values.
 
 `quickstart` is the embedded default: a toy world whose truth is known, a tiny base trained on the spot, a rule-based
-judge. `s1` is the data-mixture study of IFTEval (arXiv 2310.14103, section 3.1) on four 7B bases.
+judge. The others are the studies of IFTEval (arXiv 2310.14103) on its four 7B bases; jobs/studies/ holds a version of
+each that runs on two cores.
 """
 
 from __future__ import annotations
@@ -9,11 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from assay.generation.spec import GenerationResources, GenerationSpec
+from assay.mixtures.synthesis import RandomLabels, SyntheticRows
 from assay.scoring.jobs import ScoringResources
-from assay.studies.design import MixtureGrid
+from assay.studies.design import Design, HoldOutGrid, MixtureGrid, SourceGrid, TransferGrid
 from assay.studies.spec import (
     TINY,
     DataSpec,
+    Derived,
     EvaluationSpec,
     JudgeConfig,
     StatisticsSpec,
@@ -21,6 +24,7 @@ from assay.studies.spec import (
     StudyResources,
 )
 from assay.tasks.sources import SourceSpec, hub_source
+from assay.tasks.tagging import JudgeTags
 from assay.training.spec import TrainResources, TrainSpec
 from assay.training.tiny_base import TOY_BASE
 
@@ -28,7 +32,16 @@ TOY_TASKS = ("toy_sentiment", "toy_arithmetic", "toy_entities", "toy_question")
 
 S1_TASKS = ("mnli", "qnli", "stsb", "sst2", "conll", "squadv2", "xsum")
 S1_SIZES = (0, 10, 25, 50, 100, 200, 500, 1000)
+SOURCE_TASKS = ("sst2", "mnli", "conll")
+"""Tasks whose rows an LLM can write after a few examples."""
 S1_BASES = ("huggyllama/llama-7b", "EleutherAI/pythia-6.9b", "bigscience/bloom-7b1", "tiiuae/falcon-7b")
+S2_INSTRUCT = (
+    "lmsys/vicuna-7b-v1.3",
+    "allenai/open-instruct-pythia-6.9b-tulu",
+    "bigscience/bloomz-7b1",
+    "tiiuae/falcon-7b-instruct",
+)
+"""Tuned models of the same four families, in the order of S1_BASES."""
 
 
 def quickstart() -> Study:
@@ -75,19 +88,96 @@ def quickstart() -> Study:
 
 def s1() -> Study:
     """IFTEval's S1 on its four 7B bases: 7 tasks x 8 sizes x 4 draws, priced before it is run."""
-    files = {
-        # these two need answers made of several columns: files of rows in the form that the loader reads
-        task: SourceSpec(loader="jsonl", path=f"tasks/{task}", task=task)
-        for task in ("stsb", "conll")
-    }
-    hub = {task: hub_source(task) for task in S1_TASKS if task not in files}
+    return _paper_study(
+        "s1",
+        "IFTEval S1: N rows of a target task in a general instruction mixture, on four 7B base models.",
+        MixtureGrid(tasks=S1_TASKS, sizes=S1_SIZES, draws=4, validation_rows=1000),
+    )
+
+
+def s1_sources() -> Study:
+    """The paper's figure 3: human, synthetic and randomly labelled rows, and synthetic rows before human ones."""
+    derived: dict[str, Derived] = {}
+    for task in SOURCE_TASKS:
+        derived[f"{task}_synthetic"] = SyntheticRows(of=task, rows=1000, shown=8, per_call=10)
+        derived[f"{task}_random"] = RandomLabels(of=f"{task}_synthetic")
+    return _paper_study(
+        "s1_sources",
+        "IFTEval S1 with human (H), synthetic (S) and randomly labelled (R) rows, and synthetic before human (S+H).",
+        SourceGrid(tasks=SOURCE_TASKS, sizes=S1_SIZES, draws=4, validation_rows=1000),
+        derived,
+    )
+
+
+def forgetting() -> Study:
+    """The paper's table 5: the whole Alpaca test split with 0 and with 1,000 rows of each task in the mixture."""
+    study = _paper_study(
+        "forgetting",
+        "Scores on the Alpaca test split with and without 1,000 rows of a target task in the mixture.",
+        MixtureGrid(tasks=S1_TASKS, sizes=(0, 1000), draws=4, validation_rows=1000),
+    )
+    return study.replace(evaluation=study.evaluation.replace(instruction_rows=5000), training_seeds_at_zero=(0, 1, 2))
+
+
+def s2() -> Study:
+    """The paper's figures 4 and 6: N target rows alone, into base models, our tuned ones, and other people's."""
+    return _paper_study(
+        "s2",
+        "IFTEval S2: N target rows alone, from a base model, our instruction adapter, or another tuned model.",
+        TransferGrid(
+            tasks=S1_TASKS,
+            sizes=S1_SIZES,
+            draws=4,
+            starts=("base", "merged", "stacked", "instruct"),
+            instruct_models=dict(zip(S1_BASES, S2_INSTRUCT, strict=True)),
+        ),
+    )
+
+
+def hold_one_out() -> Study:
+    """The synthetic study: each of the 12 categories held out, and 0 to 1,000 of its rows added back."""
+    study = _paper_study(
+        "hold_one_out",
+        "IFTEval's synthetic study: Alpaca without one category of instructions, and N rows of it added back.",
+        HoldOutGrid(sizes=(0, 10, 100, 1000), draws=1, validation_rows=1000),
+        {"tagged": JudgeTags(of="instructions", judge_rows=5000)},
+        tasks=(),
+    )
+    return study.replace(data=study.data.replace(instructions="tagged"))
+
+
+def scorer_benchmark() -> Study:
+    """Tables 1, 3, 4 and figure 1: every scorer against the human column, inside tasks and over them."""
+    study = _paper_study(
+        "scorer_benchmark",
+        "Which scorer orders models as people do, inside tasks and across them: CIT, CAT and TFA of every scorer.",
+        MixtureGrid(tasks=S1_TASKS, sizes=(0, 10, 25, 50, 1000), draws=4, validation_rows=1000),
+    )
+    return study.replace(
+        training_seeds_at_zero=(0, 1, 2),
+        statistics=StatisticsSpec(
+            meta_tasks=tuple(task for task in S1_TASKS if task != "xsum"), tfa_tasks=("sst2", "mnli", "qnli")
+        ),
+    )
+
+
+def _paper_study(
+    name: str,
+    description: str,
+    grid: Design,
+    derived: Mapping[str, Derived] | None = None,
+    tasks: tuple[str, ...] = S1_TASKS,
+) -> Study:
+    """What the paper's studies share: Alpaca-GPT4, the hub's tasks, four 7B bases, its recipe, a paid judge."""
     alpaca = SourceSpec(loader="hub", hub="vicgalle/alpaca-gpt4", split_rule="strict")
     return Study(
-        name="s1",
-        description="IFTEval S1: N rows of a target task in a general instruction mixture, on four 7B base models.",
-        data=DataSpec(sources={"instructions": alpaca, **hub, **files}),
+        name=name,
+        description=description,
+        data=DataSpec(
+            sources={"instructions": alpaca, **{task: hub_source(task) for task in tasks}}, derived=derived or {}
+        ),
         base_models=S1_BASES,
-        grid=MixtureGrid(tasks=S1_TASKS, sizes=S1_SIZES, draws=4, validation_rows=1000),
+        grid=grid,
         train=TrainSpec(dtype="bfloat16"),
         generation=GenerationSpec(dtype="bfloat16"),
         evaluation=EvaluationSpec(target_rows=500, instruction_rows=240),
@@ -100,5 +190,13 @@ def s1() -> Study:
     )
 
 
-BUILTIN: Mapping[str, Callable[[], Study]] = {"quickstart": quickstart, "s1": s1}
+BUILTIN: Mapping[str, Callable[[], Study]] = {
+    "quickstart": quickstart,
+    "s1": s1,
+    "s1_sources": s1_sources,
+    "s2": s2,
+    "forgetting": forgetting,
+    "hold_one_out": hold_one_out,
+    "scorer_benchmark": scorer_benchmark,
+}
 """Builtin studies by name."""

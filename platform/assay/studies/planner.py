@@ -41,6 +41,9 @@ class Plan:
     mode: str
     cells: int
     distinct_trainings: int
+    cells_per_base: int
+    trainings_per_base: int
+    """Of one base model; all have the same."""
     train_rows: int
     """Rows of all distinct trainings' mixtures together."""
     train_tokens: int
@@ -99,6 +102,8 @@ def plan(study: Study) -> Plan:
         mode=study.mode,
         cells=len(cells),
         distinct_trainings=len(tunings) + len(trainings),
+        cells_per_base=len(cells) // len(study.base_models),
+        trainings_per_base=(len(tunings) + len(trainings)) // len(study.base_models),
         train_rows=train_rows,
         train_tokens=train_tokens,
         predictions=predictions,

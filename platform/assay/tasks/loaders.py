@@ -20,6 +20,7 @@ from assay.records import SPLITS, TEST, TRAIN, VALIDATION, Example, from_table, 
 from assay.store import Store
 from assay.tasks.catalog import INSTRUCTIONS, get_task
 from assay.tasks.conversations import Exchange, exchanges, past_turns, turns_of
+from assay.tasks.converters import convert
 from assay.tasks.hub import hub_content, hub_rows
 from assay.tasks.openassistant import best_path, language, trees
 from assay.tasks.reading import Row, read_rows
@@ -135,6 +136,7 @@ class _Reader:
         if self._source.loader == "openassistant":
             rows = trees(rows, shown)
         for number, row in rows:
+            row = convert(self._source.convert, row, f"{shown}:{number}")
             for example in self._from_row(row, f"{shown}:{number}", file_split):
                 if limit is None or self._counts[example.split] < limit:
                     self._counts[example.split] += 1

@@ -15,6 +15,7 @@ from pydantic import Field, field_validator, model_validator
 from assay.config import Config, validate
 from assay.errors import ConfigError
 from assay.tasks.catalog import INSTRUCTIONS, get_task
+from assay.tasks.converters import Converter
 
 EXAMPLE_FIELDS = ("id", "split", "category", "instruction", "input", "output")
 """What `columns` may map, with the names that files use by default."""
@@ -48,6 +49,8 @@ class SourceSpec(Config):
     last three may also be patterns with {column} in them. An id of "" is made from content."""
     values: Mapping[str, Mapping[str, str]] = Field(default_factory=dict)
     """Field -> its raw value as text -> what to read instead, as in {"output": {"0": "negative"}}."""
+    convert: Converter = "none"
+    """"stsb", "conll", "scitldr": make input and output of the hub's own columns, see converters.py."""
     meta_columns: tuple[str, ...] = ()
     """Further columns kept in `meta_json`. References (`references`, `answers`) are always kept."""
     task: str | None = None
@@ -120,6 +123,8 @@ class SourceSpec(Config):
             skip |= {"turns", "on_unanswered"}
         if self.loader != "openassistant":
             skip |= {"languages"}
+        if self.convert == "none":
+            skip |= {"convert"}
         fields: dict[str, object] = self.model_dump(mode="json", exclude=skip)
         if self.task is not None:
             fields["instruction"] = get_task(self.task).instruction
@@ -150,6 +155,22 @@ _HUB_SOURCES: dict[str, dict[str, object]] = {
         "columns": {"input": "Context: {context}\nQuestion: {question}", "output": "answers.text.0"},
         "values": {"output": {"": "unanswerable"}},
     },
+    "stsb": {"hub": "nyu-mll/glue", "hub_config": "stsb", "columns": {"id": ""}, "convert": "stsb"},
+    "conll": {
+        "hub": "eriktks/conll2003",
+        "hub_revision": "refs/convert/parquet",  # the dataset itself is a script, which is never run
+        "hub_splits": {"train": "train", "validation": "validation", "test": "test"},
+        "columns": {"id": ""},
+        "convert": "conll",
+    },
+    "scitldr": {
+        "hub": "allenai/scitldr",
+        "hub_config": "Abstract",
+        "hub_revision": "refs/convert/parquet",
+        "hub_splits": {"train": "train", "validation": "validation", "test": "test"},
+        "columns": {"id": ""},
+        "convert": "scitldr",
+    },
     "xsum": {
         "hub": "EdinburghNLP/xsum",
         "columns": {"input": "Article: {document}", "output": "summary"},
@@ -157,16 +178,19 @@ _HUB_SOURCES: dict[str, dict[str, object]] = {
 }
 
 
-def hub_source(task: str, *, revision: str = "main", split_rule: Literal["strict", "compat"] = "strict") -> SourceSpec:
+def hub_source(
+    task: str, *, revision: str | None = None, split_rule: Literal["strict", "compat"] = "strict"
+) -> SourceSpec:
     """The source of a task of the study on the Hugging Face hub: labelled splits pooled and split anew by content.
 
     Pooling is what the study did: the hub's own test splits of GLUE and SQuAD carry no labels.
 
     Raises:
-        ConfigError: the task has no hub source here (CoNLL-2003 and STS-B need more than naming columns).
+        ConfigError: the task has no hub source here.
     """
     if task not in _HUB_SOURCES:
         raise ConfigError(f"hub source: saw the task {task!r}; expected one of {', '.join(sorted(_HUB_SOURCES))}")
     labelled = {"hub_splits": {"train": "train", "validation": "validation"}}
-    fields = {**labelled, **_HUB_SOURCES[task], "hub_revision": revision, "split_rule": split_rule}
+    pinned = {"hub_revision": revision} if revision is not None else {}
+    fields = {**labelled, **_HUB_SOURCES[task], **pinned, "split_rule": split_rule}
     return validate(SourceSpec, {"loader": "hub", "task": task, **fields}, f"hub source {task!r}")
