@@ -136,8 +136,8 @@ class _Reader:
         if self._source.loader == "openassistant":
             rows = trees(rows, shown)
         for number, row in rows:
-            row = convert(self._source.convert, row, f"{shown}:{number}")
-            for example in self._from_row(row, f"{shown}:{number}", file_split):
+            made = convert(self._source.convert, row, f"{shown}:{number}")
+            for example in self._from_row(made, f"{shown}:{number}", file_split):
                 if limit is None or self._counts[example.split] < limit:
                     self._counts[example.split] += 1
                     self.examples.append(example)
