@@ -162,10 +162,11 @@ def test_mistakes_are_one_line_and_exit_code_2(
 def test_studies_by_name_or_file(tmp_path: Path) -> None:
     assert is_ifs_study("ifs_models_small") and not is_ifs_study("quickstart")
     mine = tmp_path / "mine.yaml"
-    mine.write_text("extends: ifs_models_small\nname: mine\nnum_prompts: 40\n")
+    mine.write_text("extends: ifs_models_small\nname: mine\nnum_prompts: 40\ngeneration: {engine: hf}\n")
     assert is_ifs_study(str(mine))
     study = load_ifs_study(str(mine), ["seed=3"])
     assert (study.name, study.num_prompts, study.seed) == ("mine", 40, 3)
+    assert (study.generation.engine, study.generation.max_model_len) == ("hf", 256)
     assert study.models == IFS_STUDIES["ifs_models_small"]().models
     whole = tmp_path / "whole.yaml"
     whole.write_text("kind: ifs_models\nname: x\nmodels: [{name: a, model: tiny}]\ndialogues: {loader: toyworld}\n")

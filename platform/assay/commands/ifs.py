@@ -126,6 +126,7 @@ def load_ifs_study(reference: str, overrides: Sequence[str]) -> IfsStudy:
     Raises:
         ConfigError: it does not validate.
     """
+    from assay.studies.catalog import merge
     from assay.studies.ifs_spec import IfsStudy
 
     if reference in _builtin():
@@ -134,7 +135,7 @@ def load_ifs_study(reference: str, overrides: Sequence[str]) -> IfsStudy:
         data = read_yaml(Path(reference))
         parent = data.pop("extends", None)
         if parent is not None:
-            data = {**_builtin()[parent]().model_dump(mode="json"), **data}
+            data = merge(_builtin()[parent]().model_dump(mode="json"), data)
     return validate(IfsStudy, apply_overrides(data, overrides), f"study {reference!r}")
 
 

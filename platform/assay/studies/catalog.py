@@ -8,6 +8,7 @@ from pathlib import Path
 from assay.config import apply_overrides, read_yaml, validate
 from assay.errors import ConfigError
 from assay.studies.builtin import BUILTIN
+from assay.studies.ifs_builtin import IFS_STUDIES
 from assay.studies.spec import Study
 
 MOST_EXTENSIONS = 5
@@ -29,10 +30,14 @@ def load_study(reference: str, overrides: Sequence[str] = ()) -> Study:
     elif Path(reference).suffix in (".yaml", ".yml"):
         data = _read_file(Path(reference))
         source = reference
+    elif reference in IFS_STUDIES:
+        raise ConfigError(
+            f"study {reference!r} compares models by IFS; expected `assay run {reference}`, which measures it"
+        )
     else:
         raise ConfigError(
             f"study {reference!r}: saw no builtin study or .yaml file of this name; "
-            f"expected one of {', '.join(sorted(BUILTIN))}, or a path that ends in .yaml"
+            f"expected one of {', '.join(sorted({**BUILTIN, **IFS_STUDIES}))}, or a path that ends in .yaml"
         )
     return validate(Study, apply_overrides(data, overrides), source)
 
@@ -44,25 +49,25 @@ def _read_file(path: Path, depth: int = 0) -> dict[str, object]:
     if parent is None:
         return data
     if parent in BUILTIN:
-        return _merge(BUILTIN[parent]().model_dump(mode="json"), data)
+        return merge(BUILTIN[parent]().model_dump(mode="json"), data)
     is_beside = isinstance(parent, str) and Path(parent).name == parent and (path.parent / parent).is_file()
     if not is_beside or depth >= MOST_EXTENSIONS:
         raise ConfigError(
             f"{path}: extends {parent!r}; expected one of {', '.join(sorted(BUILTIN))}, or a .yaml file beside it"
         )
-    return _merge(_read_file(path.parent / parent, depth + 1), data)
+    return merge(_read_file(path.parent / parent, depth + 1), data)
 
 
 def _design_of(grid: object) -> object:
     return grid.get("design", "target") if isinstance(grid, dict) else None
 
 
-def _merge(below: dict[str, object], above: dict[str, object]) -> dict[str, object]:
+def merge(below: dict[str, object], above: dict[str, object]) -> dict[str, object]:
     """`above` laid over `below`, mapping by mapping."""
     merged = dict(below)
     for key, value in above.items():
         under = merged.get(key)
         if key == "grid" and isinstance(value, dict) and value.get("design", "target") != _design_of(under):
             under = None  # another design has other fields
-        merged[key] = _merge(under, value) if isinstance(under, dict) and isinstance(value, dict) else value
+        merged[key] = merge(under, value) if isinstance(under, dict) and isinstance(value, dict) else value
     return merged
