@@ -64,8 +64,10 @@ def ifs_command(
 ) -> None:
     """Instruction Following Score of any models: raw and corrected, on fragments and on whole instructions."""
     from assay.commands.judge_reports import check_writable
+    from assay.commands.study import refuse_throw_away
 
     check_writable(out)
+    refuse_throw_away(storage)
     study = study_of_flags(
         model,
         base_url=base_url,
@@ -91,12 +93,13 @@ def ifs_command(
 
 def run_ifs_study(reference: str, overrides: Sequence[str], storage: str) -> None:
     """`assay run` of an IFS study: results in its folder of the storage."""
-    from assay.commands.study import refuse_throw_away, refuse_unsupported
+    from assay.commands.study import clean_stop, refuse_throw_away, refuse_unsupported
 
     refuse_throw_away(storage)
     study = load_ifs_study(reference, overrides)
     refuse_unsupported(study.resources)
-    store, result = _measure(study, storage)
+    with clean_stop():
+        store, result = _measure(study, storage)
     files = {
         "ifs.json": _json(result.report),
         "responses.jsonl": _json_lines(result.rows()),
@@ -194,14 +197,15 @@ def print_report(report: Mapping[str, Any]) -> None:
     typer.echo(f"{prompts['n']} prompts, {prompts['fragments']} of them fragments (partial)")
     width = max(12, *(len(row["model"]) for row in report["rows"]))
     parts = ("corrected IFS", "IFS", "IFS partial", "IFS full")
-    typer.echo(f"{'model':<{width}} prompt  " + "".join(f"{part:<20}" for part in parts) + "    n missing empty")
+    head = "".join(f"{part:<20}" for part in parts)
+    typer.echo(f"{'model':<{width}} prompt  {head}    n missing empty  by case")
     for row in report["rows"]:
         cells = [row["overall"]["corrected"], *(row[name]["raw"] for name in ("overall", "partial", "full"))]
         missing = sum(row["missing"].values())
         typer.echo(
             f"{row['model']:<{width}} {row['prompt']:<7} "
             + "".join(f"{_interval(cell):<20}" for cell in cells)
-            + f"{row['num_prompts'] - missing:>5} {missing:>7} {row['num_empty']:>5}"
+            + f"{row['num_prompts'] - missing:>5} {missing:>7} {row['num_empty']:>5} {_value(row['case_rule']):>8}"
         )
         if row["missing"]:
             typer.echo(f"{'':<{width}} missing: " + ", ".join(f"{n} {why}" for why, n in row["missing"].items()))
@@ -341,6 +345,10 @@ def _track_files(
     experiment = study.tracking.experiment or ("metaeval-ifs" if study.name == "ifs" else study.name)
     track_report(uri, experiment, study.name, params, children, files)
     typer.echo(f"MLflow: {uri}")
+
+
+def _value(estimate: Mapping[str, Any]) -> str:
+    return "–" if estimate["value"] is None else f"{estimate['value']:.3f}"
 
 
 def _interval(estimate: Mapping[str, Any]) -> str:

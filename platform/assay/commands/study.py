@@ -51,7 +51,7 @@ def run_command(
         _say_where(folder, done["mlflow"])
         return
     prepare_ray_environment()
-    with _clean_stop():
+    with clean_stop():
         results = pipeline.run(folder, until)
         if results is None:
             typer.echo(f"{folder.name}: stopped after {until!r}, as asked; the same command without --until continues")
@@ -201,7 +201,7 @@ def _say_where(folder: StudyFolder, uri: str) -> None:
 
 
 @contextmanager
-def _clean_stop() -> Iterator[None]:
+def clean_stop() -> Iterator[None]:
     """SIGTERM ends a study as a limit does: what is finished is kept, and the exit code says that more is to do."""
 
     def stop(number: int, _frame: FrameType | None) -> None:

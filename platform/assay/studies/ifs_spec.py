@@ -66,7 +66,7 @@ class IfsStudy(Config):
     description: str = ""
     models: tuple[IfsModel, ...] = Field(min_length=1)
     root: str | None = None
-    """Folder that relative paths start from."""
+    """Folder that paths in `dialogues` and `tone` start from; those of models start where the command runs."""
     dialogues: SourceSpec
     """Where prompts come from (test rows, where a model is tuned on the train rows), and the classifier's texts."""
     tone: ToneConfig | None = None
