@@ -36,11 +36,12 @@ endif
 demo: $(READY) ## run the quickstart study and say where its results are
 	$(BIN)/assay demo
 
-check: $(READY) ## ruff, mypy --strict, import rules
+check: $(READY) ## ruff, mypy --strict, import rules, bandit
 	$(BIN)/ruff check platform jobs tests
 	$(BIN)/ruff format --check platform jobs tests
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive --severity-level medium platform jobs
 
 test: $(READY) ## unit and integration tests (real engines), at most 15 minutes on two cores
 	$(BIN)/python -m pytest tests

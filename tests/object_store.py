@@ -11,9 +11,10 @@ import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 BUCKET = "studies"
-SECRET = "canary-aws-secret-7b1f"
+SECRET = "canary-aws-secret-7b1f44"
 CODE = """
 import sys
 from moto.server import ThreadedMotoServer
@@ -52,13 +53,20 @@ class ObjectStore:
 
     def names(self, prefix: str = "") -> list[str]:
         """Keys of the objects under a prefix, asked without pyarrow."""
+        pages = self._client().get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix=prefix)
+        return [item["Key"] for page in pages for item in page.get("Contents", [])]
+
+    def read(self, name: str) -> bytes:
+        """An object, read without pyarrow."""
+        data: bytes = self._client().get_object(Bucket=BUCKET, Key=name)["Body"].read()
+        return data
+
+    def _client(self) -> Any:
         import boto3
 
-        client = boto3.client(
+        return boto3.client(
             "s3", endpoint_url=self.endpoint, region_name="us-east-1", aws_access_key_id="a", aws_secret_access_key="b"
         )
-        pages = client.get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix=prefix)
-        return [item["Key"] for page in pages for item in page.get("Contents", [])]
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from assay import __version__
-from assay.errors import AssayError, ConfigError
+from assay.errors import AssayError, ConfigError, plain_line
 
 app = typer.Typer(
     name="assay",
@@ -249,7 +249,7 @@ def run_app(arguments: list[str]) -> int:
     try:
         app(arguments, prog_name="assay")
     except AssayError as error:
-        typer.echo(f"assay: {error}", err=True)
+        typer.echo(f"assay: {plain_line(str(error))}", err=True)
         return error.exit_code
     except SystemExit as exit_:
         return exit_.code if isinstance(exit_.code, int) else int(exit_.code is not None)

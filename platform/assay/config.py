@@ -82,6 +82,8 @@ def apply_overrides(data: Mapping[str, Any], overrides: Iterable[str]) -> dict[s
             raise ConfigError(f"--set {override}: expected FIELD=VALUE, as in --set judge.model=gpt-4o")
         try:
             value = _load_yaml(text) if text.strip() else text
+        except RecursionError:
+            raise ConfigError(f"--set {name}: saw a value nested too deeply; expected a plain one") from None
         except yaml.YAMLError:
             value = text  # a Windows path or a URL with odd characters is a plain string
         target = merged

@@ -16,6 +16,11 @@ bug in Assay and keeps its traceback.
 
 from __future__ import annotations
 
+import re
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]+")
+"""What moves a cursor, recolours a terminal, ends a line or reorders its text."""
+
 
 class AssayError(Exception):
     """Root of the tree; `exit_code` is what the command line ends with."""
@@ -62,3 +67,8 @@ class LimitReached(AssayError):
 
 class StageError(AssayError):
     """A stage of a study failed after its retries."""
+
+
+def plain_line(text: str) -> str:
+    """`text` as one line that a terminal shows as it is: judged text, endpoints and file names may hold escapes."""
+    return " ".join(_CONTROL.sub(" ", text).split())

@@ -90,7 +90,7 @@ def check_folder(folder: Path, what: str) -> None:
         raise InputError(f"{what} {folder}: saw no config.json; expected a Hugging Face model folder; check the path")
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{what} {folder}: config.json is no JSON ({error}); save the model again") from None
     if not isinstance(config, dict) or "model_type" not in config:
         raise InputError(f"{what} {folder}: config.json names no model_type; save the model again")

@@ -40,6 +40,14 @@ TINY: Mapping[str, str] = {
 }
 """Two tasks, N of 0 and 8: 6 trainings, 12 predictions artifacts, 144 answers."""
 
+CANARIES: Mapping[str, str] = {
+    "OPENAI_API_KEY": "canary-judge-key-93d2e1",
+    "HF_TOKEN": "canary-hub-token-5a07bc",
+    "AWS_SECRET_ACCESS_KEY": "canary-aws-secret-7b1f44",
+    "MLFLOW_TRACKING_PASSWORD": "canary-mlflow-password-c81e02",
+}
+"""Secrets in the environment of every study of the tests; test_secrets looks for them in all that a study leaves."""
+
 
 def settings(changes: Mapping[str, str] | None = None, base: Mapping[str, str] = TINY) -> list[str]:
     """`--set` arguments of the tiny study with these fields changed."""
@@ -52,7 +60,7 @@ def environment(**changes: str) -> dict[str, str]:
     kept["PATH"] = os.pathsep.join([str(BIN), kept.get("PATH", "/usr/bin:/bin")])
     if "PYTHONPATH" in changes and "PYTHONPATH" in kept:
         changes["PYTHONPATH"] += os.pathsep + kept["PYTHONPATH"]
-    return {**kept, "HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "OMP_NUM_THREADS": "1", **changes}
+    return {**kept, **CANARIES, "HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "OMP_NUM_THREADS": "1", **changes}
 
 
 @dataclass(frozen=True)
@@ -100,6 +108,11 @@ def finished_study(folder: Path) -> Path:
     ended = _FINISHED[storage]
     assert ended.code == 0, ended.err
     return storage
+
+
+def finished_run(storage: Path) -> Finished:
+    """What the command of a `finished_study` said."""
+    return _FINISHED[storage]
 
 
 def run_tiny(storage: Path, *further: str, changes: Mapping[str, str] | None = None, **environ: str) -> Finished:

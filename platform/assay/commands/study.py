@@ -35,6 +35,7 @@ def run_command(
     from assay.commands.progress import console_progress
     from assay.store import Store
     from assay.studies.pipeline import STAGES, Pipeline
+    from assay.studies.tracked import tracking_uri
 
     if until is not None and until not in STAGES:
         raise ConfigError(f"--until {until}: expected one of {', '.join(STAGES)}")
@@ -42,6 +43,7 @@ def run_command(
     study = load_study(reference, overrides)
     refuse_unsupported(study.resources)
     store = Store(storage)
+    tracking_uri(study, store)  # refused now, not after hours
     progress = console_progress()
     pipeline = Pipeline(study, store, progress, embedded_judge(), max_usd)
     folder = pipeline.open()

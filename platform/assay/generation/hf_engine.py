@@ -15,7 +15,8 @@ import torch
 import transformers
 from peft import PeftModel
 
-from assay.errors import ResourceError
+from assay.adapter_files import check_adapter
+from assay.errors import DataError, ResourceError
 from assay.generation.spec import (
     AdapterError,
     AdapterRef,
@@ -51,7 +52,7 @@ class HfEngine:
         if self._device.type == "cpu":
             torch.set_num_threads(resources.num_threads)
         self._base = transformers.AutoModelForCausalLM.from_pretrained(
-            base_path, dtype=getattr(torch, spec.dtype), trust_remote_code=False
+            base_path, dtype=getattr(torch, spec.dtype), trust_remote_code=False, use_safetensors=True
         )
         self._base.to(self._device).eval()
         self._peft: PeftModel | None = None
@@ -136,13 +137,14 @@ class HfEngine:
                 yield self._peft if self._peft is not None else self._base
             return
         try:
+            check_adapter(adapter.path)
             if self._peft is None:
                 self._peft = PeftModel.from_pretrained(self._base, adapter.path, adapter_name=adapter.key)
                 self._peft.eval()
             elif adapter.key not in self._peft.peft_config:
                 self._peft.load_adapter(adapter.path, adapter_name=adapter.key, is_trainable=False)
             self._peft.set_adapter(adapter.key)
-        except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
+        except (DataError, OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
             if self._peft is not None and adapter.key in self._peft.peft_config and len(self._peft.peft_config) > 1:
                 self._peft.delete_adapter(adapter.key)
             raise AdapterError(

@@ -27,6 +27,7 @@ import vllm
 from vllm.lora.request import LoRARequest
 from vllm.model_executor.models import ModelRegistry, supports_lora
 
+from assay.adapter_files import check_adapter
 from assay.errors import ConfigError, ResourceError
 from assay.generation import cpu_lora_engine
 from assay.generation.spec import (
@@ -194,6 +195,7 @@ class VllmEngine:
         request = LoRARequest(adapter.key, number, adapter.path)
         if is_new:
             try:
+                check_adapter(adapter.path)
                 self._llm.llm_engine.add_lora(request)
             except Exception as error:
                 reason = " ".join(str(error).split())[:200]

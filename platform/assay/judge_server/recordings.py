@@ -21,6 +21,8 @@ from assay.errors import DataError
 from assay.judge_server.instances import Instance
 
 MAX_LINE_CHARS = 4_000_000
+MAX_FILE_CHARS = 200_000_000
+"""Of a dataset, decompressed."""
 
 _HEAD_I = re.compile(r"^#+ *Instruction *:?[ \t]*\n", re.MULTILINE)
 _HEAD_A = re.compile(r"\n+^#+ *Output \(a\) *:?[ \t]*\n", re.MULTILINE)
@@ -70,7 +72,8 @@ def read_exchanges(path: Path) -> Iterator[Exchange]:
     """
     try:
         with _open(path) as file:
-            for number, line in enumerate(file, 1):
+            # bounded, so that a small .gz cannot unfold into a line that fills the memory
+            for number, line in enumerate(iter(lambda: file.readline(MAX_LINE_CHARS + 1), ""), 1):
                 if line.strip():
                     yield _exchange(path, number, line)
     except (OSError, EOFError, UnicodeDecodeError, lzma.LZMAError) as error:
@@ -87,10 +90,12 @@ def read_datasets(paths: Sequence[Path]) -> list[tuple[str, int, tuple[str, str,
     for path in paths:
         try:
             with _open(path) as file:
-                text = file.read()
+                text = file.read(MAX_FILE_CHARS + 1)
+            if len(text) > MAX_FILE_CHARS:
+                raise ValueError(f"more than {MAX_FILE_CHARS:,} characters")
             rows = json.loads(text) if text.lstrip()[:1] == "[" else [json.loads(line) for line in text.splitlines()]
             texts = [(row["input"], row["output_1"], row["output_2"]) for row in rows]
-        except (OSError, EOFError, ValueError, KeyError, TypeError, lzma.LZMAError) as error:
+        except (OSError, EOFError, ValueError, RecursionError, KeyError, TypeError, lzma.LZMAError) as error:
             raise DataError(f"{path}: cannot be read as a dataset of input, output_1, output_2 ({error!r})") from None
         found += [(path.name.split(".")[0], index, triple) for index, triple in enumerate(texts)]
     return found

@@ -348,7 +348,7 @@ class BatchGateway:
                 return key, Exchange("server error", None, {}, detail=one_line(str(message), ""))
             body = json.dumps(response["body"]).encode()
             status = int(response["status_code"])
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except (ValueError, RecursionError, KeyError, TypeError, AttributeError):
             return "", Exchange("malformed", None, {})
         if status == 200:
             return key, read_reply(body, {})

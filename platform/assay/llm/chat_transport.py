@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from assay.errors import AssayError, EndpointError, LimitReached
+from assay.errors import AssayError, EndpointError, LimitReached, plain_line
 from assay.llm.endpoint import EndpointSpec
 from assay.llm.rate_headers import wanted_headers
 from assay.llm.requests import ChatRequest
@@ -20,6 +20,9 @@ from assay.llm.requests import ChatRequest
 MAX_DETAIL = 300
 """Characters of an endpoint's error message that are kept."""
 
+MAX_REFUSAL_BYTES = 65_536
+"""Of an error body that is no JSON; the key is taken out of it before it is cut to MAX_DETAIL."""
+MAX_TOKENS = 1 << 31
 Outcome = Literal[
     "answered", "refused", "filtered", "rate limited", "server error", "timeout", "connection", "malformed", "empty",
     "rejected", "unusable",
@@ -158,9 +161,9 @@ def read_reply(content: bytes, headers: Mapping[str, str]) -> Exchange:
         prompt_tokens, completion_tokens = usage.get("prompt_tokens"), usage.get("completion_tokens")
         texts = [str(choice["message"].get("content") or "") for choice in choices]
         refusal = message.get("refusal")
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
+    except (ValueError, RecursionError, KeyError, IndexError, TypeError, AttributeError) as error:
         return Exchange("malformed", 200, headers, detail=f"{type(error).__name__} in a body of {len(content)} bytes")
-    if not (isinstance(prompt_tokens, int) and isinstance(completion_tokens, int)):
+    if not (_is_count(prompt_tokens) and _is_count(completion_tokens)):
         prompt_tokens = completion_tokens = None
     outcome: Outcome = "answered"
     if finish_reason == "content_filter" or "content management" in finish_reason:  # Azure's wording
@@ -206,10 +209,10 @@ def read_refusal(
 
 
 def one_line(text: str, secret: str) -> str:
-    """`text` in one short line, without the key (some endpoints quote it back)."""
+    """`text` in one short line, without the key (some endpoints quote it back) and without terminal escapes."""
     if len(secret) > 4:
         text = text.replace(secret, "[key]")
-    text = " ".join(text.split())
+    text = plain_line(text)
     return text if len(text) <= MAX_DETAIL else text[: MAX_DETAIL - 3] + "..."
 
 
@@ -229,5 +232,10 @@ def _error_of(content: bytes) -> tuple[str, str]:
         if isinstance(error, str):
             return "", error
         return f"{error.get('code') or ''} {error.get('type') or ''}", str(error.get("message") or "")
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return "", content[:MAX_DETAIL].decode("utf-8", "replace")
+    except (ValueError, RecursionError, KeyError, TypeError, AttributeError):
+        return "", content[:MAX_REFUSAL_BYTES].decode("utf-8", "replace")
+
+
+def _is_count(value: object) -> bool:
+    """A number of tokens that a reply can have used and that a database holds."""
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < MAX_TOKENS

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from assay.errors import ConfigError
 from assay.studies.folder import json_rows
@@ -21,9 +22,14 @@ def tracking_uri(study: Study, store: Store) -> str:
     """Where the study's runs go.
 
     Raises:
-        ConfigError: the store is remote and the study names no tracking server.
+        ConfigError: the store is remote and the study names no tracking server, or the URI holds a password.
     """
     if study.tracking.uri is not None:
+        if "@" in urlsplit(study.tracking.uri).netloc:
+            raise ConfigError(
+                "tracking.uri: saw a user or password in it; expected none, since it is printed and stored; set "
+                "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or name the server in front of the database"
+            )
         return study.tracking.uri
     if not store.is_local:
         raise ConfigError(
@@ -53,7 +59,8 @@ def track_study(results: Results, files: Mapping[str, bytes]) -> str:
     study, folder = results.study, results.folder
     store = folder.store
     uri = tracking_uri(study, store)
-    root = f"file://{Path(store.uri) / 'mlflow-artifacts'}" if uri.startswith("sqlite:") and store.is_local else None
+    beside = Path(uri.removeprefix("sqlite:///")).parent  # else MLflow puts files where the command was given
+    root = f"file://{beside.resolve() / 'mlflow-artifacts'}" if uri.startswith("sqlite:///") else None
     tracker = MlflowTracker(uri, study.tracking.experiment or folder.name, root)
     tables = {f"tables/{name}.json": json_rows(table) for name, table in results.tables.items()}
     parent = tracker.study_run(

@@ -21,6 +21,7 @@ from peft import PeftModel
 from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
+from assay.adapter_files import check_adapter
 from assay.errors import InputError, ResourceError
 from assay.training.encoding import MicroBatch, TrainRow, pad
 
@@ -66,7 +67,7 @@ class ResidentBase:
                 f"base model {path}: cannot be loaded ({reason}); expected a causal language model"
             ) from error
         if start_adapter_dir is not None:
-            model = PeftModel.from_pretrained(model, start_adapter_dir).merge_and_unload()
+            model = PeftModel.from_pretrained(model, check_adapter(start_adapter_dir)).merge_and_unload()
         model.config.use_cache = False
         model.requires_grad_(False)
         self.model: nn.Module = model.to(device).eval()
@@ -226,7 +227,7 @@ def merge_adapter(base_path: str, adapter_dirs: Sequence[str], out_dir: Path, *,
     base = ResidentBase(base_path, dtype=dtype, device="cpu")
     model = base.model
     for adapter_dir in adapter_dirs:
-        model = PeftModel.from_pretrained(model, adapter_dir).merge_and_unload()
+        model = PeftModel.from_pretrained(model, check_adapter(adapter_dir)).merge_and_unload()
     model.save_pretrained(out_dir, safe_serialization=True)
     base.tokenizer.save_pretrained(out_dir)
 

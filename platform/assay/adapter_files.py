@@ -1,0 +1,65 @@
+"""What a LoRA adapter's folder may hold: safetensors weights and a JSON configuration, nothing that can run code.
+
+PEFT and vLLM fall back to `adapter_model.bin`, a pickle, where there is no safetensors file; every engine asks here
+first, so that the fallback is never reached.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from assay.errors import DataError
+
+WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
+UNSAFE_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
+MAX_CONFIG_BYTES = 1 << 20
+MAX_HEADER_BYTES = 100_000_000
+"""Of a safetensors file, as its format says."""
+
+
+def check_adapter(folder: Path | str) -> Path:
+    """The folder, if it is a LoRA adapter that can be read safely.
+
+    Raises:
+        DataError: it holds a pickle or no safetensors weights, or its configuration is of another kind.
+    """
+    folder = Path(folder)
+    names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    unsafe = sorted(name for name in names if name.endswith(UNSAFE_SUFFIXES))
+    if unsafe:
+        raise DataError(
+            f"adapter {folder.name}: saw {unsafe[0]} (a pickle, which can run code); expected {WEIGHTS}; save it again "
+            "with save_pretrained(folder)"
+        )
+    if not {WEIGHTS, CONFIG} <= names:
+        raise DataError(f"adapter {folder.name}: saw no {WEIGHTS} with {CONFIG}; expected both; train it again")
+    _check_weights(folder)
+    _check_config(folder)
+    return folder
+
+
+def _check_weights(folder: Path) -> None:
+    """The file begins as safetensors does: 8 bytes of length, then a JSON header."""
+    with (folder / WEIGHTS).open("rb") as file:
+        length, first = int.from_bytes(file.read(8), "little"), file.read(1)
+    size = (folder / WEIGHTS).stat().st_size
+    if first != b"{" or not 2 <= length <= min(size - 8, MAX_HEADER_BYTES):
+        raise DataError(
+            f"adapter {folder.name}: saw a {WEIGHTS} of {size} bytes that is no safetensors file; expected one; train "
+            "it again"
+        )
+
+
+def _check_config(folder: Path) -> None:
+    path = folder / CONFIG
+    try:
+        if path.stat().st_size > MAX_CONFIG_BYTES:
+            raise ValueError(f"{path.stat().st_size} bytes")
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        reason = " ".join(str(error).split())[:80]
+        raise DataError(f"adapter {folder.name}: {CONFIG} cannot be read ({reason}); train it again") from None
+    kind = config.get("peft_type") if isinstance(config, dict) else None
+    if kind != "LORA":
+        raise DataError(f"adapter {folder.name}: saw peft_type {kind!r} in {CONFIG}; expected 'LORA'; train it again")
