@@ -45,6 +45,8 @@ class ReportInput:
     """Per stage: stage, seconds, what (a sentence of counts)."""
     browser: Mapping[str, Any]
     """Rows for the browser by evaluation set, see `studies.browser`."""
+    errors: Sequence[Mapping[str, Any]] = ()
+    """What a judge saw in low-scoring answers, with the rows that it was shown, see `studies.error_analysis`."""
 
 
 @dataclass(frozen=True)

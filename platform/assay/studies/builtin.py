@@ -182,6 +182,7 @@ def _paper_study(
         generation=GenerationSpec(dtype="bfloat16"),
         evaluation=EvaluationSpec(target_rows=500, instruction_rows=240),
         judge=JudgeConfig(model="gpt-4o"),
+        error_rows=20,
         resources=StudyResources(
             training=TrainResources(gpus_per_worker=1, cpus_per_worker=4, packing=True, checkpoint_every=50),
             generation=GenerationResources(gpus_per_engine=1, cpus_per_engine=4, num_engines=4, blocks_per_call=8),

@@ -7,6 +7,7 @@ refused is refused before the first stage that takes long.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, asynccontextmanager, contextmanager
@@ -24,6 +25,7 @@ from assay.scoring.jobs import JudgeSetup, ScoringBatch
 from assay.store import Store
 from assay.studies.cells import Cell, expand
 from assay.studies.derived import Writer, make_derived
+from assay.studies.error_analysis import ask_patterns, low_rows
 from assay.studies.folder import StudyFolder, open_folder
 from assay.studies.inputs import (
     Datasets,
@@ -34,9 +36,9 @@ from assay.studies.inputs import (
     study_key,
     tiny_key,
 )
-from assay.studies.judge_endpoint import check_endpoint, endpoint_of, writer_endpoint
+from assay.studies.judge_endpoint import check_endpoint, endpoint_of
 from assay.studies.scores import ScoringPlan, judge_protocol, scoring_plan, stored_scores
-from assay.studies.spec import JUDGE, TINY, Study
+from assay.studies.spec import JUDGE, TINY, JudgeConfig, Study
 from assay.studies.starts import make_merged_base, make_stacks
 from assay.studies.tiny_bases import BASE_KIND, store_tiny_base
 from assay.studies.wanted import Base, EvaluationSet, MergedBase, Wanted, evaluation_sets, wanted
@@ -112,6 +114,8 @@ class Results:
     scoring: ScoringPlan
     tables: Mapping[str, pa.Table]
     costs: Costs
+    errors: Sequence[Mapping[str, Any]] = ()
+    """What the judge saw in low-scoring answers, see `error_analysis`."""
 
 
 @dataclass
@@ -187,30 +191,58 @@ class Pipeline:
             return None
         with self.costs.stage("tables"):
             tables = self._tables(plan, scoring, folder)
-        return Results(self.study, folder, datasets, sets, plan, scoring, tables, self.costs)
+        with self.costs.stage("errors"):
+            errors = self._errors(plan, scoring, datasets, sets)
+        return Results(self.study, folder, datasets, sets, plan, scoring, tables, self.costs, errors)
 
     # --- stages ------------------------------------------------------------------------------------------
 
     def _derive(self, datasets: Datasets) -> None:
         """Make the datasets that the study makes of its others."""
-        study = self.study
-        config = study.writer or study.judge
+        writer = self._writer(self.study.writer or self.study.judge)
+        derived = self.study.data.derived
+        for sentence in make_derived(self.store, derived, datasets.keys, datasets.rows, writer, self.progress):
+            self.costs.note("data", sentence)
+
+    def _writer(self, config: JudgeConfig) -> Writer:
+        """An LLM that is asked from here, outside of the scoring stage; an embedded one runs while it is."""
 
         @asynccontextmanager
-        async def asker() -> AsyncIterator[Asker]:
+        async def opened() -> AsyncIterator[Asker]:
             with ExitStack() as stack:
                 url = stack.enter_context(self.embedded.start()) if config.is_embedded else None
-                endpoint = writer_endpoint(study, embedded_url=url, embedded_name=self.embedded.name)
-                ledger = self.ledger_url or default_ledger_url(self.store.uri)
                 async with open_gateway(
-                    endpoint, ledger_url=ledger, budget_usd=self.max_usd, study=study.name, judge=config.model
+                    endpoint_of(config, embedded_url=url, embedded_name=self.embedded.name),
+                    ledger_url=self.ledger_url or default_ledger_url(self.store.uri),
+                    budget_usd=self.max_usd,
+                    study=self.study.name,
+                    judge=config.model,
+                    limiter="process",
                 ) as gateway:
                     yield gateway
 
-        writer = Writer(writer_endpoint(study, embedded_name=self.embedded.name), asker)
-        derived = study.data.derived
-        for sentence in make_derived(self.store, derived, datasets.keys, datasets.rows, writer, self.progress):
-            self.costs.note("data", sentence)
+        return Writer(endpoint_of(config, embedded_name=self.embedded.name), opened)
+
+    def _errors(
+        self, plan: Wanted, scoring: ScoringPlan, datasets: Datasets, sets: Mapping[str, EvaluationSet]
+    ) -> list[dict[str, Any]]:
+        """What the judge sees in the lowest rated answers of each task."""
+        if not self.study.error_rows or JUDGE not in self.study.scorers:
+            return []
+        import pyarrow as pa
+
+        human = next(info for info in scoring.infos if info.name == self.study.statistics.human)
+        examples = {name: datasets.evaluation_rows(part) for name, part in sets.items()}
+        scores = pa.concat_tables(stored_scores(self.store, scoring))
+
+        def answers(key: str) -> dict[str, str]:
+            table = self.store.read_table("predictions", key, "predictions.parquet")
+            return dict(zip(table["example_id"].to_pylist(), table["prediction"].to_pylist(), strict=True))
+
+        found = low_rows(plan.runs, scores, examples, answers, human, self.study.error_rows)
+        asked = asyncio.run(ask_patterns(found, self._writer(self.study.judge)))
+        self.costs.note("errors", f"{len(asked)} readings of the lowest rated answers")
+        return asked
 
     def _bases(self, datasets: Datasets) -> dict[str, Base]:
         found = {name: Base(base.name, base.key, base.path) for name, base in find_bases(self.study).items()}

@@ -42,6 +42,7 @@ def report_content(results: Results) -> dict[str, Any]:
         "curve_scorers": curve_scorers(study.scorers),
         "tables": results.tables,
         "costs": results.costs.rows(),
+        "errors": list(results.errors),
         "browser": browser_rows(wanted.runs, examples, scores, results.folder.store),
     }
 

@@ -205,6 +205,8 @@ class Study(Config):
     judge: JudgeConfig = JudgeConfig()
     writer: JudgeConfig | None = None
     """The LLM that writes synthetic rows and tags instructions; None: the judge. Its `protocol` plays no part."""
+    error_rows: int = Field(0, ge=0, le=50)
+    """Low-scoring answers of each task that the judge reads for patterns; 0 leaves that out."""
     statistics: StatisticsSpec = StatisticsSpec()
     resources: StudyResources = StudyResources()
     tracking: TrackingConfig = TrackingConfig()
@@ -278,7 +280,12 @@ class Study(Config):
         # fields that came later say nothing where they are not used, so that older studies keep their keys
         if plain["grid"]["design"] == "target":
             plain["grid"].pop("design")
-        for part, name in ((plain, "writer"), (plain, "scorer_params"), (plain["data"], "derived")):
+        for part, name in (
+            (plain, "writer"),
+            (plain, "scorer_params"),
+            (plain, "error_rows"),
+            (plain["data"], "derived"),
+        ):
             if not part[name]:
                 part.pop(name)
         for name, value in LATER_STATISTICS.items():
