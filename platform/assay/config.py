@@ -6,6 +6,7 @@ execution: it changes the speed and never the result, so no part of it is hashed
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -122,11 +123,15 @@ def _copy(value: Any) -> Any:
     return value
 
 
+_USER_INFO = re.compile(r"://[^/@\s]*@")
+"""What may be a password in a URL: never repeated."""
+
+
 def _one_line(error: ValidationError, cls: type[Config], source: str) -> str:
     problems = []
     for item in error.errors():
         field = ".".join(str(part) for part in item["loc"] if not str(part).startswith(TAG)) or cls.__name__
-        seen = repr(item["input"])
+        seen = _USER_INFO.sub("://[...]@", repr(item["input"]))
         seen = seen if len(seen) <= 80 else seen[:77] + "..."
         if item["type"] == "extra_forbidden":
             owner = _model_at(cls, item["loc"][:-1])

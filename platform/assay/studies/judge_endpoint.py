@@ -6,6 +6,7 @@ import socket
 import urllib.request
 from urllib.parse import urlsplit
 
+from assay.config import validate
 from assay.errors import EndpointError
 from assay.llm.endpoint import OPENAI_URL, EndpointSpec
 from assay.studies.spec import JudgeConfig, Study
@@ -23,21 +24,22 @@ def endpoint_of(
         embedded_url: base URL of the embedded judge server, once it runs.
         embedded_name: its name in the ledger: fixed, plus the hash of its rules, so that its port does not matter.
     """
-    return EndpointSpec(
-        base_url=judge.base_url or embedded_url or OPENAI_URL,
-        name=judge.endpoint or (embedded_name if judge.is_embedded else None),
-        model=judge.model,
-        api_key_env=judge.api_key_env,
-        transport=judge.transport,
-        local=judge.local,
-        requests_per_min=judge.requests_per_min,
-        tokens_per_min=judge.tokens_per_min,
-        max_concurrency=judge.max_concurrency,
-        timeout_s=judge.timeout_s,
-        usd_per_million_input=judge.usd_per_million_input,
-        usd_per_million_output=judge.usd_per_million_output,
-        step_headers=judge.is_embedded,
-    )
+    fields = {
+        "base_url": judge.base_url or embedded_url or OPENAI_URL,
+        "name": judge.endpoint or (embedded_name if judge.is_embedded else None),
+        "model": judge.model,
+        "api_key_env": judge.api_key_env,
+        "transport": judge.transport,
+        "local": judge.local,
+        "requests_per_min": judge.requests_per_min,
+        "tokens_per_min": judge.tokens_per_min,
+        "max_concurrency": judge.max_concurrency,
+        "timeout_s": judge.timeout_s,
+        "usd_per_million_input": judge.usd_per_million_input,
+        "usd_per_million_output": judge.usd_per_million_output,
+        "step_headers": judge.is_embedded,
+    }
+    return validate(EndpointSpec, fields, "judge")
 
 
 def writer_endpoint(study: Study, *, embedded_url: str | None = None, embedded_name: str | None = None) -> EndpointSpec:
