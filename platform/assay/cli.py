@@ -179,6 +179,22 @@ def doctor(
     doctor_command(warm_up, as_json)
 
 
+@app.command()
+def gc(
+    storage: StorageOption = "runs",
+    older_than: Annotated[float, typer.Option(metavar="DAYS", min=0, help="Keep what was written lately.")] = 7.0,
+    delete: Annotated[bool, typer.Option("--delete", help="Delete it; without this, only say what would go.")] = False,
+    forget: Annotated[
+        list[str] | None, typer.Option(metavar="STUDY", help="Take this study as one that wants nothing.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Artifacts that no study in the storage wants: says which, and deletes them when asked to."""
+    from assay.commands.garbage import gc_command
+
+    gc_command(storage, older_than, delete, forget or [], as_json)
+
+
 @metaeval_app.command("scores")
 def metaeval_scores(
     table: Annotated[Path, typer.Option(help="CSV, JSONL or Parquet: one row per scored text or model.")],

@@ -14,6 +14,7 @@ import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -84,13 +85,29 @@ class Store:
         return {paths[info.path] for info in infos if info.type == FileType.File}
 
     def keys(self, kind: str) -> set[str]:
-        """Keys of all whole artifacts of a kind. Lists everything: for `assay gc` and tests, not for a study's way."""
-        return set(self.written_at(kind))
+        """Keys of all whole artifacts of a kind. Lists everything: for people and tests, not for a study's way."""
+        found = (info.path for info in self._list("artifacts", kind) if info.base_name == MANIFEST)
+        return {PurePosixPath(path).parent.name for path in found}
 
-    def written_at(self, kind: str) -> dict[str, float]:
-        """Key of every whole artifact of a kind, and when its manifest was written (seconds since 1970)."""
-        found = (info for info in self._list("artifacts", kind) if info.base_name == MANIFEST)
-        return {PurePosixPath(info.path).parent.name: (info.mtime_ns or 0) / 1e9 for info in found}
+    def inventory(self) -> list[StoredArtifact]:
+        """All artifacts, the half-written ones included, in order of kind and key. Lists everything."""
+        from pyarrow.fs import FileType
+
+        home = self._join("artifacts")
+        found: dict[tuple[str, str], StoredArtifact] = {}
+        for info in self._list("artifacts"):
+            parts = PurePosixPath(info.path).relative_to(home).parts
+            if info.type != FileType.File or len(parts) < 3:
+                continue
+            place = (parts[0], parts[1])
+            before = found.get(place, StoredArtifact(*place, num_bytes=0, written_at=0.0, whole=False))
+            found[place] = StoredArtifact(
+                *place,
+                num_bytes=before.num_bytes + (info.size or 0),
+                written_at=max(before.written_at, (info.mtime_ns or 0) / 1e9),
+                whole=before.whole or parts[2:] == (MANIFEST,),
+            )
+        return [found[place] for place in sorted(found)]
 
     @contextmanager
     def writing(self, kind: str, key: str, spec: Mapping[str, Any] | None = None) -> Iterator[ArtifactWriter]:
@@ -256,6 +273,19 @@ class Store:
 
     def _table(self, path: str) -> pa.Table:
         return read_parquet_bytes(self._get(path))
+
+
+@dataclass(frozen=True, slots=True)
+class StoredArtifact:
+    """What an inventory says of one artifact."""
+
+    kind: str
+    key: str
+    num_bytes: int
+    written_at: float
+    """When its newest file was written, in seconds since 1970."""
+    whole: bool
+    """Whether it has its manifest, and so exists."""
 
 
 class ArtifactWriter:

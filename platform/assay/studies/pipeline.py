@@ -27,6 +27,7 @@ from assay.studies.cells import Cell, expand
 from assay.studies.derived import Writer, make_derived
 from assay.studies.error_analysis import ask_patterns, low_rows
 from assay.studies.folder import StudyFolder, open_folder
+from assay.studies.garbage import ARTIFACTS, references
 from assay.studies.inputs import (
     Datasets,
     check_evaluation,
@@ -186,6 +187,8 @@ class Pipeline:
                 return None
             plan = wanted(self.study, cells, bases, datasets.keys)
             scoring = scoring_plan(self.study, plan, self._named_endpoint())
+            used = references(plan, scoring.keys, datasets.keys.values(), [base.key for base in bases.values()])
+            self.store.write_study_json(folder.name, ARTIFACTS, used)
             self._waves(plan, sets, datasets, scoring, until)
         if until in ("train", "generate", "score"):
             return None
