@@ -25,23 +25,30 @@ if TYPE_CHECKING:
     from assay.reports.page import Report
     from assay.studies.folder import StudyFolder
     from assay.studies.pipeline import EmbeddedJudge, Results
-    from assay.studies.spec import StudyResources
+    from assay.studies.spec import Study, StudyResources
 
 
 def run_command(
     reference: str, overrides: list[str], storage: str, *, max_usd: float | None = None, until: str | None = None
 ) -> None:
     """Run or continue a study and say where its results are."""
-    from assay.commands.progress import console_progress
-    from assay.store import Store
-    from assay.studies.pipeline import STAGES, Pipeline
-    from assay.studies.tracked import tracking_uri
+    from assay.studies.pipeline import STAGES
 
     if until is not None and until not in STAGES:
         raise ConfigError(f"--until {until}: expected one of {', '.join(STAGES)}")
     refuse_throw_away(storage)
     study = load_study(reference, overrides)
     refuse_unsupported(study.resources)
+    run_study(study, storage, max_usd=max_usd, until=until)
+
+
+def run_study(study: Study, storage: str, *, max_usd: float | None = None, until: str | None = None) -> StudyFolder:
+    """Run or continue a study that was checked, and say where its results are."""
+    from assay.commands.progress import console_progress
+    from assay.store import Store
+    from assay.studies.pipeline import Pipeline
+    from assay.studies.tracked import tracking_uri
+
     store = Store(storage)
     tracking_uri(study, store)  # refused now, not after hours
     progress = console_progress()
@@ -51,13 +58,13 @@ def run_command(
     if done is not None:
         typer.echo(f"{folder.name}: finished before; nothing to do")
         _say_where(folder, done["mlflow"])
-        return
+        return folder
     prepare_ray_environment()
     with clean_stop():
         results = pipeline.run(folder, until)
         if results is None:
             typer.echo(f"{folder.name}: stopped after {until!r}, as asked; the same command without --until continues")
-            return
+            return folder
         with pipeline.costs.stage("report"):
             report = write_report(results)
         with pipeline.costs.stage("mlflow"):
@@ -66,6 +73,7 @@ def run_command(
         pipeline.save_costs(folder)
         folder.finish(tables=names, mlflow=uri)
     _say_where(folder, uri)
+    return folder
 
 
 def write_report(results: Results) -> Report:

@@ -1,0 +1,181 @@
+"""`assay tag` and `assay synthesize`: files in, files out, over the same code that studies derive their data with."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import ExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from assay.config import validate
+from assay.errors import DataError, InputError, StorageError
+from assay.llm.gateway import Asker, open_gateway
+from assay.llm.ledger_tables import default_ledger_url
+from assay.metaeval.rates import kappa, wilson
+from assay.mixtures.synthesis import RandomLabels, SyntheticRows, randomly_labelled
+from assay.records import Example
+from assay.store import Store
+from assay.studies.derived import Made, Writer, tag_rows, write_rows
+from assay.studies.judge_endpoint import endpoint_of
+from assay.studies.spec import JudgeConfig
+from assay.tasks.catalog import get_task
+from assay.tasks.loaders import load_examples
+from assay.tasks.reading import read_rows
+from assay.tasks.sources import SourceSpec
+from assay.tasks.tagging import JudgeTags
+
+MAX_CHARS = 1_000_000
+
+
+def tag_command(
+    data: Path,
+    out: Path,
+    judge: str,
+    base_url: str | None,
+    judge_rows: int | None,
+    gold: Path | None,
+    storage: str,
+    seed: int,
+    max_usd: float | None,
+) -> None:
+    """Tag a file; the summary holds the classifier's accuracy and the agreement with a labelled sample."""
+    from assay.commands.progress import console_progress
+
+    known = _gold(gold) if gold is not None else {}
+    rows = _rows(data, None)
+    spec = validate(JudgeTags, {"of": data.name, "judge_rows": judge_rows, "seed": seed}, "tag")
+    made = asyncio.run(tag_rows(spec, rows, _writer(judge, base_url, storage, "tag", max_usd), console_progress()))
+    summary = dict(made.summary)
+    if gold is not None:
+        summary["agreement"] = _agreement(made.rows, known, gold)
+    _write(out, made.rows, summary)
+    typer.echo(made.said)
+    if gold is not None:
+        typer.echo(_agreement_line(summary["agreement"]))
+    typer.echo(f"{len(made.rows):,} rows in {out}, summary in {_beside(out)}")
+
+
+def synthesize_command(
+    data: Path,
+    out: Path,
+    task: str,
+    fields: Mapping[str, Any],
+    random_labels: bool,
+    judge: str,
+    base_url: str | None,
+    storage: str,
+    max_usd: float | None,
+) -> None:
+    """Write rows of a task into a file."""
+    from assay.commands.progress import console_progress
+
+    found = get_task(task)
+    spec = validate(SyntheticRows, {"of": task, **fields}, "synthesize")
+    writer = _writer(judge, base_url, storage, "synthesize", max_usd)
+    made: Made = asyncio.run(write_rows(spec, _rows(data, task), writer, console_progress()))
+    rows = made.rows
+    if random_labels:
+        rows = randomly_labelled(RandomLabels(of=task, seed=spec.seed), rows, found)
+    _write(out, rows, {**made.summary, "random_labels": random_labels})
+    typer.echo(made.said + (", answers at random" if random_labels else ""))
+    typer.echo(f"{len(rows):,} rows in {out}, summary in {_beside(out)}")
+
+
+def _writer(model: str, base_url: str | None, storage: str, study: str, max_usd: float | None) -> Writer:
+    from assay.commands.study import embedded_judge
+
+    config = validate(JudgeConfig, {"model": model, "base_url": base_url}, "judge")
+    embedded = embedded_judge()
+    store = Store(storage)
+    store.check_writable()
+
+    @asynccontextmanager
+    async def opened() -> AsyncIterator[Asker]:
+        with ExitStack() as stack:
+            url = stack.enter_context(embedded.start()) if config.is_embedded else None
+            async with open_gateway(
+                endpoint_of(config, embedded_url=url, embedded_name=embedded.name),
+                ledger_url=default_ledger_url(store.uri),
+                budget_usd=max_usd,
+                study=study,
+                judge=model,
+                limiter="process",
+            ) as gateway:
+                yield gateway
+
+    return Writer(endpoint_of(config, embedded_name=embedded.name), opened)
+
+
+def _rows(data: Path, task: str | None) -> list[Example]:
+    """Rows of one file; those that name no split are training rows."""
+    data = data.resolve()
+    folder = SourceSpec(loader="jsonl", path=data.name, task=task)
+    try:
+        return load_examples(folder, data.parent)
+    except DataError as error:
+        if "saw no split" not in str(error):
+            raise
+    return load_examples(folder.replace(split_rule="strict"), data.parent)
+
+
+def _gold(path: Path) -> dict[str, str]:
+    found = {}
+    for number, row in read_rows(path, path.name, MAX_CHARS):
+        if not isinstance(row.get("id"), str) or not isinstance(row.get("category"), str):
+            raise DataError(f"{path.name}:{number}: saw no id and category; expected both as text in every row")
+        found[row["id"]] = row["category"]
+    if not found:
+        raise InputError(f"--gold {path.name}: saw no rows; expected id and category in each")
+    return found
+
+
+def _agreement(rows: Sequence[Example], gold: Mapping[str, str], path: Path) -> dict[str, Any]:
+    pairs = [(row.category, gold[row.example_id]) for row in rows if row.example_id in gold]
+    if not pairs:
+        raise InputError(f"--gold {path.name}: saw {len(gold)} ids and none of them in the data; expected the same ids")
+    right = sum(made == known for made, known in pairs)
+    rate = wilson(right, len(pairs))
+    made, known = zip(*pairs, strict=True)
+    return {
+        "num_right": right,
+        "num_rows": len(pairs),
+        "num_not_in_data": len(gold) - len(pairs),
+        "rate": rate.value,
+        "low": rate.low,
+        "high": rate.high,
+        "kappa": kappa(made, known),
+    }
+
+
+def _agreement_line(found: Any) -> str:
+    return (
+        f"agreement with the labelled sample: {found['rate']:.3f} [{found['low']:.3f}, {found['high']:.3f}] of "
+        f"{found['num_rows']} rows (kappa {found['kappa']:.3f}; {found['num_not_in_data']} labelled rows are not here)"
+    )
+
+
+def _write(out: Path, rows: Sequence[Example], summary: Mapping[str, Any]) -> None:
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with out.open("w", encoding="utf-8") as file:
+            for row in rows:
+                record = {
+                    "id": row.example_id,
+                    "split": row.split,
+                    "category": row.category,
+                    "instruction": row.instruction,
+                    "input": row.input,
+                    "output": row.reference,
+                }
+                file.write(json.dumps(record, ensure_ascii=False) + "\n")
+        _beside(out).write_text(json.dumps(dict(summary), indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise StorageError(f"--out {out}: cannot write ({error.strerror}); expected a writable path") from error
+
+
+def _beside(out: Path) -> Path:
+    return out.with_suffix(".summary.json")

@@ -1,0 +1,83 @@
+"""`assay search`: weights of a mixture towards a goal, round by round, then the study of all points that were tried."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from assay.config import validate
+from assay.studies.catalog import load_study
+from assay.studies.search import SearchSpec, Trial, best, goal_scorer, judged, searched, with_points
+
+if TYPE_CHECKING:
+    from assay.studies.spec import Study
+
+
+def search_command(
+    reference: str, overrides: list[str], storage: str, fields: dict[str, Any], max_usd: float | None = None
+) -> None:
+    """Search, report the trials, and leave a finished study of them all."""
+    from assay.commands.study import refuse_throw_away, refuse_unsupported, run_study
+    from assay.store import Store
+    from assay.studies.ray_environment import prepare_ray_environment
+
+    refuse_throw_away(storage)
+    study = load_study(reference, overrides)
+    spec = validate(SearchSpec, fields, "search")
+    grid = searched(study)
+    scorer = goal_scorer(study, spec)
+    refuse_unsupported(study.resources)
+    prepare_ray_environment()
+    from assay.studies.ray_search import Suggestions
+
+    suggestions = Suggestions(spec, ("instructions", *grid.tasks))
+    trials: list[Trial] = []
+    points: list[dict[str, float]] = []
+    while len(points) < spec.trials:
+        asked = suggestions.ask(min(spec.batch, spec.trials - len(points)))
+        points += [point for _, point in asked]
+        board = _leaderboard(with_points(study, points, f"{study.name}-rounds"), storage, max_usd)
+        for name, point in asked:
+            trial = judged(study, spec, board, len(trials), point)
+            suggestions.tell(name, trial)
+            trials.append(trial)
+            typer.echo(_line(trial))
+    final = with_points(study, points, study.name)
+    folder = run_study(final, storage, max_usd=max_usd)
+    winner = best(trials)
+    found = {
+        "search": spec.model_dump(mode="json"),
+        "scorer": scorer,
+        "trials": [trial.as_dict() for trial in trials],
+        "best": None if winner is None else winner.as_dict(),
+    }
+    Store(storage).write_study_json(folder.name, "side/search.json", found)
+    if winner is None:
+        typer.echo(f"no mixture of {len(trials)} forgets at most {spec.max_forgetting:.1%}; see the Pareto front")
+        return
+    typer.echo(f"best of {len(trials)} by {scorer}, forgetting at most {spec.max_forgetting:.1%}: {winner.arm}")
+    typer.echo("whether it is told apart from the baseline, and from the others, says the report's leaderboard")
+
+
+def _leaderboard(study: Study, storage: str, max_usd: float | None) -> list[dict[str, Any]]:
+    """Leaderboard rows of all points so far; what the store holds is not made again."""
+    from assay.commands.progress import console_progress
+    from assay.commands.study import embedded_judge
+    from assay.store import Store
+    from assay.studies.pipeline import Pipeline
+
+    quick = study.replace(statistics=study.statistics.replace(resamples=200), error_rows=0)
+    pipeline = Pipeline(quick, Store(storage), console_progress(), embedded_judge(), max_usd)
+    results = pipeline.run(pipeline.open())
+    assert results is not None
+    rows: list[dict[str, Any]] = results.tables["leaderboard"].to_pylist()
+    return rows
+
+
+def _line(trial: Trial) -> str:
+    weights = json.dumps({name: round(value, 3) for name, value in trial.weights.items()})
+    score = "no score" if trial.score is None else f"score {trial.score:.3f}"
+    lost = "unknown" if trial.forgetting is None else f"{100 * trial.forgetting:+.1f} %"
+    return f"trial {trial.number}: {score}, forgetting {lost}{'' if trial.is_feasible else ' (too much)'}, {weights}"
