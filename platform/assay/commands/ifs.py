@@ -93,7 +93,8 @@ def ifs_command(
 
 def run_ifs_study(reference: str, overrides: Sequence[str], storage: str) -> None:
     """`assay run` of an IFS study: results in its folder of the storage."""
-    from assay.commands.study import clean_stop, refuse_throw_away, refuse_unsupported
+    from assay.commands.stopping import clean_stop
+    from assay.commands.study import refuse_throw_away, refuse_unsupported
 
     refuse_throw_away(storage)
     study = load_ifs_study(reference, overrides)

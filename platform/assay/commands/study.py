@@ -7,17 +7,15 @@ from __future__ import annotations
 
 import json
 import os
-import signal
-import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import typer
 
-from assay.errors import ConfigError, InputError, LimitReached
+from assay.commands.stopping import clean_stop
+from assay.errors import ConfigError, InputError
 from assay.studies.catalog import load_study
 from assay.studies.ray_environment import in_ray_job, prepare_ray_environment
 
@@ -208,20 +206,3 @@ def _say_where(folder: StudyFolder, uri: str) -> None:
     typer.echo(f"tables   {folder.store.study_path(folder.name, 'tables')}")
     typer.echo(f"mlflow   {uri}")
     typer.echo(f"compare runs in a browser:  {ui_command(uri)}")
-
-
-@contextmanager
-def clean_stop() -> Iterator[None]:
-    """SIGTERM ends a study as a limit does: what is finished is kept, and the exit code says that more is to do."""
-
-    def stop(number: int, _frame: FrameType | None) -> None:
-        raise LimitReached(f"stopped by {signal.Signals(number).name}; the same command continues from here")
-
-    if sys.platform == "win32":
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

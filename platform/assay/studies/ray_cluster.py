@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -69,6 +71,7 @@ def check_resources(resources: StudyResources) -> None:
 
 def _start(resources: StudyResources) -> None:
     quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
+    handler = signal.getsignal(signal.SIGTERM)
     try:
         if in_ray_job() or resources.ray_address:
             ray.init(resources.ray_address or "auto", runtime_env=_runtime_env(), **quiet)
@@ -86,6 +89,9 @@ def _start(resources: StudyResources) -> None:
     except Exception as error:  # Ray raises bare ones where a process of its own does not come up
         reason = " ".join(str(error).split())[:300]
         raise ResourceError(f"ray: {reason}; expected a reachable cluster; check resources.ray_address") from error
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, handler)  # Ray takes it for itself, to end the process with code 15
 
 
 def _init_private(**arguments: object) -> None:

@@ -1,0 +1,82 @@
+"""Stopping: the first signal is a limit, the second the end, and nothing waits for ever."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from assay.commands import stopping
+from assay.commands.stopping import clean_stop
+from assay.errors import LimitReached
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_is_a_limit_whatever_catches_exceptions_on_the_way(number: signal.Signals) -> None:
+    before = signal.getsignal(number)
+    with pytest.raises(LimitReached, match=f"stopped by {number.name}.*the same command continues"), clean_stop():
+        try:
+            os.kill(os.getpid(), number)
+            time.sleep(10)
+        except Exception:
+            pytest.fail("taken for a failure")
+    assert signal.getsignal(number) is before
+
+
+def test_what_a_library_raises_because_of_the_signal_is_the_stop_too() -> None:
+    with pytest.raises(LimitReached), clean_stop():
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(10)
+        finally:
+            raise RuntimeError("actor died while shutting down")
+
+
+def test_other_errors_pass() -> None:
+    with pytest.raises(ZeroDivisionError), clean_stop():
+        raise ZeroDivisionError
+
+
+def run_stubborn(patience_s: float, *signals: int) -> tuple[int, str, float]:
+    """A process that does not let go: its clean-up hangs."""
+    code = (
+        "import time; from assay.commands import stopping\n"
+        f"stopping.PATIENCE_S = {patience_s}\n"
+        "with stopping.clean_stop():\n"
+        "    try:\n"
+        "        print('ready', flush=True); time.sleep(60)\n"
+        "    finally:\n"
+        "        print('cleaning', flush=True); time.sleep(60)\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", code], env=environment, text=True, **pipes) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        started = 0.0
+        for number, line in zip(signals, ("ready\n", "cleaning\n"), strict=False):
+            assert process.stdout.readline() == line
+            started = time.monotonic()
+            process.send_signal(number)
+        code_ = process.wait(50)
+        return code_, process.stderr.read(), time.monotonic() - started
+
+
+def test_a_clean_up_that_hangs_is_cut_short() -> None:
+    code, said, seconds = run_stubborn(0.5, signal.SIGTERM)
+    assert (code, seconds < 20) == (3, True)
+    assert "the same command continues" in said
+
+
+def test_a_second_signal_ends_at_once() -> None:
+    code, said, seconds = run_stubborn(60.0, signal.SIGINT, signal.SIGINT)
+    assert (code, seconds < 20) == (3, True)
+    assert "stopped by SIGINT" in said
+
+
+def test_the_patience_leaves_room_in_half_a_minute() -> None:
+    assert stopping.PATIENCE_S <= 25
