@@ -42,7 +42,7 @@ class Models(BaseHTTPRequestHandler):
         asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         prompt = asked["messages"][-1]["content"]
         answer = self.answers.get(prompt.removesuffix("\n\n### Response:\n"))
-        if answer is None or (asked["model"] == "fails" and prompt == self.refused):
+        if answer is None or asked["model"] == "untemplated" or (asked["model"] == "fails" and prompt == self.refused):
             self.reply(400, {"error": {"message": "no such prompt"}})
             return
         if asked["model"] == "continues":
@@ -129,6 +129,16 @@ def test_a_kept_classifier_gives_the_same_scores(endpoint: str, storage: str, tm
     assert run_app([*command, "--out", str(second), "--tone", str(kept), "--set", "num_prompts=2"]) == 0
     sensitivity = [json.loads(path.read_text())["tone"]["sensitivity"] for path in (first, second)]
     assert sensitivity[0] == sensitivity[1]
+
+
+def test_a_model_that_answers_nothing_fails_with_the_endpoints_reason(
+    endpoint: str, storage: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["metaeval", "ifs", "--model", "untemplated", "--base-url", endpoint, "--dialogues", "toy", "--n", "4"]
+    command += ["--out", str(tmp_path / "o.json"), "--storage", storage, "--tracking", "none"]
+    assert run_app(command) == 1
+    error = capsys.readouterr().err
+    assert "answers nothing" in error and "no such prompt" in error
 
 
 @pytest.mark.parametrize(

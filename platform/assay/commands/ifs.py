@@ -212,6 +212,9 @@ def print_report(report: Mapping[str, Any]) -> None:
             typer.echo(f"{'':<{width}} missing: " + ", ".join(f"{n} {why}" for why, n in row["missing"].items()))
         if row["overall"]["corrected"].get("reason"):
             typer.echo(f"{'':<{width}} {row['overall']['corrected']['reason']}")
+    typer.echo(
+        'by case: share of the same responses that do not begin with a lower-case letter, the rule\'s "answer-like"'
+    )
     for row in report["rows"]:
         if "versus_first" in row:
             told = _interval(row["versus_first"]["corrected"])
@@ -344,7 +347,7 @@ def _track_files(
         "tone": result.report["tone"].get("key") or "folder",
     }
     experiment = study.tracking.experiment or ("metaeval-ifs" if study.name == "ifs" else study.name)
-    track_report(uri, experiment, study.name, params, children, files)
+    track_report(uri, experiment, study.name, params, children, files, role="model")
     typer.echo(f"MLflow: {uri}")
 
 

@@ -29,6 +29,7 @@ def track_report(
     params: Mapping[str, object],
     children: Sequence[tuple[str, Mapping[str, object], Mapping[str, Any]]],
     files: Mapping[str, bytes],
+    role: str = "judge",
 ) -> None:
     """Write the runs; those that are there with the same content are left as they are.
 
@@ -39,6 +40,7 @@ def track_report(
         params: what names the parent: equal parameters are the same run, whose numbers are replaced.
         children: (name, parameters, numbers) of each child; numbers that are None are left out.
         files: by name, kept with the parent.
+        role: what each child is a run of.
 
     Raises:
         InputError: the tracking URI cannot be used.
@@ -57,4 +59,4 @@ def track_report(
     for child, child_params, numbers in children:
         metrics = {metric: float(value) for metric, value in numbers.items() if value is not None}
         run = TrackedRun(fingerprint([key, dict(child_params)]), child, child_params, metrics)
-        tracker.child_run(parent, run, role="judge")
+        tracker.child_run(parent, run, role=role)
