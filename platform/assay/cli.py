@@ -59,11 +59,20 @@ def demo(storage: StorageOption = "runs") -> None:
 
 
 @app.command()
-def plan(study: StudyArgument, overrides: SetOption = None, as_json: JsonOption = False) -> None:
+def plan(
+    study: StudyArgument,
+    overrides: SetOption = None,
+    as_json: JsonOption = False,
+    device: Annotated[str | None, typer.Option(help="GPU of the throughput table: V100, A100, H100, H200.")] = None,
+    train_tokens_per_s: Annotated[float | None, typer.Option(help="Measured by you, on one GPU.")] = None,
+    generate_tokens_per_s: Annotated[float | None, typer.Option(help="Prompt and answer tokens, measured.")] = None,
+) -> None:
     """Cells, distinct trainings, tokens, GPU-hours, judge calls and dollars; touches nothing."""
     from assay.commands.plan import plan_command
+    from assay.studies.throughput import rates
 
-    plan_command(study, overrides or [], as_json)
+    speed = rates(device, train_tokens_per_s, generate_tokens_per_s)
+    plan_command(study, overrides or [], as_json, speed)
 
 
 @app.command()

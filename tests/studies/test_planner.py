@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from assay.errors import ConfigError
 from assay.studies.builtin import BUILTIN, quickstart
 from assay.studies.catalog import load_study
 from assay.studies.cells import expand
 from assay.studies.planner import parameters, plan
+from assay.studies.throughput import rates
 from assay.studies.wanted import Base, wanted
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -114,3 +116,16 @@ def test_every_small_study_names_what_is_there(path: Path) -> None:
     study = load_study(str(path), ["data.root=/data"])
     assert study.name == path.stem
     assert 0 < plan(study).distinct_trainings < 40
+
+
+def test_a_measured_rate_takes_the_place_of_an_assumed_one() -> None:
+    study = BUILTIN["s1"]()
+    assumed, faster = plan(study), plan(study, rates("H100"))
+    assert assumed.gpu_hours is not None
+    assert faster.gpu_hours is not None
+    assert faster.gpu_hours < assumed.gpu_hours
+    measured = plan(study, rates("H100", train_tokens_per_s=1e4, generate_tokens_per_s=1e12))
+    assert measured.gpu_hours == pytest.approx(measured.train_tokens / 1e4 / 3600, rel=1e-3)
+    assert any("10,000 tokens/s in training (measured" in note for note in measured.assumptions)
+    with pytest.raises(ConfigError, match="expected one of V100, A100"):
+        rates("abacus")

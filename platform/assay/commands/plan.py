@@ -8,12 +8,13 @@ import typer
 
 from assay.studies.catalog import load_study
 from assay.studies.planner import plan
+from assay.studies.throughput import Rates
 
 
-def plan_command(reference: str, overrides: list[str], as_json: bool) -> None:
+def plan_command(reference: str, overrides: list[str], as_json: bool, speed: Rates | None = None) -> None:
     """Print the plan of a study."""
     study = load_study(reference, overrides)
-    made = plan(study)
+    made = plan(study, speed)
     if as_json:
         typer.echo(json.dumps(made.as_dict(), indent=2))
         return
@@ -33,7 +34,7 @@ def plan_command(reference: str, overrides: list[str], as_json: bool) -> None:
         f"  predictions          {made.predictions:>14,}",
         f"  judge calls          {made.judge_calls:>14,}   at most; equal requests are paid once",
         f"  judge dollars        {usd:>14}",
-        f"  GPU-hours            {hours:>14}   one A100",
+        f"  GPU-hours            {hours:>14}   one {made.device}",
         *(f"  note: {note}" for note in made.assumptions),
     ]
     typer.echo("\n".join(lines))

@@ -18,16 +18,11 @@ from assay.studies.cells import Cell, expand
 from assay.studies.judge_endpoint import endpoint_of
 from assay.studies.outline import CHARS_PER_TOKEN, DatasetOutline, outline_datasets
 from assay.studies.spec import TINY, Study
+from assay.studies.throughput import Rates, rates
 from assay.tasks.catalog import INSTRUCTION_CATEGORIES, INSTRUCTIONS, get_task
 from assay.training.schedule import schedule_of
 from assay.training.spec import TrainSpec
 
-GPU_FLOPS = 312e12
-"""Peak bf16 rate of one NVIDIA A100, from its data sheet."""
-TRAIN_UTILISATION = 0.30
-"""Share of the peak that LoRA training with packed rows reaches; an assumption, replaced by your own measurement."""
-DECODE_UTILISATION = 0.05
-"""The same for batched greedy decoding, which waits on memory."""
 JUDGE_PROMPT_TOKENS = 170
 """Tokens of the judge's own instructions (the paper's prompt A.3 has about 150 words)."""
 JUDGE_REPLY_TOKENS = 8
@@ -54,7 +49,8 @@ class Plan:
     usd: float | None
     """Judge dollars; None where the model's price is unknown."""
     gpu_hours: float | None
-    """A100 hours of training and generation; None where a base model's size is unknown."""
+    """Hours of one `device` in training and generation; None where a base model's size is unknown."""
+    device: str
     assumptions: tuple[str, ...]
 
     def as_dict(self) -> dict[str, object]:
@@ -62,15 +58,16 @@ class Plan:
         return asdict(self)
 
 
-def plan(study: Study) -> Plan:
-    """Expand and price a study."""
+def plan(study: Study, speed: Rates | None = None) -> Plan:
+    """Expand and price a study, by the throughput table's default device unless `speed` says another."""
     outlines = outline_datasets(study)
     cells = expand(study)
     trainings = distinct_trainings(cells)
     tunings = distinct_tunings(cells)
     assumptions = [note for outline in outlines.values() for note in outline.assumptions]
     train_rows = train_tokens = 0
-    flops = 0.0
+    rate = speed or rates()
+    device_s = 0.0
     sizes = {base: parameters(base, study) for base in study.all_models}
     totals: dict[str, tuple[int, int]] = {}
     todo = [(cell.base_model, cell.mixture, cell.train) for cell in trainings.values()]
@@ -81,11 +78,10 @@ def plan(study: Study) -> Plan:
         rows, tokens = totals[named]
         train_rows += rows
         train_tokens += tokens
-        # forward 2 and backward-through-activations 2 FLOPs per parameter and token; frozen weights need no gradient
-        flops += 4.0 * (sizes[base_model] or math.nan) * tokens / TRAIN_UTILISATION
+        device_s += rate.train_s(tokens, sizes[base_model] or math.nan)
     predictions, generated = _generation(study, cells, outlines)
     for base, generated_tokens in generated.items():
-        flops += 2.0 * (sizes[base] or math.nan) * generated_tokens / DECODE_UTILISATION
+        device_s += rate.generate_s(generated_tokens, sizes[base] or math.nan)
     judge_calls = predictions if "judge" in study.scorers else 0
     usd, note = _judge_dollars(study, judge_calls, outlines)
     assumptions.append(note)
@@ -93,10 +89,7 @@ def plan(study: Study) -> Plan:
     if unknown:
         assumptions.append(f"gpu_hours unknown: no parameter count in the name of {', '.join(unknown)}")
     else:
-        assumptions.append(
-            f"gpu_hours: A100 at {GPU_FLOPS / 1e12:.0f} TFLOP/s, {TRAIN_UTILISATION:.0%} used in training and "
-            f"{DECODE_UTILISATION:.0%} in decoding (assumed, not measured)"
-        )
+        assumptions.append(rate.note)
     return Plan(
         study=study.name,
         mode=study.mode,
@@ -109,7 +102,8 @@ def plan(study: Study) -> Plan:
         predictions=predictions,
         judge_calls=judge_calls,
         usd=usd,
-        gpu_hours=None if unknown else round(flops / GPU_FLOPS / 3600, 4),
+        gpu_hours=None if unknown else round(device_s / 3600, 4),
+        device=rate.device,
         assumptions=tuple(dict.fromkeys(assumptions)),
     )
 
