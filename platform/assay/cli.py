@@ -85,17 +85,20 @@ def run(
         str | None,
         typer.Option(metavar="STAGE", help="Stop after this stage: data, base, train, generate, score."),
     ] = None,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Ask the judge again where it gave no reply, and only there.")
+    ] = False,
 ) -> None:
     """Run a study, or continue it: what the store holds is not done again."""
     from assay.commands.ifs import is_ifs_study, run_ifs_study
     from assay.commands.study import run_command
 
     if is_ifs_study(study):
-        if max_usd is not None or until is not None:
-            raise ConfigError(f"{study}: an IFS study knows neither --max-usd nor --until; leave them out")
+        if max_usd is not None or until is not None or retry_failed:
+            raise ConfigError(f"{study}: an IFS study knows no --max-usd, --until or --retry-failed; leave them out")
         run_ifs_study(study, overrides or [], storage)
         return
-    run_command(study, overrides or [], storage, max_usd=max_usd, until=until)
+    run_command(study, overrides or [], storage, max_usd=max_usd, until=until, retry_failed=retry_failed)
 
 
 @app.command()

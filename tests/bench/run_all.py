@@ -16,6 +16,7 @@ BENCHES = {
     "bench_gateway.py": ([], ["--quick"]),
     "bench_utilisation.py": (["--peers"], ["--quick"]),
     "bench_judge_server.py": ([], ["500"]),
+    "bench_joint.py": ([], ["--quick"]),
     "bench_bootstrap.py": ([], []),
 }
 

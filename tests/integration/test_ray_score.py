@@ -15,6 +15,7 @@ from assay.hooks import SilentProgress
 from assay.judge_server.launch import JudgeServer, start_judge_server
 from assay.llm.endpoint import EndpointSpec
 from assay.llm.ledger_tables import default_ledger_url
+from assay.llm.local_model import LocalModel
 from assay.records import Example, Prediction, ScoreRow, from_table, to_table
 from assay.scoring.jobs import (
     JudgeSetup,
@@ -235,3 +236,37 @@ def test_predictions_that_are_not_there_are_named(tmp_path: Path) -> None:
     store, _ = stored_predictions(tmp_path)
     with pytest.raises(DataError, match="no predictions ffff"):
         run(store, make_batches([("f" * 32, "first")]), [])
+
+
+def test_failed_judgements_alone_are_asked_again(local_ray: None, tmp_path: Path) -> None:
+    store, batches = stored_predictions(tmp_path)
+    batches = batches[:1]
+    with start_judge_server(faults={"5xx": 0.4}, seed=5) as server:
+        report = run(store, batches, [judge_of(server.base_url, "judge", store, max_attempts=1)], scorers=[])
+    failed = report.unscored["judge"]["error: server error"]
+    assert 0 < failed < 2 * NUM_ROWS - 1
+    with start_judge_server() as server:
+        judge = judge_of(server.base_url, "judge", store)
+        assert run(store, batches, [judge], scorers=[]).published == (), "stored is stored, unless asked otherwise"
+        again = run(store, batches, [judge], scorers=[], retry_failed=True)
+        assert again.unscored["judge"] == {"no prediction": 1}
+        assert again.calls["judge"].attempts == invoice(server)["calls"] <= failed, "only what had no reply"
+        assert run(store, batches, [judge], scorers=[], retry_failed=True).published == ()
+
+
+@pytest.mark.slow
+def test_a_local_model_judges_as_a_stream_of_engines(local_ray: None, tmp_path: Path) -> None:
+    from tiny_causal_models import save_tiny_model
+
+    store, batches = stored_predictions(tmp_path)
+    model = save_tiny_model(tmp_path / "tiny", "llama", chat=True)
+    endpoint = EndpointSpec(transport="local", model=str(model), local=LocalModel(dtype="float32"), max_attempts=1)
+    protocol = IftevalJudge(mode="compat")  # asks once: a random model's reply is no score anyway
+    judge = JudgeSetup(judge_spec("judge", protocol, endpoint), protocol, endpoint, default_ledger_url(store.uri))
+    report = run(store, batches, [judge], scorers=[])
+    assert report.num_asked["judge"] == 3 * NUM_ROWS
+    calls = report.calls["judge"]
+    assert calls.attempts > 0 and calls.completion_tokens > 0 and calls.usd == 0
+    assert sum(report.unscored["judge"].values()) <= 3 * NUM_ROWS
+    again = run(store, batches, [judge], scorers=[], retry_failed=True)
+    assert again.calls.get("judge") is None or again.calls["judge"].attempts <= calls.attempts

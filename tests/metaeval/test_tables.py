@@ -143,3 +143,10 @@ def test_missing_columns_are_named() -> None:
         scorer_report(example_table(9), "humans")
     with pytest.raises(DataError, match="no scorer column"):
         scorer_report({"human": [1, 2], "id": ["a", "b"]}, "human")
+
+
+@pytest.mark.parametrize("what", ["task", "group"])
+def test_a_row_without_a_label_is_named(what: str) -> None:
+    table = {"human": [1, 2, 3, 4], "scorer": [1, 2, 3, 5], "of": ["x", None, "y", "y"]}
+    with pytest.raises(DataError, match="column 'of': saw nothing in row 1"):
+        scorer_report(table, "human", seed_key="s", **{what: "of"})

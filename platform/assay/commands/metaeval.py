@@ -87,12 +87,27 @@ def write_json(out: Path, value: Mapping[str, Any]) -> None:
 
 
 def print_report(report: Mapping[str, Any]) -> None:
-    """Correlations of each scorer with the human column, with intervals and counts."""
-    measures = ("spearman", "pearson", "kendall")
-    typer.echo(f"{'scorer':<18}" + "".join(f"{name:<26}" for name in measures) + f"{'rows':>7} {'unscored':>9}")
+    """What each scorer shares with the human column, with intervals and counts; then every two of them compared."""
+    columns = {"spearman": "Spearman", "pearson": "Pearson", "kendall": "Kendall", "pairwise": "pairs ordered alike"}
+    if report["task_column"] is not None:
+        columns |= {"cit": "CIT", "cat": "CAT"}
+    rows = [["scorer", *columns.values(), "rows", "unscored"]]
     for name, row in report["scorers"].items():
-        cells = "".join(f"{estimate_text(row[measure]):<26}" for measure in measures)
-        typer.echo(f"{name:<18}{cells}{row['n']:>7,} {row['unscored']:>9,}")
+        cells = [estimate_text(row[measure]) for measure in columns]
+        rows.append([name, *cells, f"{row['n']:,}", f"{row['unscored']:,}"])
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for line in rows:
+        typer.echo("  ".join(f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True)).rstrip())
+    if report["without_human"]:
+        typer.echo(f"{report['without_human']:,} of {report['num_rows']:,} rows have no human score and are left out")
+    if report["comparisons"]:
+        typer.echo("differences in Spearman, with p adjusted by Holm over all rows (PERM-BOTH; Williams)")
+    for row in report["comparisons"]:
+        p_values = [row[f"{test}_holm"] for test in ("perm_both", "williams")]
+        tests = ", ".join("–" if p is None else f"{p:.3g}" for p in p_values)
+        typer.echo(
+            f"{row['first']} - {row['second']}: {estimate_text(row['difference'])}  p {tests}  ({row['n']:,} rows)"
+        )
 
 
 def print_human_means(report: Mapping[str, Any]) -> None:

@@ -27,7 +27,13 @@ if TYPE_CHECKING:
 
 
 def run_command(
-    reference: str, overrides: list[str], storage: str, *, max_usd: float | None = None, until: str | None = None
+    reference: str,
+    overrides: list[str],
+    storage: str,
+    *,
+    max_usd: float | None = None,
+    until: str | None = None,
+    retry_failed: bool = False,
 ) -> None:
     """Run or continue a study and say where its results are."""
     from assay.studies.pipeline import STAGES
@@ -50,10 +56,10 @@ def run_study(study: Study, storage: str, *, max_usd: float | None = None, until
     store = Store(storage)
     tracking_uri(study, store)  # refused now, not after hours
     progress = console_progress()
-    pipeline = Pipeline(study, store, progress, embedded_judge(), max_usd)
+    pipeline = Pipeline(study, store, progress, embedded_judge(), max_usd, retry_failed=retry_failed)
     folder = pipeline.open()
     done = folder.done()
-    if done is not None:
+    if done is not None and not retry_failed:
         typer.echo(f"{folder.name}: finished before; nothing to do")
         _say_where(folder, done["mlflow"])
         return folder

@@ -220,9 +220,9 @@ def scorer_report(
         raise DataError("table: saw no scorer column; expected at least one column of numbers beside the human one")
     scores = ScoreTable.from_columns({name: columns[name] for name in [human, *chosen]})
     human_N = scores.column(human)
-    groups = None if group is None else list(columns[group])
-    tasks = None if task is None else [str(label) for label in columns[task]]
-    arms = None if arm is None else [str(label) for label in columns[arm]]
+    groups = None if group is None else _whole(group, columns[group])
+    tasks = None if task is None else [str(label) for label in _whole(task, columns[task])]
+    arms = None if arm is None else [str(label) for label in _whole(arm, columns[arm])]
     report: dict[str, Any] = {
         "human": human,
         "task_column": task,
@@ -390,6 +390,15 @@ def _compare_two(
         "perm_both": perm,
         "williams": None if math.isnan(p) else p,
     }
+
+
+def _whole(name: str, column: Sequence[Any]) -> list[Any]:
+    """The labels of every row: one that is missing would make a group of its own of rows that share nothing."""
+    labels = list(column)
+    for place, label in enumerate(labels):
+        if label is None or label != label:
+            raise DataError(f"column {name!r}: saw nothing in row {place}; expected a label in every row; mend the row")
+    return labels
 
 
 def _columns_of(table: pa.Table | Mapping[str, Sequence[Any]]) -> dict[str, Sequence[Any]]:

@@ -177,7 +177,7 @@ def _item(row: Row, where: str) -> PairItem:
 
 
 def _gold(row: Row, where: str) -> Verdict:
-    if "label" in row:
+    if row.get("label") is not None:
         label = str(row["label"]).strip().upper()
         if label not in _GOLD:
             raise DataError(f'{where}: saw label {row["label"]!r}; expected 1, 2, 0 (tie), "A>B", "B>A" or "A=B"')

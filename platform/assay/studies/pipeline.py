@@ -130,6 +130,8 @@ class Pipeline:
     max_usd: float | None = None
     ledger_url: str | None = None
     """Where judge replies are kept; None is beside the artifacts. A PostgreSQL URL shares them between stores."""
+    retry_failed: bool = False
+    """Ask the judge again where a call brought no reply; what it did answer is not asked again."""
     costs: Costs = field(default_factory=Costs)
 
     def open(self) -> StudyFolder:
@@ -317,7 +319,7 @@ class Pipeline:
         until: str | None,
     ) -> None:
         """Train, generate and score what is missing, `wave_size` trainings at a time."""
-        if self._has_scores(scoring):
+        if self._has_scores(scoring) and not self.retry_failed:
             return
         adapters = self.store.present("adapter", [job.key for job in (*plan.tunings, *plan.trainings)])
         predictions = self.store.present("predictions", [job.key for job in plan.generations])
@@ -405,7 +407,14 @@ class Pipeline:
             ledger = self.ledger_url or default_ledger_url(self.store.uri)
             judges = [JudgeSetup(scoring.judge, protocol, endpoint, ledger, self.max_usd, self.study.name)]
         report = run_scoring(
-            self.store, batches, examples, scoring.local, judges, self.study.resources.scoring, self.progress
+            self.store,
+            batches,
+            examples,
+            scoring.local,
+            judges,
+            self.study.resources.scoring,
+            self.progress,
+            retry_failed=self.retry_failed,
         )
         for name, calls in report.calls.items():
             usd = "price unknown" if calls.usd is None else f"{calls.usd:.4f} dollars"
