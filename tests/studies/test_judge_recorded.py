@@ -159,3 +159,21 @@ def test_pairs_without_anything_to_compare_are_refused(tmp_path: Path) -> None:
     path = write(tmp_path / "y.jsonl", [{"question": "q", "answer_1": "a", "answer_2": "b", "label": "A>B"}])
     with pytest.raises(DataError, match="saw no recorded verdict"):
         recorded(path)
+
+
+def test_a_pair_that_nobody_labelled_counts_for_consistency_alone(tmp_path: Path) -> None:
+    rows = [
+        {
+            "question": "q",
+            "answer_1": "a",
+            "answer_2": "b",
+            "label": label,
+            "completion": "9 1",
+            "completion_swapped": "1 9",
+        }
+        for label in (1, None)
+    ]
+    report = recorded_report(read_pair_files([write(tmp_path / "pairs.jsonl", rows)]), "strict")
+    (run,) = report["runs"]
+    assert (run["n"], run["accuracy"]) == (1, 1.0)
+    assert run["intervals"]["positional_agreement"]["n"] == 2

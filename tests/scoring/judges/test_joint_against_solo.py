@@ -10,7 +10,7 @@ from simulated_judges import SimulatedJudge, joint, solo
 # two models apart from the rest and seven close ones, as in the published example
 QUALITY = {f"m{place}": 0.7 * (3 - place) for place in range(7)} | {"best": 15.0, "worst": -15.0}
 CLOSE = slice(0, 7)
-SEEDS = range(12)
+SEEDS = range(20)
 
 
 def correlations(scores: list[list[float]], part: slice) -> np.ndarray:
@@ -22,14 +22,14 @@ def test_solo_scores_of_close_models_do_not_even_order_them_and_joint_ones_do_fo
     alone, together, spent = [], [], []
     for seed in SEEDS:
         judge, other = SimulatedJudge(QUALITY, seed), SimulatedJudge(QUALITY, seed)
-        alone.append(solo(judge, 24))
-        together.append(joint(other, 24, repeats=2))
+        alone.append(solo(judge, 10))
+        together.append(joint(other, 10))
         spent.append((judge.tokens, other.tokens))
     close_alone, close_together = correlations(alone, CLOSE), correlations(together, CLOSE)
     # what misleads: over all nine models the correlation looks fine, since two of them stand apart
     assert correlations(alone, slice(None)).mean() > 0.6
-    assert close_alone.mean() < 0.5 and (close_alone < 0.2).sum() >= 2, "the close ones are out of order"
-    assert close_together.mean() > close_alone.mean() + 0.25
+    assert close_alone.mean() < 0.5 and (close_alone < 0.2).sum() >= 4, "the close ones are out of order"
+    assert close_together.mean() > close_alone.mean() + 0.15
     assert all(both < each for each, both in spent), "and it costs less, two orders of each prompt included"
 
 
