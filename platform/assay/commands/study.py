@@ -43,10 +43,12 @@ def run_command(
     refuse_throw_away(storage)
     study = load_study(reference, overrides)
     refuse_unsupported(study.resources)
-    run_study(study, storage, max_usd=max_usd, until=until)
+    run_study(study, storage, max_usd=max_usd, until=until, retry_failed=retry_failed)
 
 
-def run_study(study: Study, storage: str, *, max_usd: float | None = None, until: str | None = None) -> StudyFolder:
+def run_study(
+    study: Study, storage: str, *, max_usd: float | None = None, until: str | None = None, retry_failed: bool = False
+) -> StudyFolder:
     """Run or continue a study that was checked, and say where its results are."""
     from assay.commands.progress import console_progress
     from assay.store import Store
