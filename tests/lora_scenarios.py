@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,32 @@ from assay.training.spec import TrainResources, TrainSpec
 from tiny_causal_models import arithmetic_examples, save_tiny_model
 
 SPEC = TrainSpec(batch_size=16, small_below=0, num_epochs=2, eval_every=3, max_length=128, early_stopping_patience=None)
+PROMPTS = ("### Instruction:\nAdd.\n\n### Input:\n2 + 3\n\n### Response:\n", "2 + ")
+
+
+class Recording:
+    """A recording hook: remembers what the model writes, before the first step too."""
+
+    name = "recording"
+    every_steps = 2
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[int, list[str]]] = []
+
+    def begin(self, generate: Generate, state: Mapping[str, Any] | None) -> None:
+        self.seen = [(int(step), list(texts)) for step, texts in state["seen"]] if state else []
+        if state is None:
+            self(generate, 0)
+
+    def __call__(self, generate: Generate, step: int) -> Mapping[str, float]:
+        self.seen.append((step, generate(PROMPTS, 4)))
+        return {"seen": float(len(self.seen))}
+
+    def state(self) -> dict[str, Any]:
+        return {"seen": self.seen}
+
+    def write(self, folder: Path) -> None:
+        (folder / "recording.json").write_text(json.dumps(self.seen))
 
 
 def make_models(folder: Path, names: tuple[str, ...]) -> None:
@@ -41,7 +68,7 @@ class Counting:
 
 def train_once(
     folder: Path, model: str, out: str, spec: TrainSpec = SPEC, *, rows: int = 48, kill_at: int | None = None,
-    stop_at: int | None = None, store: str | None = None, **resources: Any,
+    stop_at: int | None = None, store: str | None = None, records: bool = False, **resources: Any,
 ) -> dict[str, Any]:  # fmt: skip
     """Train `model` into folder/out; the adapter's hash and tensors, metrics and summary."""
     from safetensors.numpy import load
@@ -59,7 +86,7 @@ def train_once(
     hook = Counting(stop_at)
     steps = train(
         spec, base, *sets, folder / out, base_name="toy/base", resources=TrainResources(threads=1, **resources),
-        hooks=[hook] if stop_at is not None else [],
+        hooks=[*([hook] if stop_at is not None else []), *([Recording()] if records else [])],
         checkpoints=Checkpoints(Store(store), out.split("-")[0]) if store else None,
     )  # fmt: skip
     metrics = []

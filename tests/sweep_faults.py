@@ -38,3 +38,18 @@ class FaultyHooks:
     def __call__(self, job: TrainingJob) -> Sequence[EvalHook]:
         fault = job.labels.get("fault", "")
         return [Faulty(fault, self.folder / f"marker-{job.key}")] if fault else []
+
+
+class Climbing:
+    """A score that rises with the step and is high from step 4 on."""
+
+    name = "climbing"
+    every_steps = 2
+
+    def __call__(self, generate: Generate, step: int) -> Mapping[str, float]:
+        return {"score": step / 10, "infused": float(step >= 4)}
+
+
+def climbing_hooks(job: TrainingJob) -> Sequence[EvalHook]:
+    """One for every job."""
+    return [Climbing()]

@@ -78,6 +78,21 @@ def test_a_trial_killed_midway_resumes_to_a_bit_identical_adapter(train: Run, fo
     assert histories[0].equals(histories[1])
 
 
+def test_a_recording_hook_sees_step_zero_and_a_resumed_trial_keeps_its_curve(train: Run, folder: Path) -> None:
+    store = str(folder / "store")
+    whole = train("llama", "recorded", records=True)
+    train("llama", "recordedkilled-1", records=True, kill_at=5, store=store, checkpoint_every=2)
+    resumed = train("llama", "recordedkilled-2", records=True, store=store, checkpoint_every=2)
+    curve = json.loads((folder / "recorded" / "recording.json").read_text())
+    assert [step for step, _ in curve] == [0, 2, 4, 6]
+    assert json.loads((folder / "recordedkilled-2" / "recording.json").read_text()) == curve
+    assert resumed["hash"] == whole["hash"]
+    assert whole["metrics"][0].eval_s > 0
+    histories = [pq.read_table(folder / name / "history.parquet") for name in ("recorded", "recordedkilled-2")]
+    assert histories[0].equals(histories[1])
+    assert json.loads(histories[0].column("hooks_json")[1].as_py()) == {"recording/seen": 2.0}
+
+
 @pytest.mark.parametrize("stage", [2, 3])
 def test_zero_stages_agree_and_resume(train: Run, folder: Path, stage: int) -> None:
     spec = SPEC.replace(zero_stage=stage)

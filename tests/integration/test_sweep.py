@@ -20,7 +20,7 @@ import lora_scenarios
 from assay.errors import ConfigError, InputError, ResourceError
 from assay.store import Store
 from assay.training.spec import ADAPTER_KIND, TrainingJob, TrainResources, TrainSpec, adapter_key, stopped_adapter_key
-from sweep_faults import FaultyHooks
+from sweep_faults import FaultyHooks, climbing_hooks
 from tiny_causal_models import ARCHITECTURES, store_toy_mixture
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Ray's own
@@ -137,6 +137,30 @@ def test_what_a_scheduler_cuts_short_is_published_under_a_key_of_its_own(folder:
     assert result.status == "stopped"
     assert 0 < result.steps < 400
     assert store.keys(ADAPTER_KIND) == {stopped_adapter_key(job.key, result.steps)}
+
+
+def test_stoppers_and_schedulers_go_by_a_hooks_metric_at_its_own_step(folder: Path, local_ray: None) -> None:
+    from ray.tune.schedulers import AsyncHyperBandScheduler
+
+    from assay.training.ray_sweep import MetricStopper, run_sweep
+
+    class StopAtHalf(AsyncHyperBandScheduler):
+        def on_trial_result(self, tune_controller: object, trial: object, result: dict[str, float]) -> str:
+            return "STOP" if result[self._metric] >= 0.6 else "CONTINUE"
+
+    store = Store(str(folder / "by-metric"))
+    spec = SPEC.replace(num_epochs=20, early_stopping_patience=None)
+    job = job_of(folder, store, "llama", 64, spec)
+    stopper = MetricStopper("climbing/infused")
+    (result,) = run_sweep(store, [job], RESOURCES, make_hooks=climbing_hooks, stopper=stopper).jobs
+    assert (result.status, result.steps) == ("stopped", 4)
+    assert store.keys(ADAPTER_KIND) == {stopped_adapter_key(job.key, 4)}
+    scheduler = StopAtHalf(time_attr="step")
+    (result,) = run_sweep(
+        store, [job], RESOURCES, make_hooks=climbing_hooks, scheduler=scheduler, metric="climbing/score", mode="max"
+    ).jobs
+    assert (result.status, result.steps) == ("stopped", 6)
+    assert result.eval_s > 0
 
 
 def test_what_the_cluster_can_never_give_is_refused_at_once(folder: Path, local_ray: None) -> None:

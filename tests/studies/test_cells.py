@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from assay.errors import ConfigError
-from assay.studies.builtin import quickstart, s1
+from assay.studies.builtin import early_stopping_small, quickstart, s1
 from assay.studies.catalog import load_study
 from assay.studies.cells import expand
 from assay.studies.planner import distinct_trainings, plan
@@ -116,7 +116,7 @@ def test_a_study_that_does_not_hang_together_is_one_line(override: str, message:
 
 
 def test_unknown_studies_are_refused_with_the_known_ones() -> None:
-    with pytest.raises(ConfigError, match="expected one of forgetting, hold_one_out, quickstart"):
+    with pytest.raises(ConfigError, match=r"expected one of early_stopping, .*quickstart, s1"):
         load_study("quickstrat")
 
 
@@ -218,3 +218,20 @@ def test_a_study_file_may_extend_one_beside_it(tmp_path: Path) -> None:
     (tmp_path / "loop.yaml").write_text("extends: loop.yaml\nname: loop\n")
     with pytest.raises(ConfigError, match=r"extends 'loop.yaml'"):
         load_study(str(tmp_path / "loop.yaml"))
+
+
+def test_a_study_of_early_stopping_trains_everything_in_full_and_stopped() -> None:
+    study = early_stopping_small()
+    cells = expand(study)
+    assert [(cell.training_seed, cell.stops) for cell in cells] == [(0, False), (0, True), (1, False), (1, True)]
+    keys = {name: f"{number:032x}" for number, name in enumerate(study.data.sources)}
+    made = wanted(study, cells, BASES, keys)
+    assert len(made.trainings) == len({job.key for job in made.trainings}) == plan(study).distinct_trainings == 4
+    assert len({job.evaluation_key for job in made.trainings}) == 2
+    assert {job.spec.seed for job in made.trainings} == {0, 1}
+    assert {run.series for run in made.runs} == {"", "stopped"}
+
+
+def test_studies_without_ifs_keep_their_identity() -> None:
+    assert "ifs" not in quickstart().identity()
+    assert "ifs" in early_stopping_small().identity()

@@ -273,19 +273,21 @@ COLUMNS: Mapping[str, tuple[Column, ...]] = {
 """Columns by table. Key columns come first, in sorting order."""
 
 
-def arrow_schema(name: str) -> pa.Schema:
-    """Arrow schema of a study table; a column's meaning is its field metadata."""
+def arrow_schema(name: str, tables: Mapping[str, tuple[Column, ...]] = COLUMNS) -> pa.Schema:
+    """Arrow schema of a table; a column's meaning is its field metadata."""
     import pyarrow as pa
 
     return pa.schema(
         [
             pa.field(column.name, pa.type_for_alias(column.type), metadata={"meaning": column.meaning})
-            for column in COLUMNS[name]
+            for column in tables[name]
         ]
     )
 
 
-def make_table(name: str, rows: Iterable[Mapping[str, Any]]) -> pa.Table:
+def make_table(
+    name: str, rows: Iterable[Mapping[str, Any]], tables: Mapping[str, tuple[Column, ...]] = COLUMNS
+) -> pa.Table:
     """Rows as a table of this name: sorted by key, NaN turned into null, every column given.
 
     Raises:
@@ -293,7 +295,7 @@ def make_table(name: str, rows: Iterable[Mapping[str, Any]]) -> pa.Table:
     """
     import pyarrow as pa
 
-    columns = COLUMNS[name]
+    columns = tables[name]
     names = [column.name for column in columns]
     keys = [column.name for column in columns if column.is_key]
     ordered = sorted(rows, key=lambda row: tuple(row[key] for key in keys))
@@ -304,7 +306,7 @@ def make_table(name: str, rows: Iterable[Mapping[str, Any]]) -> pa.Table:
         if all(first[key] == second[key] for key in keys):
             raise ValueError(f"{name}: two rows of {[first[key] for key in keys]}")
     data = {column: [_none_if_nan(row[column]) for row in ordered] for column in names}
-    return pa.table(data, schema=arrow_schema(name))
+    return pa.table(data, schema=arrow_schema(name, tables))
 
 
 def _none_if_nan(value: Any) -> Any:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from assay.reports.design_plots import pareto_rows
 from assay.reports.drawing import Plot
+from assay.reports.ifs_plots import infusion
 from assay.reports.plots import draw_plots
 from assay.reports.wording import headlines, number, p_value, percent, rate, reasons, seconds, signed
 
@@ -62,6 +63,9 @@ def render_report(report: ReportInput) -> Report:
     from jinja2 import Environment, StrictUndefined
 
     plots = draw_plots(report.tables, report.curve_scorers, report.human)
+    if "ifs_curves" in report.tables:
+        plot = infusion(report.tables["ifs_curves"].to_pylist(), report.tables["early_stopping"].to_pylist())
+        plots += [plot] if plot is not None else []
     tables = {name: table.to_pylist() for name, table in report.tables.items()}
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters.update(

@@ -69,7 +69,7 @@ def headlines(tables: Mapping[str, Rows], human: str) -> list[str]:
 
     A mixture is told apart from the baseline where Holm's p is below .05.
     """
-    found = []
+    found = [_infusion(row) for row in tables.get("early_stopping", ())]
     for base, task in sorted({(row["base_model"], row["evaluation_set"]) for row in tables["leaderboard"]}):
         if task == "instructions":
             continue
@@ -80,6 +80,19 @@ def headlines(tables: Mapping[str, Rows], human: str) -> list[str]:
     if sentence:
         found.append(sentence)
     return found
+
+
+def _infusion(row: Mapping[str, Any]) -> str:
+    """When the format was infused in one training, and what stopping there saved and lost."""
+    name = f"{row['arm']} on {row['base_model']}, seed {row['training_seed']}"
+    if row["infused_step"] is None:
+        return f"{name}: the stopping rule never held in {plural(row['full_steps'], 'step')}."
+    return (
+        f"{name}: format infused at step {number(row['infused_step'])} ({number(row['infused_examples'])} rows seen); "
+        f"stopping there saves {percent(row['share_saved'])} of {plural(row['full_steps'], 'step')} and loses "
+        f"{signed(row['ifs_lost'])} {rate(row['ifs_lost_low'], row['ifs_lost_high'])} IFS over "
+        f"{plural(row['num_prompts'], 'prompt')}."
+    )
 
 
 def _best_arm(rows: Rows, base: str, task: str, human: str) -> str | None:

@@ -1,8 +1,8 @@
 """The builtin studies, as Python values.
 
 `quickstart` is the embedded default: a toy world whose truth is known, a tiny base trained on the spot, a rule-based
-judge. The others are the studies of IFTEval (arXiv 2310.14103) on its four 7B bases; jobs/studies/ holds a version of
-each that runs on two cores.
+judge. The others are the studies of IFTEval (arXiv 2310.14103) on its four 7B bases, of which jobs/studies/ holds
+versions that run on two cores, and those of `early_stopping.py`.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from assay.generation.spec import GenerationResources, GenerationSpec
 from assay.mixtures.synthesis import RandomLabels, SyntheticRows
 from assay.scoring.jobs import ScoringResources
 from assay.studies.design import Design, HoldOutGrid, MixtureGrid, SourceGrid, TransferGrid
+from assay.studies.early_stopping import early_stopping, early_stopping_small
 from assay.studies.spec import (
     TINY,
     DataSpec,
@@ -26,7 +27,7 @@ from assay.studies.spec import (
 from assay.tasks.sources import SourceSpec, hub_source
 from assay.tasks.tagging import JudgeTags
 from assay.training.spec import TrainResources, TrainSpec
-from assay.training.tiny_base import TOY_BASE
+from assay.training.tiny_base import QUICK_BASE
 
 TOY_TASKS = ("toy_sentiment", "toy_arithmetic", "toy_entities", "toy_question")
 
@@ -56,7 +57,7 @@ def quickstart() -> Study:
         description="How many rows of a target task does an instruction mixture need, and which scorer can tell?",
         data=DataSpec(sources={"instructions": instructions, **toy}),
         base_models=(TINY,),
-        tiny_base=TOY_BASE.replace(num_steps=1900, num_documents=30_400),
+        tiny_base=QUICK_BASE,
         grid=MixtureGrid(tasks=TOY_TASKS, sizes=(0, 16, 64, 256), draws=3, validation_rows=24),
         training_seeds_at_zero=(0, 1, 2),
         train=TrainSpec(
@@ -199,5 +200,7 @@ BUILTIN: Mapping[str, Callable[[], Study]] = {
     "forgetting": forgetting,
     "hold_one_out": hold_one_out,
     "scorer_benchmark": scorer_benchmark,
+    "early_stopping": early_stopping,
+    "early_stopping_small": early_stopping_small,
 }
 """Builtin studies by name."""

@@ -8,7 +8,7 @@ mixtures, not by treating zero apart.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from assay.mixtures.designs import (
     INSTRUCTION_DRAW,
@@ -78,6 +78,8 @@ class Cell:
     owns_zero: bool = False
     """Whether N = 0 belongs to the cell's task alone, as the mixture without a category does."""
     label_at_zero: str = "instructions only"
+    stops: bool | None = None
+    """In a study of IFS: whether the stopping rule ends this training. None: nothing is evaluated inside it."""
 
     @property
     def is_trained(self) -> bool:
@@ -121,7 +123,7 @@ def expand(study: Study) -> list[Cell]:
     recipes = {(seed, False): study.train.replace(seed=seed) for seed in seeds}
     recipes |= {(seed, True): study.train.replace(seed=seed, order="given") for seed in seeds}
     conditions = list(_conditions(study))
-    return [
+    cells = [
         Cell(
             base_model,
             part.task,
@@ -139,6 +141,22 @@ def expand(study: Study) -> list[Cell]:
         for part in conditions
         for seed in (study.training_seeds if part.num_target else study.seeds_at_zero)
     ]
+    if study.ifs is None:
+        return cells
+    return [variant for cell in cells for variant in (_in_full(cell), _stopped(cell))]
+
+
+STOPPED = "stopped"
+"""Series of the trainings that the stopping rule ends."""
+
+
+def _in_full(cell: Cell) -> Cell:
+    return replace(cell, stops=False)
+
+
+def _stopped(cell: Cell) -> Cell:
+    series = f"{cell.series} {STOPPED}".strip()
+    return replace(cell, stops=True, series=series, label_at_zero=f"{cell.label_at_zero}, {STOPPED}")
 
 
 def _conditions(study: Study) -> Iterator[_Condition]:

@@ -14,6 +14,7 @@ from assay.studies.judge_endpoint import writer_endpoint
 from assay.studies.scores import content_keys
 from assay.studies.spec import TINY, Study
 from assay.studies.tiny_bases import tiny_base_key
+from assay.studies.trial_ifs import evaluation_keys
 from assay.studies.wanted import EvaluationSet
 from assay.tasks.loaders import dataset_key, materialise_dataset, read_dataset
 from assay.training.base_models import BaseModel, resolve_base
@@ -104,8 +105,10 @@ def study_key(study: Study, keys: Mapping[str, str], bases: Mapping[str, str], j
         "study": study.identity(),
         "datasets": dict(keys),
         "bases": [bases[name] for name in study.all_models],
-        "judge_endpoint": judge_endpoint if "judge" in study.scorers else "",
+        "judge_endpoint": judge_endpoint if study.asks_judge else "",
     }
+    if study.ifs is not None:  # covers the dialogues that prompts and tone classifier come from
+        content["inside_trials"] = evaluation_keys(study.ifs, study.data.root)[True]
     if behind := content_keys(study):
         content["scorers"] = behind
     return fingerprint(content)

@@ -46,6 +46,8 @@ class JudgeConnection(Config):
     timeout_s: float = Field(120.0, gt=0)
     max_usd: float | None = Field(None, ge=0)
     """Stop, to be continued, before all runs under `study` have cost more than this."""
+    usd_per_million_input: float | None = Field(None, ge=0)
+    usd_per_million_output: float | None = Field(None, ge=0)
     ledger_url: str
     study: str = "metaeval"
     """Name under which the ledger books the calls."""
@@ -67,6 +69,8 @@ class JudgeConnection(Config):
             "tokens_per_min": self.tokens_per_min,
             "max_concurrency": self.max_concurrency,
             "timeout_s": self.timeout_s,
+            "usd_per_million_input": self.usd_per_million_input,
+            "usd_per_million_output": self.usd_per_million_output,
         }
         return with_told_name(validate(EndpointSpec, fields, "judge"))
 

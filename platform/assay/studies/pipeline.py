@@ -37,6 +37,7 @@ from assay.studies.inputs import (
     study_key,
     tiny_key,
 )
+from assay.studies.inside_trials import InsideTrials, connection_to, objecqa_plan, prepare_inside
 from assay.studies.judge_endpoint import check_endpoint, endpoint_of
 from assay.studies.scores import ScoringPlan, judge_protocol, scoring_plan, stored_scores
 from assay.studies.spec import JUDGE, TINY, JudgeConfig, Study
@@ -189,13 +190,21 @@ class Pipeline:
                 return None
             plan = wanted(self.study, cells, bases, datasets.keys)
             scoring = scoring_plan(self.study, plan, self._named_endpoint())
-            used = references(plan, scoring.keys, datasets.keys.values(), [base.key for base in bases.values()])
+            with self.costs.stage("tone"):
+                inside = prepare_inside(self.study, self.store)
+            read = [*datasets.keys.values(), *(inside.datasets if inside is not None else ())]
+            used = references(plan, scoring.keys, read, [base.key for base in bases.values()])
+            if inside is not None:
+                used |= inside.references(objecqa_plan(self.study, plan, self._named_endpoint()))
             self.store.write_study_json(folder.name, ARTIFACTS, used)
-            self._waves(plan, sets, datasets, scoring, until)
+            self._waves(plan, sets, datasets, scoring, inside, until)
+            if until is None:
+                with self.costs.stage("objecqa"):
+                    self._objecqa(plan, inside)
         if until in ("train", "generate", "score"):
             return None
         with self.costs.stage("tables"):
-            tables = self._tables(plan, scoring, folder)
+            tables = self._tables(plan, scoring, inside, folder)
         with self.costs.stage("errors"):
             errors = self._errors(plan, scoring, datasets, sets)
         return Results(self.study, folder, datasets, sets, plan, scoring, tables, self.costs, errors)
@@ -288,13 +297,15 @@ class Pipeline:
 
     def _check_judge(self, cells: Sequence[Cell], datasets: Datasets) -> None:
         """Refuse a judge that cannot be asked before hours of training; not where it has said all already."""
-        if JUDGE not in self.study.scorers or self.study.judge.is_embedded:
+        if not self.study.asks_judge or self.study.judge.is_embedded:
             return
         bases = {name: Base(base.name, base.key, base.path) for name, base in find_bases(self.study).items()}
         if TINY in self.study.all_models:
             bases[TINY] = Base(TINY, tiny_key(self.study, datasets.keys), "")
         plan = wanted(self.study, cells, bases, datasets.keys)
-        if not self._has_scores(scoring_plan(self.study, plan, self._named_endpoint())):
+        labels = objecqa_plan(self.study, plan, self._named_endpoint())
+        has_labels = labels is None or labels.is_done(self.store)
+        if not has_labels or not self._has_scores(scoring_plan(self.study, plan, self._named_endpoint())):
             check_endpoint(self._named_endpoint())
 
     def _has_scores(self, scoring: ScoringPlan) -> bool:
@@ -316,6 +327,7 @@ class Pipeline:
         sets: Mapping[str, EvaluationSet],
         datasets: Datasets,
         scoring: ScoringPlan,
+        inside: InsideTrials | None,
         until: str | None,
     ) -> None:
         """Train, generate and score what is missing, `wave_size` trainings at a time."""
@@ -328,11 +340,11 @@ class Pipeline:
             self._join_ray(stack)
             endpoint = None
             with self.costs.stage("train"):
-                self._train([job for job in plan.tunings if job.key not in adapters])
+                self._train([job for job in plan.tunings if job.key not in adapters], None)
                 plan = plan.at(self._merged(plan.merged))
             for wave, batches in zip(plan.waves(self.study.resources.wave_size), scoring.waves, strict=True):
                 with self.costs.stage("train"):
-                    self._train([job for job in wave.trainings if job.key not in adapters])
+                    self._train([job for job in wave.trainings if job.key not in adapters], inside)
                     make_stacks(
                         self.store, [plan.stacked[job.key] for job in wave.trainings if job.key in plan.stacked]
                     )
@@ -362,16 +374,23 @@ class Pipeline:
             url = stack.enter_context(self.embedded.start())
         return endpoint_of(self.study.judge, embedded_url=url, embedded_name=self.embedded.name)
 
-    def _train(self, jobs: Sequence[TrainingJob]) -> None:
+    def _train(self, jobs: Sequence[TrainingJob], inside: InsideTrials | None) -> None:
         if not jobs:
             return
         from assay.training.ray_sweep import run_sweep
 
-        report = run_sweep(self.store, jobs, self.study.resources.training, self.progress)
+        hooks = None if inside is None else inside.hooks
+        report = run_sweep(self.store, jobs, self.study.resources.training, self.progress, make_hooks=hooks)
         self.costs.note(
             "train",
             f"{len(jobs)} trainings on {report.slots} slots, {report.step_s:.0f} s of pure optimizer steps, the first "
-            f"step after {report.first_step_s:.0f} s",
+            f"step after {report.first_step_s:.0f} s"
+            + (
+                f", {report.eval_s:.0f} s of evaluations inside trials, {report.eval_s / report.trial_s:.0%} of the "
+                "trials' time"
+                if report.eval_s
+                else ""
+            ),
         )
 
     def _generate(self, jobs: Sequence[GenerationJob], examples: Mapping[str, Sequence[Example]]) -> None:
@@ -424,12 +443,31 @@ class Pipeline:
                 f"{calls.prompt_tokens + calls.completion_tokens:,} tokens, {usd}",
             )
 
-    def _tables(self, plan: Wanted, scoring: ScoringPlan, folder: StudyFolder) -> dict[str, pa.Table]:
+    def _objecqa(self, plan: Wanted, inside: InsideTrials | None) -> None:
+        """Have the judge label the preference answers that the trials left; no trial waits for it."""
+        from assay.studies.objecqa_judging import judge_answers
+
+        asked = None if inside is None else objecqa_plan(self.study, plan, self._named_endpoint())
+        if asked is None or asked.is_done(self.store):
+            return
+        with ExitStack() as stack:
+            url = stack.enter_context(self.embedded.start()) if self.study.judge.is_embedded else None
+            ledger = self.ledger_url or default_ledger_url(self.store.uri)
+            endpoint = endpoint_of(self.study.judge, embedded_url=url, embedded_name=self.embedded.name)
+            connection = connection_to(endpoint, ledger, self.max_usd, self.study.name)
+            stats = judge_answers(self.store, asked, connection, self.study.mode, self.progress)
+        if stats is not None:
+            self.costs.note("objecqa", f"{stats.done:,} labels, {stats.cached:,} from the ledger")
+
+    def _tables(
+        self, plan: Wanted, scoring: ScoringPlan, inside: InsideTrials | None, folder: StudyFolder
+    ) -> dict[str, pa.Table]:
         from assay.metaeval.study_tables import build_study_tables
 
+        scores = stored_scores(self.store, scoring)
         tables = build_study_tables(
             plan.runs,
-            stored_scores(self.store, scoring),
+            scores,
             scoring.infos,
             human=self.study.statistics.human,
             baseline=self.study.statistics.baseline,
@@ -439,4 +477,9 @@ class Pipeline:
             meta_tasks=self.study.statistics.meta_tasks,
             tfa_tasks=self.study.statistics.tfa_tasks,
         )
-        return dict(tables)
+        if inside is None:
+            return dict(tables)
+        from assay.studies.ifs_results import ifs_tables
+
+        asked = objecqa_plan(self.study, plan, self._named_endpoint())
+        return {**tables, **ifs_tables(self.store, inside.spec, plan, inside.tone, asked, scores)}

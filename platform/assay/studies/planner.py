@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from assay.fingerprint import fingerprint
 from assay.llm.prices import price_of, table_date
 from assay.mixtures.spec import MixtureSpec
+from assay.scoring.objecqa import labelled_answers, preference_questions
 from assay.studies.cells import Cell, expand
 from assay.studies.judge_endpoint import endpoint_of
 from assay.studies.outline import CHARS_PER_TOKEN, DatasetOutline, outline_datasets
 from assay.studies.spec import TINY, Study
 from assay.studies.throughput import Rates, rates
+from assay.studies.trial_ifs import TrialIfsSpec
 from assay.tasks.catalog import INSTRUCTION_CATEGORIES, INSTRUCTIONS, get_task
 from assay.training.schedule import schedule_of
 from assay.training.spec import TrainSpec
@@ -26,6 +28,8 @@ from assay.training.spec import TrainSpec
 JUDGE_PROMPT_TOKENS = 170
 """Tokens of the judge's own instructions (the paper's prompt A.3 has about 150 words)."""
 JUDGE_REPLY_TOKENS = 8
+PROMPT_TOKENS = 40
+"""Tokens of an IFS prompt or preference question with its headings."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +87,12 @@ def plan(study: Study, speed: Rates | None = None) -> Plan:
     for base, generated_tokens in generated.items():
         device_s += rate.generate_s(generated_tokens, sizes[base] or math.nan)
     judge_calls = predictions if "judge" in study.scorers else 0
+    if study.ifs is not None:
+        labels, written, note = _inside_trials(study, study.ifs, list(trainings.values()), outlines)
+        judge_calls += labels
+        for base, inside_tokens in written.items():
+            device_s += rate.generate_s(inside_tokens, sizes[base] or math.nan)
+        assumptions.append(note)
     usd, note = _judge_dollars(study, judge_calls, outlines)
     assumptions.append(note)
     unknown = sorted(base for base, size in sizes.items() if size is None)
@@ -139,7 +149,7 @@ def _training_id(cell: Cell, recipes: dict[TrainSpec, str], mixtures: dict[int, 
     if mixture is None:
         mixture = mixtures[id(cell.mixture)] = fingerprint(cell.mixture)
     start = "" if cell.start is None else "stacked" if cell.start.is_stacked else "merged"
-    return f"{cell.base_model}/{start}/{mixture}/{recipe}"
+    return f"{cell.base_model}/{start}/{mixture}/{recipe}/{cell.stops}"
 
 
 def parameters(base: str, study: Study) -> float | None:
@@ -199,6 +209,28 @@ def _generation(
             predictions += count
             tokens[cell.base_model] += count * (outline.mean_chars / CHARS_PER_TOKEN + answer)
     return predictions, tokens
+
+
+def _inside_trials(
+    study: Study, spec: TrialIfsSpec, trainings: Sequence[Cell], outlines: Mapping[str, DatasetOutline]
+) -> tuple[int, dict[str, float], str]:
+    """ObjecQA labels, and tokens read and written by each base model, of the evaluations inside trials, and a note."""
+    num_questions = 0 if spec.objecqa is None else len(preference_questions(spec.objecqa))
+    tokens = dict.fromkeys(study.all_models, 0.0)
+    total = 0
+    for cell in trainings:
+        rows, _ = _mixture_tokens(cell.mixture, outlines, cell.train)
+        evaluations = 2 + schedule_of(cell.train, rows).total_steps // spec.every_steps
+        read = (spec.num_prompts + num_questions) * PROMPT_TOKENS
+        written = spec.num_prompts * spec.max_new_tokens + num_questions * spec.objecqa_max_new_tokens
+        tokens[cell.base_model] += evaluations * (read + written)
+        total += evaluations
+    sample = len(labelled_answers()) if num_questions else 0
+    note = (
+        f"inside trials: {total:,} evaluations of {spec.num_prompts} prompts and {num_questions} preference questions, "
+        "if no trial is stopped"
+    )
+    return total * num_questions + sample, tokens, note
 
 
 def _judge_dollars(study: Study, calls: int, outlines: Mapping[str, DatasetOutline]) -> tuple[float | None, str]:

@@ -17,6 +17,7 @@ from assay.llm.local_model import LocalModel
 from assay.mixtures.synthesis import RandomLabels, SyntheticRows
 from assay.scoring.jobs import ScoringResources
 from assay.studies.design import Design, HoldOutGrid, SourceGrid, TransferGrid, no_repeats
+from assay.studies.trial_ifs import TrialIfsSpec
 from assay.tasks.sources import SourceSpec
 from assay.tasks.tagging import JudgeTags
 from assay.training.spec import TrainResources, TrainSpec
@@ -197,6 +198,8 @@ class Study(Config):
     """The recipe; its `seed` is set by the axis above."""
     generation: GenerationSpec = GenerationSpec()
     evaluation: EvaluationSpec = EvaluationSpec()
+    ifs: TrialIfsSpec | None = None
+    """IFS and ObjecQA while models train: each training is done in full, and ended by the rule. None: neither."""
     scorers: tuple[str, ...] = ("exact_match", "token_f1", "rouge1", "rougeL", "heuristic", "judge")
     """Scorers by name; "judge" asks the LLM judge. `assay score --list` shows them."""
     scorer_params: Mapping[str, Mapping[str, str | int | float | bool | None]] = Field(default_factory=dict)
@@ -238,6 +241,8 @@ class Study(Config):
             raise ValueError(f"statistics.human={self.statistics.human!r} must be one of scorers")
         if stray := sorted(set(self.scorer_params) - set(self.scorers)):
             raise ValueError(f"scorer_params names {stray[0]!r}, which is none of scorers; add it there")
+        if self.ifs is not None and isinstance(self.grid, TransferGrid):
+            raise ValueError("ifs is for studies that train once; a transfer study trains in two steps")
         if self.train.dtype == "float32" and self.generation.dtype not in ("float32", "bfloat16"):
             raise ValueError("generation.dtype must be float32 or bfloat16")
         return self
@@ -259,6 +264,11 @@ class Study(Config):
         """Every model that something is trained into: the bases, and the tuned models that S2 starts from."""
         tuned = self.grid.instruct_models.values() if isinstance(self.grid, TransferGrid) else ()
         return tuple(dict.fromkeys((*self.base_models, *tuned)))
+
+    @property
+    def asks_judge(self) -> bool:
+        """Whether anything is put before the LLM judge: predictions, or the preference answers of trials."""
+        return JUDGE in self.scorers or (self.ifs is not None and self.ifs.objecqa is not None)
 
     @property
     def seeds_at_zero(self) -> tuple[int, ...]:
@@ -288,6 +298,11 @@ class Study(Config):
         ):
             if not part[name]:
                 part.pop(name)
+        if self.ifs is None:
+            plain.pop("ifs")
+        else:
+            for source in (plain["ifs"]["prompts"], plain["ifs"]["tone"]["source"]):
+                source.pop("path", None)
         for name, value in LATER_STATISTICS.items():
             if plain["statistics"][name] == value:
                 plain["statistics"].pop(name)

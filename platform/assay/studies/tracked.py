@@ -99,6 +99,7 @@ def _cell_runs(results: Results) -> list[TrackedRun]:
     from assay.tracking.mlflow_tracker import TrackedRun
 
     store = results.folder.store
+    inside, stopping = _trial_curves(results), _stopping_metrics(results)
     scores: dict[str, dict[str, float]] = {}
     for row in results.tables["run_scores"].to_pylist():
         if row["mean"] is not None:
@@ -130,8 +131,8 @@ def _cell_runs(results: Results) -> list[TrackedRun]:
                     "cells": counted[job.key],
                     **{f"train.{name}": value for name, value in spec.model_dump(mode="json").items()},
                 },
-                metrics=scores.get(job.key, {}),
-                history=[(row["step"], _step_metrics(row)) for row in history],
+                metrics={**scores.get(job.key, {}), **stopping.get(job.key, {})},
+                history=[*((row["step"], _step_metrics(row)) for row in history), *inside.get(job.key, ())],
                 tags={
                     "assay.arm": cell.arm,
                     "assay.adapter": store.study_path(results.folder.name).split("/studies/")[0]
@@ -152,6 +153,33 @@ def _step_metrics(row: Mapping[str, Any]) -> dict[str, float]:
     """The numbers of one history row that are worth a curve."""
     names = ("loss", "learning_rate", "grad_norm", "validation_loss")
     return {f"train/{name}": float(row[name]) for name in names if row.get(name) is not None}
+
+
+CURVES = (
+    "ifs", "ifs_partial", "ifs_full", "corrected", "corrected_low", "corrected_high", "gain", "gain_upper", "infused",
+    "objecqa", "objecqa_low", "objecqa_high",
+)  # fmt: skip
+"""Columns of `ifs_curves` that are step metrics."""
+
+
+def _trial_curves(results: Results) -> dict[str, list[tuple[int, dict[str, float]]]]:
+    """Adapter -> (step, metrics) of the evaluations inside its trial: step 0 and the judge's labels are there too."""
+    table = results.tables.get("ifs_curves")
+    found: dict[str, list[tuple[int, dict[str, float]]]] = {}
+    for row in table.to_pylist() if table is not None else ():
+        metrics = {f"ifs/{name}": float(row[name]) for name in CURVES if row[name] is not None}
+        found.setdefault(row["adapter_key"], []).append((row["step"], metrics))
+    return found
+
+
+def _stopping_metrics(results: Results) -> dict[str, dict[str, float]]:
+    """Adapter of a stopped run -> what stopping saved and lost against the full run."""
+    table = results.tables.get("early_stopping")
+    names = ("infused_step", "steps_saved", "share_saved", "ifs_lost", "objecqa_drift", "exact_match_lost")
+    return {
+        row["stopped_adapter"]: {f"early_stopping/{name}": float(row[name]) for name in names if row[name] is not None}
+        for row in (table.to_pylist() if table is not None else ())
+    }
 
 
 def _metaeval_run(results: Results) -> TrackedRun:

@@ -17,6 +17,7 @@ from assay.records import TEST
 from assay.studies.cells import Cell
 from assay.studies.design import HoldOutGrid
 from assay.studies.spec import Study
+from assay.studies.trial_ifs import evaluation_keys
 from assay.tasks.catalog import INSTRUCTIONS, get_task
 from assay.training.spec import TrainingJob, TrainSpec, adapter_key
 
@@ -220,6 +221,7 @@ class _Collected:
     runs: dict[str, RunRow] = field(default_factory=dict)
     placed: list[tuple[Cell, str]] = field(default_factory=list)
     _mixture_keys: dict[int, str] = field(default_factory=dict)
+    _evaluation_keys: dict[bool, str] = field(default_factory=dict)
 
     def add(self, cell: Cell) -> None:
         """What one cell wants."""
@@ -231,13 +233,18 @@ class _Collected:
             return
         mixture = self._mixture(cell.mixture)
         key = adapter_key(
-            cell.train, base_key=point.base.key, mixture_key=mixture, start_adapter_key=point.start_adapter
+            cell.train,
+            base_key=point.base.key,
+            mixture_key=mixture,
+            start_adapter_key=point.start_adapter,
+            evaluation_key=self._evaluation(cell),
         )
         self.placed.append((cell, key))
         if key in self.trainings and cell.num_target:
             return
         labels = {"arm": cell.arm, "draw": str(cell.draw), "seed": str(cell.training_seed), "base": point.base.name}
         job = self._training(key, point.base, mixture, cell.train, point.start_adapter, labels)
+        job = replace(job, evaluation_key=self._evaluation(cell))
         self.trainings.setdefault(key, job)
         adapter, rank = key, cell.train.lora_rank
         if point.start_adapter is not None:
@@ -245,6 +252,13 @@ class _Collected:
             self.stacked[key] = stack
             adapter, rank = stack.key, stack.rank
         self._evaluate(cell, point, mixture, adapter, rank, key, training=key)
+
+    def _evaluation(self, cell: Cell) -> str | None:
+        if cell.stops is None or self.study.ifs is None:
+            return None
+        if not self._evaluation_keys:
+            self._evaluation_keys = dict(evaluation_keys(self.study.ifs, self.study.data.root))
+        return self._evaluation_keys[cell.stops]
 
     def _starting_point(self, cell: Cell) -> _Point:
         base = self.bases[cell.base_model]

@@ -331,10 +331,12 @@ def _files(source: SourceSpec, root: Path | None) -> dict[str, Path]:
 
 def _toyworld(source: SourceSpec) -> list[Example]:
     from assay.tasks import toyworld
+    from assay.tasks.toyworld_unfinished import with_unfinished
 
     counts = {TRAIN: source.num_train, VALIDATION: source.num_validation, TEST: source.num_test}
     if source.task is None:
-        return list(toyworld.toy_instruction_examples(counts, source.seed))
+        rows = toyworld.toy_instruction_examples(counts, source.seed)
+        return list(with_unfinished(rows, source.unfinished, source.seed)) if source.unfinished else list(rows)
     return list(toyworld.toy_task_examples(source.task, counts, source.seed))
 
 

@@ -75,6 +75,8 @@ class SourceSpec(Config):
     """Toyworld: validation rows."""
     num_test: int = Field(100, ge=0)
     """Toyworld: test rows."""
+    unfinished: float = Field(0.0, ge=0, le=1)
+    """Toyworld: share of training rows whose instruction breaks off and is answered all the same."""
 
     @field_validator("path", "hub")
     @classmethod
@@ -113,8 +115,10 @@ class SourceSpec(Config):
         """What goes into the key beside the content: the fields that matter to this loader."""
         if self.loader == "toyworld":
             kept = {"loader", "task", "seed", "num_train", "num_validation", "num_test", "limit"}
+            if self.unfinished:  # a later field: older datasets keep their keys
+                kept.add("unfinished")
             return self.model_dump(mode="json", include=kept)
-        skip = {"name", "path", "seed", "num_train", "num_validation", "num_test"}
+        skip = {"name", "path", "seed", "num_train", "num_validation", "num_test", "unfinished"}
         if self.loader == "hub":
             skip |= {"hub", "hub_revision"}  # the content says it: a commit, or hashes of local files
         else:

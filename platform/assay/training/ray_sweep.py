@@ -110,6 +110,25 @@ class SweepFailed(StageError):
         self.report = report
 
 
+class MetricStopper(tune.Stopper):
+    """A Tune stopper that ends a trial where a hook's metric becomes 1: "ifs/infused" for the rule on IFS curves.
+
+    What it ends is published under `stopped_adapter_key`; a rule that is part of the training's identity stops by the
+    hook itself, under the training's own key.
+    """
+
+    def __init__(self, metric: str) -> None:
+        self.metric = metric
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        """Whether this trial ends at this report."""
+        return result.get(self.metric) == 1.0
+
+    def stop_all(self) -> bool:
+        """Never: each trial has its own curve."""
+        return False
+
+
 def run_sweep(
     store: Store,
     jobs: Sequence[TrainingJob],

@@ -73,6 +73,9 @@ class TinyBaseSpec(Config):
 TOY_BASE = TinyBaseSpec()
 """Reads the toy world."""
 
+QUICK_BASE = TOY_BASE.replace(num_steps=1900, num_documents=30_400)
+"""The tiny base of all small studies: one store trains it once."""
+
 PLAIN_BASE = TinyBaseSpec(flavour="toy_plain", num_documents=16_000, num_steps=1000)
 """Reads the toy world's plain text and answers nothing: what instruction tuning starts from, in small."""
 

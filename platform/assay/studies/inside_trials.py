@@ -1,0 +1,86 @@
+"""What a study prepares for evaluations inside its trials: tone classifier, prompts, hooks, judge."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from assay.scoring.jobs import judge_spec
+from assay.scoring.judges.labelers import objecqa_labeler
+from assay.studies.ifs_hook import IfsHooks, prompt_set
+from assay.studies.judge_asking import JudgeConnection
+from assay.studies.objecqa_judging import KIND, ObjecqaPlan
+from assay.studies.tone import KIND as TONE_KIND
+from assay.studies.tone import store_tone
+from assay.studies.trial_ifs import evaluation_keys
+from assay.tasks.loaders import dataset_key, materialise_dataset
+
+if TYPE_CHECKING:
+    from assay.llm.endpoint import EndpointSpec
+    from assay.store import Store
+    from assay.studies.spec import Study
+    from assay.studies.trial_ifs import TrialIfsSpec
+    from assay.studies.wanted import Wanted
+
+
+@dataclass(frozen=True)
+class InsideTrials:
+    """All that trials need to evaluate themselves."""
+
+    spec: TrialIfsSpec
+    tone: str
+    """Key of the tone classifier."""
+    hooks: IfsHooks
+    """Goes to the workers."""
+    datasets: tuple[str, ...]
+    """Keys of the dialogues that prompts and classifier come from."""
+
+    def references(self, labels: ObjecqaPlan | None) -> dict[str, list[str]]:
+        """Artifacts by kind that only evaluations inside trials want."""
+        found = {TONE_KIND: [self.tone]}
+        return found if labels is None else {**found, KIND: sorted(labels.keys.values())}
+
+
+def prepare_inside(study: Study, store: Store) -> InsideTrials | None:
+    """Train the tone classifier and store the prompts' dialogues where they are missing; None without `study.ifs`.
+
+    Raises:
+        InputError: dialogues cannot be read, or are too few.
+    """
+    spec = study.ifs
+    if spec is None:
+        return None
+    root = study.data.root
+    tone = store_tone(store, spec.tone, root)
+    prompts = materialise_dataset(store, spec.prompts, root).key
+    prompt_set(store, spec, prompts)  # too few are told before anything is trained
+    stops = {key: stops for stops, key in evaluation_keys(spec, root).items()}
+    datasets = (prompts, dataset_key(spec.tone.source, root))
+    return InsideTrials(spec, tone, IfsHooks(store, spec, tone, prompts, stops), datasets)
+
+
+def objecqa_plan(study: Study, plan: Wanted, endpoint: EndpointSpec) -> ObjecqaPlan | None:
+    """The ObjecQA labels that a study wants; None where it asks no preference questions."""
+    if study.ifs is None or study.ifs.objecqa is None:
+        return None
+    adapters = tuple(job.key for job in plan.trainings if job.evaluation_key is not None)
+    return ObjecqaPlan(judge_spec(KIND, objecqa_labeler(study.mode), endpoint), adapters)
+
+
+def connection_to(endpoint: EndpointSpec, ledger_url: str, max_usd: float | None, study: str) -> JudgeConnection:
+    """The judge's endpoint as `ask_judge` takes it."""
+    return JudgeConnection(
+        judge=endpoint.model,
+        base_url=endpoint.base_url,
+        endpoint=endpoint.endpoint_name,
+        api_key_env=endpoint.api_key_env,
+        requests_per_min=endpoint.requests_per_min,
+        tokens_per_min=endpoint.tokens_per_min,
+        max_concurrency=endpoint.max_concurrency,
+        timeout_s=endpoint.timeout_s,
+        max_usd=max_usd,
+        usd_per_million_input=endpoint.usd_per_million_input,
+        usd_per_million_output=endpoint.usd_per_million_output,
+        ledger_url=ledger_url,
+        study=study,
+    )
