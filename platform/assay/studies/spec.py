@@ -14,6 +14,7 @@ from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 from assay.config import Config
 from assay.generation.spec import GenerationResources, GenerationSpec
 from assay.llm.local_model import LocalModel
+from assay.mixtures.spec import LeakSpec
 from assay.mixtures.synthesis import RandomLabels, SyntheticRows
 from assay.scoring.jobs import ScoringResources
 from assay.studies.design import Design, HoldOutGrid, SourceGrid, TransferGrid, no_repeats
@@ -188,6 +189,9 @@ class Study(Config):
     """Folders or Hugging Face ids of causal language models, or "tiny"; several make an axis of the study."""
     tiny_base: TinyBaseSpec | None = None
     """How the base named "tiny" is made."""
+    leaks: LeakSpec | None = None
+    """What happens to training rows that held-out rows repeat; None: they are left out in `strict`, and not looked for
+    in `compat`. `{policy: refuse}` stops the study and shows the pairs."""
     grid: Design
     """What is compared; `design` says which kind of grid it is (default: target)."""
     training_seeds: tuple[int, ...] = Field((0,), min_length=1)
@@ -294,6 +298,7 @@ class Study(Config):
             (plain, "writer"),
             (plain, "scorer_params"),
             (plain, "error_rows"),
+            (plain, "leaks"),
             (plain["data"], "derived"),
         ):
             if not part[name]:
