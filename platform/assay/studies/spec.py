@@ -28,7 +28,7 @@ Mode = Literal["strict", "compat"]
 
 REACHING = (
     "base_url", "api_key_env", "transport", "local", "requests_per_min", "tokens_per_min", "max_concurrency",
-    "timeout_s", "usd_per_million_input", "usd_per_million_output",
+    "timeout_s", "max_usd", "usd_per_million_input", "usd_per_million_output",
 )  # fmt: skip
 """Fields of the judge that say how it is reached and paid, not what it is."""
 
@@ -115,6 +115,8 @@ class JudgeConfig(Config):
     """Requests in flight over all workers."""
     timeout_s: float = Field(60.0, gt=0)
     """For one request."""
+    max_usd: float | None = Field(None, ge=0)
+    """Stop, to be continued, before all runs of this study have cost more; `--max-usd` takes its place."""
     usd_per_million_input: float | None = Field(None, ge=0)
     """Price of prompt tokens; None looks the model up in the table of list prices."""
     usd_per_million_output: float | None = Field(None, ge=0)
