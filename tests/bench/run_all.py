@@ -18,6 +18,7 @@ BENCHES = {
     "bench_judge_server.py": ([], ["500"]),
     "bench_joint.py": ([], ["--quick"]),
     "bench_bootstrap.py": ([], []),
+    "bench_score_memory.py": ([], ["--quick"]),
 }
 
 

@@ -157,9 +157,7 @@ def test_cat_of_few_runs_is_nearly_covered() -> None:
 @pytest.mark.parametrize(("runs", "items", "tasks", "floor"), [(50, 60, 3, 0.93), (16, 100, 4, 0.92)])
 def test_sample_level_correlations_are_covered(runs: int, items: int, tasks: int, floor: float) -> None:
     for function in (cit, cat):
-        share = coverage(
-            lambda rng, f=function: f(answers(runs, items, tasks, rng), rng, resamples=10), RHO_OF_ANSWERS, 600
-        )
+        share = coverage(lambda rng, f=function: f(answers(runs, items, tasks, rng), rng, resamples=10), RHO_OF_ANSWERS)
         assert floor <= share <= 0.97
 
 

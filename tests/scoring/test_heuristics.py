@@ -88,9 +88,31 @@ VECTORS = [
     ("squadv2", "in Rome", "Rome", 2 / 3, 2 / 3),
     ("squadv2", "Paris", "Rome", 0, 0),
     ("squadv2", "the", "a", 1, 0),  # only articles on both sides
+    ("squadv2", "unanswerable", "unanswerable", 1, 1),
+    ("squadv2", "The answer is unanswerable.", "unanswerable", 0.5, 0.5),  # 3 tokens against 1: 2 * 1 / 4
+    ("squadv2", "", "Rome", 0, 0),
+    ("squadv2", "the", "Rome", 0, 0),
+    ("squadv2", "Rome Rome", "Rome", 2 / 3, 2 / 3),  # a bag: one of both counts
+    ("squadv2", "U.S.A.", "USA", 1, 1),
+    ("squadv2", "re-entry", "reentry", 1, 1),  # punctuation is dropped, not replaced by a blank
+    ("squadv2", "ROME, Italy", "Italy Rome", 1, 1),  # order says nothing
+    ("squadv2", "an apple a day", "apple day", 1, 1),
+    ("squadv2", "10 to 20", "10", 0.5, 0.5),
+    ("squadv2", "Denver Broncos won", "The Denver Broncos", 0.8, 0.8),
+    ("squadv2", "one two three four", "one two", 2 / 3, 2 / 3),
+    ("squadv2", "naïve", "naive", 0, 0),
     # XSum: ROUGE-2. bigrams ab bc against ab bc cd: P = 1, R = 2/3, F1 = .8
     ("xsum", "one two three", "one two three four", 0.8, 0.8),
     ("xsum", "four three", "one two three four", 0, 0),
+    ("xsum", "One two three.", "one two three", 1, 1),
+    ("xsum", "", "one two three", 0, 0),
+    ("xsum", "one", "one", 0, 0),  # no bigram on either side
+    ("xsum", "two one", "one two", 0, 0),
+    ("xsum", "a b c d", "a b x d", 1 / 3, 1 / 3),  # ab of three on both sides
+    ("xsum", "a b a b", "a b", 0.5, 0.5),  # P = 1/3, R = 1
+    ("xsum", "the cat, the hat", "the cat the hat", 1, 1),
+    ("xsum", "don't stop", "don t stop", 1, 1),
+    ("xsum", "cats run", "cat run", 0, 0),  # no stemming
     # toy tasks
     ("toy_sentiment", "The review is positive, as it calls the film lovely.", "positive", 1, 1),
     ("toy_arithmetic", "After this Ann has 7 apples.", "7", 1, 1),

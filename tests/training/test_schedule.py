@@ -61,6 +61,44 @@ def test_training_is_400_steps_or_its_epochs_whichever_is_less(
     assert total_steps(num_rows, batch, max_steps=max_steps, num_epochs=num_epochs) == expected
 
 
+# rows -> batch, steps of one pass (at most 400), warm-up min(100, max(4, n // batch)), evaluation
+# min(100, max(20, n // batch)); worked by hand
+PLANS = [
+    (1, 1, 1, 4, 20),
+    (5, 5, 1, 4, 20),
+    (8, 8, 1, 4, 20),
+    (10, 8, 2, 4, 20),
+    (25, 8, 4, 4, 20),
+    (39, 8, 5, 4, 20),
+    (40, 8, 5, 5, 20),
+    (50, 8, 7, 6, 20),
+    (100, 8, 13, 12, 20),
+    (110, 8, 14, 13, 20),
+    (127, 8, 16, 15, 20),
+    (128, 128, 1, 4, 20),
+    (129, 128, 2, 4, 20),
+    (200, 128, 2, 4, 20),
+    (500, 128, 4, 4, 20),
+    (639, 128, 5, 4, 20),
+    (640, 128, 5, 5, 20),
+    (1000, 128, 8, 7, 20),
+    (1300, 128, 11, 10, 20),
+    (2687, 128, 21, 20, 20),
+    (2688, 128, 21, 21, 21),
+    (12_799, 128, 100, 99, 99),
+    (12_800, 128, 100, 100, 100),
+    (12_928, 128, 101, 100, 100),
+    (51_200, 128, 400, 100, 100),
+    (51_201, 128, 400, 100, 100),
+    (52_002, 128, 400, 100, 100),
+]
+
+
+@pytest.mark.parametrize(("num_rows", "batch", "steps", "warmup", "evaluate"), PLANS)
+def test_the_published_plan_of_so_many_rows(num_rows: int, batch: int, steps: int, warmup: int, evaluate: int) -> None:
+    assert schedule_of(TrainSpec(), num_rows) == (batch, steps, warmup, evaluate)
+
+
 def test_rate_rises_in_equal_parts_and_falls_in_equal_parts() -> None:
     factors = [rate_factor(step, total=7, warmup=3) for step in range(7)]
     assert factors == pytest.approx([1 / 4, 2 / 4, 3 / 4, 1, 3 / 4, 2 / 4, 1 / 4])

@@ -35,6 +35,7 @@ def human_set_scores(part: HumanSet, spec: ScorerSpec, store: Store, progress: P
     content = fingerprint([list(part.outputs), [list(texts) for texts in part.references], list(part.sources)])
     key = artifact_key(KIND, SCHEMA_VERSION, spec.identity(), {"texts": content})
     if store.exists(KIND, key):
+        progress.advance("scores", part.num_rows)
         return sorted(from_table(store.read_table(KIND, key, SCORES_FILE), ScoreRow), key=lambda row: row.example_id)
     outcomes = _outcomes(part, spec)
     rows = [score_row(spec.name, part.name, f"{place:06d}", outcome) for place, outcome in enumerate(outcomes)]
