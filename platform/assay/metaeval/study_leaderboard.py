@@ -131,14 +131,17 @@ def _adjust(rows: list[Row]) -> None:
 
 
 def _rank(rows: list[Row], signs: dict[str, float]) -> None:
-    """Place by difference to the baseline, and the Pareto front of gain against forgetting."""
+    """Place by difference to the baseline (by mean, where there are several), and the Pareto front of both changes."""
     boards: dict[tuple[str, str, str], list[Row]] = {}
     for row in rows:
         boards.setdefault((row["base_model"], row["evaluation_set"], row["scorer"]), []).append(row)
     for (_, name, scorer), board in boards.items():
         gains = np.array([signs[scorer] * row["difference"] for row in board])
-        for row, gain in zip(board, gains, strict=True):
-            row["rank"] = None if math.isnan(gain) else 1 + int(np.sum(gains > gain))
+        # gains over several baselines (starting points, held-out categories) do not compare; means do
+        several = len({row["baseline"] for row in board}) > 1
+        places = np.array([signs[scorer] * row["mean"] for row in board]) if several else gains
+        for row, place in zip(board, places, strict=True):
+            row["rank"] = None if math.isnan(place) else 1 + int(np.sum(places > place))
         if name == INSTRUCTIONS:
             continue
         losses = np.array([-signs[scorer] * row["forgetting"] for row in board])

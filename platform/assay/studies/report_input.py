@@ -31,7 +31,7 @@ def report_content(results: Results) -> dict[str, Any]:
         "key": results.folder.key,
         "facts": [
             ["cells", f"{len(wanted.cells):,}"],
-            ["distinct trainings", f"{len(wanted.trainings):,}"],
+            ["distinct trainings", f"{len(wanted.tunings) + len(wanted.trainings):,}"],
             ["predictions", f"{_num_predictions(results):,}"],
             ["scores", f"{scores.num_rows:,}"],
             ["base models", ", ".join(sorted({run.base_model for run in wanted.runs}))],

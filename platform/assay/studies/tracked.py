@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from assay.studies.cells import Cell
     from assay.studies.pipeline import Results
     from assay.tracking.mlflow_tracker import TrackedRun
+    from assay.training.spec import TrainingJob
 
 
 def tracking_uri(study: Study, store: Store) -> str:
@@ -110,6 +111,8 @@ def _cell_runs(results: Results) -> list[TrackedRun]:
         counted[key] = counted.get(key, 0) + 1
         cells.setdefault(key, cell)
     runs = []
+    for job in results.wanted.tunings:
+        runs.append(_tuning_run(results, job))
     for job in results.wanted.trainings:
         cell = cells[job.key]
         spec = job.spec
@@ -141,6 +144,27 @@ def _cell_runs(results: Results) -> list[TrackedRun]:
             )
         )
     return runs
+
+
+def _tuning_run(results: Results, job: TrainingJob) -> TrackedRun:
+    """The instruction tuning that S2 starts from."""
+    from assay.tracking.mlflow_tracker import TrackedRun
+
+    store = results.folder.store
+    history = store.read_table("adapter", job.key, "history.parquet").to_pylist()
+    return TrackedRun(
+        key=job.key,
+        name=f"{job.base_name} instruction tuning seed {job.spec.seed}",
+        params={
+            "base_model": job.base_name,
+            "mixture_key": job.mixture_key,
+            "adapter_key": job.key,
+            **{f"train.{name}": value for name, value in job.spec.model_dump(mode="json").items()},
+        },
+        metrics={},
+        history=[(row["step"], _step_metrics(row)) for row in history],
+        tags={"assay.arm": "instruction tuning"},
+    )
 
 
 def _plain(value: object) -> str:
