@@ -11,11 +11,11 @@ arguments; the same reports at the same times give the same grants.
 
 from __future__ import annotations
 
-import math
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from assay.llm.limit_guess import LimitGuess
 from assay.llm.rate_headers import Observation
 
 PACE = 0.985
@@ -32,19 +32,7 @@ WORKER_SILENT_S = 10.0
 """A worker that reports nothing for so long is dead, and what it held comes back."""
 GRACE_S = 3.0
 """After the endpoint told another limit, answers 429 are echoes of the old one."""
-DEFAULT_BLOCK_S = 1.0
 QUIET_S = 5.0
-FEW = 20
-"""Answers from which a limit may be read off; from fewer, so many more are allowed for."""
-LONG_S = 30.0
-"""After so long few answers say it as well."""
-LEAST_SHARE = 0.25
-"""Of an earlier guess that remains at least, whatever was measured: an outage is no limit."""
-GROWTH_S = 100.0
-"""A guess is level about the limit that was measured, and has doubled so long after it (cubic in time)."""
-TRIALS = 4
-"""Requests that find out whether an exhausted endpoint that names no time passes any again."""
-LONGEST_GUESSED_BLOCK_S = 8.0
 LONGEST_BLOCK_S = 120.0
 """An exchange tells a longer Retry-After to the gateway, which stops the work rather than sleep through it."""
 
@@ -156,7 +144,6 @@ class SharedLimits:
     now: float
     told_requests: float | None = None
     told_tokens: float | None = None
-    guessed_requests: float | None = None
     probed: bool = False
     workers: dict[str, _Worker] = field(default_factory=dict)
     _requests: Meter | None = None
@@ -170,24 +157,12 @@ class SharedLimits:
     _last_told: float = float("-inf")
     _last_growth: float = 0.0
     _recent: deque[bool] = field(default_factory=lambda: deque(maxlen=100))
-    _anchor: float = 0.0
-    """The limit that was measured last, per minute: a guess grows away from it."""
-    _blind_blocks: int = 0
-    """Blocks in a row without a told length and without an answer between them."""
-    _trials_left: int | None = None
-    """Permits until an answer passes; None: as many as the limits give."""
-    _sent_before: int = 0
-    """Requests under way that were sent before the block: that they pass proves nothing."""
-    _measure_at: float | None = None
-    """When the limit ran out and more may pass: what passed since `_passed_since` is measured then."""
-    _passed: int = 0
-    _passed_since: float = 0.0
-    _idle_s: float = 0.0
-    """Of the time since then in which nobody wanted anything."""
     _last_exchange: float = 0.0
+    _guess: LimitGuess = field(init=False)
 
     def __post_init__(self) -> None:
-        self._last_growth = self._passed_since = self._last_exchange = self.now
+        self._last_growth = self._last_exchange = self.now
+        self._guess = LimitGuess(self.now)
         self._apply_rates(self.now)
 
     def exchange(self, report: Report, now: float) -> Grant:
@@ -198,13 +173,12 @@ class SharedLimits:
         self._recent.extend([False] * min(report.passed, 100))
         for seen in report.seen:
             self._observe(seen, now)
-        self._guess(now)
+        self._guess.measure(now)
         self._grow(now)
         self._apply_rates(now)
         worker = self.workers.setdefault(report.worker, _Worker())
         worker.seen_s, worker.held, worker.wants = now, report.held, len(report.wants)
         self._drop_dead(now)
-        self._sent_before = min(self._sent_before, sum(other.held for other in self.workers.values()))
         if self._requests is not None:
             self._requests.take(-len(report.unused))
         if self._tokens is not None:
@@ -223,6 +197,11 @@ class SharedLimits:
         )
 
     @property
+    def guessed_requests(self) -> float | None:
+        """Requests per minute that refusals tell; None before the first exhaustion."""
+        return self._guess.per_min
+
+    @property
     def requests_per_min(self) -> float | None:
         """The limit in force."""
         return _least(self.caps.requests_per_min, self.told_requests, self.guessed_requests)
@@ -234,15 +213,12 @@ class SharedLimits:
 
     def _room(self, worker: _Worker, now: float) -> int:
         """Slots that the worker may get."""
-        total = sum(other.held for other in self.workers.values())
+        total = self._under_way
         room = min(self.caps.max_concurrency - total, self._fair_share() - worker.held)
+        trials = self._guess.room(total, is_open=now >= self._blocked_until)
         if not self.probed:
-            room = min(room, 1 - total)
-        elif self._trials_left is not None:
-            if total == 0 and now >= self._blocked_until:  # those who tried are gone
-                self._trials_left = TRIALS
-            room = min(room, self._trials_left)
-        return max(0, room)
+            trials = 1 - total
+        return max(0, room if trials is None else min(room, trials))
 
     def _permit(self, wants: Sequence[int], worker: _Worker, now: float) -> list[float]:
         delays: list[float] = []
@@ -259,8 +235,7 @@ class SharedLimits:
                 self._tokens.take(cost)
             delays.append(delay)
         worker.held += len(delays)
-        if self._trials_left is not None:
-            self._trials_left -= len(delays)
+        self._guess.granted(len(delays))
         return delays
 
     def _poll_s(self, report: Report, granted: int, now: float) -> float:
@@ -307,14 +282,10 @@ class SharedLimits:
             return
         self._recent.append(True)
         self._last_refusal = now
-        self._sent_before = max(0, self._sent_before - 1)
-        if self._trials_left is None and not self._ran_out(seen):
-            # an endpoint near its limit or an overloaded one strews them in: its own request waits, nobody else, and
-            # a guess gives way, but by no more than a tenth: were 429s of chance to wear it down, no rate would be left
-            if self.guessed_requests is not None:
-                self.guessed_requests = max(
-                    0.998 * self.guessed_requests, min(self.guessed_requests, 0.9 * self._anchor)
-                )
+        self._guess.refused()
+        if self._guess.trials_left is None and not self._ran_out(seen):
+            # an endpoint near its limit or an overloaded one strews them in: its own request waits, nobody else
+            self._guess.refused_by_chance()
             return
         fresh = now >= self._blocked_until and now - self._last_cut > 1.0
         wait_s = self._block(seen, now)
@@ -322,18 +293,14 @@ class SharedLimits:
             self._cut(seen, wait_s, now)
 
     def _block(self, seen: Observation, now: float) -> float:
-        """Nobody sends until the endpoint said, or for a second and ever longer while nothing passes; how long."""
+        """Nobody sends until the endpoint said, or for as long as a guess takes; seconds."""
         wait_s = seen.retry_after_s
         if wait_s is None:
             if now < self._blocked_until:
                 return self._blocked_until - now  # an answer to what was sent before
-            wait_s = min(LONGEST_GUESSED_BLOCK_S, DEFAULT_BLOCK_S * 2.0**self._blind_blocks)
-            self._blind_blocks += 1
+            wait_s = self._guess.pause_s(self._under_way)
         self._blocked_until = max(self._blocked_until, now + min(wait_s, LONGEST_BLOCK_S))
         self._recent.clear()
-        if seen.retry_after_s is None:
-            self._trials_left = TRIALS
-            self._sent_before = sum(worker.held for worker in self.workers.values())
         return wait_s
 
     def _ran_out(self, seen: Observation) -> bool:
@@ -351,8 +318,7 @@ class SharedLimits:
         self._last_cut = now
         step = max(0.5, 1.0 - 0.015 * 2.0**self._cuts)
         if self.told_requests is None and self.caps.requests_per_min is None and self.told_tokens is None:
-            if self._measure_at is None:
-                self._measure_at = now + wait_s
+            self._guess.ran_out(now + wait_s)
             return
         requests_ran_out = seen.remaining_requests is not None and seen.remaining_requests < 1
         tokens_ran_out = seen.remaining_tokens is not None and not requests_ran_out
@@ -362,34 +328,17 @@ class SharedLimits:
             self._trim_tokens = max(0.01, self._trim_tokens * step)
 
     def _count(self, passed: int, now: float) -> None:
-        """Add up what passes, and the time in which nobody wanted to send."""
-        if not any(worker.wants or worker.held for worker in self.workers.values()):
-            self._idle_s += now - self._last_exchange
+        is_idle = not any(worker.wants or worker.held for worker in self.workers.values())
+        self._guess.count(passed, (now - self._last_exchange) * is_idle, is_open=now >= self._blocked_until)
         self._last_exchange = now
-        self._passed += passed
-        old = min(passed, self._sent_before)
-        self._sent_before -= old
-        if passed > old and now >= self._blocked_until:
-            self._blind_blocks, self._trials_left = 0, None
 
-    def _guess(self, now: float) -> None:
-        """No header tells the limit: what passed from one exhaustion to the end of the next is what it allows.
-
-        Of a fixed window that is its quota by its length, of a bucket what it refills; only the first time stored
-        credit counts as well, and is found out in the next round.
-        """
-        if self._measure_at is None or now < self._measure_at or self._trials_left is not None:
-            return
-        seconds = max(1.0, now - self._passed_since - self._idle_s)
-        is_precise = self._passed >= FEW or seconds >= LONG_S
-        measured = max(1, self._passed if is_precise else self._passed + FEW // 2) * 60.0 / seconds
-        self.guessed_requests = self._anchor = max(measured, LEAST_SHARE * (self.guessed_requests or 0.0))
-        self._measure_at = None
-        if is_precise:
-            self._passed, self._passed_since, self._idle_s = 0, now, 0.0
+    @property
+    def _under_way(self) -> int:
+        """Permits in anybody's hands."""
+        return sum(worker.held for worker in self.workers.values())
 
     def _grow(self, now: float) -> None:
-        """After QUIET_S trimmed rates rise again by 0.5 % a second, and guesses like the cube of the time."""
+        """After QUIET_S trimmed rates rise again by 0.5 % a second, and a guess as its file says."""
         seconds = now - self._last_growth
         if seconds < 0.25:
             return
@@ -400,10 +349,7 @@ class SharedLimits:
         factor = 1.005**seconds
         self._trim_requests = min(1.0, self._trim_requests * factor)
         self._trim_tokens = min(1.0, self._trim_tokens * factor)
-        if self.guessed_requests is not None:
-            # level near the measured limit, ever steeper away from it: another limit is found without a search
-            since_s = GROWTH_S * math.cbrt(self.guessed_requests / self._anchor - 1.0)
-            self.guessed_requests = self._anchor * (1.0 + ((since_s + seconds) / GROWTH_S) ** 3)
+        self._guess.grow(seconds)
 
     def _apply_rates(self, now: float) -> None:
         self._requests = _set(self._requests, self.requests_per_min, self._trim_requests, 1.0, now)
@@ -421,8 +367,7 @@ class SharedLimits:
             return
         self.probed = True
         self.told_requests, self.told_tokens = known.told_requests, known.told_tokens
-        self.guessed_requests = known.guessed_requests
-        self._anchor = self.guessed_requests or 1.0
+        self._guess.learn(known.guessed_requests)
         self._blocked_until = max(self._blocked_until, now + known.blocked_for_s)
 
     def _knowledge(self, now: float) -> Knowledge:
