@@ -88,6 +88,9 @@ def run(
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Ask the judge again where it gave no reply, and only there.")
     ] = False,
+    log_json: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Append the run's events as JSON lines; - is standard output.")
+    ] = None,
 ) -> None:
     """Run a study, or continue it: what the store holds is not done again."""
     from assay.commands.ifs import is_ifs_study, run_ifs_study
@@ -98,7 +101,9 @@ def run(
             raise ConfigError(f"{study}: an IFS study knows no --max-usd, --until or --retry-failed; leave them out")
         run_ifs_study(study, overrides or [], storage)
         return
-    run_command(study, overrides or [], storage, max_usd=max_usd, until=until, retry_failed=retry_failed)
+    run_command(
+        study, overrides or [], storage, max_usd=max_usd, until=until, retry_failed=retry_failed, log_json=log_json
+    )
 
 
 @app.command()

@@ -6,9 +6,13 @@ own model writes), the composition root binds it to one of these protocols.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
+
+EVENTS = logging.getLogger("assay.events")
+"""What a run says of itself for machines; `commands/log_lines` writes it, nobody else listens."""
 
 Generate = Callable[[Sequence[str], int], list[str]]
 """Greedy continuation of each prompt by at most so many new tokens, with the trial's own model."""
@@ -59,6 +63,14 @@ class Progress(Protocol):
     def finish(self, stage: str, note: str = "") -> None:
         """The stage is over."""
         ...
+
+
+def log_event(stage: str, event: str, **fields: object) -> None:
+    """Tell the structured log, where there is one. `cell` names the cell: its arm, draw and seed.
+
+    Only keys, labels, counts and one-line errors belong in `fields`: no prompts, no replies.
+    """
+    EVENTS.info(event, extra={"stage": stage, "fields": fields})
 
 
 class SilentProgress:

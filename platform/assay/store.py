@@ -209,6 +209,14 @@ class Store:
         """Any file of a study."""
         return self._get(self._join("studies", study, name))
 
+    def study_files(self, study: str, folder: str) -> list[str]:
+        """Names of the files below a folder of a study, sorted."""
+        from pyarrow.fs import FileType
+
+        home = self._join("studies", study)
+        files = [info.path for info in self._list("studies", study, folder) if info.type == FileType.File]
+        return sorted(str(PurePosixPath(path).relative_to(home)) for path in files)
+
     def studies(self) -> list[str]:
         """Names of the studies in this store, sorted."""
         from pyarrow.fs import FileType

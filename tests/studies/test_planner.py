@@ -92,10 +92,7 @@ def test_unknown_model_sizes_leave_gpu_hours_unknown() -> None:
     assert any("mystery" in note for note in made.assumptions)
 
 
-MIXTURE_STUDIES = ("forgetting", "hold_one_out", "quickstart", "s1", "s1_sources", "s2", "scorer_benchmark")
-
-
-@pytest.mark.parametrize("name", MIXTURE_STUDIES)
+@pytest.mark.parametrize("name", sorted(BUILTIN))
 def test_every_builtin_study_is_planned_and_wants_what_is_planned(name: str) -> None:
     study = BUILTIN[name]()
     made = plan(study)

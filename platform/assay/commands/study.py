@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from assay.commands.stopping import clean_stop
-from assay.errors import ConfigError, InputError
+from assay.errors import ConfigError, InputError, plain_line
 from assay.studies.catalog import load_study
 from assay.studies.ray_environment import in_ray_job, prepare_ray_environment
 
@@ -34,6 +34,7 @@ def run_command(
     max_usd: float | None = None,
     until: str | None = None,
     retry_failed: bool = False,
+    log_json: Path | None = None,
 ) -> None:
     """Run or continue a study and say where its results are."""
     from assay.studies.pipeline import STAGES
@@ -43,13 +44,20 @@ def run_command(
     refuse_throw_away(storage)
     study = load_study(reference, overrides)
     refuse_unsupported(study.resources)
-    run_study(study, storage, max_usd=max_usd, until=until, retry_failed=retry_failed)
+    run_study(study, storage, max_usd=max_usd, until=until, retry_failed=retry_failed, log_json=log_json)
 
 
 def run_study(
-    study: Study, storage: str, *, max_usd: float | None = None, until: str | None = None, retry_failed: bool = False
+    study: Study,
+    storage: str,
+    *,
+    max_usd: float | None = None,
+    until: str | None = None,
+    retry_failed: bool = False,
+    log_json: Path | None = None,
 ) -> StudyFolder:
     """Run or continue a study that was checked, and say where its results are."""
+    from assay.commands.log_lines import LoggedProgress, study_log
     from assay.commands.progress import console_progress
     from assay.store import Store
     from assay.studies.pipeline import Pipeline
@@ -57,7 +65,7 @@ def run_study(
 
     store = Store(storage)
     tracking_uri(study, store)  # refused now, not after hours
-    progress = console_progress()
+    progress = LoggedProgress(console_progress())
     pipeline = Pipeline(study, store, progress, embedded_judge(), max_usd, retry_failed=retry_failed)
     folder = pipeline.open()
     done = folder.done()
@@ -66,7 +74,7 @@ def run_study(
         _say_where(folder, done["mlflow"])
         return folder
     prepare_ray_environment()
-    with clean_stop():
+    with study_log(folder, log_json), clean_stop():
         results = pipeline.run(folder, until)
         if results is None:
             typer.echo(f"{folder.name}: stopped after {until!r}, as asked; the same command without --until continues")
@@ -113,10 +121,12 @@ def report_command(name: str, storage: str) -> None:
 def status_command(reference: str, overrides: list[str], storage: str, as_json: bool) -> None:
     """Count what the store holds of a study's artifacts; nothing is started."""
     from assay.store import Store
-    from assay.studies.status import study_status
+    from assay.studies.status import stored_status, study_status
 
-    study = load_study(reference, overrides)
-    status = study_status(study, Store(storage), embedded_judge().name)
+    store = Store(storage)
+    status = None if overrides else stored_status(store, reference)
+    if status is None:
+        status = study_status(load_study(reference, overrides), store, embedded_judge().name)
     if as_json:
         typer.echo(json.dumps(status, indent=2))
         return
@@ -125,6 +135,9 @@ def status_command(reference: str, overrides: list[str], storage: str, as_json: 
     for row in status["stages"]:
         share = f"{100 * row['done'] / row['wanted']:5.1f} %" if row["wanted"] else "      –"
         typer.echo(f"  {row['stage']:<12} {row['done']:>8,} of {row['wanted']:>8,}  {share}")
+    if (last := status["last"]) is not None:
+        said = " ".join(str(last.get(part, "")) for part in ("stage", "event", "cell", "error") if last.get(part))
+        typer.echo(f"  last event   {plain_line(said)} at {last.get('time', '?')}")
     if status["report"]:
         typer.echo(f"  report       {status['report']}")
 

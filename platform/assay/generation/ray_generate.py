@@ -37,7 +37,8 @@ from assay.generation.spec import (
     error_prediction,
 )
 from assay.generation.tokenizer_engine import head_size_missing, read_config
-from assay.hooks import Progress, SilentProgress
+from assay.hooks import Progress, SilentProgress, log_event
+from assay.ray_metrics import count
 from assay.records import Example, Prediction, from_table, to_table
 from assay.store import Store
 
@@ -239,6 +240,8 @@ class _Collected:
         with self.store.writing(KIND, job.key, described) as writer:
             writer.table(PREDICTIONS_FILE, to_table(rows, Prediction))
         self.published.append(job.key)
+        log_event(STAGE, "written", key=job.key, adapter=job.adapter_key, evaluation=job.evaluation_key, rows=len(rows))
+        count("assay_predictions_written")
 
     def reap(self) -> None:
         """Raise what a finished write raised."""

@@ -12,11 +12,12 @@ from collections.abc import Sequence
 import ray
 
 from assay.fingerprint import content_hash
-from assay.llm.ledger import LedgerService, Operation, Result
+from assay.llm.ledger import Begin, Finish, LedgerService, Operation, Result
 from assay.llm.ledger_client import LedgerClient, linger_of
 from assay.llm.ledger_segments import PREFIX
 from assay.llm.ledger_tables import open_database
 from assay.llm.ray_named import ExitWhenIdle, NamedActor
+from assay.ray_metrics import count
 
 ATTEMPTS = 8
 
@@ -28,11 +29,22 @@ class LedgerActor(ExitWhenIdle):
     def __init__(self, url: str) -> None:
         super().__init__()
         self._service = LedgerService(url)
+        self._studies: dict[str, str] = {}
+        """Of attempts in flight."""
 
     def process(self, session: str, operations: Sequence[Operation]) -> list[Result]:
         """As `LedgerService.process`."""
         self.touch()
-        return self._service.process(session, operations)
+        results = self._service.process(session, operations)
+        for op in operations:
+            if isinstance(op, Begin):
+                self._studies[op.attempt_id] = op.study
+            elif isinstance(op, Finish):
+                study = self._studies.pop(op.attempt_id, "")
+                count("assay_judge_tokens", op.prompt_tokens or 0, study=study, kind="prompt")
+                count("assay_judge_tokens", op.completion_tokens or 0, study=study, kind="completion")
+                count("assay_judge_usd", op.usd or 0.0, study=study)
+        return results
 
 
 def ledger_name(url: str) -> str:

@@ -26,9 +26,10 @@ import ray
 import ray.data
 
 from assay.errors import AssayError, DataError, EndpointError, ResourceError, StageError
-from assay.hooks import Progress, SilentProgress
+from assay.hooks import Progress, SilentProgress, log_event
 from assay.llm.gateway import Asker, open_gateway
 from assay.llm.local_transport import open_local_chat
+from assay.ray_metrics import count
 from assay.records import Example, Prediction, ScoreRow, from_table, to_table
 from assay.scoring.jobs import (
     KIND,
@@ -212,6 +213,8 @@ class _Collected:
             writer.table(SCORES_FILE, to_table(rows, ScoreRow))
             writer.json(SUMMARY_FILE, summarise(wanted.spec, rows))
         self.published.append(wanted.key)
+        log_event(STAGE, "written", key=wanted.key, scorer=wanted.spec.name, rows=len(rows))
+        count("assay_scores_written", scorer=wanted.spec.name)
 
     def note(self) -> str:
         """One line for people."""

@@ -23,7 +23,8 @@ import ray
 from ray import tune
 
 from assay.errors import ConfigError, LimitReached, ResourceError, StageError
-from assay.hooks import Progress, SilentProgress
+from assay.hooks import Progress, SilentProgress, log_event
+from assay.ray_metrics import count, show
 from assay.store import Store
 from assay.training.encoding import encoding_key
 from assay.training.ray_trial import (
@@ -319,9 +320,19 @@ class _Watch(tune.Callback):
             loss=float(result.get("loss", math.nan)),
             error=refused,
         )
+        report = self.reports[job.key]
+        log_event(
+            STAGE, report.status, cell=_cell(job), key=job.key, seconds=round(report.wall_s, 3), steps=report.steps,
+            attempts=report.attempts, error=refused,
+        )  # fmt: skip
+        self._tell(report.status)
         if self._on_done is not None and not refused and not stopped:
             self._on_done(job)
         self._progress.advance(STAGE, 1, loss=result.get("loss"), running=len(self._losses))
+
+    def _tell(self, status: str) -> None:
+        count("assay_trials_ended", status=status)
+        show("assay_trials_running", len(self._losses))
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
         """A trial failed for good."""
@@ -329,7 +340,14 @@ class _Watch(tune.Callback):
         job = self._jobs[trial.config["job"]]
         attempts = int(trial.num_failures)
         self.reports[job.key] = JobReport(job.key, "failed", attempts=attempts, error=_cause(trial.error_file))
+        log_event(STAGE, "failed", cell=_cell(job), key=job.key, attempts=attempts, error=self.reports[job.key].error)
+        self._tell("failed")
         self._progress.advance(STAGE, 1, running=len(self._losses))
+
+
+def _cell(job: TrainingJob) -> str:
+    """What people call the training's cell."""
+    return " ".join(str(value) for value in job.labels.values()) or job.key
 
 
 def _found(store: Store, keys: Sequence[str]) -> list[str]:
