@@ -10,6 +10,7 @@ import pytest
 from assay.cli import run_app
 from assay.commands.compare import compare_rows
 from assay.commands.progress import LineProgress
+from assay.store import Store
 
 ROW = {"id": "a", "task": "sst2", "prediction": "positive", "reference": "positive"}
 
@@ -159,6 +160,21 @@ def test_status_counts_what_is_wanted(tmp_path: Path, capsys: pytest.CaptureFixt
         ["base", "mixtures", "trainings", "predictions", "scores"], 0
     )
     assert list(tmp_path.iterdir()) == []
+
+
+def test_status_of_a_folder_needs_the_store_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store, key = Store(str(tmp_path)), "0" * 32
+    store.write_study_json("theirs", "study.json", {"key": "k", "study": {"data": {"root": "/not/here"}}})
+    store.write_study_json("theirs", "side/artifacts.json", {"adapter": [key, "1" * 32], "scores": []})
+    store.write_study_bytes("theirs", "side/log/1.jsonl", b'{"event": "old"}\n')
+    store.write_study_bytes("theirs", "side/log/2.jsonl", b'{"stage": "training", "event": "trained"}\n{"cut sho')
+    with store.writing("adapter", key) as artifact:
+        artifact.json("x", {})
+    assert run_app(["status", "theirs", "--storage", str(tmp_path)]) == 0
+    said = capsys.readouterr().out
+    assert "theirs: not finished" in said
+    assert "trainings           1 of        2   50.0 %" in said
+    assert "last event   training trained at ?" in said
 
 
 def test_compare_says_apart_only_where_intervals_do_not_touch() -> None:

@@ -1,19 +1,38 @@
-"""How far a study is, read from the store alone: what it wants against what is there."""
+"""How far a study is: what it wants against what is there.
+
+What it wants comes from its specification, or, anywhere and without its data, from the list that a running study keeps
+in the store. Whichever it is, nothing is started and nothing is written.
+"""
 
 from __future__ import annotations
 
+import json
+import re
 from typing import Any
 
+from assay.generation.spec import KIND as PREDICTIONS_KIND
 from assay.mixtures.spec import KIND as MIXTURE_KIND
+from assay.scoring.jobs import KIND as SCORES_KIND
 from assay.store import Store
 from assay.studies.cells import expand
-from assay.studies.folder import STUDY, StudyFolder
+from assay.studies.folder import STUDY, StudyFolder, find_folder
+from assay.studies.garbage import ARTIFACTS
 from assay.studies.inputs import dataset_keys, find_bases, study_key, tiny_key
 from assay.studies.judge_endpoint import endpoint_of
 from assay.studies.scores import scoring_plan
 from assay.studies.spec import TINY, Study
 from assay.studies.tiny_bases import BASE_KIND
 from assay.studies.wanted import Base, wanted
+from assay.training.spec import ADAPTER_KIND
+
+PLAIN = re.compile(r"[a-z0-9][a-z0-9_-]*")
+STAGES = (
+    ("base", BASE_KIND),
+    ("mixtures", MIXTURE_KIND),
+    ("trainings", ADAPTER_KIND),
+    ("predictions", PREDICTIONS_KIND),
+    ("scores", SCORES_KIND),
+)
 
 
 def study_status(study: Study, store: Store, embedded_name: str) -> dict[str, Any]:
@@ -30,9 +49,9 @@ def study_status(study: Study, store: Store, embedded_name: str) -> dict[str, An
     stages = [
         _stage(store, "base", BASE_KIND, own_base),
         _stage(store, "mixtures", MIXTURE_KIND, list(plan.mixtures)),
-        _stage(store, "trainings", "adapter", [job.key for job in (*plan.tunings, *plan.trainings)]),
-        _stage(store, "predictions", "predictions", [job.key for job in plan.generations]),
-        _stage(store, "scores", "scores", scoring.keys),
+        _stage(store, "trainings", ADAPTER_KIND, [job.key for job in (*plan.tunings, *plan.trainings)]),
+        _stage(store, "predictions", PREDICTIONS_KIND, [job.key for job in plan.generations]),
+        _stage(store, "scores", SCORES_KIND, scoring.keys),
     ]
     folder = _folder(store, study.name, key)
     done = folder.done() if folder else None
@@ -43,7 +62,42 @@ def study_status(study: Study, store: Store, embedded_name: str) -> dict[str, An
         "finished": done is not None,
         "stages": stages,
         "report": folder.report_path if folder and done else None,
+        "last": _last_event(store, folder.name) if folder else None,
     }
+
+
+def stored_status(store: Store, name: str) -> dict[str, Any] | None:
+    """The same of the study in the folder `name`, from the store alone: neither its file nor its data are needed.
+
+    None where the store has no such folder, or the study was not yet at its first training.
+    """
+    if not PLAIN.fullmatch(name) or not store.study_has(name, ARTIFACTS):
+        return None
+    folder = find_folder(store, name)
+    wants = store.read_study_json(name, ARTIFACTS)
+    done = folder.done()
+    return {
+        "study": name,
+        "key": folder.key,
+        "storage": store.uri,
+        "finished": done is not None,
+        "stages": [_stage(store, stage, kind, wants.get(kind, [])) for stage, kind in STAGES],
+        "report": folder.report_path if done else None,
+        "last": _last_event(store, name),
+    }
+
+
+def _last_event(store: Store, name: str) -> dict[str, Any] | None:
+    """The newest line of the study's newest log."""
+    logs = store.study_files(name, "side/log")
+    lines = store.read_study_bytes(name, logs[-1]).splitlines() if logs else []
+    for line in reversed(lines):
+        try:
+            event = json.loads(line)
+        except ValueError:  # cut short by a kill
+            continue
+        return event if isinstance(event, dict) else None
+    return None
 
 
 def _stage(store: Store, name: str, kind: str, wanted_keys: list[str]) -> dict[str, Any]:
