@@ -1,6 +1,6 @@
 """Where studies end: 10,000 cells, 100,000 artifacts, 5,000,000 judgements, a report of 2,000 cells.
 
-    .venv/bin/python tests/bench/bench_scale.py PART [--size N] [--out FILE.json]
+    .venv/bin/python tests/bench/bench_scale.py PART|all [--size N | --quick] [--out FILE.json]
 
 plan: expand a study and find its artifacts, seconds and memory. store: a store of N artifacts, what a study of 1,000
 asks of it against a listing (s3: of an object store on loopback). ledger: N stored calls, look-ups a second in batches
@@ -15,6 +15,7 @@ import json
 import os
 import random
 import resource
+import subprocess
 import sys
 import tempfile
 import time
@@ -272,11 +273,17 @@ PARTS = {
 def main() -> None:
     """Run one part and print its figures as one line of JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("part", choices=PARTS)
+    parser.add_argument("part", choices=[*PARTS, "all"])
     parser.add_argument("--size", type=int, help="default: what the part is about")
+    parser.add_argument("--quick", action="store_true", help="a hundredth of the default size")
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
+    if arguments.part == "all":
+        command = [sys.executable, __file__, *(["--quick"] if arguments.quick else [])]
+        raise SystemExit(sum(subprocess.run([*command, part], check=False).returncode != 0 for part in PARTS))
     run, size = PARTS[arguments.part]
+    if arguments.quick:
+        size = max(1_500, size // 100) if arguments.part == "store" else size // 100
     figures = {name: round(value, 3) for name, value in run(arguments.size or size).items()}
     line = json.dumps({"part": arguments.part, **figures})
     print(line)

@@ -19,6 +19,7 @@ BENCHES = {
     "bench_joint.py": ([], ["--quick"]),
     "bench_bootstrap.py": ([], []),
     "bench_score_memory.py": ([], ["--quick"]),
+    "bench_scale.py": (["all"], ["all", "--quick"]),
 }
 
 
