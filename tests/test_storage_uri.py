@@ -60,6 +60,12 @@ def test_credentials_in_a_uri_are_refused_and_not_repeated(uri: str) -> None:
     assert "hunter2" not in str(refused.value)
 
 
+def test_a_file_uri_is_its_path(tmp_path: Path) -> None:
+    folder = tmp_path / "with space"
+    at = open_location(folder.as_uri())
+    assert (at.uri, at.root, at.is_local) == (str(folder), str(folder), True)
+
+
 def test_anonymous_is_no_credential() -> None:
     assert open_location("gs://anonymous@b/p").root == "b/p"
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, urlencode, urlsplit
+from urllib.request import url2pathname
 
 from assay.errors import StorageError
 
@@ -32,7 +33,7 @@ class Location:
     """A file system and a folder on it."""
 
     uri: str
-    """Absolute; holds no credentials."""
+    """Absolute; a plain path where it is local; holds no credentials."""
     fs: FileSystem
     root: str
     """The folder in the file system's own words: no scheme, no query, no slash at its end."""
@@ -40,7 +41,7 @@ class Location:
     @property
     def is_local(self) -> bool:
         """Whether it lies on this machine's file system."""
-        return "://" not in self.uri or self.uri.startswith("file://")
+        return "://" not in self.uri
 
     def shown(self, path: str) -> str:
         """A path below `root` as people write it: with its scheme, without the query."""
@@ -77,15 +78,15 @@ def open_location(uri: str) -> Location:
     import pyarrow as pa
     from pyarrow.fs import FileSystem, FSSpecHandler, LocalFileSystem, PyFileSystem
 
-    if "://" not in uri:
-        path = str(Path(uri).expanduser().resolve())
+    if "://" not in uri or uri.startswith("file://"):
+        path = str(Path(url2pathname(urlsplit(uri).path) if uri.startswith("file://") else uri).expanduser().resolve())
         return Location(path, LocalFileSystem(), path)
     _refuse_credentials(uri)
     try:
         filesystem, path = FileSystem.from_uri(_with_s3_settings(uri) if uri.startswith("s3://") else uri)
         return Location(uri, filesystem, path.rstrip("/"))
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-        if uri.startswith(("s3://", "gs://", "file://")):
+        if uri.startswith(("s3://", "gs://")):
             raise StorageError(f"--storage {uri}: {' '.join(str(error).split())}; expected {_KNOWN}") from None
     except OSError as error:  # S3 asks for the bucket's region
         reason = " ".join(str(error).split())[:300]
