@@ -19,6 +19,7 @@ def search_command(
     reference: str, overrides: list[str], storage: str, fields: dict[str, Any], max_usd: float | None = None
 ) -> None:
     """Search, report the trials, and leave a finished study of them all."""
+    from assay.commands.stopping import clean_stop
     from assay.commands.study import refuse_throw_away, refuse_unsupported, run_study
     from assay.store import Store
     from assay.studies.ray_environment import prepare_ray_environment
@@ -30,22 +31,23 @@ def search_command(
     scorer = goal_scorer(study, spec)
     refuse_unsupported(study.resources)
     prepare_ray_environment()
+    from assay.studies.ray_cluster import ray_cluster
     from assay.studies.ray_search import Suggestions
 
     suggestions = Suggestions(spec, ("instructions", *grid.tasks))
     trials: list[Trial] = []
     points: list[dict[str, float]] = []
-    while len(points) < spec.trials:
-        asked = suggestions.ask(min(spec.batch, spec.trials - len(points)))
-        points += [point for _, point in asked]
-        board = _leaderboard(with_points(study, points, f"{study.name}-rounds"), storage, max_usd)
-        for name, point in asked:
-            trial = judged(study, spec, board, len(trials), point)
-            suggestions.tell(name, trial)
-            trials.append(trial)
-            typer.echo(_line(trial))
-    final = with_points(study, points, study.name)
-    folder = run_study(final, storage, max_usd=max_usd)
+    with clean_stop(), ray_cluster(study.resources):  # one Ray for all rounds
+        while len(points) < spec.trials:
+            asked = suggestions.ask(min(spec.batch, spec.trials - len(points)))
+            points += [point for _, point in asked]
+            board = _leaderboard(with_points(study, points, f"{study.name}-rounds"), storage, max_usd)
+            for name, point in asked:
+                trial = judged(study, spec, board, len(trials), point)
+                suggestions.tell(name, trial)
+                trials.append(trial)
+                typer.echo(_line(trial))
+        folder = run_study(with_points(study, points, study.name), storage, max_usd=max_usd)
     winner = best(trials)
     found = {
         "search": spec.model_dump(mode="json"),
