@@ -303,6 +303,7 @@ class Study(Config):
         else:
             for source in (plain["ifs"]["prompts"], plain["ifs"]["tone"]["source"]):
                 source.pop("path", None)
+            plain["ifs"]["tone"]["spec"].pop("encoder")  # a path: what it holds is in the study's key
         for name, value in LATER_STATISTICS.items():
             if plain["statistics"][name] == value:
                 plain["statistics"].pop(name)
