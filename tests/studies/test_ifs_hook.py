@@ -19,8 +19,10 @@ from assay.store import Store
 from assay.studies.builtin import early_stopping_small
 from assay.studies.ifs_hook import IFS_FILE, OBJECQA_FILE, IfsHook, IfsHooks, prompt_set
 from assay.studies.inside_trials import prepare_inside
+from assay.studies.tone import ToneConfig
 from assay.studies.trial_ifs import TrialIfsSpec, evaluation_keys
 from assay.tasks.loaders import materialise_dataset
+from assay.tasks.sources import SourceSpec
 from assay.tasks.toyworld import toy_instruction_examples
 from assay.training.spec import TrainingJob, TrainSpec, adapter_key
 
@@ -110,7 +112,8 @@ def test_a_resumed_trial_has_the_curve_of_one_that_was_never_stopped() -> None:
 def test_a_study_prepares_its_hooks_once_and_a_worker_makes_them_by_key(tmp_path: Path) -> None:
     study = early_stopping_small()
     assert study.ifs is not None
-    small = study.replace(ifs=study.ifs.replace(num_prompts=20))
+    dialogues = SourceSpec(loader="toyworld", num_train=360, num_validation=0, num_test=120)
+    small = study.replace(ifs=study.ifs.replace(num_prompts=20, tone=ToneConfig(source=dialogues)))
     store = Store(str(tmp_path))
     inside = prepare_inside(small, store)
     assert inside is not None and small.ifs is not None

@@ -80,10 +80,11 @@ def _panel(ax: Any, rows: Sequence[Mapping[str, Any]], end: Mapping[str, Any] | 
         handles["stopped by the rule"] = ax.axvline(end["infused_examples"], color=black, linewidth=1.2)
         ax.annotate(
             f"step {end['infused_step']}, {100 * end['share_saved']:.0f} % saved",
-            (end["infused_examples"], 0.02),
+            (end["infused_examples"], 0.5),
             xytext=(4, 0),
             textcoords="offset points",
             fontsize=7.5,
+            bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1},
         )
     losses = [row for row in rows if row["validation_loss"] is not None]
     if losses:
@@ -93,7 +94,9 @@ def _panel(ax: Any, rows: Sequence[Mapping[str, Any]], end: Mapping[str, Any] | 
             [row["validation_loss"] for row in losses],
             color=green, marker="D", markersize=3, linewidth=1.1, linestyle="-.",
         )[0]  # fmt: skip
-        right.set_ylabel("validation loss, nats", color=green)
+        right.set_ylabel("validation loss, nats", color=green, fontsize=9)
+        right.tick_params(labelsize=9)
+        right.spines["top"].set_visible(False)
         right.set_ylim(bottom=0)
         right.spines["right"].set_visible(True)
         right.grid(visible=False)

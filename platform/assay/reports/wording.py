@@ -89,8 +89,8 @@ def _infusion(row: Mapping[str, Any]) -> str:
         return f"{name}: the stopping rule never held in {plural(row['full_steps'], 'step')}."
     return (
         f"{name}: format infused at step {number(row['infused_step'])} ({number(row['infused_examples'])} rows seen); "
-        f"stopping there saves {percent(row['share_saved'])} of {plural(row['full_steps'], 'step')} and loses "
-        f"{signed(row['ifs_lost'])} {rate(row['ifs_lost_low'], row['ifs_lost_high'])} IFS over "
+        f"stopping there saves {percent(row['share_saved'])} of {plural(row['full_steps'], 'step')}; IFS in full minus "
+        f"stopped {signed(row['ifs_lost'])} {rate(row['ifs_lost_low'], row['ifs_lost_high'])} over "
         f"{plural(row['num_prompts'], 'prompt')}."
     )
 
