@@ -113,3 +113,10 @@ def test_whatever_is_stored_can_be_stored(text: str) -> None:
     kept.encode()
     assert "\x00" not in kept
     assert storable(kept) == kept
+
+
+def test_a_reply_in_parts_is_one_text() -> None:
+    parts = [{"type": "text", "text": "Output "}, {"type": "text", "text": "(a)"}, {"type": "image"}]
+    body = json.dumps({"choices": [{"message": {"content": parts}, "finish_reason": "stop"}]}).encode()
+    exchange = read_reply(body, {})
+    assert (exchange.outcome, exchange.text) == ("answered", "Output (a)")

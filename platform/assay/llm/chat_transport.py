@@ -155,11 +155,11 @@ def read_reply(content: bytes, headers: Mapping[str, str]) -> Exchange:
         data = json.loads(content)
         choices = data["choices"]
         message = choices[0]["message"]
-        text = message.get("content")
+        text = _text_of(message)
         finish_reason = str(choices[0].get("finish_reason") or "")
         usage = data.get("usage") or {}
         prompt_tokens, completion_tokens = usage.get("prompt_tokens"), usage.get("completion_tokens")
-        texts = [str(choice["message"].get("content") or "") for choice in choices]
+        texts = [str(_text_of(choice["message"]) or "") for choice in choices]
         refusal = message.get("refusal")
     except (ValueError, RecursionError, KeyError, IndexError, TypeError, AttributeError) as error:
         return Exchange("malformed", 200, headers, detail=f"{type(error).__name__} in a body of {len(content)} bytes")
@@ -181,6 +181,14 @@ def read_reply(content: bytes, headers: Mapping[str, str]) -> Exchange:
         outcome, 200, headers, storable(text or ""), finish_reason, json.dumps(extra) if extra else "",
         prompt_tokens, completion_tokens,
     )  # fmt: skip
+
+
+def _text_of(message: Mapping[str, Any]) -> Any:
+    """The reply's text; some servers give it in parts, as requests may."""
+    content = message.get("content")
+    if isinstance(content, list):
+        return "".join(str(part.get("text") or "") for part in content if isinstance(part, dict))
+    return content
 
 
 def read_refusal(
