@@ -142,11 +142,12 @@ def mixtures(
     study: StudyArgument,
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for one JSONL file per mixture.")],
     overrides: SetOption = None,
+    storage: StorageOption = "runs",
 ) -> None:
     """Write the mixtures of a study as JSONL, with the provenance of every row."""
     from assay.commands.study import mixtures_command
 
-    mixtures_command(study, overrides or [], out)
+    mixtures_command(study, overrides or [], out, storage)
 
 
 @app.command()

@@ -142,11 +142,16 @@ def status_command(reference: str, overrides: list[str], storage: str, as_json: 
         typer.echo(f"  report       {status['report']}")
 
 
-def mixtures_command(reference: str, overrides: list[str], out: Path) -> None:
-    """Write each distinct mixture of a study as a folder of JSONL files."""
+def mixtures_command(reference: str, overrides: list[str], out: Path, storage: str) -> None:
+    """Write each distinct mixture of a study as a folder of JSONL files; derived datasets are read from `storage`."""
+    from assay.store import Store
     from assay.studies.mixture_files import write_mixtures
 
-    written = write_mixtures(load_study(reference, overrides), out)
+    study = load_study(reference, overrides)
+    if study.data.derived:
+        written = write_mixtures(study, out, Store(storage), embedded_judge().name)
+    else:
+        written = write_mixtures(study, out)
     typer.echo(f"{len(written)} mixtures in {out}, listed in {out / 'mixtures.json'}")
 
 

@@ -3,46 +3,61 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 from assay.errors import ConfigError, StorageError
 from assay.fingerprint import content_hash
 from assay.mixtures.export import mixture_jsonl
 from assay.mixtures.sampling import MixtureBuilder
-from assay.mixtures.spec import mixture_key
+from assay.mixtures.spec import MixtureSpec, mixture_key
+from assay.store import Store
 from assay.studies.cells import expand
 from assay.studies.inputs import dataset_keys
 from assay.studies.spec import Study
-from assay.tasks.loaders import load_examples
+from assay.tasks.loaders import KIND as DATASET_KIND
+from assay.tasks.loaders import load_examples, read_dataset
 
 
-def write_mixtures(study: Study, out: Path) -> list[dict[str, object]]:
+def write_mixtures(
+    study: Study, out: Path, store: Store | None = None, embedded_name: str | None = None
+) -> list[dict[str, object]]:
     """Build every distinct mixture and write it below `out`; returns the list that `mixtures.json` holds.
+
+    Args:
+        study: whose mixtures.
+        out: folder, made if it is not there.
+        store: where derived datasets lie; not needed by a study without any.
+        embedded_name: of the embedded judge's endpoint, which derived datasets are named by.
 
     Raises:
         StorageError: `out` cannot be written.
         InputError: a dataset cannot be read, or a mixture asks for more rows than there are.
+        ConfigError: a derived dataset has not been made in this storage.
     """
-    if study.data.derived:
-        raise ConfigError(
-            f"study {study.name!r}: saw derived datasets ({', '.join(sorted(study.data.derived))}), held by no file; "
-            "expected data.sources alone; `assay run STUDY --until data` makes them in a storage"
-        )
-    keys = dataset_keys(study)
+    keys = dataset_keys(study, embedded_name)
     rows = {name: load_examples(source, study.data.root) for name, source in study.data.sources.items()}
+    for name in study.data.derived:
+        if store is None or not store.exists(DATASET_KIND, keys[name]):
+            where = "no storage" if store is None else store.uri
+            raise ConfigError(
+                f"study {study.name!r}: saw no derived dataset {name!r} in {where}; expected one; make it with "
+                "`assay run STUDY --until data` and name the same --storage"
+            )
+        rows[name] = read_dataset(store, keys[name])
     builder = MixtureBuilder(rows, keys)
     names = {key: name for name, key in keys.items()}
     by_key = {keys[name]: examples for name, examples in rows.items()}
     listed: dict[str, dict[str, object]] = {}
     try:
-        for cell in expand(study):
-            key = mixture_key(cell.mixture, keys)
+        for arm, draw, spec in _mixtures(study):
+            key = mixture_key(spec, keys)
             if key in listed:
                 continue
-            folder = f"{cell.arm.replace(' ', '_')}_draw{cell.draw}" if cell.num_target else "instructions_only"
+            folder = arm.replace(" ", "_") + ("" if draw is None else f"_draw{draw}")
             if any(entry["folder"] == folder for entry in listed.values()):
                 folder += f"_{key[:6]}"
-            mixture = builder.build(cell.mixture, f"{study.name} {cell.arm}")
+            mixture = builder.build(spec, f"{study.name} {arm}")
             for name, data in mixture_jsonl(mixture, by_key, names).items():
                 path = out / folder / name
                 path.parent.mkdir(parents=True, exist_ok=True)
@@ -50,7 +65,7 @@ def write_mixtures(study: Study, out: Path) -> list[dict[str, object]]:
             listed[key] = {
                 "key": key,
                 "folder": folder,
-                "arm": cell.arm,
+                "arm": arm,
                 "train_rows": len(mixture.train),
                 "validation_rows": len(mixture.validation),
                 "train_hash": content_hash((out / folder / "train.jsonl").read_bytes()),
@@ -60,3 +75,12 @@ def write_mixtures(study: Study, out: Path) -> list[dict[str, object]]:
     except OSError as error:
         raise StorageError(f"--out {out}: cannot write ({error.strerror}); expected a writable folder") from error
     return entries
+
+
+def _mixtures(study: Study) -> Iterator[tuple[str, int | None, MixtureSpec]]:
+    """(arm, draw, mixture) of every cell that is trained, and of what is trained before; N = 0 has no draw."""
+    for cell in expand(study):
+        if cell.start is not None:
+            yield "instruction tuning", None, cell.start.mixture
+        if cell.is_trained:
+            yield cell.arm, cell.draw if cell.num_target else None, cell.mixture
