@@ -235,3 +235,11 @@ def test_a_study_of_early_stopping_trains_everything_in_full_and_stopped() -> No
 def test_studies_without_ifs_keep_their_identity() -> None:
     assert "ifs" not in quickstart().identity()
     assert "ifs" in early_stopping_small().identity()
+
+
+def test_a_study_may_refuse_leaks_instead_of_leaving_them_out() -> None:
+    study = load_study("quickstart", ["leaks={policy: refuse}"])
+    assert {cell.mixture.leaks.policy for cell in expand(study)} == {"refuse"}
+    assert len(distinct_trainings(expand(study))) == len(distinct_trainings(expand(quickstart())))
+    assert {cell.mixture.leaks.policy for cell in expand(quickstart())} == {"drop"}
+    assert study.identity() != quickstart().identity()

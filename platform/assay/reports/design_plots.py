@@ -109,7 +109,7 @@ def set_means(rows: Rows) -> Plot | None:
         for y, line_of in enumerate(matrix):
             for x, value in enumerate(line_of):
                 text = "–" if math.isnan(value) else f"{value:.2f}"
-                ax.text(x, y, text, ha="center", va="center", fontsize=8, color="white" if value < 0.6 else "black")
+                ax.text(x, y, text, ha="center", va="center", fontsize=8, color="white" if value < 0.5 else "black")
         ax.set_xticks(range(len(names)), names, rotation=35, ha="right")
         ax.set_yticks(range(len(sets)), sets)
         ax.grid(visible=False)
@@ -127,6 +127,8 @@ def _group(row: Mapping[str, Any]) -> str:
 
 
 def _points(ax: Any, points: Rows, colour: str, marker: str, label: str) -> None:
+    from matplotlib.colors import to_rgb
+
     for number, point in enumerate(points):
         ends = (
             ("forgetting", "forgetting_low", "forgetting_high"),
@@ -146,8 +148,8 @@ def _points(ax: Any, points: Rows, colour: str, marker: str, label: str) -> None
             markersize=6,
             markerfacecolor=colour if point["is_pareto"] else "white",
             linestyle="none",
-            elinewidth=0.7,
-            alpha=0.9,
+            ecolor=(*to_rgb(colour), 0.3),
+            elinewidth=0.8,
             label=label if number == 0 else "_",
         )
         ax.annotate(
@@ -155,5 +157,6 @@ def _points(ax: Any, points: Rows, colour: str, marker: str, label: str) -> None
             (point["forgetting"], point["difference"]),
             xytext=(5, 4),
             textcoords="offset points",
-            fontsize=7.5,
+            fontsize=7,
+            color=colour,
         )

@@ -122,7 +122,7 @@ def expand(study: Study) -> list[Cell]:
     seeds = {*study.training_seeds, *study.seeds_at_zero}
     recipes = {(seed, False): study.train.replace(seed=seed) for seed in seeds}
     recipes |= {(seed, True): study.train.replace(seed=seed, order="given") for seed in seeds}
-    conditions = list(_conditions(study))
+    conditions = [replace(part, mixture=_checked(study, part.mixture)) for part in _conditions(study)]
     cells = [
         Cell(
             base_model,
@@ -293,16 +293,19 @@ def _transfer(study: Study, grid: TransferGrid) -> Iterator[Cell]:
     instructions = Instructions(
         study.data.instructions, grid.instruction_rows, grid.instruction_validation_rows, grid.seed
     )
-    tuned_on = instructions_alone(instructions, mode=study.mode, held_out=grid.tasks)
+    tuned_on = _checked(study, instructions_alone(instructions, mode=study.mode, held_out=grid.tasks))
     tuning = (grid.instruction_train or study.train).replace(seed=grid.instruction_seed)
     mixtures = {
-        (task, size, draw): target_alone(
-            task,
-            size,
-            grid.draw_seed(draw),
-            mode=study.mode,
-            validation_count=grid.validation_rows,
-            held_out=grid.tasks if size else (),
+        (task, size, draw): _checked(
+            study,
+            target_alone(
+                task,
+                size,
+                grid.draw_seed(draw),
+                mode=study.mode,
+                validation_count=grid.validation_rows,
+                held_out=grid.tasks if size else (),
+            ),
         )
         for task in grid.tasks
         for size in grid.sizes
@@ -329,6 +332,11 @@ def _transfer(study: Study, grid: TransferGrid) -> Iterator[Cell]:
                         base_model,
                         label_at_zero=f"{series}, untrained",
                     )
+
+
+def _checked(study: Study, mixture: MixtureSpec) -> MixtureSpec:
+    """The mixture with the study's own rule for leaks, if it has one."""
+    return mixture if study.leaks is None else mixture.replace(leaks=study.leaks)
 
 
 def _instructions(study: Study, grid: MixtureGrid | SourceGrid) -> Instructions:

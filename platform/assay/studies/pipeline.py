@@ -135,6 +135,11 @@ class Pipeline:
     """Ask the judge again where a call brought no reply; what it did answer is not asked again."""
     costs: Costs = field(default_factory=Costs)
 
+    @property
+    def budget_usd(self) -> float | None:
+        """Dollars that the study may have cost in all, earlier runs included: as the caller says, else the study."""
+        return self.study.judge.max_usd if self.max_usd is None else self.max_usd
+
     def open(self) -> StudyFolder:
         """The study's folder, by a key over its identity and its inputs' content. Reads inputs, runs nothing.
 
@@ -228,7 +233,7 @@ class Pipeline:
                 async with open_gateway(
                     endpoint_of(config, embedded_url=url, embedded_name=self.embedded.name),
                     ledger_url=self.ledger_url or default_ledger_url(self.store.uri),
-                    budget_usd=self.max_usd,
+                    budget_usd=self.budget_usd,
                     study=self.study.name,
                     judge=config.model,
                     limiter="process",
@@ -424,7 +429,7 @@ class Pipeline:
         if scoring.judge is not None:
             protocol = judge_protocol(self.study.judge, self.study.mode)
             ledger = self.ledger_url or default_ledger_url(self.store.uri)
-            judges = [JudgeSetup(scoring.judge, protocol, endpoint, ledger, self.max_usd, self.study.name)]
+            judges = [JudgeSetup(scoring.judge, protocol, endpoint, ledger, self.budget_usd, self.study.name)]
         report = run_scoring(
             self.store,
             batches,

@@ -18,7 +18,8 @@ from assay.scoring.objecqa import labelled_answers, preference_questions
 from assay.studies.cells import Cell, expand
 from assay.studies.judge_endpoint import endpoint_of
 from assay.studies.outline import CHARS_PER_TOKEN, DatasetOutline, outline_datasets
-from assay.studies.spec import TINY, Study
+from assay.studies.scores import calls_per_row, judge_protocol
+from assay.studies.spec import JUDGE, TINY, Study
 from assay.studies.throughput import Rates, rates
 from assay.studies.trial_ifs import TrialIfsSpec
 from assay.tasks.catalog import INSTRUCTION_CATEGORIES, INSTRUCTIONS, get_task
@@ -86,7 +87,7 @@ def plan(study: Study, speed: Rates | None = None) -> Plan:
     predictions, generated = _generation(study, cells, outlines)
     for base, generated_tokens in generated.items():
         device_s += rate.generate_s(generated_tokens, sizes[base] or math.nan)
-    judge_calls = predictions if "judge" in study.scorers else 0
+    judge_calls = predictions * calls_per_row(judge_protocol(study.judge, study.mode)) if JUDGE in study.scorers else 0
     if study.ifs is not None:
         labels, written, note = _inside_trials(study, study.ifs, list(trainings.values()), outlines)
         judge_calls += labels

@@ -9,7 +9,7 @@ from assay.errors import ConfigError
 from assay.llm.endpoint import EndpointSpec
 from assay.metaeval.study_tables import ScorerInfo
 from assay.scoring.jobs import KIND, SCORES_FILE, PointwiseProtocol, ScoringBatch, judge_spec, make_batches, scores_key
-from assay.scoring.judges.pointwise import IftevalJudge
+from assay.scoring.judges.table import make_pointwise, protocol_names
 from assay.scoring.models import CONTENT_KEY, MODEL, resolve
 from assay.scoring.protocol import ScorerSpec
 from assay.scoring.table import scorer_spec
@@ -20,7 +20,8 @@ from assay.studies.wanted import Wanted
 if TYPE_CHECKING:
     import pyarrow as pa
 
-IFTEVAL_VARIANTS = ("two_responses", "alone", "swapped", "reference")
+LABELERS = ("objecqa", "category")
+"""Pointwise protocols that name a class and give no score."""
 
 
 @dataclass(frozen=True)
@@ -90,16 +91,23 @@ def content_keys(study: Study) -> dict[str, str]:
 
 
 def judge_protocol(judge: JudgeConfig, mode: Mode) -> PointwiseProtocol:
-    """The pointwise protocol that a study names: "ifteval", or "ifteval_" and a variant of it.
+    """The pointwise protocol that a study names: one of the table's that rate an answer.
 
     Raises:
         ConfigError: there is none of this name.
     """
-    name, _, variant = judge.protocol.partition("_")
-    if name == "ifteval" and (not variant or variant in IFTEVAL_VARIANTS):
-        return IftevalJudge(mode=mode, variant=variant or "two_responses", temperature=judge.temperature)  # type: ignore[arg-type]
-    known = ", ".join(["ifteval", *(f"ifteval_{variant}" for variant in IFTEVAL_VARIANTS[1:])])
-    raise ConfigError(f"judge.protocol: saw {judge.protocol!r}; expected one of {known}")
+    known = [name for name in protocol_names("pointwise") if name not in LABELERS]
+    if judge.protocol not in known:
+        raise ConfigError(f"judge.protocol: saw {judge.protocol!r}; expected one of {', '.join(known)}")
+    if judge.protocol.startswith("geval"):  # its samples stand for probabilities: they are drawn at temperature 1
+        return make_pointwise(judge.protocol, mode)
+    return make_pointwise(judge.protocol, mode, temperature=judge.temperature)
+
+
+def calls_per_row(protocol: PointwiseProtocol) -> int:
+    """Judge calls for one answer, further ones for unreadable replies left out."""
+    samples = getattr(protocol, "samples", 1)
+    return samples if isinstance(samples, int) and not getattr(protocol, "logprobs", False) else 1
 
 
 def stored_scores(store: Store, plan: ScoringPlan) -> list[pa.Table]:

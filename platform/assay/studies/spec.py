@@ -14,6 +14,7 @@ from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 from assay.config import Config
 from assay.generation.spec import GenerationResources, GenerationSpec
 from assay.llm.local_model import LocalModel
+from assay.mixtures.spec import LeakSpec
 from assay.mixtures.synthesis import RandomLabels, SyntheticRows
 from assay.scoring.jobs import ScoringResources
 from assay.studies.design import Design, HoldOutGrid, SourceGrid, TransferGrid, no_repeats
@@ -27,7 +28,7 @@ Mode = Literal["strict", "compat"]
 
 REACHING = (
     "base_url", "api_key_env", "transport", "local", "requests_per_min", "tokens_per_min", "max_concurrency",
-    "timeout_s", "usd_per_million_input", "usd_per_million_output",
+    "timeout_s", "max_usd", "usd_per_million_input", "usd_per_million_output",
 )  # fmt: skip
 """Fields of the judge that say how it is reached and paid, not what it is."""
 
@@ -114,6 +115,8 @@ class JudgeConfig(Config):
     """Requests in flight over all workers."""
     timeout_s: float = Field(60.0, gt=0)
     """For one request."""
+    max_usd: float | None = Field(None, ge=0)
+    """Stop, to be continued, before all runs of this study have cost more; `--max-usd` takes its place."""
     usd_per_million_input: float | None = Field(None, ge=0)
     """Price of prompt tokens; None looks the model up in the table of list prices."""
     usd_per_million_output: float | None = Field(None, ge=0)
@@ -188,6 +191,9 @@ class Study(Config):
     """Folders or Hugging Face ids of causal language models, or "tiny"; several make an axis of the study."""
     tiny_base: TinyBaseSpec | None = None
     """How the base named "tiny" is made."""
+    leaks: LeakSpec | None = None
+    """What happens to training rows that held-out rows repeat; None: they are left out in `strict`, and not looked for
+    in `compat`. `{policy: refuse}` stops the study and shows the pairs."""
     grid: Design
     """What is compared; `design` says which kind of grid it is (default: target)."""
     training_seeds: tuple[int, ...] = Field((0,), min_length=1)
@@ -294,6 +300,7 @@ class Study(Config):
             (plain, "writer"),
             (plain, "scorer_params"),
             (plain, "error_rows"),
+            (plain, "leaks"),
             (plain["data"], "derived"),
         ):
             if not part[name]:
