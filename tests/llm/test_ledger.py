@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+import sqlalchemy as sa
 
 from assay.errors import ConfigError, StorageError
 from assay.llm.ledger import Begin, Finish, LedgerService, Lookup, Release, Stop, Store, StoredCall, Unseen, Wait
@@ -192,3 +193,27 @@ def test_a_segment_that_cannot_be_written_keeps_the_reply_from_being_used(tmp_pa
         service.process("a", [Store(call("k"))])
     with service.engine.connect() as connection:
         assert connection.exec_driver_sql("select count(*) from calls").scalar_one() == 0
+
+
+def test_a_failed_call_that_was_answered_later_is_answered_after_a_replay_of_one_merged_segment(tmp_path: Path) -> None:
+    """Many changes of one row in one segment: the last one counts, but nothing follows a final reply."""
+    from assay.llm.ledger_segments import SegmentWriter
+
+    row = {
+        "endpoint": "e", "model": "m", "protocol": "p", "step": "s", "replicate": 0, "status": "failed",
+        "finish_reason": "timeout", "reply": "", "extra": "", "detail": "", "prompt_tokens": 0, "completion_tokens": 0,
+        "usd": None, "transport": "chat", "study": "s", "judge": "j", "request_json": "{}", "created_at": 1.0,
+        "latency_s": 0.1, "num_attempts": 1,
+    }  # fmt: skip
+    begun = {"session": "w", "study": "s", "number": 1, "transport": "chat", "sent_at": 1.0, "est_tokens": 3}
+    ended = {"outcome": "answered", "http_status": 200, "prompt_tokens": 3, "completion_tokens": 1, "usd": 0.5}
+    writer = SegmentWriter(str(tmp_path))
+    writer.write([("attempt", {"id": "a1", **ended, "ended_at": 2.0}), ("attempt", {"id": "a1", "key": "k", **begun})])
+    writer.write([("call", {"key": "k", **row})])
+    writer.write([("call", {"key": "k", **row, "status": "answered", "reply": "7"})])
+    writer.write([("call", {"key": "k", **row, "status": "answered", "reply": "8"})])
+    writer.merge()
+    engine = open_database(f"segments:{tmp_path}")
+    with engine.connect() as connection:
+        assert connection.execute(sa.text("select status, reply from calls")).all() == [("answered", "7")]
+        assert connection.execute(sa.text("select outcome, sent_at from attempts")).all() == [("answered", 1.0)]

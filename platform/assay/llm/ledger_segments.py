@@ -14,7 +14,7 @@ import shutil
 import tempfile
 import time
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -100,21 +100,29 @@ def replay_into_temporary(uri: str, tables: dict[str, sa.Table], make_engine: An
     fs, root = _open(uri)
     for name in _names(fs, root):
         with engine.begin() as connection:
-            for kind, row in _read(fs, f"{root}/{name}"):
-                _apply(connection, tables[kind], row)
+            _apply(connection, tables, _read(fs, f"{root}/{name}"))
     return engine
 
 
-def _apply(connection: sa.Connection, table: sa.Table, row: dict[str, Any]) -> None:
-    (key,) = [column.name for column in table.primary_key.columns]
-    rest = {name: value for name, value in row.items() if name != key}
-    missing = [column.name for column in table.columns if not column.nullable and column.name not in row]
-    if missing:  # the end of an attempt, whose beginning is another segment's
-        connection.execute(sa.update(table).where(table.c[key] == row[key]).values(**rest))
-        return
-    statement = insert(table).values(**row)
-    keep = table.c.status == "failed" if "status" in table.c else None
-    connection.execute(statement.on_conflict_do_update(index_elements=[table.c[key]], set_=rest, where=keep))
+def _apply(connection: sa.Connection, tables: dict[str, sa.Table], changes: Iterable[Change]) -> None:
+    """All changes of a segment, those of one shape in one statement; what begins a row comes before what ends it."""
+    shapes: dict[tuple[bool, str, tuple[str, ...]], list[dict[str, Any]]] = {}
+    for kind, row in changes:
+        is_end = any(not column.nullable and column.name not in row for column in tables[kind].columns)
+        shapes.setdefault((is_end, kind, tuple(row)), []).append(row)
+    for (is_end, kind, names), rows in sorted(shapes.items(), key=lambda item: item[0][0]):
+        table = tables[kind]
+        (key,) = [column.name for column in table.primary_key.columns]
+        rest = [name for name in names if name != key]
+        if is_end:  # of an attempt, whose beginning is another row, perhaps of another segment
+            update = sa.update(table).where(table.c[key] == sa.bindparam(f"new_{key}"))
+            update = update.values({name: sa.bindparam(f"new_{name}") for name in rest})
+            connection.execute(update, [{f"new_{name}": value for name, value in row.items()} for row in rows])
+            continue
+        upsert = insert(table)
+        keep = table.c.status == "failed" if "status" in table.c else None
+        changed = {name: upsert.excluded[name] for name in rest}
+        connection.execute(upsert.on_conflict_do_update(index_elements=[table.c[key]], set_=changed, where=keep), rows)
 
 
 def _open(uri: str) -> tuple[FileSystem, str]:
