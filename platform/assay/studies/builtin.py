@@ -36,6 +36,12 @@ S1_SIZES = (0, 10, 25, 50, 100, 200, 500, 1000)
 SOURCE_TASKS = ("sst2", "mnli", "conll")
 """Tasks whose rows an LLM can write after a few examples."""
 S1_BASES = ("huggyllama/llama-7b", "EleutherAI/pythia-6.9b", "bigscience/bloom-7b1", "tiiuae/falcon-7b")
+ALL_SCORERS = (
+    *("exact_match", "token_f1", "rouge1", "rouge2", "rougeL", "bleu", "bertscore", "sbert"),
+    *("reward", "reward_soft", "heuristic", "judge"),
+)
+REWARD_MODEL = "OpenAssistant/reward-model-deberta-v3-large-v2"
+"""OpenAssistant's, as in the paper, which does not say which of them."""
 S2_INSTRUCT = (
     "lmsys/vicuna-7b-v1.3",
     "allenai/open-instruct-pythia-6.9b-tulu",
@@ -144,7 +150,11 @@ def hold_one_out() -> Study:
         {"tagged": JudgeTags(of="instructions", judge_rows=5000)},
         tasks=(),
     )
-    return study.replace(data=study.data.replace(instructions="tagged"))
+    return study.replace(
+        data=study.data.replace(instructions="tagged"),
+        scorers=ALL_SCORERS,
+        scorer_params={name: {"model": REWARD_MODEL} for name in ("reward", "reward_soft")},
+    )
 
 
 def scorer_benchmark() -> Study:
@@ -156,6 +166,8 @@ def scorer_benchmark() -> Study:
     )
     return study.replace(
         training_seeds_at_zero=(0, 1, 2),
+        scorers=ALL_SCORERS,
+        scorer_params={name: {"model": REWARD_MODEL} for name in ("reward", "reward_soft")},
         statistics=StatisticsSpec(
             meta_tasks=tuple(task for task in S1_TASKS if task != "xsum"), tfa_tasks=("sst2", "mnli", "qnli")
         ),
