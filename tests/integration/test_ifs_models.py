@@ -11,6 +11,8 @@ import pytest
 
 from integration.tiny_study import assay
 
+pytestmark = pytest.mark.slow  # a base is pre-trained and tuned, on real engines
+
 FASTER = {
     "tiny_base.num_documents": "6400",
     "tiny_base.num_steps": "400",
