@@ -1,0 +1,188 @@
+"""Studies of every design from their data to their report, the three engines replaced: what they write is made up.
+
+Datasets, derived ones too, mixtures, stacks, the rubric judge behind its gateway, tables and pages are the real ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from safetensors.numpy import save
+
+from assay.commands.study import embedded_judge, write_report
+from assay.fingerprint import content_hash
+from assay.hooks import SilentProgress
+from assay.records import Example, Prediction, ScoreRow, to_table
+from assay.scoring.jobs import KIND as SCORES
+from assay.scoring.jobs import SCORES_FILE, scores_key
+from assay.store import Store
+from assay.studies.builtin import quickstart
+from assay.studies.pipeline import Pipeline, Results
+from assay.studies.spec import Study
+from assay.studies.wanted import Base, MergedBase
+
+LAYER = "base_model.model.model.layers.0.self_attn.q_proj"
+
+
+class WithoutEngines(Pipeline):
+    """Writes down artifacts of the right form for whatever is missing, and remembers in which order."""
+
+    done: list[str]
+
+    def _join_ray(self, stack: ExitStack) -> None:
+        """No cluster."""
+
+    def _bases(self, datasets: Any) -> dict[str, Base]:
+        self.done = []
+        return {"tiny": Base("tiny", "b" * 32, "/none")}
+
+    def _merged(self, wanted_bases: Sequence[MergedBase]) -> dict[str, str]:
+        for merged in wanted_bases:
+            assert self.store.exists("adapter", merged.adapter_key)
+        return {merged.key: f"/merged/{merged.key}" for merged in wanted_bases}
+
+    def _train(self, jobs: Sequence[Any], *_: Any) -> None:
+        rng = np.random.default_rng(0)
+        for job in jobs:
+            assert self.store.exists("mixture", job.mixture_key)
+            assert job.base_path in ("/none", f"/merged/{job.base_key}")
+            assert job.start_adapter_key is None or self.store.exists("adapter", job.start_adapter_key)
+            rank = job.spec.lora_rank
+            weights = {
+                f"{LAYER}.lora_A.weight": rng.normal(size=(rank, 4)).astype("f4"),
+                f"{LAYER}.lora_B.weight": rng.normal(size=(4, rank)).astype("f4"),
+            }
+            history = {"step": [1], "loss": [1.0], "learning_rate": [0.1], "grad_norm": [1.0], "validation_loss": [1.0]}
+            with self.store.writing("adapter", job.key) as artifact:
+                artifact.file("adapter_model.safetensors", save(weights))
+                artifact.json("adapter_config.json", {"r": rank, "lora_alpha": 2 * rank, "target_modules": ["q_proj"]})
+                artifact.table("history.parquet", pa.table(history))
+            self.done.append(f"train {job.labels['arm']}")
+
+    def _generate(self, jobs: Sequence[Any], examples: Mapping[str, Sequence[Example]]) -> None:
+        for job in jobs:
+            assert job.adapter_key is None or self.store.exists("adapter", job.adapter_key)
+            assert (job.adapter_key is None) == (job.lora_rank == 0)
+            assert job.base_path in ("/none", f"/merged/{job.base_key}")
+            rows = [Prediction(row.example_id, "certainly", "stop", 3, 2) for row in examples[job.evaluation_key]]
+            with self.store.writing("predictions", job.key) as artifact:
+                artifact.table("predictions.parquet", to_table(rows, Prediction))
+
+    def _score(self, scoring: Any, batches: Sequence[Any], examples: Any, endpoint: Any) -> None:
+        for batch in batches:
+            for spec in scoring.specs:
+                rows = [
+                    ScoreRow(key, row.example_id, spec.name, int(content_hash((key + row.example_id).encode())[:4], 16)
+                             % 5 / 4, None)
+                    for key, name in zip(batch.predictions, batch.evaluations, strict=True)
+                    for row in examples[name]
+                ]  # fmt: skip
+                with self.store.writing(SCORES, scores_key(spec, batch)) as artifact:
+                    artifact.table(SCORES_FILE, to_table(rows, ScoreRow))
+
+
+def study(name: str, grid: dict[str, object], **more: object) -> Study:
+    plain = quickstart().model_dump(mode="json")
+    for source in plain["data"]["sources"].values():
+        source.update(num_train=120, num_validation=36, num_test=36)
+    fields = {
+        "name": name,
+        "grid": grid,
+        "training_seeds_at_zero": [],
+        "scorers": ["exact_match", "judge", "truth"],
+        "evaluation": {"target_rows": 20, "instruction_rows": 20, "instruction_max_new_tokens": 8},
+        "statistics": {"human": "truth", "resamples": 200},
+        "error_rows": 4,
+        **more,
+    }
+    return Study.model_validate({**plain, **fields})
+
+
+def whole(folder: Path, made: Study) -> tuple[Results, str, list[str]]:
+    pipeline = WithoutEngines(made, Store(str(folder)), SilentProgress(), embedded_judge())
+    found = pipeline.run(pipeline.open())
+    assert found is not None
+    order = pipeline.done
+    page = write_report(found).html.decode()
+    again = WithoutEngines(made, Store(str(folder)), SilentProgress(), embedded_judge())
+    repeated = again.run(again.open())
+    assert repeated is not None
+    assert again.done == []
+    assert all(table.equals(repeated.tables[name]) for name, table in found.tables.items())
+    assert repeated.errors == found.errors
+    return found, page, order
+
+
+def test_s2_tunes_first_and_serves_stacks(tmp_path: Path) -> None:
+    grid = {
+        "design": "transfer", "tasks": ["toy_sentiment"], "sizes": [0, 8], "draws": 2, "validation_rows": 8,
+        "starts": ["base", "merged", "stacked"], "instruction_validation_rows": 8,
+    }  # fmt: skip
+    found, page, order = whole(tmp_path, study("s2", grid))
+    assert order[0] == "train instruction tuning"
+    assert len(order) == 1 + 3 * 2
+    stacks = [key for key in found.folder.store.keys("adapter") if found.folder.store.manifest("adapter", key)["spec"]]
+    assert len(stacks) == 2
+    series = {(row["series"], row["against"], row["num_target"]) for row in found.tables["series"].to_pylist()}
+    assert len(series) == 3 * 2  # three pairs at N = 0 and at N = 8
+    assert "conditions at equal N" in page
+    assert "our IFT, stacked" in page
+    assert "What goes wrong" in page
+
+
+def test_sources_are_written_and_compared(tmp_path: Path) -> None:
+    grid = {
+        "design": "sources", "tasks": ["toy_sentiment"], "sizes": [0, 6], "draws": 2, "validation_rows": 8,
+        "synthetic_first": 5, "instruction_rows": 20,
+    }  # fmt: skip
+    data = study("x", {"tasks": ["toy_sentiment"], "sizes": [0]}).data.model_dump(mode="json")
+    data["derived"] = {
+        "toy_sentiment_synthetic": {"kind": "synthetic", "of": "toy_sentiment", "rows": 12, "shown": 12},
+        "toy_sentiment_random": {"kind": "random_labels", "of": "toy_sentiment_synthetic"},
+    }
+    found, page, order = whole(tmp_path, study("sources", grid, data=data))
+    assert len(order) == 1 + 4 * 2
+    assert {row["series"] for row in found.tables["curves"].to_pylist()} == {"H", "S", "R", "S+H"}
+    assert "Conditions beside each other" in page
+    assert any("rows written by rubric" in row["what"] for row in found.costs.rows())
+
+
+def test_held_out_categories_stand_against_their_own_baselines(tmp_path: Path) -> None:
+    grid = {
+        "design": "hold_out", "categories": ["Classify", "Rewrite"], "sizes": [0, 4], "draws": 2,
+        "validation_rows": 4,
+    }  # fmt: skip
+    made = study("hold", grid, evaluation={"target_rows": 3, "instruction_max_new_tokens": 8})
+    found, page, order = whole(tmp_path, made)
+    assert len(order) == 2 * (1 + 2)
+    board = found.tables["leaderboard"].to_pylist()
+    assert {(row["evaluation_set"], row["baseline"]) for row in board} == {
+        ("Classify", "without Classify"), ("Rewrite", "without Rewrite")
+    }  # fmt: skip
+    assert {row["evaluation_set"] for row in found.tables["set_means"].to_pylist()} == {"Classify", "Rewrite"}
+    assert "without Rewrite" in page
+
+
+@pytest.mark.parametrize("share_of", [pytest.param("rows", marks=pytest.mark.slow), "tokens"])
+def test_weights_of_rows_or_tokens_make_mixtures_of_one_size(tmp_path: Path, share_of: str) -> None:
+    total = {"rows": 60, "tokens": 600}[share_of]
+    points = [{"instructions": 1, "toy_sentiment": 1}, {"instructions": 1, "toy_sentiment": 1, "toy_question": 2}]
+    grid = {
+        "design": "weights", "tasks": ["toy_sentiment", "toy_question"], "total": total, "points": points,
+        "share_of": share_of, "validation_rows": 8,
+    }  # fmt: skip
+    found, page, order = whole(tmp_path, study("weights", grid))
+    assert len(order) == 3
+    sizes = []
+    for key in found.wanted.mixtures:
+        train = found.folder.store.read_json("mixture", key, "summary.json")["train"]
+        sizes.append(sum(part["rows"] for part in train.values()))
+    if share_of == "rows":
+        assert sizes == [60, 60, 60]
+    assert "Gain against forgetting" in page
