@@ -139,6 +139,19 @@ def test_status_counts_everything_as_done(storage: Path, without_engines: str) -
     assert all(row["done"] == row["wanted"] for row in status["stages"])
 
 
+def test_answers_go_out_to_annotators_without_an_engine(storage: Path, without_engines: str, tmp_path: Path) -> None:
+    told = assay(
+        *("label", "export", "--study", "quickstart", "--rows", "10", "--out", str(tmp_path / "sheets")),
+        *("--storage", str(storage), *settings()),
+        PYTHONPATH=without_engines,
+    )
+    assert told.code == 0, told.err
+    items = json.loads((tmp_path / "sheets" / "key.json").read_text())["items"]
+    assert len(items) == 10
+    assert all(item["from"] for item in items.values())
+    assert "toy_sentiment N=8" not in (tmp_path / "sheets" / "annotator_1.csv").read_text()
+
+
 def test_the_report_is_made_again_from_what_is_stored(storage: Path) -> None:
     path = storage / "studies" / "tiny" / "report.html"
     before = path.read_bytes()

@@ -142,6 +142,8 @@ def test_too_many_rows_and_an_old_folder_are_refused(tmp_path: Path) -> None:
     export(tmp_path / "out")
     with pytest.raises(ConfigError, match="earlier export"):
         export(tmp_path / "out")
+    with pytest.raises(DataError, match="2 sheets without a rating"):
+        import_sheets(tmp_path / "out")
     with pytest.raises(DataError, match=r"saw no key\.json"):
         import_sheets(tmp_path)
 

@@ -167,6 +167,8 @@ def import_sheets(folder: Path) -> Labels:
     for number, sheet in enumerate(sheets):
         for place, rating in _ratings(sheet, places, scale):
             scores[number, place] = (rating - scale[0]) / (scale[1] - scale[0])
+    if not np.isfinite(scores).any():
+        raise DataError(f"--dir {folder}: saw {len(sheets)} sheets without a rating; expected some; fill in `rating`")
     return Labels(tuple(sheet.stem for sheet in sheets), tuple(items.values()), scores)
 
 
