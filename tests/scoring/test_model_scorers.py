@@ -13,7 +13,7 @@ from assay.errors import ConfigError, InputError
 from assay.records import Example, Outcome, Rating, Unscored
 from assay.scoring import models
 from assay.scoring.jobs import make_batches, scores_key
-from assay.scoring.models import default_sentence_model, resolve
+from assay.scoring.models import MINILM, packaged_minilm, resolve
 from assay.scoring.protocol import ScoreRequest
 from assay.scoring.table import make_scorer, scorer_spec
 from assay.tasks.catalog import get_task
@@ -65,8 +65,8 @@ def test_bertscore_equals_the_package_on_a_trained_encoder() -> None:
     pytest.importorskip(models.MINILM_PACKAGE)
     texts = ["The cat sat on the mat.", "It rained all day in Paris, said the mayor.", "No.", "cats sat on mats"]
     golds = ["A cat was sitting on a mat.", "Rain fell on Paris the whole day.", "Yes, of course.", "A cat sat."]
-    theirs = package.BERTScorer(model_type=default_sentence_model(), num_layers=4, device="cpu")
-    ours = make_scorer(scorer_spec("bertscore", model=default_sentence_model(), layer=4))
+    theirs = package.BERTScorer(model_type=packaged_minilm(), num_layers=4, device="cpu")
+    ours = make_scorer(scorer_spec("bertscore", model=MINILM, layer=4))
     _, _, f1 = theirs.score(texts, golds)
     found = values(ours.score([request(text, gold) for text, gold in zip(texts, golds, strict=True)]))
     assert found == pytest.approx(f1.tolist(), abs=1e-4)
@@ -112,7 +112,7 @@ def test_a_row_has_its_score_whatever_stands_beside_it(encoder: Path, name: str)
 def test_sbert_is_the_cosine_of_sentence_vectors() -> None:
     transformers = pytest.importorskip("sentence_transformers")
     pytest.importorskip(models.MINILM_PACKAGE)
-    model = transformers.SentenceTransformer(default_sentence_model(), device="cpu")
+    model = transformers.SentenceTransformer(packaged_minilm(), device="cpu")
     first, second = model.encode(["The cat sat on the mat.", "A dog barks."])
     cosine = float(first @ second / math.sqrt(float(first @ first) * float(second @ second)))
     scorer = make_scorer("sbert")
@@ -175,8 +175,11 @@ def test_missing_models_are_one_line_that_says_what_to_do(encoder: Path) -> None
 
 
 def test_without_the_package_sbert_asks_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(models, "_packaged_minilm", lambda: None)
-    assert scorer_spec("sbert").params["model"] == "sentence-transformers/all-MiniLM-L6-v2"
+    monkeypatch.setattr(models, "packaged_minilm", lambda: None)
+    models._find.cache_clear()
+    with pytest.raises(InputError, match=r"'sentence-transformers/all-MiniLM-L6-v2' at .* no copy on this machine"):
+        resolve(scorer_spec("sbert"))
+    models._find.cache_clear()
 
 
 def test_scores_are_known_by_the_models_content(encoder: Path, tmp_path: Path) -> None:

