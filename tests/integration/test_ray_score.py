@@ -260,11 +260,14 @@ def test_a_local_model_judges_as_a_stream_of_engines(local_ray: None, tmp_path: 
 
     store, batches = stored_predictions(tmp_path)
     model = save_tiny_model(tmp_path / "tiny", "llama", chat=True)
+    settings = json.loads((model / "config.json").read_text())
+    (model / "config.json").write_text(json.dumps({**settings, "max_position_embeddings": 4096}))  # a prompt is long
     endpoint = EndpointSpec(transport="local", model=str(model), local=LocalModel(dtype="float32"), max_attempts=1)
     protocol = IftevalJudge(mode="compat")  # asks once: a random model's reply is no score anyway
     judge = JudgeSetup(judge_spec("judge", protocol, endpoint), protocol, endpoint, default_ledger_url(store.uri))
     report = run(store, batches, [judge], scorers=[])
     assert report.num_asked["judge"] == 3 * NUM_ROWS
+    assert set(report.unscored["judge"]) <= {"no prediction", "unparsable", "error: empty"}
     calls = report.calls["judge"]
     assert calls.attempts > 0 and calls.completion_tokens > 0 and calls.usd == 0
     assert sum(report.unscored["judge"].values()) <= 3 * NUM_ROWS
