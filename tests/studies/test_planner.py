@@ -132,3 +132,14 @@ def test_a_measured_rate_takes_the_place_of_an_assumed_one() -> None:
     assert any("10,000 tokens/s in training (measured" in note for note in measured.assumptions)
     with pytest.raises(ConfigError, match="expected one of V100, A100"):
         rates("abacus")
+
+
+def test_what_is_written_and_tagged_is_priced_too() -> None:
+    sources, tagged = plan(BUILTIN["s1_sources"]()), plan(BUILTIN["hold_one_out"]())
+    assert sources.writer_calls == 3 * 100  # three tasks, 1,000 rows each, ten a call
+    assert tagged.writer_calls == 5000
+    free = plan(load_study("s1_sources", ["writer={model: rubric}"]))
+    assert sources.usd is not None
+    assert free.usd is not None
+    assert free.writer_calls == 300
+    assert free.usd < sources.usd

@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from assay.fingerprint import fingerprint
 from assay.llm.prices import price_of, table_date
 from assay.mixtures.spec import MixtureSpec
+from assay.mixtures.synthesis import SyntheticRows
 from assay.scoring.objecqa import labelled_answers, preference_questions
 from assay.studies.cells import Cell, expand
 from assay.studies.judge_endpoint import endpoint_of
@@ -23,9 +24,13 @@ from assay.studies.spec import JUDGE, TINY, Study
 from assay.studies.throughput import Rates, rates
 from assay.studies.trial_ifs import TrialIfsSpec
 from assay.tasks.catalog import INSTRUCTION_CATEGORIES, INSTRUCTIONS, get_task
+from assay.tasks.tagging import JudgeTags
 from assay.training.schedule import schedule_of
 from assay.training.spec import TrainSpec
 
+WRITER_PROMPT_TOKENS = 300
+"""Tokens of what is asked of the writer or tagger, without the rows that it is shown."""
+TAG_REPLY_TOKENS = 4.0
 JUDGE_PROMPT_TOKENS = 170
 """Tokens of the judge's own instructions (the paper's prompt A.3 has about 150 words)."""
 JUDGE_REPLY_TOKENS = 8
@@ -51,8 +56,10 @@ class Plan:
     predictions: int
     judge_calls: int
     """At most: equal answers to equal prompts are judged once."""
+    writer_calls: int
+    """At least, for synthetic rows and tags: a row that cannot be used is asked for again."""
     usd: float | None
-    """Judge dollars; None where the model's price is unknown."""
+    """Dollars of judge and writer; None where the model's price is unknown."""
     gpu_hours: float | None
     """Hours of one `device` in training and generation; None where a base model's size is unknown."""
     device: str
@@ -96,6 +103,11 @@ def plan(study: Study, speed: Rates | None = None) -> Plan:
         assumptions.append(note)
     usd, note = _judge_dollars(study, judge_calls, outlines)
     assumptions.append(note)
+    writer_calls, writer_usd = _writer_cost(study, outlines)
+    if writer_calls:
+        usd = None if usd is None or writer_usd is None else round(usd + writer_usd, 2)
+        cost = "an unknown price" if writer_usd is None else f"{writer_usd:,.2f} dollars, in usd"
+        assumptions.append(f"{writer_calls:,} calls at least that write or tag rows: {cost}")
     unknown = sorted(base for base, size in sizes.items() if size is None)
     if unknown:
         assumptions.append(f"gpu_hours unknown: no parameter count in the name of {', '.join(unknown)}")
@@ -112,6 +124,7 @@ def plan(study: Study, speed: Rates | None = None) -> Plan:
         train_tokens=train_tokens,
         predictions=predictions,
         judge_calls=judge_calls,
+        writer_calls=writer_calls,
         usd=usd,
         gpu_hours=None if unknown else round(device_s / 3600, 4),
         device=rate.device,
@@ -232,6 +245,30 @@ def _inside_trials(
         "if no trial is stopped"
     )
     return total * num_questions + sample, tokens, note
+
+
+def _writer_cost(study: Study, outlines: Mapping[str, DatasetOutline]) -> tuple[int, float | None]:
+    """Calls that derived datasets take, and their dollars (None where the model's price is not known)."""
+    calls, prompt_tokens, reply_tokens = 0, 0.0, 0.0
+    for spec in study.data.derived.values():
+        row_tokens = outlines[spec.of].mean_chars / CHARS_PER_TOKEN if spec.of in outlines else 0.0
+        if isinstance(spec, SyntheticRows):
+            count = -(-spec.rows // spec.per_call)
+            shown, written = spec.shown, spec.per_call * row_tokens
+        elif isinstance(spec, JudgeTags):
+            rows = sum(outlines[spec.of].rows.values())
+            count = rows if spec.judge_rows is None else min(rows, spec.judge_rows)
+            shown, written = 1, TAG_REPLY_TOKENS
+        else:
+            continue
+        calls += count
+        prompt_tokens += count * (WRITER_PROMPT_TOKENS + shown * row_tokens)
+        reply_tokens += count * written
+    config = study.writer or study.judge
+    if config.is_embedded or not calls:
+        return calls, 0.0
+    price = price_of(endpoint_of(config))
+    return calls, None if price is None else price.usd(round(prompt_tokens), round(reply_tokens))
 
 
 def _judge_dollars(study: Study, calls: int, outlines: Mapping[str, DatasetOutline]) -> tuple[float | None, str]:
