@@ -1,7 +1,7 @@
 """A judge that runs here: vLLM answers chats in this process, a batch at a time.
 
-A prompt that does not fit fails alone. Greedy requests repeat; sampled ones are seeded by their replicate number, so
-that they do too.
+A prompt that does not fit fails alone. Greedy requests repeat; on a GPU sampled ones are seeded by their replicate
+number, so that they do too. vLLM's CPU build cannot seed single requests; there the engine's own seed draws.
 """
 
 from __future__ import annotations
@@ -49,6 +49,7 @@ class VllmChat:
                 f"judge.local.gpus={settings.gpus}: saw no CUDA device; expected one; set it to 0, or run where "
                 "there is one, with the `gpu` extra installed"
             )
+        self._on_gpu = settings.gpus > 0
         self._llm = _load(model, settings)
 
     def __call__(self, requests: Sequence[ChatRequest]) -> list[LocalReply]:
@@ -58,11 +59,16 @@ class VllmChat:
         prompts = [_prompt_ids(tokenizer, request) for request in requests]
         room = [longest - len(ids) for ids in prompts]
         fitting = [place for place in range(len(requests)) if room[place] >= 1]
-        outputs = self._llm.generate(
-            [{"prompt_token_ids": prompts[place]} for place in fitting],
-            [_sampling(requests[place], room[place]) for place in fitting],
-            use_tqdm=False,
-        )
+        try:
+            outputs = self._llm.generate(
+                [{"prompt_token_ids": prompts[place]} for place in fitting],
+                [_sampling(requests[place], room[place], is_seeded=self._on_gpu) for place in fitting],
+                use_tqdm=False,
+            )
+        except Exception:
+            engine = self._llm.llm_engine  # what a failed call leaves behind would hold up the next one for ever
+            engine.abort_request(list(engine.output_processor.request_states), internal=True)
+            raise
         replies = [
             LocalReply("", "", len(ids), 0, f"a prompt of {len(ids)} tokens; expected fewer than {longest}")
             for ids in prompts
@@ -113,7 +119,7 @@ def _prompt_ids(tokenizer: Any, request: ChatRequest) -> list[int]:
     return list(tokenizer.encode(text + "\n\nAssistant:"))
 
 
-def _sampling(request: ChatRequest, room: int) -> vllm.SamplingParams:
+def _sampling(request: ChatRequest, room: int, *, is_seeded: bool) -> vllm.SamplingParams:
     asked = request.sampling
     schema = ((asked.response_format or {}).get("json_schema") or {}).get("schema")
     return vllm.SamplingParams(
@@ -121,6 +127,6 @@ def _sampling(request: ChatRequest, room: int) -> vllm.SamplingParams:
         top_p=asked.top_p or 1.0,
         max_tokens=min(asked.max_tokens or MAX_REPLY_TOKENS, room),
         stop=list(asked.stop) or None,
-        seed=(asked.seed or 0) + request.replicate if asked.temperature else None,
+        seed=(asked.seed or 0) + request.replicate if is_seeded and asked.temperature else None,
         structured_outputs=StructuredOutputsParams(json=schema) if schema else None,
     )
