@@ -11,7 +11,7 @@ ACCELERATOR ?= $(shell command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi -L 2>
 TORCH := torch==2.13.0+cpu
 TORCH_CPU_INDEX := https://download.pytorch.org/whl/cpu
 
-.PHONY: help setup demo test test-all check format bench clean
+.PHONY: help setup demo test test-all check format bench wheel clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -55,6 +55,9 @@ bench: $(READY) ## the measured figures of tests/bench/README.md
 format: $(READY) ## format the code
 	$(BIN)/ruff format platform jobs tests
 	$(BIN)/ruff check --fix platform jobs tests
+
+wheel: $(READY) ## dist/assay-*.whl, which the nodes of a cluster install
+	$(BIN)/uv build --quiet --wheel --out-dir dist .
 
 clean: ## remove the environment and caches; runs/ stays
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -39,6 +39,7 @@ from assay.generation.spec import (
 from assay.generation.tokenizer_engine import head_size_missing, read_config
 from assay.hooks import Progress, SilentProgress, log_event
 from assay.ray_metrics import count
+from assay.ray_nodes import beside_the_driver, capacity
 from assay.records import Example, Prediction, from_table, to_table
 from assay.store import Store
 
@@ -152,7 +153,7 @@ def _run_base(
                 "spec": spec,
                 "resources": resources,
                 "max_lora_rank": max(job.lora_rank for job in jobs),
-                "attempts": _Attempts.remote(),
+                "attempts": _Attempts.options(**beside_the_driver()).remote(),
             },
             batch_size=resources.blocks_per_call,
             batch_format="pyarrow",
@@ -268,19 +269,19 @@ class _Collected:
 
 def _room_for_engines(resources: GenerationResources) -> int:
     """How many of the engines asked for can ever run here. Without this check Ray would wait for ever, silently."""
-    totals = dict(ray.cluster_resources())
-    limits = ray._private.state.state.get_max_resources_from_cluster_config() or {}  # what an autoscaler may add
-    room = resources.num_engines
-    for name, share in (("CPU", resources.cpus_per_engine), ("GPU", resources.gpus_per_engine)):
-        have = max(totals.get(name, 0.0), limits.get(name, 0) or 0)
-        if share > have:
-            raise ResourceError(
-                f"generation: saw {have:g} {name} in this Ray cluster; expected {share:g} for one engine; set "
-                f"generation.resources.{name.lower()}s_per_engine={have:g} or start a cluster that has them"
-            )
-        if share:
-            room = min(room, int(have // share))
-    return room
+    share = {"CPU": resources.cpus_per_engine, "GPU": resources.gpus_per_engine}
+    there = capacity()
+    room = there.room_for(share)
+    if room is None:  # nodes may come, nobody says how many: what was asked for is waited for
+        return resources.num_engines
+    if room == 0:
+        name = next((name for name, amount in share.items() if amount > there.most(name)), "CPU")
+        have = there.most(name)
+        raise ResourceError(
+            f"generation: saw {have:g} {name} on the largest node of this Ray cluster; expected {share[name]:g} for "
+            f"one engine; set generation.resources.{name.lower()}s_per_engine={have:g} or start a cluster that has them"
+        )
+    return min(resources.num_engines, room)
 
 
 def _engine_environment(resources: GenerationResources) -> dict[str, str]:

@@ -45,6 +45,9 @@ class ScoringResources(Config):
     """Actors that call the judge; each keeps many requests in flight. One is enough for some 300 calls a second."""
     cpus_per_worker: float = Field(1.0, gt=0)
     """Of a judge actor, and of a task of the local scorers."""
+    judge_resources: Mapping[str, float] = Field(default_factory=dict)
+    """What a judge actor asks for beside its CPUs, such as `{judge: 1}`: it then runs only on nodes whose cluster file
+    gives them that resource, off the machines with GPUs."""
     chunk_rows: int = Field(256, ge=1)
     """Rows of one predictions artifact that travel together, for local scorers and judges."""
     model_workers: int = Field(1, ge=1)

@@ -30,6 +30,7 @@ from assay.hooks import Progress, SilentProgress, log_event
 from assay.llm.gateway import Asker, open_gateway
 from assay.llm.local_transport import open_local_chat
 from assay.ray_metrics import count
+from assay.ray_nodes import beside_the_driver, capacity, several_machines
 from assay.records import Example, Prediction, ScoreRow, from_table, to_table
 from assay.scoring.jobs import (
     KIND,
@@ -264,8 +265,7 @@ def _run_local(
     """One pass over the rows for all local scorers that need no model."""
     chunks = _chunks(todo, sizes, resources.chunk_rows)
     specs = [item.spec for item in todo]
-    cpus = _cpus(resources)
-    num_blocks = min(len(chunks), max(1, 4 * int(cpus / resources.cpus_per_worker)))
+    num_blocks = min(len(chunks), 4 * _room_for_workers(resources))
     with _quiet_ray_data():
         dataset = ray.data.from_items(chunks, override_num_blocks=num_blocks).map_batches(
             functools.partial(_score_chunks, store=store, specs=specs, shared=shared, chunk_rows=resources.chunk_rows),
@@ -329,8 +329,11 @@ def _run_judge(
     """One judge over its batches; live figures come through a board beside the stream."""
     judge.endpoint.api_key()  # a missing key is said before anything starts
     chunks = _chunks(todo, sizes, resources.chunk_rows)
-    workers = min(resources.judge_workers, len(chunks), max(1, int(_cpus(resources) / resources.cpus_per_worker)))
-    board = _Board.remote()
+    place = _judge_place(judge, resources)
+    workers = min(resources.judge_workers, len(chunks))
+    if "scheduling_strategy" not in place:
+        workers = min(workers, _room_for_workers(resources, place.get("resources")))
+    board = _Board.options(**beside_the_driver()).remote()
     stopped: list[str] = []
     live = _Live(judge.spec.name, collected, total=sum(item.num_rows(sizes) for item in todo))
     with _quiet_ray_data():
@@ -352,7 +355,7 @@ def _run_judge(
                 max_concurrent_calls_per_actor=CALLS_AT_ONCE,
                 max_tasks_in_flight_per_actor=2 * CALLS_AT_ONCE,
             ),
-            num_cpus=resources.cpus_per_worker,
+            **place,
             **_engine_room(judge),
         )
         for table in _stream_live(dataset, lambda: live.show(ray.get(board.read.remote()))):
@@ -372,6 +375,16 @@ def _engine_room(judge: JudgeSetup) -> dict[str, Any]:
     settings = judge.endpoint.local
     environment = {"OMP_NUM_THREADS": str(settings.num_threads), "VLLM_LOGGING_LEVEL": "ERROR"}
     return {"num_gpus": settings.gpus, "runtime_env": {"env_vars": environment}}
+
+
+def _judge_place(judge: JudgeSetup, resources: ScoringResources) -> dict[str, Any]:
+    """What a judge actor asks Ray for. One that talks to a server on this machine's loopback has to be on it."""
+    if judge.endpoint.is_local and judge.endpoint.transport != "local" and several_machines():
+        return {"num_cpus": 0, **beside_the_driver()}
+    place: dict[str, Any] = {"num_cpus": resources.cpus_per_worker}
+    if resources.judge_resources:
+        place["resources"] = dict(resources.judge_resources)
+    return place
 
 
 def _concurrency(judge: JudgeSetup, workers: int) -> int:
@@ -474,14 +487,24 @@ def _quiet_ray_data() -> Iterator[None]:
         context.enable_progress_bars, context.print_on_execution_start = before
 
 
-def _cpus(resources: ScoringResources) -> float:
-    have = float(ray.cluster_resources().get("CPU", 0.0))
-    if resources.cpus_per_worker > have:
+def _room_for_workers(resources: ScoringResources, custom: Mapping[str, float] | None = None) -> int:
+    """How many workers can ever run here; those asked for and more where nobody can say.
+
+    Raises:
+        ResourceError: not one.
+    """
+    share = {"CPU": resources.cpus_per_worker, **(custom or {})}
+    there = capacity()
+    room = there.room_for(share)
+    if room is None:
+        return max(resources.judge_workers, int(there.total("CPU") / resources.cpus_per_worker))
+    if room == 0:
+        name = next((name for name, amount in share.items() if amount > there.most(name)), "CPU")
         raise ResourceError(
-            f"scoring: saw {have:g} CPU in this Ray cluster; expected {resources.cpus_per_worker:g} for one worker; "
-            f"set resources.scoring.cpus_per_worker={have:g} or less"
+            f"scoring: saw {there.most(name):g} {name} on the largest node of this Ray cluster; expected "
+            f"{share[name]:g} for one worker; lower resources.scoring, or add nodes that have them"
         )
-    return have
+    return room
 
 
 def _cause(error: BaseException) -> AssayError:

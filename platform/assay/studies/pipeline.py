@@ -321,10 +321,11 @@ class Pipeline:
         return endpoint_of(self.study.judge, embedded_name=self.embedded.name)
 
     def _join_ray(self, stack: ExitStack) -> None:
-        from assay.studies.ray_cluster import ray_cluster
+        from assay.studies.ray_cluster import check_storage, ray_cluster
 
         with self.costs.stage("ray"):
             stack.enter_context(ray_cluster(self.study.resources))
+            check_storage(self.store)
 
     def _waves(
         self,
@@ -386,10 +387,12 @@ class Pipeline:
 
         hooks = None if inside is None else inside.hooks
         report = run_sweep(self.store, jobs, self.study.resources.training, self.progress, make_hooks=hooks)
+        trained = sum(job.status == "trained" for job in report.jobs)
+        shared = f", {len(jobs) - trained} by a study beside this one" if trained < len(jobs) else ""
         self.costs.note(
             "train",
-            f"{len(jobs)} trainings on {report.slots} slots, {report.step_s:.0f} s of pure optimizer steps, the first "
-            f"step after {report.first_step_s:.0f} s"
+            f"{trained} trainings on {report.slots} slots{shared}, {report.step_s:.0f} s of pure optimizer steps, the "
+            f"first step after {report.first_step_s:.0f} s"
             + (
                 f", {report.eval_s:.0f} s of evaluations inside trials, {report.eval_s / report.trial_s:.0%} of the "
                 "trials' time"

@@ -18,7 +18,9 @@ from pathlib import Path
 
 import ray
 
-from assay.errors import ResourceError
+from assay.errors import ResourceError, StorageError
+from assay.ray_nodes import capacity, several_machines, told_whether_it_grows
+from assay.store import Store
 from assay.studies.ray_environment import in_ray_job
 from assay.studies.spec import StudyResources
 
@@ -34,16 +36,17 @@ def ray_cluster(resources: StudyResources) -> Iterator[None]:
     Raises:
         ResourceError: the cluster cannot be reached, or lacks what the study asks for.
     """
-    if ray.is_initialized():
-        check_resources(resources)
-        yield
-        return
-    _start(resources)
-    try:
-        check_resources(resources)
-        yield
-    finally:
-        ray.shutdown()
+    with told_whether_it_grows(resources.autoscaling):
+        if ray.is_initialized():
+            check_resources(resources)
+            yield
+            return
+        _start(resources)
+        try:
+            check_resources(resources)
+            yield
+        finally:
+            ray.shutdown()
 
 
 def check_resources(resources: StudyResources) -> None:
@@ -52,20 +55,30 @@ def check_resources(resources: StudyResources) -> None:
     Raises:
         ResourceError: one line that names the stage, what it asks for and what there is.
     """
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    may_grow = _autoscales() if resources.autoscaling is None else resources.autoscaling
+    there = capacity()
     for stage, cpus, gpus in (
         ("training", resources.training.cpus_per_worker, resources.training.gpus_per_worker),
         ("generation", resources.generation.cpus_per_engine, resources.generation.gpus_per_engine),
         ("scoring", resources.scoring.cpus_per_worker, 0),
     ):
-        if may_grow or any(node.get("CPU", 0) >= cpus and node.get("GPU", 0) >= gpus for node in nodes):
-            continue
-        most_cpus = max((node.get("CPU", 0) for node in nodes), default=0)
-        most_gpus = max((node.get("GPU", 0) for node in nodes), default=0)
-        raise ResourceError(
-            f"resources.{stage}: asks for {cpus:g} CPU and {gpus:g} GPU at once; the largest node has {most_cpus:g} "
-            f"CPU and {most_gpus:g} GPU; lower the request or join a cluster that has them (resources.ray_address)"
+        if there.room_for({"CPU": cpus, "GPU": gpus}) == 0:
+            raise ResourceError(
+                f"resources.{stage}: asks for {cpus:g} CPU and {gpus:g} GPU at once; the largest node has "
+                f"{there.most('CPU'):g} CPU and {there.most('GPU'):g} GPU; lower the request or join a cluster that "
+                "has them (resources.ray_address)"
+            )
+
+
+def check_storage(store: Store) -> None:
+    """Refuse a path of this machine where workers run on others: what they write would be lost.
+
+    Raises:
+        StorageError: a plain path on a cluster of several machines.
+    """
+    if store.is_local and not store.uri.startswith("file://") and several_machines():
+        raise StorageError(
+            f"--storage {store.uri}: saw a path of one machine on a cluster of several; expected storage that all of "
+            "them reach; pass s3://..., gs://..., or file:///PATH for a folder that is mounted on every one"
         )
 
 
@@ -132,8 +145,3 @@ def _runtime_env() -> dict[str, object]:
     variables |= {"TOKENIZERS_PARALLELISM": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
     variables["OMP_WAIT_POLICY"] = os.environ["OMP_WAIT_POLICY"]  # a worker may load torch before our package
     return {"env_vars": variables}
-
-
-def _autoscales() -> bool:
-    """Whether nodes may still come: the head of `ray up` keeps its configuration there; KubeRay runs in a pod."""
-    return Path("~/ray_bootstrap_config.yaml").expanduser().exists() or "KUBERNETES_SERVICE_HOST" in os.environ

@@ -118,6 +118,10 @@ class TrainResources(Config):
     def _shares_fit(self) -> TrainResources:
         if self.gpus_per_worker > 1 and self.gpus_per_worker != int(self.gpus_per_worker):
             raise ValueError("gpus_per_worker above 1 must be a whole number")
+        if self.num_workers > 1 and self.gpus_per_worker not in (0, 1):
+            raise ValueError("several workers take one whole GPU each (gpus_per_worker: 1), or none")
+        if self.num_workers > 1 and self.cpus_per_worker < 0.1:
+            raise ValueError("several workers take at least 0.1 CPU each")
         return self
 
 
