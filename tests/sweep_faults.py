@@ -11,7 +11,7 @@ from assay.training.spec import TrainingJob
 
 
 class Faulty:
-    """Fails as the job's label asks: "once", "always", or "dies" (the process ends, once)."""
+    """Fails as the job's label asks: "once", "always", or "dies" (the process ends, once); "counts" notes its calls."""
 
     name = "faulty"
     every_steps = 2
@@ -20,6 +20,10 @@ class Faulty:
         self.fault, self.marker = fault, marker
 
     def __call__(self, generate: Generate, step: int) -> Mapping[str, float]:
+        if self.fault == "counts":
+            with self.marker.open("a") as calls:
+                calls.write(f"{step}\n")
+            return {"length": float(len("".join(generate(["### Response:\n", "Please add.\n### Response:\n"], 4))))}
         is_first = not self.marker.exists()
         self.marker.touch()
         if self.fault == "dies" and is_first:

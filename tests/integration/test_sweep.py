@@ -25,6 +25,7 @@ from tiny_causal_models import ARCHITECTURES, store_toy_mixture
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Ray's own
 TESTS = Path(__file__).resolve().parent.parent
+WORKERS_PATH = os.pathsep.join([str(TESTS.parent / "platform"), str(TESTS)])
 SPEC = TrainSpec(batch_size=16, small_below=0, max_length=128)
 RESOURCES = TrainResources(threads=1, max_retries=1)
 
@@ -43,7 +44,7 @@ def local_ray(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
     ray.init(
         address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, namespace="sweep-tests",
-        object_store_memory=200_000_000, runtime_env={"env_vars": {"PYTHONPATH": str(TESTS), "OMP_NUM_THREADS": "1"}},
+        object_store_memory=200_000_000, runtime_env={"env_vars": {"PYTHONPATH": WORKERS_PATH, "OMP_NUM_THREADS": "1"}},
     )  # fmt: skip
     yield
     ray.shutdown()
@@ -172,8 +173,10 @@ def test_what_the_cluster_can_never_give_is_refused_at_once(folder: Path, local_
         run_sweep(store, [job], RESOURCES.replace(gpus_per_worker=1))
     with pytest.raises(InputError):
         run_sweep(store, [job], RESOURCES.replace(cpus_per_worker=64))
-    with pytest.raises(ConfigError, match="num_workers=2"):
-        run_sweep(store, [job], RESOURCES.replace(num_workers=2))
+    with pytest.raises(ResourceError, match=r"expected 4 for a trial \(4 worker"):
+        run_sweep(store, [job], RESOURCES.replace(num_workers=4))
+    with pytest.raises(ConfigError, match="num_workers=2 and a scheduler"):
+        run_sweep(store, [job], RESOURCES.replace(num_workers=2), scheduler=object())
 
 
 DRIVER = """

@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 
 from assay.config import validate
-from assay.errors import ConfigError, ResourceError
-from assay.training.spec import TrainingJob, TrainResources, TrainSpec, adapter_key, longest_first, stopped_adapter_key
+from assay.errors import ConfigError
+from assay.training.spec import TrainingJob, TrainSpec, adapter_key, longest_first, stopped_adapter_key
 from assay.training.targets import lora_targets
 
 
@@ -63,27 +63,3 @@ def test_a_target_that_the_model_lacks_is_refused_by_name() -> None:
     with pytest.raises(ConfigError, match="target_modules: saw q_proj, which a model of type 'gpt_neox' does not"):
         lora_targets([f"layers.0.{name}" for name in NEOX], ("q_proj", "dense"), "gpt_neox")
     assert lora_targets([f"layers.0.{name}" for name in NEOX], ("dense",), "gpt_neox") == ("dense",)
-
-
-def test_a_gpu_that_is_not_there_is_refused_at_once() -> None:
-    from assay.training.ray_sweep import slots_of
-
-    with pytest.raises(ResourceError, match="saw 0 GPU in the cluster; expected 1"):
-        slots_of(TrainResources(gpus_per_worker=1), {"CPU": 8.0})
-    with pytest.raises(ResourceError, match="saw 2 CPU in the cluster; expected 4"):
-        slots_of(TrainResources(cpus_per_worker=4), {"CPU": 2.0})
-
-
-@pytest.mark.parametrize(
-    ("resources", "cluster", "slots"),
-    [
-        ({}, {"CPU": 4.0}, 4),
-        ({"cpus_per_worker": 2}, {"CPU": 5.0}, 2),
-        ({"max_concurrent": 3}, {"CPU": 8.0}, 3),
-        ({"gpus_per_worker": 0.25}, {"CPU": 16.0, "GPU": 2.0}, 8),
-    ],
-)
-def test_slots_are_what_the_cluster_holds(resources: dict[str, float], cluster: dict[str, float], slots: int) -> None:
-    from assay.training.ray_sweep import slots_of
-
-    assert slots_of(TrainResources(**resources), cluster) == slots

@@ -289,14 +289,15 @@ def _run_model(
     """One pass over the rows for the scorers of one model, in blocks of a size that no setting changes."""
     chunks = _chunks(todo, sizes, MODEL_ROWS)
     cpus, gpus = resources.cpus_per_model_worker, resources.gpus_per_model_worker
-    have = ray.cluster_resources()
-    if cpus > have.get("CPU", 0.0) or gpus > have.get("GPU", 0.0):
+    there = capacity()
+    room = there.room_for({"CPU": cpus, "GPU": gpus})
+    if room == 0:
         raise ResourceError(
-            f"scoring: saw {have.get('CPU', 0.0):g} CPU and {have.get('GPU', 0.0):g} GPU in this Ray cluster; expected "
-            f"{cpus:g} and {gpus:g} for one model; set resources.scoring.cpus_per_model_worker and "
+            f"scoring: saw {there.most('CPU'):g} CPU and {there.most('GPU'):g} GPU on the largest node of this Ray "
+            f"cluster; expected {cpus:g} and {gpus:g} for one model; set resources.scoring.cpus_per_model_worker and "
             "gpus_per_model_worker to less"
         )
-    workers = min(resources.model_workers, len(chunks), max(1, int(_cpus(resources) / cpus)))
+    workers = min(resources.model_workers, len(chunks), resources.model_workers if room is None else room)
     with _quiet_ray_data():
         dataset = ray.data.from_items(chunks, override_num_blocks=min(len(chunks), MAX_RAY_BLOCKS)).map_batches(
             _ModelActor,

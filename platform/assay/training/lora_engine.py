@@ -8,10 +8,11 @@ and packing move the last bits only.
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 import time
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,15 +28,17 @@ from deepspeed.utils import (
     safe_get_full_optimizer_state,
     safe_set_full_fp32_param,
     safe_set_full_optimizer_state,
+    safe_set_local_fp32_param,
+    safe_set_local_optimizer_state,
 )
 from peft import LoraConfig, get_peft_model
 from peft.utils import get_peft_model_state_dict
 from safetensors.torch import save_file
 from torch import nn
 
-from assay.errors import DataError
+from assay.errors import DataError, StageError
 from assay.fingerprint import canonical_json
-from assay.hooks import EvalHook, RecordingHook
+from assay.hooks import EvalHook, Generate, RecordingHook
 from assay.training.checkpoints import Checkpoints, TrialState
 from assay.training.encoding import (
     NO_TARGET,
@@ -60,6 +63,7 @@ from assay.training.row_dropout_engine import DropoutState, replace_dropout
 from assay.training.schedule import Schedule, rate_factor, schedule_of
 from assay.training.spec import StepMetrics, TrainResources, TrainSpec
 from assay.training.targets import lora_targets
+from assay.training.workers_engine import Workers
 
 ADAPTER_WEIGHTS, ADAPTER_CONFIG = "adapter_model.safetensors", "adapter_config.json"
 HISTORY, SUMMARY = "history.parquet", "summary.json"
@@ -171,7 +175,7 @@ class LoraTrainer:
         pin_threads(resources.threads or max(1, int(resources.cpus_per_worker)))
         init_distributed(base.device)
         quiet_engines()
-        self._rank, self._num_workers = deepspeed.comm.get_rank(), deepspeed.comm.get_world_size()
+        self.workers = Workers(base.device)
         self.packed = resources.packing and base.packing_is_sound()
         self.targets = lora_targets(base.linear_names(), spec.target_modules, base.model_type)
         torch.manual_seed(spec.seed)
@@ -194,7 +198,7 @@ class LoraTrainer:
         self._selector = TargetSelector(base.model)
         self._parameters = {name: p for name, p in self._peft.named_parameters() if p.requires_grad}
         self._engine = self._initialize()
-        if checkpoints is not None and (state := checkpoints.latest()) is not None:
+        if checkpoints is not None and (state := self._latest(checkpoints)) is not None:
             self._restore(state)
 
     # --- the loop ----------------------------------------------------------------------------------------
@@ -251,20 +255,20 @@ class LoraTrainer:
         for group in engine.optimizer.param_groups:
             group["lr"] = rate
         self._peft.train()
-        mine = list(share_of_worker(batches, self._rank, self._num_workers))
+        mine = list(share_of_worker(batches, self.workers.rank, self.workers.count))
         total = torch.zeros((), dtype=torch.float64)
         for number, batch in enumerate(mine):
             engine.set_gradient_accumulation_boundary(number == len(mine) - 1)
             loss_sum = self._loss_sum(batch, dropout_step=step)
             # DeepSpeed averages over workers; each has summed its own share
-            engine.backward(loss_sum * (self._num_workers / max(1, num_tokens)), scale_wrt_gas=False)
+            engine.backward(loss_sum * (self.workers.count / max(1, num_tokens)), scale_wrt_gas=False)
             total += loss_sum.detach().double().cpu()
         norm = self._clip()
         engine.step()
         if norm is None:
             norm = float(engine.get_global_grad_norm() or 0.0)
         return {
-            "loss": self._over_workers(total) / max(1, num_tokens),
+            "loss": self.workers.total(total) / max(1, num_tokens),
             "learning_rate": rate,
             "grad_norm": norm,
             "answer_tokens": num_tokens,
@@ -272,11 +276,14 @@ class LoraTrainer:
         }
 
     def _batches(self, rows: Sequence[TrainRow]) -> list[MicroBatch]:
+        most = self.resources.micro_batch_size
+        if self.workers.count > 1:  # at least one forward pass for each worker
+            most = min(most or len(rows), max(1, len(rows) // self.workers.count))
         return micro_batches(
             rows,
             pad_id=self.base.pad_id,
             loss_on=self.spec.loss_on,
-            max_rows=self.resources.micro_batch_size,
+            max_rows=most,
             max_tokens=self.resources.micro_batch_tokens,
             pack_length=self.resources.pack_length if self.packed else None,
         )
@@ -301,10 +308,10 @@ class LoraTrainer:
         self._peft.eval()
         total, num_tokens = torch.zeros((), dtype=torch.float64), 0
         batches = self._batches(self._validation_rows)
-        for batch in share_of_worker(batches, self._rank, self._num_workers):
+        for batch in share_of_worker(batches, self.workers.rank, self.workers.count):
             total += self._loss_sum(batch, dropout_step=None).double().cpu()
         num_tokens = sum(batch.num_targets for batch in batches)
-        return self._over_workers(total) / max(1, num_tokens)
+        return self.workers.total(total) / max(1, num_tokens)
 
     def _judge(self, validation_loss: float) -> None:
         """Keep the best weights; stop after `patience` validations in a row that are no better."""
@@ -324,12 +331,28 @@ class LoraTrainer:
         self._peft.eval()
         for hook in self._hooks:
             if isinstance(hook, RecordingHook):
-                hook.begin(self._generate, self._hook_states.get(hook.name))
+                state = self._hook_states.get(hook.name)
+                self._in_first_worker(functools.partial(_begin, hook, state))
         return time.perf_counter() - began
 
     def _evaluate(self, hook: EvalHook) -> Mapping[str, float]:
         self._peft.eval()
-        return hook(self._generate, self.run.step)
+        return self._in_first_worker(lambda generate: hook(generate, self.run.step))
+
+    def _in_first_worker(self, ask: Callable[[Generate], Mapping[str, float]]) -> Mapping[str, float]:
+        """What a hook finds. It runs in the first worker alone; the others help it generate and take its word."""
+        if self.workers.is_first:
+            found = {name: float(value) for name, value in ask(self._generate_together).items()}
+            self.workers.tell({"found": found})
+            return found
+        while "found" not in (said := self.workers.tell()):
+            if self.spec.zero_stage == 3:  # each worker holds a part of the weights
+                self._generate(said["prompts"], said["max_new_tokens"])
+        return said["found"]
+
+    def _generate_together(self, prompts: Sequence[str], max_new_tokens: int) -> list[str]:
+        self.workers.tell({"prompts": list(prompts), "max_new_tokens": max_new_tokens})
+        return self._generate(prompts, max_new_tokens)
 
     @torch.no_grad()
     def _generate(self, prompts: Sequence[str], max_new_tokens: int) -> list[str]:
@@ -349,7 +372,7 @@ class LoraTrainer:
             out = self._peft.generate(
                 input_ids=ids.to(device), attention_mask=mask.to(device), max_new_tokens=max_new_tokens,
                 do_sample=False, use_cache=True, pad_token_id=self.base.pad_id, eos_token_id=tokenizer.eos_token_id,
-                synced_gpus=self._num_workers > 1,
+                synced_gpus=self.spec.zero_stage == 3 and self.workers.count > 1,
             )  # fmt: skip
             written = tokenizer.batch_decode(out[:, width:], skip_special_tokens=True)
             for place, text in zip(places, written, strict=True):
@@ -376,7 +399,7 @@ class LoraTrainer:
             target_modules=self.targets,
             packed=self.packed,
         )
-        if self._rank == 0:
+        if self.workers.is_first:
             out_dir.mkdir(parents=True, exist_ok=True)
             state = get_peft_model_state_dict(self._peft, state_dict=dict(chosen), save_embedding_layers=False)
             tensors = {name: state[name].contiguous() for name in sorted(state)}
@@ -456,12 +479,6 @@ class LoraTrainer:
         limit = self.spec.max_grad_norm or math.inf
         return float(torch.nn.utils.clip_grad_norm_(list(self._parameters.values()), limit, foreach=False))
 
-    def _over_workers(self, total: torch.Tensor) -> float:
-        if self._num_workers > 1:
-            total = total.to(self.base.device)
-            deepspeed.comm.all_reduce(total)
-        return float(total)
-
     @staticmethod
     def _inner_optimizer(engine: Any) -> torch.optim.Optimizer:
         return getattr(engine.optimizer, "optimizer", engine.optimizer)
@@ -486,7 +503,7 @@ class LoraTrainer:
                 tensors[f"{moment}/{name}"] = self._moment(parameter, moment).detach().float().cpu()
         for name, weight in (run.best_weights or {}).items():
             tensors[f"best/{name}"] = weight
-        if self._rank != 0 or self._checkpoints is None:
+        if not self.workers.is_first or self._checkpoints is None:
             return
         info = {
             "history": run.history,
@@ -501,6 +518,18 @@ class LoraTrainer:
         arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
         self._checkpoints.save(TrialState(step=run.step, tensors=arrays, info=info))
 
+    def _latest(self, checkpoints: Checkpoints) -> TrialState | None:
+        """The checkpoint that all workers go on from."""
+        state = checkpoints.latest()
+        mine = None if state is None else state.step
+        first = self.workers.tell(mine)
+        if mine != first:
+            raise StageError(
+                f"training: a worker saw the checkpoint of step {mine} and the first worker that of step {first}; "
+                "another run trains the same adapter now; a new attempt finds what it made"
+            )
+        return state
+
     def _restore(self, state: TrialState) -> None:
         run, info = self.run, state.info
         tensors = {name: torch.from_numpy(np.array(array)) for name, array in state.tensors.items()}
@@ -509,6 +538,11 @@ class LoraTrainer:
         with torch.no_grad():
             for name, parameter in self._parameters.items():
                 weight = tensors[f"weight/{name}"]
+                if self.spec.zero_stage == 3:
+                    with deepspeed.zero.GatheredParameters([parameter], modifier_rank=0):
+                        parameter.data.copy_(weight)
+                    safe_set_local_fp32_param(parameter, self._part(parameter, weight))
+                    continue
                 if safe_get_full_fp32_param(parameter) is not None:
                     safe_set_full_fp32_param(parameter, weight.to(parameter.device))
                 parameter.data.copy_(weight)
@@ -537,10 +571,20 @@ class LoraTrainer:
             return
         for name, parameter in self._parameters.items():
             for moment in ADAM_MOMENTS:
-                safe_set_full_optimizer_state(parameter, tensors[f"{moment}/{name}"].to(parameter.device), moment)
+                whole = tensors[f"{moment}/{name}"]
+                if self.spec.zero_stage == 3:
+                    safe_set_local_optimizer_state(parameter, self._part(parameter, whole), moment)
+                else:
+                    safe_set_full_optimizer_state(parameter, whole.to(parameter.device), moment)
         for state in optimizer.state.values():
             if "step" in state:
                 state["step"].fill_(float(step))
+
+    def _part(self, parameter: nn.Parameter, whole: torch.Tensor) -> torch.Tensor:
+        """This worker's part of a ZeRO-3 tensor, shape (part,): equal parts, zeros behind the last element."""
+        size = parameter.ds_tensor.numel()
+        padded = F.pad(whole.flatten(), (0, size * self.workers.count - whole.numel()))
+        return padded.narrow(0, size * self.workers.rank, size).to(parameter.ds_tensor.device)
 
     def _allocate_moments(self) -> None:
         """ZeRO and bfloat16 make their moments at the first step: take one at rate zero, with nothing to train."""
@@ -551,6 +595,11 @@ class LoraTrainer:
         self._engine.set_gradient_accumulation_boundary(True)
         self._engine.backward(self._loss_sum(nothing, dropout_step=0), scale_wrt_gas=False)
         self._engine.step()
+
+
+def _begin(hook: RecordingHook, state: Any, generate: Generate) -> Mapping[str, float]:
+    hook.begin(generate, state)
+    return {}
 
 
 def history_table(history: Sequence[Mapping[str, Any]]) -> pa.Table:

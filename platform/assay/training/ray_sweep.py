@@ -12,9 +12,10 @@ import math
 import os
 import re
 import time
+import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
@@ -22,11 +23,14 @@ from typing import Any, Literal
 import ray
 from ray import tune
 
-from assay.errors import ConfigError, LimitReached, ResourceError, StageError
+from assay.errors import ConfigError, LimitReached, StageError
 from assay.hooks import Progress, SilentProgress, log_event
 from assay.ray_metrics import count, show
+from assay.ray_nodes import beside_the_driver, capacity
 from assay.store import Store
 from assay.training.encoding import encoding_key
+from assay.training.ray_claims import prepare_claims, taken_elsewhere
+from assay.training.ray_gang import train_with_gang
 from assay.training.ray_trial import (
     Encoder,
     EncodingId,
@@ -38,9 +42,12 @@ from assay.training.ray_trial import (
     read_dataset_examples,
     read_mixture_rows,
 )
+from assay.training.slots import slots_of, trial_share
 from assay.training.spec import ADAPTER_KIND, TrainingJob, TrainResources, longest_first
 
 STAGE = "training"
+OTHERS_EVERY_S = 0.5
+"""Between two looks at what other studies train."""
 CAUSES_SHOWN = 3
 _EXCEPTION_LINE = re.compile(r"[A-Za-z_][\w.]*(Error|Exception|Exit|Interrupt)\b")
 _TUNE_SETTINGS = {
@@ -57,7 +64,8 @@ class JobReport:
 
     key: str
     status: Literal["found", "trained", "stopped", "failed"]
-    """"found" in the store; "stopped" by the sweep's scheduler, published under a key of its own."""
+    """"found" in the store, at first or when another study had published it; "stopped" by the sweep's scheduler and
+    published under a key of its own."""
     wall_s: float = 0.0
     """From the worker's taking it up to its publication, last attempt."""
     step_s: float = 0.0
@@ -165,6 +173,7 @@ def run_sweep(
         mode: whether less or more of it is better.
 
     Raises:
+        ConfigError: a scheduler together with several workers.
         ResourceError: a trial asks for more than the cluster can ever have.
         SweepFailed: (a StageError) jobs failed after their retries; the others have finished.
         LimitReached: the sweep was interrupted.
@@ -181,13 +190,14 @@ def run_sweep(
     missing = longest_first([job for key, job in distinct.items() if key not in found])
     slots, first_step_s = 0, 0.0
     if missing:
-        _check_workers(resources, missing)
+        _check_scheduler(resources, scheduler or stopper)
         if not ray.is_initialized():
             ray.init(include_dashboard=False, log_to_driver=False)
-        slots = min(slots_of(resources, ray.cluster_resources()), len(missing))
-        watch = _Watch(missing, progress, on_done, began_s)
+        slots = min(slots_of(resources, capacity()), len(missing))
+        prepare_claims(store.uri)
         inputs = _inputs(store, missing, resources, load_rows, load_examples, make_hooks)
-        _fit(inputs, slots, watch, scheduler, stopper, (metric, mode))
+        watch = _Watch(progress, on_done, began_s)
+        _fit_and_share(inputs, slots, watch, scheduler, stopper, (metric, mode))
         reports |= watch.reports
         first_step_s = watch.first_step_s
     done = tuple(reports[job.key] for job in jobs if job.key in reports)
@@ -203,25 +213,27 @@ def run_sweep(
     return report
 
 
-def slots_of(resources: TrainResources, cluster: dict[str, float]) -> int:
-    """Trials at a time: what the cluster holds, or the smaller number that was asked for.
-
-    Raises:
-        ResourceError: not even one trial fits, and the cluster cannot grow.
-    """
-    workers = resources.num_workers
-    asked = {"CPU": resources.cpus_per_worker * workers, "GPU": resources.gpus_per_worker * workers}
-    slots = resources.max_concurrent or 10**6
-    for name, amount in asked.items():
-        there = cluster.get(name, 0.0)
-        if amount > there and not _can_grow():
-            raise ResourceError(
-                f"training resources: saw {there:g} {name} in the cluster; expected {amount:g} for a trial "
-                f"({workers} worker(s)); lower {name.lower()}s_per_worker or num_workers, or add machines"
-            )
-        if amount > 0:
-            slots = min(slots, max(1, int(there / amount + 1e-9)))
-    return slots
+def _fit_and_share(
+    inputs: SweepInputs, slots: int, watch: _Watch, scheduler: Any, stopper: Any, goal: tuple[str, str]
+) -> None:
+    """Train all jobs; those that another study of the cluster trains just then are looked at again when it is done."""
+    store, ready, waiting = inputs.store, list(inputs.jobs), []
+    while ready or waiting:
+        if ready:
+            seen = len(watch.reports)
+            _fit(replace(inputs, jobs=ready), slots, watch, scheduler, stopper, goal)
+            deferred = watch.take_deferred()
+            if len(watch.reports) - seen + len(deferred) < len(ready):
+                return  # interrupted
+            waiting += deferred
+        for job in [job for job in waiting if store.exists(ADAPTER_KIND, job.key)]:
+            watch.found_elsewhere(job)
+            waiting.remove(job)
+        taken = taken_elsewhere(store.uri, [job.key for job in waiting])
+        ready = [job for job in waiting if job.key not in taken]
+        waiting = [job for job in waiting if job.key in taken]
+        if waiting and not ready:
+            time.sleep(OTHERS_EVERY_S)
 
 
 def _inputs(
@@ -233,7 +245,7 @@ def _inputs(
     make_hooks: MakeHooks | None,
 ) -> SweepInputs:
     """Start the tokenizing of every dataset that is needed; workers wait for what they use, nobody for the rest."""
-    encoder = Encoder.remote()
+    encoder = Encoder.options(**beside_the_driver()).remote()
     encodings: dict[EncodingId, Any] = {}
     mixtures: dict[str, tuple[str, ...]] = {}
     for job in jobs:
@@ -243,7 +255,7 @@ def _inputs(
             encoding = (job.base_key, dataset, encoding_key(job.spec))
             if encoding not in encodings:
                 encodings[encoding] = encoder.encode.remote(store, dataset, job.base_path, job.spec, load_examples)
-    return SweepInputs(store, list(jobs), encodings, resources, load_rows, make_hooks)
+    return SweepInputs(store, list(jobs), encodings, resources, load_rows, make_hooks, holder=uuid.uuid4().hex)
 
 
 def _datasets_of(load_rows: LoadRows, store: Store, job: TrainingJob) -> tuple[str, ...]:
@@ -252,16 +264,16 @@ def _datasets_of(load_rows: LoadRows, store: Store, job: TrainingJob) -> tuple[s
 
 
 def _fit(inputs: SweepInputs, slots: int, watch: _Watch, scheduler: Any, stopper: Any, goal: tuple[str, str]) -> None:
-    resources = inputs.resources
-    trainable = tune.with_parameters(ResidentTrial, inputs=inputs)
-    per_trial = {"cpu": resources.cpus_per_worker, "gpu": resources.gpus_per_worker}
+    resources, watch.jobs = inputs.resources, inputs.jobs
+    is_gang = resources.num_workers > 1
+    trainable = tune.with_parameters(train_with_gang if is_gang else ResidentTrial, inputs=inputs)
     with TemporaryDirectory(prefix="assay-tune-") as folder, _quiet_tune(slots):
         tune.Tuner(
-            tune.with_resources(trainable, per_trial),
+            tune.with_resources(trainable, trial_share(resources)),
             param_space={"job": tune.grid_search(list(range(len(inputs.jobs))))},
             tune_config=tune.TuneConfig(
                 max_concurrent_trials=slots,
-                reuse_actors=True,
+                reuse_actors=not is_gang,
                 scheduler=scheduler,
                 metric=goal[0] if scheduler is not None else None,
                 mode=goal[1] if scheduler is not None else None,
@@ -283,16 +295,13 @@ def _fit(inputs: SweepInputs, slots: int, watch: _Watch, scheduler: Any, stopper
 class _Watch(tune.Callback):
     """Sees every trial in the driver: live progress, reports, and jobs as they are done."""
 
-    def __init__(
-        self,
-        jobs: Sequence[TrainingJob],
-        progress: Progress,
-        on_done: Callable[[TrainingJob], None] | None,
-        began_s: float,
-    ) -> None:
-        self._jobs, self._progress, self._on_done, self._began_s = jobs, progress, on_done, began_s
+    def __init__(self, progress: Progress, on_done: Callable[[TrainingJob], None] | None, began_s: float) -> None:
+        self._progress, self._on_done, self._began_s = progress, on_done, began_s
+        self.jobs: Sequence[TrainingJob] = ()
+        """Of the Tune run that is watched; trials name them by number."""
         self._losses: dict[str, float] = {}
         self.reports: dict[str, JobReport] = {}
+        self._deferred: list[TrainingJob] = []
         self.first_step_s = 0.0
 
     def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **_: Any) -> None:
@@ -306,12 +315,15 @@ class _Watch(tune.Callback):
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
         """A trial ended by itself, or was stopped by the scheduler."""
         self._losses.pop(trial.trial_id, None)
-        job, result = self._jobs[trial.config["job"]], trial.last_result
+        job, result = self.jobs[trial.config["job"]], trial.last_result
+        if result.get("deferred"):
+            self._deferred.append(job)
+            return
         refused = result.get("refused")
         stopped = not result.get("finished")
         self.reports[job.key] = JobReport(
             key=job.key,
-            status="failed" if refused else "stopped" if stopped else "trained",
+            status="failed" if refused else "stopped" if stopped else "found" if result.get("found") else "trained",
             wall_s=float(result.get("wall_s", 0.0)),
             step_s=float(result.get("step_s", 0.0)),
             eval_s=float(result.get("eval_s", 0.0)),
@@ -330,6 +342,18 @@ class _Watch(tune.Callback):
             self._on_done(job)
         self._progress.advance(STAGE, 1, loss=result.get("loss"), running=len(self._losses))
 
+    def take_deferred(self) -> list[TrainingJob]:
+        """Jobs that another study of the cluster was training when their turn came."""
+        deferred, self._deferred = self._deferred, []
+        return deferred
+
+    def found_elsewhere(self, job: TrainingJob) -> None:
+        """Another study has published this adapter."""
+        self.reports[job.key] = JobReport(job.key, "found")
+        if self._on_done is not None:
+            self._on_done(job)
+        self._progress.advance(STAGE, 1)
+
     def _tell(self, status: str) -> None:
         count("assay_trials_ended", status=status)
         show("assay_trials_running", len(self._losses))
@@ -337,7 +361,7 @@ class _Watch(tune.Callback):
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
         """A trial failed for good."""
         self._losses.pop(trial.trial_id, None)
-        job = self._jobs[trial.config["job"]]
+        job = self.jobs[trial.config["job"]]
         attempts = int(trial.num_failures)
         self.reports[job.key] = JobReport(job.key, "failed", attempts=attempts, error=_cause(trial.error_file))
         log_event(STAGE, "failed", cell=_cell(job), key=job.key, attempts=attempts, error=self.reports[job.key].error)
@@ -355,18 +379,12 @@ def _found(store: Store, keys: Sequence[str]) -> list[str]:
     return [key for key in keys if key in there]
 
 
-def _check_workers(resources: TrainResources, jobs: Sequence[TrainingJob]) -> None:
-    if resources.num_workers > 1:
+def _check_scheduler(resources: TrainResources, scheduler: Any) -> None:
+    if scheduler is not None and resources.num_workers > 1:
         raise ConfigError(
-            f"training resources: saw num_workers={resources.num_workers}; expected 1; raise cpus_per_worker or "
-            "micro_batch_tokens instead"
+            f"training resources: saw num_workers={resources.num_workers} and a scheduler that cuts trials short; "
+            "expected one worker there, whose adapter is kept as it stands; set num_workers: 1, or no scheduler"
         )
-
-
-def _can_grow() -> bool:
-    """Whether machines may still join: this is the head of an autoscaling cluster."""
-    launched = Path("~/ray_bootstrap_config.yaml").expanduser().is_file()
-    return launched or ("KUBERNETES_SERVICE_HOST" in os.environ and "RAY_CLUSTER_NAME" in os.environ)
 
 
 def _cause(error_file: str | None) -> str:

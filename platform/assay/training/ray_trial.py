@@ -11,11 +11,11 @@ import time
 import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import ray
@@ -27,6 +27,7 @@ from assay.records import Example, MixtureRow, from_table
 from assay.store import Store
 from assay.training.checkpoints import Checkpoints
 from assay.training.encoding import EncodedRows, TrainRow, encode, encoding_key, train_rows
+from assay.training.ray_claims import Claim
 from assay.training.spec import (
     ADAPTER_KIND,
     StepMetrics,
@@ -35,6 +36,9 @@ from assay.training.spec import (
     TrainSpec,
     stopped_adapter_key,
 )
+
+if TYPE_CHECKING:
+    from assay.training.lora_engine import LoraTrainer
 
 LoadRows = Callable[[Store, TrainingJob], tuple[Sequence[MixtureRow], Sequence[MixtureRow]]]
 """Training and validation rows of a job's mixture."""
@@ -59,6 +63,8 @@ class SweepInputs:
     resources: TrainResources
     load_rows: LoadRows
     make_hooks: MakeHooks | None
+    holder: str = ""
+    """The sweep, as claims on adapters know it: a new attempt of a job takes up the claim of the one that died."""
 
 
 @ray.remote(num_cpus=0)
@@ -109,15 +115,125 @@ def without_modules(*names: str) -> Iterator[None]:
             sys.modules.pop(name, None)
 
 
+class TrainedElsewhere(Exception):
+    """Another study of the cluster trains this adapter now."""
+
+
+class JobRows:
+    """Tokenized rows of jobs, out of the object store. One per process: it keeps what the next job may use."""
+
+    def __init__(self, inputs: SweepInputs) -> None:
+        self._inputs = inputs
+        self._indexes: OrderedDict[EncodingId, tuple[EncodedRows, dict[str, int]]] = OrderedDict()
+
+    def of(self, job: TrainingJob) -> tuple[list[TrainRow], list[TrainRow]]:
+        """Training and validation rows of a job, in the mixture's order.
+
+        Raises:
+            InputError: a row that its dataset does not hold.
+        """
+        train, validation = self._inputs.load_rows(self._inputs.store, job)
+        return self._rows(job, train), self._rows(job, validation)
+
+    def _rows(self, job: TrainingJob, rows: Sequence[MixtureRow]) -> list[TrainRow]:
+        datasets = sorted({row.dataset for row in rows})
+        tables, indexes = [], {}
+        for number, dataset in enumerate(datasets):
+            table, index = self._indexed((job.base_key, dataset, encoding_key(job.spec)))
+            tables.append(table)
+            indexes[dataset] = (number, index)
+        ordered = sorted(rows, key=lambda row: row.position)
+        try:
+            sources = np.array([indexes[row.dataset][0] for row in ordered], dtype=np.int64)
+            places = np.array([indexes[row.dataset][1][row.example_id] for row in ordered], dtype=np.int64)
+        except KeyError as error:
+            raise InputError(
+                f"mixture {job.mixture_key}: row {error} is not among the train or validation rows of its dataset"
+            ) from None
+        return train_rows(tables, sources, places)
+
+    def _indexed(self, encoding: EncodingId) -> tuple[EncodedRows, dict[str, int]]:
+        if encoding not in self._indexes:
+            table: EncodedRows = ray.get(self._inputs.encodings[encoding])
+            self._indexes[encoding] = (table, {name: place for place, name in enumerate(table.example_ids)})
+            if len(self._indexes) > INDEXES_KEPT:
+                self._indexes.popitem(last=False)
+        self._indexes.move_to_end(encoding)
+        return self._indexes[encoding]
+
+
+def open_trainer(inputs: SweepInputs, job: TrainingJob, rows: JobRows) -> LoraTrainer:
+    """The job's trainer in this process; where it has checkpoints it stands at the newest one.
+
+    Raises:
+        InputError: the base model, the rows or the recipe do not fit together.
+    """
+    with without_modules(*NEVER_USED):
+        from assay.training.lora_engine import LoraTrainer
+        from assay.training.resident_engine import device_of, resident_base
+
+    train_set, validation_set = rows.of(job)
+    start_dir = None
+    if job.start_adapter_key is not None:
+        start_dir = str(inputs.store.local_dir(ADAPTER_KIND, job.start_adapter_key))
+    device = device_of(inputs.resources.gpus_per_worker)
+    base = resident_base(job.base_path, dtype=job.spec.dtype, device=device, start_adapter_dir=start_dir)
+    hooks = inputs.make_hooks(job) if inputs.make_hooks is not None else ()
+    return LoraTrainer(
+        job.spec, base, train_set, validation_set, inputs.resources, hooks, checkpoints_of(inputs, job)
+    )  # fmt: skip
+
+
+def checkpoints_of(inputs: SweepInputs, job: TrainingJob) -> Checkpoints | None:
+    """Where the job keeps its checkpoints; None where it keeps none."""
+    return Checkpoints(inputs.store, job.key) if inputs.resources.checkpoint_every is not None else None
+
+
+def publish(store: Store, job: TrainingJob, key: str, trainer: LoraTrainer) -> None:
+    """The trainer's adapter as an artifact. All workers of a training call it, the first one writes."""
+    with TemporaryDirectory(prefix="assay-adapter-") as folder:
+        trainer.write(Path(folder), job.base_name or f"assay-base-{job.base_key}")
+        if not trainer.workers.is_first:
+            return
+        spec = {"train": job.spec, "base": job.base_key, "mixture": job.mixture_key}
+        if job.evaluation_key is not None:
+            spec["evaluation"] = job.evaluation_key
+        with store.writing(ADAPTER_KIND, key, spec) as writer:
+            writer.folder(Path(folder))
+
+
+def trial_report(
+    job: TrainingJob, last: StepMetrics | None, *, step_s: float = 0.0, eval_s: float = 0.0, wall_s: float = 0.0
+) -> dict[str, Any]:
+    """What a trial tells Tune: how far it is.
+
+    Args:
+        job: the trial's.
+        last: its last optimizer step; None before the first.
+        step_s: seconds of this process in optimizer steps.
+        eval_s: seconds of this process in evaluation hooks.
+        wall_s: seconds since it took the job up.
+    """
+    return {
+        "job": job.key,
+        "loss": last.loss if last else float("nan"),
+        "validation_loss": last.validation_loss if last and last.validation_loss is not None else float("nan"),
+        "step": last.step if last else 0,
+        "total_steps": last.total_steps if last else 0,
+        "step_s": step_s,
+        "eval_s": eval_s,
+        "wall_s": wall_s,
+    }
+
+
 class ResidentTrial(tune.Trainable):
     """One job after the other in one process: the base model stays, adapters come and go."""
 
     def setup(self, config: dict[str, Any], inputs: SweepInputs) -> None:
         """First job of this process; engines are imported here, in the worker."""
         warnings.simplefilter("ignore")
-        self._inputs = inputs
-        self._indexes: OrderedDict[EncodingId, tuple[EncodedRows, dict[str, int]]] = OrderedDict()
-        self._trainer: Any = None
+        self._inputs, self._rows = inputs, JobRows(inputs)
+        self._trainer: LoraTrainer | None = None
         self._begin(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -141,6 +257,8 @@ class ResidentTrial(tune.Trainable):
             return self._report(done=False)
         except StopIteration:
             return self._report(done=True)
+        except TrainedElsewhere:  # the sweep comes back to it
+            return {**self._report(done=True), "deferred": True}
         except InputError as error:  # bad input stays bad: no new attempt
             return {**self._report(done=True), "refused": f"{type(error).__name__}: {error}"}
 
@@ -163,88 +281,37 @@ class ResidentTrial(tune.Trainable):
         self._last: StepMetrics | None = None
         self._pure_s = self._eval_s = 0.0
         self._metrics: dict[str, float] = {}
+        self._found = False
 
     def _train(self) -> Generator[StepMetrics, None, None]:
-        with without_modules(*NEVER_USED):
-            from assay.training.lora_engine import LoraTrainer
-            from assay.training.resident_engine import device_of, resident_base
-
         job, inputs = self._job, self._inputs
-        if inputs.store.exists(ADAPTER_KIND, job.key):  # an attempt that died after publishing, or another sweep
-            return
-        train_set, validation_set = (self._rows(rows) for rows in inputs.load_rows(inputs.store, job))
-        start_dir = None
-        if job.start_adapter_key is not None:
-            start_dir = str(inputs.store.local_dir(ADAPTER_KIND, job.start_adapter_key))
-        device = device_of(inputs.resources.gpus_per_worker)
-        base = resident_base(job.base_path, dtype=job.spec.dtype, device=device, start_adapter_dir=start_dir)
-        checkpoints = Checkpoints(inputs.store, job.key) if inputs.resources.checkpoint_every is not None else None
-        hooks = inputs.make_hooks(job) if inputs.make_hooks is not None else ()
-        self._trainer = LoraTrainer(job.spec, base, train_set, validation_set, inputs.resources, hooks, checkpoints)
-        try:
-            yield from self._trainer.steps()
-            self._publish(job.key)
-            if checkpoints is not None:
-                checkpoints.clear()
-        finally:
-            self._trainer.close()
-            self._trainer = None
-
-    def _publish(self, key: str) -> None:
-        job = self._job
-        with TemporaryDirectory(prefix="assay-adapter-") as folder:
-            self._trainer.write(Path(folder), job.base_name or f"assay-base-{job.base_key}")
-            spec = {"train": job.spec, "base": job.base_key, "mixture": job.mixture_key}
-            if job.evaluation_key is not None:
-                spec["evaluation"] = job.evaluation_key
-            with self._inputs.store.writing(ADAPTER_KIND, key, spec) as writer:
-                writer.folder(Path(folder))
+        with closing(Claim(inputs.store.uri, job.key, inputs.holder)) as claim:
+            if not claim.held:
+                raise TrainedElsewhere
+            self._found = inputs.store.exists(ADAPTER_KIND, job.key)  # by an attempt that died then, or another sweep
+            if self._found:
+                return
+            self._trainer = open_trainer(inputs, job, self._rows)
+            try:
+                yield from self._trainer.steps()
+                publish(inputs.store, job, job.key, self._trainer)
+                if (checkpoints := checkpoints_of(inputs, job)) is not None:
+                    checkpoints.clear()
+            finally:
+                self._trainer.close()
+                self._trainer = None
 
     def _publish_what_was_cut_short(self) -> None:
         if self._trainer is not None and self._generator is not None and self._last is not None:
-            self._publish(stopped_adapter_key(self._job.key, self._last.step))
+            key = stopped_adapter_key(self._job.key, self._last.step)
+            publish(self._inputs.store, self._job, key, self._trainer)
         if self._generator is not None:
             self._generator.close()
 
-    def _rows(self, rows: Sequence[MixtureRow]) -> list[TrainRow]:
-        datasets = sorted({row.dataset for row in rows})
-        tables, indexes = [], {}
-        for number, dataset in enumerate(datasets):
-            table, index = self._indexed((self._job.base_key, dataset, encoding_key(self._job.spec)))
-            tables.append(table)
-            indexes[dataset] = (number, index)
-        ordered = sorted(rows, key=lambda row: row.position)
-        try:
-            sources = np.array([indexes[row.dataset][0] for row in ordered], dtype=np.int64)
-            places = np.array([indexes[row.dataset][1][row.example_id] for row in ordered], dtype=np.int64)
-        except KeyError as error:
-            raise InputError(
-                f"mixture {self._job.mixture_key}: row {error} is not among the train or validation rows of its dataset"
-            ) from None
-        return train_rows(tables, sources, places)
-
-    def _indexed(self, encoding: EncodingId) -> tuple[EncodedRows, dict[str, int]]:
-        if encoding not in self._indexes:
-            table: EncodedRows = ray.get(self._inputs.encodings[encoding])
-            self._indexes[encoding] = (table, {name: place for place, name in enumerate(table.example_ids)})
-            if len(self._indexes) > INDEXES_KEPT:
-                self._indexes.popitem(last=False)
-        self._indexes.move_to_end(encoding)
-        return self._indexes[encoding]
-
     def _report(self, *, done: bool) -> dict[str, Any]:
         """What Tune sees: a hook's metrics stay at their last values, so a scheduler can go by them at any report."""
-        last = self._last
-        return {
-            "done": done,
-            "finished": done,  # Tune sets `done` by itself where a scheduler stops a trial
-            "job": self._job.key,
-            "loss": last.loss if last else float("nan"),
-            "validation_loss": last.validation_loss if last and last.validation_loss is not None else float("nan"),
-            "step": last.step if last else 0,
-            "total_steps": last.total_steps if last else 0,
-            "step_s": self._pure_s,
-            "eval_s": self._eval_s,
-            "wall_s": time.monotonic() - self._began_s,
-            **self._metrics,
-        }
+        report = trial_report(
+            self._job, self._last, step_s=self._pure_s, eval_s=self._eval_s, wall_s=time.monotonic() - self._began_s
+        )
+        # Tune sets `done` by itself where a scheduler stops a trial
+        return {**report, **self._metrics, "done": done, "finished": done, "found": self._found}
