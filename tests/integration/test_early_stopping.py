@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from tiny_study import assay, settings, table
+from integration.tiny_study import assay, settings, table
 
 from assay.store import Store
 
