@@ -36,6 +36,19 @@ def test_what_a_library_raises_because_of_the_signal_is_the_stop_too() -> None:
             raise RuntimeError("actor died while shutting down")
 
 
+def test_a_process_that_let_go_and_lives_on_is_not_ended() -> None:
+    code = (
+        "import os, signal, time; from assay.commands import stopping; from assay.errors import LimitReached\n"
+        "stopping.PATIENCE_S = 0.2\n"
+        "try:\n"
+        "    with stopping.clean_stop(): os.kill(os.getpid(), signal.SIGTERM); time.sleep(10)\n"
+        "except LimitReached: time.sleep(1); print('alive')\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    ended = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stdout) == (0, "alive\n")
+
+
 def test_other_errors_pass() -> None:
     with pytest.raises(ZeroDivisionError), clean_stop():
         raise ZeroDivisionError

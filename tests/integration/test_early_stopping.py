@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 
 import pytest
-from integration.tiny_study import assay, settings, table
 
 from assay.store import Store
+from integration.tiny_study import assay, settings, table
 
 SMALL = {
     "name": "stops",

@@ -198,14 +198,14 @@ def print_report(report: Mapping[str, Any]) -> None:
     typer.echo(f"{prompts['n']} prompts, {prompts['fragments']} of them fragments (partial)")
     width = max(12, *(len(row["model"]) for row in report["rows"]))
     parts = ("corrected IFS", "IFS", "IFS partial", "IFS full")
-    head = "".join(f"{part:<20}" for part in parts)
+    head = "".join(f"{part:<21}" for part in parts)
     typer.echo(f"{'model':<{width}} prompt  {head}    n missing empty  by case")
     for row in report["rows"]:
         cells = [row["overall"]["corrected"], *(row[name]["raw"] for name in ("overall", "partial", "full"))]
         missing = sum(row["missing"].values())
         typer.echo(
             f"{row['model']:<{width}} {row['prompt']:<7} "
-            + "".join(f"{_interval(cell):<20}" for cell in cells)
+            + "".join(f"{_interval(cell):<21}" for cell in cells)
             + f"{row['num_prompts'] - missing:>5} {missing:>7} {row['num_empty']:>5} {_value(row['case_rule']):>8}"
         )
         if row["missing"]:

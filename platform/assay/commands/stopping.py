@@ -36,6 +36,7 @@ def clean_stop() -> Iterator[None]:
         yield
         return
     received: list[str] = []
+    watchdogs: list[threading.Timer] = []
 
     def stop(number: int, _frame: FrameType | None) -> None:
         if received:
@@ -43,6 +44,7 @@ def clean_stop() -> Iterator[None]:
         received.append(signal.Signals(number).name)
         watchdog = threading.Timer(PATIENCE_S, _leave, received)
         watchdog.daemon = True
+        watchdogs.append(watchdog)
         watchdog.start()
         raise _Stopped
 
@@ -55,6 +57,8 @@ def clean_stop() -> Iterator[None]:
         if not received:  # else a library's own complaint about being interrupted
             raise
     finally:
+        for watchdog in watchdogs:  # who calls this as a library goes on living
+            watchdog.cancel()
         for number, handler in before.items():
             signal.signal(number, handler)
     if received:

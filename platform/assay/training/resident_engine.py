@@ -10,6 +10,7 @@ import contextlib
 import io
 import logging
 import os
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,10 +20,12 @@ import torch
 import torch.distributed
 from peft import PeftModel
 from torch import nn
+from torch.utils.cpp_extension import get_default_build_root
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from assay.adapter_files import check_adapter
 from assay.errors import InputError, ResourceError
+from assay.training.build_lock import clear_stale_locks
 from assay.training.encoding import MicroBatch, TrainRow, pad
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -200,6 +203,7 @@ def init_distributed(device: str = "cpu") -> None:
     if deepspeed.comm.is_initialized():
         return
     quiet_engines()
+    clear_stale_locks(Path(os.environ.get("TORCH_EXTENSIONS_DIR") or get_default_build_root()), now_s=time.time())
     backend = "nccl" if device == "cuda" else "gloo"
     with _quiet_stdout():
         if not torch.distributed.is_initialized():
