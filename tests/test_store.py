@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import pickle
 import subprocess
@@ -164,3 +165,10 @@ def test_reading_a_store_starts_no_thread_that_could_outlive_the_process(tmp_pat
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     run = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "0"
+
+
+def test_a_mount_stays_one_when_it_travels(tmp_path: Path) -> None:
+    store = Store((tmp_path / "a b%20").as_uri())
+    travelled = copy.copy(store)
+    assert (travelled.uri, travelled.is_mount) == (str(tmp_path / "a b%20"), True)
+    assert not copy.copy(Store(str(tmp_path))).is_mount

@@ -50,9 +50,11 @@ class Store:
         self._at = open_location(uri)
         self.uri = self._at.uri
         self._fs = self._at.fs
+        self.is_mount = uri.startswith("file://")
+        """Whether the location was given as `file:///PATH`: a folder that every machine of a cluster reaches."""
 
     def __reduce__(self) -> tuple[type[Store], tuple[str]]:
-        return (Store, (self.uri,))
+        return (Store, (Path(self.uri).as_uri() if self.is_mount else self.uri,))
 
     def __repr__(self) -> str:
         return f"Store({self.uri!r})"

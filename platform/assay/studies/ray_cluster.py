@@ -75,7 +75,7 @@ def check_storage(store: Store) -> None:
     Raises:
         StorageError: a plain path on a cluster of several machines.
     """
-    if store.is_local and not store.uri.startswith("file://") and several_machines():
+    if store.is_local and not store.is_mount and several_machines():
         raise StorageError(
             f"--storage {store.uri}: saw a path of one machine on a cluster of several; expected storage that all of "
             "them reach; pass s3://..., gs://..., or file:///PATH for a folder that is mounted on every one"
