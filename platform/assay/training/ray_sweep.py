@@ -22,6 +22,7 @@ from typing import Any, Literal
 
 import ray
 from ray import tune
+from ray.tune.execution import class_cache
 
 from assay.errors import ConfigError, LimitReached, StageError
 from assay.hooks import Progress, SilentProgress, log_event
@@ -44,6 +45,12 @@ from assay.training.ray_trial import (
 )
 from assay.training.slots import slots_of, trial_share
 from assay.training.spec import ADAPTER_KIND, TrainingJob, TrainResources, longest_first
+
+# Tune copies these into every trial's runtime_env, which Ray writes to its logs. Workers have the credentials of the
+# node that they run on: a private Ray's are the driver's, a cluster's are its role or its own environment.
+class_cache.ENV_VARS_TO_PROPAGATE.difference_update(
+    {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SECURITY_TOKEN", "AWS_SESSION_TOKEN"}
+)
 
 STAGE = "training"
 OTHERS_EVERY_S = 0.5
