@@ -58,6 +58,7 @@ OTHERS_EVERY_S = 0.5
 CAUSES_SHOWN = 3
 _EXCEPTION_LINE = re.compile(r"[A-Za-z_][\w.]*(Error|Exception|Exit|Interrupt)\b")
 _TUNE_SETTINGS = {
+    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # a hook's metric is not there before its first evaluation
     "RAY_AIR_NEW_OUTPUT": "0",  # the new one prints a table and every failure, even at verbosity 0
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # a CSV, a JSON and a TensorBoard file for every trial
     "TUNE_GLOBAL_CHECKPOINT_S": "1000000",  # the state of all trials, rewritten every few seconds
