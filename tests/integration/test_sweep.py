@@ -147,7 +147,7 @@ def test_stoppers_and_schedulers_go_by_a_hooks_metric_at_its_own_step(folder: Pa
 
     class StopAtHalf(AsyncHyperBandScheduler):
         def on_trial_result(self, tune_controller: object, trial: object, result: dict[str, float]) -> str:
-            return "STOP" if result[self._metric] >= 0.6 else "CONTINUE"
+            return "STOP" if result.get(self._metric, 0.0) >= 0.6 else "CONTINUE"
 
     store = Store(str(folder / "by-metric"))
     spec = SPEC.replace(num_epochs=20, early_stopping_patience=None)
