@@ -53,6 +53,20 @@ async def test_a_model_that_fails_is_a_counted_failure(tmp_path: Path) -> None:
     assert (reply.reason, reply.detail, reply.attempts) == ("server error", "RuntimeError: out of memory", 2)
 
 
+async def test_several_replies_and_log_probabilities_are_kept(tmp_path: Path) -> None:
+    logprobs = {"content": [{"token": "7", "logprob": -0.1, "top_logprobs": [{"token": "7", "logprob": -0.1}]}]}
+
+    def model(requests: Sequence[ChatRequest]) -> list[LocalReply]:
+        return [LocalReply("7", "stop", 3, 6, texts=("7", "8", "7"), logprobs=logprobs) for _ in requests]
+
+    async with open_gateway(SPEC, ledger_url=f"sqlite:///{tmp_path}/l.db", limiter="process", local=model) as gateway:
+        for _ in ("sent", "out of the ledger"):
+            reply = await gateway.ask(question(1))
+            assert isinstance(reply, Answer)
+            assert (reply.texts, reply.logprobs) == (("7", "8", "7"), logprobs)
+            assert reply.completion_tokens == 6
+
+
 def test_a_model_without_the_transport_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="transport=local"):
         open_gateway(EndpointSpec(), ledger_url=f"sqlite:///{tmp_path}/l.db", local=Echo())

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -172,15 +172,20 @@ def read_reply(content: bytes, headers: Mapping[str, str]) -> Exchange:
         outcome, text = "refused", refusal
     elif not isinstance(text, str) or not text.strip():
         outcome, text = "empty", ""
+    extra = extra_of(texts, choices[0].get("logprobs"))
+    return Exchange(
+        outcome, 200, headers, storable(text or ""), finish_reason, extra, prompt_tokens, completion_tokens
+    )
+
+
+def extra_of(texts: Sequence[str], logprobs: Any) -> str:
+    """`Answer.extra`: the JSON of what one text cannot hold; empty where one text says all."""
     extra: dict[str, Any] = {}
     if len(texts) > 1:
         extra["texts"] = [storable(item) for item in texts]
-    if choices[0].get("logprobs"):
-        extra["logprobs"] = choices[0]["logprobs"]
-    return Exchange(
-        outcome, 200, headers, storable(text or ""), finish_reason, json.dumps(extra) if extra else "",
-        prompt_tokens, completion_tokens,
-    )  # fmt: skip
+    if logprobs:
+        extra["logprobs"] = logprobs
+    return json.dumps(extra) if extra else ""
 
 
 def _text_of(message: Mapping[str, Any]) -> Any:

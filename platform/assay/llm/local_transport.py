@@ -10,10 +10,10 @@ import asyncio
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from assay.errors import AssayError
-from assay.llm.chat_transport import Exchange, one_line, storable
+from assay.llm.chat_transport import Exchange, extra_of, one_line, storable
 from assay.llm.endpoint import EndpointSpec
 from assay.llm.requests import ChatRequest
 
@@ -30,8 +30,13 @@ class LocalReply:
     finish_reason: str
     prompt_tokens: int
     completion_tokens: int
+    """Of all replies together."""
     error: str = ""
     """Why this one request cannot be answered (a prompt that is too long); empty where it was."""
+    texts: tuple[str, ...] = ()
+    """All replies, `text` the first of them, where several were asked for."""
+    logprobs: Any = None
+    """OpenAI's `logprobs` object of the first reply, where it was asked for."""
 
 
 class LocalChat(Protocol):
@@ -114,6 +119,6 @@ def _exchange(reply: LocalReply) -> Exchange:
     if reply.error:
         return Exchange("rejected", 400, {}, detail=one_line(reply.error, ""))
     return Exchange(
-        "answered" if reply.text.strip() else "empty", 200, {}, storable(reply.text), reply.finish_reason, "",
-        reply.prompt_tokens, reply.completion_tokens,
+        "answered" if reply.text.strip() else "empty", 200, {}, storable(reply.text), reply.finish_reason,
+        extra_of(reply.texts, reply.logprobs), reply.prompt_tokens, reply.completion_tokens,
     )  # fmt: skip

@@ -74,9 +74,7 @@ class VllmChat:
             for ids in prompts
         ]
         for place, output in zip(fitting, outputs, strict=True):
-            best = output.outputs[0]
-            finish = "length" if best.finish_reason == "length" else "stop"
-            replies[place] = LocalReply(best.text, finish, len(prompts[place]), len(best.token_ids))
+            replies[place] = _reply(requests[place], output)
         return replies
 
 
@@ -109,6 +107,32 @@ def _load(model: str, settings: LocalModel) -> vllm.LLM:
         ) from error
 
 
+def _reply(request: ChatRequest, output: vllm.RequestOutput) -> LocalReply:
+    first, asked = output.outputs[0], request.sampling.n or 1
+    texts = [one.text for one in output.outputs]
+    return LocalReply(
+        text=first.text,
+        finish_reason="length" if first.finish_reason == "length" else "stop",
+        prompt_tokens=len(output.prompt_token_ids or ()),
+        completion_tokens=sum(len(one.token_ids) for one in output.outputs),
+        texts=tuple(texts if len(texts) == asked else texts * asked),  # greedy replies are equal: one was made
+        logprobs=_logprobs(first) if first.logprobs else None,
+    )
+
+
+def _logprobs(completion: Any) -> dict[str, Any]:
+    """OpenAI's form of it: per token its own log probability (natural) and those of its likeliest alternatives."""
+    content = []
+    for token_id, ranked in zip(completion.token_ids, completion.logprobs, strict=True):
+        entries = sorted(ranked.values(), key=lambda entry: entry.rank)
+        content.append({
+            "token": ranked[token_id].decoded_token,
+            "logprob": ranked[token_id].logprob,
+            "top_logprobs": [{"token": entry.decoded_token, "logprob": entry.logprob} for entry in entries],
+        })  # fmt: skip
+    return {"content": content}
+
+
 def _prompt_ids(tokenizer: Any, request: ChatRequest) -> list[int]:
     """The conversation by the model's own chat template; models without one read it as plain text."""
     turns = [{"role": message.role, "content": message.content} for message in request.messages]
@@ -123,6 +147,8 @@ def _sampling(request: ChatRequest, room: int, *, is_seeded: bool) -> vllm.Sampl
     asked = request.sampling
     schema = ((asked.response_format or {}).get("json_schema") or {}).get("schema")
     return vllm.SamplingParams(
+        n=(asked.n or 1) if asked.temperature else 1,
+        logprobs=(asked.top_logprobs or 0) if asked.logprobs else None,
         temperature=0.0 if asked.temperature is None else asked.temperature,
         top_p=asked.top_p or 1.0,
         max_tokens=min(asked.max_tokens or MAX_REPLY_TOKENS, room),
