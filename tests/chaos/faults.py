@@ -21,7 +21,7 @@ Victim = Literal["driver", "trial worker", "engine actor", "judge worker", "limi
 TITLES: Mapping[Victim, tuple[str, ...]] = {
     "trial worker": ("ResidentTrial", "Trainable"),  # Tune's own name for it comes and goes
     "engine actor": ("_EngineActor",),
-    "judge worker": ("_JudgeActor",),
+    "judge worker": ("JudgeActor",),
     "limiter": ("LimiterActor",),
     "ledger": ("LedgerActor",),
 }
