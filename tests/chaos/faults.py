@@ -20,7 +20,7 @@ from integration.tiny_study import BIN, PATIENCE_S, ROOT, environment
 Victim = Literal["driver", "trial worker", "engine actor", "judge worker", "limiter", "ledger", "judge server"]
 TITLES: Mapping[Victim, tuple[str, ...]] = {
     "trial worker": ("ResidentTrial", "Trainable"),  # Tune's own name for it comes and goes
-    "engine actor": ("_EngineActor",),
+    "engine actor": ("EngineActor",),
     "judge worker": ("JudgeActor",),
     "limiter": ("LimiterActor",),
     "ledger": ("LedgerActor",),
