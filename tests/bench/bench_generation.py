@@ -32,7 +32,7 @@ RANK = 16
 
 def generate(engine: str, base: Path, adapters: list[Path], num_rows: int, new_tokens: int, out: Path) -> None:
     """One process's work: every adapter over the same rows; answers to a file."""
-    from assay.generation.ray_generate import prompt_rows, start_engine
+    from assay.generation.ray_engine import prompt_rows, start_engine
     from generation.tiny_models import make_examples
 
     spec = GenerationSpec(engine=engine, max_model_len=256, max_prompt_tokens=128)

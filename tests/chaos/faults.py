@@ -20,8 +20,8 @@ from integration.tiny_study import BIN, PATIENCE_S, ROOT, environment
 Victim = Literal["driver", "trial worker", "engine actor", "judge worker", "limiter", "ledger", "judge server"]
 TITLES: Mapping[Victim, tuple[str, ...]] = {
     "trial worker": ("ResidentTrial", "Trainable"),  # Tune's own name for it comes and goes
-    "engine actor": ("_EngineActor",),
-    "judge worker": ("_JudgeActor",),
+    "engine actor": ("EngineActor",),
+    "judge worker": ("JudgeActor",),
     "limiter": ("LimiterActor",),
     "ledger": ("LedgerActor",),
 }

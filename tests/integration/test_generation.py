@@ -81,7 +81,7 @@ def probes(models: Path) -> dict[str, dict[str, list[str]]]:
 
 def _probe(engine: str, root: Path) -> dict[str, list[str]]:
     """Every pass through an engine that the tests compare."""
-    from assay.generation.ray_generate import prompt_rows, start_engine
+    from assay.generation.ray_engine import prompt_rows, start_engine
 
     found: dict[str, list[str]] = {}
     examples = make_examples(NUM_ROWS)

@@ -9,7 +9,9 @@ from assay.llm.endpoint import EndpointSpec
 from assay.records import Example, Prediction, Rating, Unscored
 from assay.scoring.jobs import (
     NO_PREDICTION,
+    WantedScores,
     check_scorers,
+    chunks_of,
     judge_instance,
     judge_spec,
     make_batches,
@@ -42,6 +44,20 @@ def test_batches_hold_64_and_depend_on_the_set_of_pairs_alone() -> None:
     batches = make_batches([*reversed(pairs), pairs[0]])
     assert [len(batch.predictions) for batch in batches] == [64, 64, 2]
     assert batches == make_batches(pairs)
+
+
+def test_every_chunk_is_work_once_and_names_the_scores_that_want_it() -> None:
+    batches = make_batches([("p1", "few"), ("p2", "many")], size=1)
+    specs = [scorer.spec for scorer in SCORERS]
+    wanted = [(specs[0], batches[0]), (specs[1], batches[0]), (specs[1], batches[1])]
+    todo = [WantedScores(spec, batch, scores_key(spec, batch)) for spec, batch in wanted]
+    sizes = {"few": 3, "many": 5}
+    assert [item.num_rows(sizes) for item in todo] == [3, 3, 5]
+    assert chunks_of(todo, sizes, 4) == [
+        {"predictions": "p1", "evaluation": "few", "start": 0, "wanted": [0, 1]},
+        {"predictions": "p2", "evaluation": "many", "start": 0, "wanted": [2]},
+        {"predictions": "p2", "evaluation": "many", "start": 4, "wanted": [2]},
+    ]
 
 
 def test_key_names_the_scorer_and_the_predictions() -> None:

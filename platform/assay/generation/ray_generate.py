@@ -8,45 +8,35 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import logging
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import pyarrow as pa
 import ray
 import ray.data
 
-from assay.errors import AssayError, DataError, ResourceError, StageError
-from assay.generation.prompts import encode_prompts
+from assay.errors import DataError, ResourceError
+from assay.generation.ray_engine import Attempts, EngineActor
 from assay.generation.spec import (
     KIND,
     PREDICTIONS_FILE,
-    AdapterError,
-    AdapterRef,
     GenerationJob,
     GenerationReport,
     GenerationResources,
     GenerationSpec,
-    PromptRow,
     check_jobs,
-    error_prediction,
 )
-from assay.generation.tokenizer_engine import head_size_missing, read_config
 from assay.hooks import Progress, SilentProgress, log_event
 from assay.ray_metrics import count
 from assay.ray_nodes import beside_the_driver, capacity
+from assay.ray_streams import quiet_ray_data, tables_of, workers_errors
 from assay.records import Example, Prediction, from_table, to_table
 from assay.store import Store
 
 STAGE = "generation"
-ADAPTER_KIND = "adapter"
-BASE_KIND = "base"
-LEAST_PROMPT_TOKENS = 16
 
 
 def run_generation(
@@ -120,9 +110,6 @@ def read_predictions(store: Store, key: str) -> list[Prediction]:
     return from_table(store.read_table(KIND, key, PREDICTIONS_FILE), Prediction)
 
 
-# --- in the driver ---------------------------------------------------------------------------------------------
-
-
 def _run_base(
     store: Store,
     base_path: str,
@@ -142,9 +129,9 @@ def _run_base(
         for start in range(0, sizes[job.evaluation_key], spec.block_rows)
     ]
     num_calls = math.ceil(len(blocks) / resources.blocks_per_call)
-    with _quiet_ray_data():
+    with quiet_ray_data():
         dataset = ray.data.from_items(blocks, override_num_blocks=num_calls).map_batches(
-            _EngineActor,
+            EngineActor,
             fn_constructor_kwargs={
                 "store": store,
                 "base_path": base_path,
@@ -153,7 +140,7 @@ def _run_base(
                 "spec": spec,
                 "resources": resources,
                 "max_lora_rank": max(job.lora_rank for job in jobs),
-                "attempts": _Attempts.options(**beside_the_driver()).remote(),
+                "attempts": Attempts.options(**beside_the_driver()).remote(),
             },
             batch_size=resources.blocks_per_call,
             batch_format="pyarrow",
@@ -164,8 +151,8 @@ def _run_base(
         )
         missing = {number: sizes[job.evaluation_key] for number, job in enumerate(jobs)}
         parts: dict[int, list[pa.Table]] = {}
-        try:
-            for table in dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
+        with workers_errors(f"generation with {base_path}: the engine failed"):
+            for table in tables_of(dataset):
                 collected.engines[base_path] = table.column("engine")[0].as_py()
                 numbers = table.column("job").to_pylist()
                 for number in dict.fromkeys(numbers):
@@ -177,23 +164,6 @@ def _run_base(
                         pairs = parts.pop(number)
                         collected.publishing.append(pool.submit(collected.publish, jobs[number], pairs))
                 collected.reap()
-        except AssayError:
-            raise
-        except Exception as error:  # Ray wraps whatever an engine process raised
-            raise _cause(error, base_path) from error
-
-
-@contextmanager
-def _quiet_ray_data() -> Iterator[None]:
-    """Ray Data without bars and banners: progress is ours to show."""
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
-    context = ray.data.DataContext.get_current()  # its copy() warns of fields that it deprecates itself
-    before = context.enable_progress_bars, context.print_on_execution_start
-    context.enable_progress_bars = context.print_on_execution_start = False
-    try:
-        yield
-    finally:
-        context.enable_progress_bars, context.print_on_execution_start = before
 
 
 @dataclass
@@ -294,162 +264,3 @@ def _engine_environment(resources: GenerationResources) -> dict[str, str]:
         "TORCH_CPP_LOG_LEVEL": "ERROR",
         "VLLM_LOGGING_LEVEL": "ERROR",
     }
-
-
-def _cause(error: BaseException, base_path: str) -> AssayError:
-    """What an engine process raised, out of Ray's wrapping."""
-    seen: BaseException | None = error
-    last = error
-    while seen is not None:
-        if isinstance(seen, AssayError):
-            return seen
-        last = seen
-        seen = getattr(seen, "cause", None) or seen.__cause__
-    reason = " ".join(str(last).split())[-300:]
-    return StageError(f"generation with {base_path}: the engine failed ({type(last).__name__}: {reason})")
-
-
-# --- in the engine's process -----------------------------------------------------------------------------------
-
-
-@ray.remote(num_cpus=0)
-class _Attempts:
-    """Counts how often each engine call was begun. It outlives engine processes, so it knows what killed them."""
-
-    def __init__(self) -> None:
-        self._begun: dict[tuple[int, ...], int] = {}
-
-    def begin(self, call: tuple[int, ...]) -> int:
-        self._begun[call] = self._begun.get(call, 0) + 1
-        return self._begun[call]
-
-    def end(self, call: tuple[int, ...]) -> None:
-        self._begun.pop(call, None)
-
-
-class _EngineActor:
-    """Holds one engine for its whole life; turns block descriptors into prediction rows."""
-
-    def __init__(
-        self,
-        store: Store,
-        base_path: str,
-        jobs: ray.ObjectRef,
-        sets: Mapping[str, ray.ObjectRef],
-        spec: GenerationSpec,
-        resources: GenerationResources,
-        max_lora_rank: int,
-        attempts: ray.actor.ActorHandle,
-    ) -> None:
-        self._store, self._spec, self._attempts = store, spec, attempts
-        self._max_attempts = 1 + resources.max_restarts
-        self._jobs: list[GenerationJob] = ray.get(jobs)
-        self._refs, self._sets = dict(sets), {}
-        self._failure: AssayError | None = None
-        try:
-            path = _local_base(store, base_path, self._jobs[0].base_key)
-            self._engine, self.label = start_engine(path, spec, resources, max_lora_rank)
-        except AssayError as error:  # Ray Data starts an actor whose constructor raises again and again
-            self._failure = error
-
-    def __call__(self, batch: pa.Table) -> Iterator[pa.Table]:
-        if self._failure is not None:
-            raise self._failure
-        rows: list[PromptRow] = []
-        numbers: list[int] = []
-        blocks = list(zip(batch.column("job").to_pylist(), batch.column("start").to_pylist(), strict=True))
-        for number, start in blocks:
-            block = self._prompts(self._jobs[number], start)
-            rows += block
-            numbers += [number] * len(block)
-        call = tuple(part for block in blocks for part in block)
-        if ray.get(self._attempts.begin.remote(call)) > self._max_attempts:
-            reason = f"the engine died {self._max_attempts} times on this block of rows"
-            predictions = [error_prediction(row, reason) for row in rows]
-        else:
-            predictions = self._engine.generate(rows)
-        self._attempts.end.remote(call)
-        table = to_table(predictions, Prediction)
-        table = table.append_column("job", pa.array(numbers, pa.int64()))
-        yield table.append_column("engine", pa.array([self.label] * len(rows), pa.string()))
-
-    def _prompts(self, job: GenerationJob, start: int) -> list[PromptRow]:
-        if job.evaluation_key not in self._sets:
-            if len(self._sets) >= 8:
-                self._sets.clear()
-            self._sets[job.evaluation_key] = ray.get(self._refs[job.evaluation_key])
-        examples = self._sets[job.evaluation_key][start : start + self._spec.block_rows]
-        adapter: AdapterRef | None = None
-        try:
-            if job.adapter_key is not None:
-                folder = job.adapter_dir or str(self._store.local_dir(ADAPTER_KIND, job.adapter_key))
-                adapter = AdapterRef(job.adapter_key, folder, job.lora_rank)
-                self._engine.prepare(adapter)
-        except (AdapterError, OSError) as error:
-            return [PromptRow(e.example_id, (), job.max_new_tokens, None, str(error)) for e in examples]
-        room = min(self._spec.max_prompt_tokens, self._engine.max_len - job.max_new_tokens)
-        if room < LEAST_PROMPT_TOKENS:
-            reason = f"{job.max_new_tokens} new tokens leave no room for a prompt in {self._engine.max_len}"
-            return [PromptRow(e.example_id, (), job.max_new_tokens, adapter, reason) for e in examples]
-        return prompt_rows(self._engine.tokenizer, examples, self._spec, room, job.max_new_tokens, adapter)
-
-
-def prompt_rows(tokenizer, examples, spec, room, max_new_tokens, adapter) -> list[PromptRow]:
-    """Examples as an engine takes them; a row without a prompt carries the reason.
-
-    Args:
-        tokenizer: the base model's.
-        examples: rows of one evaluation set.
-        spec: its `prompt` says how an example becomes text.
-        room: tokens of a prompt at most.
-        max_new_tokens: of the answer.
-        adapter: for all of these rows; None is the base model.
-    """
-    encoded = encode_prompts(tokenizer, examples, spec.prompt, room)
-    return [
-        PromptRow(example.example_id, (), max_new_tokens, adapter, str(ids))
-        if isinstance(ids, ValueError)
-        else PromptRow(example.example_id, tuple(ids), max_new_tokens, adapter)
-        for example, ids in zip(examples, encoded, strict=True)
-    ]
-
-
-def start_engine(base_path: str, spec: GenerationSpec, resources: GenerationResources, max_lora_rank: int):
-    """The engine that serves this model by the spec's rule, and its label: "vllm", "hf", or "hf: why not vllm".
-
-    Starts it in this process; vLLM changes transformers' classes, so a process holds one engine in its life.
-    """
-    label = spec.engine
-    if spec.engine == "vllm":
-        reason = cannot_serve(base_path, on_gpu=resources.gpus_per_engine > 0)
-        if reason is None:
-            from assay.generation.vllm_engine import VllmEngine
-
-            return VllmEngine(base_path, spec, resources, max_lora_rank=max_lora_rank), label
-        label = f"hf: {reason}"
-    from assay.generation.hf_engine import HfEngine
-
-    return HfEngine(base_path, spec, resources), label
-
-
-def cannot_serve(base_path: str, *, on_gpu: bool) -> str | None:
-    """Why vLLM does not serve this model with adapters; None where it does.
-
-    The fixed rule by which `engine="vllm"` means transformers: attention of a head size that vLLM lacks (CPUs only),
-    or an architecture whose vLLM implementation takes no LoRA. It asks nothing of the jobs, so all predictions of a
-    base model come from one engine.
-    """
-    config = read_config(base_path)
-    reason = None if on_gpu else head_size_missing(config)
-    if reason is None:
-        from assay.generation.vllm_engine import takes_no_lora
-
-        reason = takes_no_lora(config)
-    return reason
-
-
-def _local_base(store: Store, base_path: str, base_key: str) -> str:
-    """The base model where this machine can read it; one that the store holds is fetched."""
-    if Path(base_path).is_dir() or not base_key or not store.exists(BASE_KIND, base_key):
-        return base_path
-    return str(store.local_dir(BASE_KIND, base_key))

@@ -28,7 +28,7 @@ class GenerationSpec(Config):
 
     engine: Literal["vllm", "hf"] = "vllm"
     """`vllm` means vLLM wherever it can serve the model with adapters, and transformers where it cannot, by the
-    fixed rule of `ray_generate.cannot_serve`; both write the same greedy tokens in float32."""
+    fixed rule of `ray_engine.cannot_serve`; both write the same greedy tokens in float32."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """bfloat16 is equal only within a tolerance: 249 of 256 tiny-model answers agreed between the engines."""
     prompt: PromptSpec = PromptSpec()

@@ -1,7 +1,7 @@
 """The rubric server's answer to "which patterns do these errors show": counts of what rules can see. Pure.
 
 A stand-in for an LLM's reading of errors: it reports how answers differ in form and which answers stand in for which,
-and says that it is rules. Rows stand in the prompt as JSON objects, one a line.
+and says that it is rules.
 """
 
 from __future__ import annotations
@@ -10,15 +10,19 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 
+from assay.judge_server.shown_rows import shown_rows
+
 ANALYST = "You read what a model got wrong"
 """How the system turn of such a prompt begins."""
+FIELDS = ("input", "prediction", "reference")
+"""Of a row that the prompt shows."""
 SHORT = 40
 """An answer or reference of at most so many characters is shown whole."""
 
 
 def error_patterns(prompt: str) -> str:
     """Sentences with counts, most frequent first."""
-    rows = _rows(prompt)
+    rows = [{name: str(row[name]) for name in FIELDS} for row in shown_rows(prompt) if set(FIELDS) <= set(row)]
     if not rows:
         return "By rules: the prompt shows no rows."
     checks: Sequence[tuple[str, int]] = (
@@ -40,20 +44,6 @@ def error_patterns(prompt: str) -> str:
                 f"{json.dumps(prediction)} stands where {json.dumps(reference)} is right ({count} of {len(rows)})"
             )
     return "By rules: " + ("; ".join(found) if found else f"no pattern in {len(rows)} rows") + "."
-
-
-def _rows(prompt: str) -> list[dict[str, str]]:
-    rows = []
-    for line in prompt.split("\n"):
-        if not line.startswith("{"):
-            continue
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError):
-            continue
-        if isinstance(row, dict) and {"input", "prediction", "reference"} <= set(row):
-            rows.append({name: str(row[name]) for name in ("input", "prediction", "reference")})
-    return rows
 
 
 def _wraps(row: dict[str, str]) -> bool:

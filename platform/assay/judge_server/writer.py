@@ -12,6 +12,7 @@ import re
 from typing import Any
 
 from assay.judge_server.draws import Draws
+from assay.judge_server.shown_rows import shown_rows
 
 _ASKED = re.compile(r"\bwrite (\d{1,2}) new examples\b", re.IGNORECASE)
 _LABEL = re.compile(r'^.*\bthe output of each of them is ("(?:[^"\\]|\\.)*")\.', re.IGNORECASE | re.MULTILINE)
@@ -43,17 +44,9 @@ def written_rows(prompt: str, draws: Draws) -> str:
 
 
 def _shown(prompt: str) -> list[dict[str, Any]]:
-    rows = []
-    for line in prompt.split("\n"):
-        if not line.startswith("{"):
-            continue
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError):
-            continue
-        if isinstance(row, dict) and isinstance(row.get("input"), str) and isinstance(row.get("output"), str):
-            rows.append(row)
-    return rows
+    return [
+        row for row in shown_rows(prompt) if isinstance(row.get("input"), str) and isinstance(row.get("output"), str)
+    ]
 
 
 def _spliced(first: dict[str, Any], second: dict[str, Any], where: float) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from assay.llm.chat_transport import Exchange, storable
 from assay.llm.endpoint import EndpointSpec
 from assay.llm.ledger import StoredCall
 from assay.llm.ledger_tables import FINAL
+from assay.llm.prices import Price
 from assay.llm.requests import Answer, ChatRequest, Failure, Message, Reply
 
 
@@ -41,6 +42,13 @@ def request_row(request: ChatRequest, key: str, *, endpoint: EndpointSpec, study
             {"messages": messages, "sampling": request.sampling.body}, ensure_ascii=False, separators=(",", ":")
         ),
     }
+
+
+def usd_of(exchange: Exchange, price: Price | None) -> float | None:
+    """What an attempt cost; None where usage or price is not known."""
+    if price is None or exchange.prompt_tokens is None or exchange.completion_tokens is None:
+        return None
+    return price.usd(exchange.prompt_tokens, exchange.completion_tokens)
 
 
 def reply_row(

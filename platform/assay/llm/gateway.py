@@ -17,7 +17,7 @@ from typing import Literal, Protocol, Self
 
 from assay.errors import ConfigError, EndpointError, LimitReached
 from assay.llm.breaker import Breaker
-from assay.llm.call_rows import completed, reply_of, reply_row, request_row, stored_reply
+from assay.llm.call_rows import completed, reply_of, reply_row, request_row, stored_reply, usd_of
 from assay.llm.chat_transport import RETRIED, ChatTransport, Exchange
 from assay.llm.endpoint import EndpointSpec, with_told_name
 from assay.llm.figures import Figures, GatewayStats
@@ -245,7 +245,7 @@ class Gateway:
             is_over = exchange.outcome != "rate limited" and (
                 exchange.outcome not in RETRIED or tries >= self.endpoint.max_attempts
             )
-            usd = self._usd(exchange)
+            usd = usd_of(exchange, self.price)
             call = reply_row(row, exchange, usd=usd, number=number, seconds=seconds) if is_over else None
             finish = Finish(
                 attempt_id, exchange.outcome, exchange.http_status, exchange.prompt_tokens, exchange.completion_tokens,
@@ -323,12 +323,6 @@ class Gateway:
             if exchange.outcome == "rate limited":
                 raise LimitReached(f"{problem}; the account's limit is used up; the same command goes on later")
             raise EndpointError(f"{problem}; all replies so far are stored; run the same command when {url} is back")
-
-    def _usd(self, exchange: Exchange) -> float | None:
-        """What the attempt cost; None where usage or price is not known."""
-        if self.price is None or exchange.prompt_tokens is None or exchange.completion_tokens is None:
-            return None
-        return self.price.usd(exchange.prompt_tokens, exchange.completion_tokens)
 
 
 def open_gateway(

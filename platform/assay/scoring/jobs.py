@@ -69,6 +69,19 @@ class ScoringBatch:
 
 
 @dataclass(frozen=True)
+class WantedScores:
+    """A scores artifact to make: one scorer's numbers for one batch."""
+
+    spec: ScorerSpec
+    batch: ScoringBatch
+    key: str
+
+    def num_rows(self, sizes: Mapping[str, int]) -> int:
+        """Rows that it holds, by the sizes of the evaluation sets."""
+        return sum(sizes[evaluation] for evaluation in self.batch.evaluations)
+
+
+@dataclass(frozen=True)
 class JudgeSetup:
     """A judge scorer: what it is (`spec`), how it asks, and where."""
 
@@ -133,6 +146,19 @@ def make_batches(pairs: Iterable[tuple[str, str]], size: int = BATCH_SIZE) -> tu
         ScoringBatch(tuple(key for key, _ in part), tuple(rows for _, rows in part))
         for part in (ordered[start : start + size] for start in range(0, len(ordered), size))
     )
+
+
+def chunks_of(todo: Sequence[WantedScores], sizes: Mapping[str, int], chunk_rows: int) -> list[dict[str, object]]:
+    """Descriptors of the work: every chunk of rows once, with the numbers in `todo` of the scores that want it."""
+    wanted_by: dict[ScoringBatch, list[int]] = {}
+    for number, item in enumerate(todo):
+        wanted_by.setdefault(item.batch, []).append(number)
+    return [
+        {"predictions": key, "evaluation": evaluation, "start": start, "wanted": numbers}
+        for batch, numbers in wanted_by.items()
+        for key, evaluation in zip(batch.predictions, batch.evaluations, strict=True)
+        for start in range(0, sizes[evaluation], chunk_rows)
+    ]
 
 
 def scores_key(spec: ScorerSpec, batch: ScoringBatch) -> str:

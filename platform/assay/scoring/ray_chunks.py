@@ -1,0 +1,93 @@
+"""Chunks of rows in the workers: read from the store, and scored by whatever is no judge."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import ray
+
+from assay.errors import DataError
+from assay.records import Example, Prediction, ScoreRow, from_table, to_table
+from assay.scoring.jobs import score_locally
+from assay.scoring.protocol import Scorer, ScorerSpec
+from assay.scoring.table import make_scorer
+from assay.store import Store
+from assay.tasks.catalog import Task
+
+PREDICTIONS_KIND = "predictions"
+PREDICTIONS_FILE = "predictions.parquet"
+
+
+@dataclass(frozen=True)
+class ChunkReader:
+    """Reads what the descriptors of `jobs.chunks_of` name."""
+
+    store: Store
+    sets: Mapping[str, ray.ObjectRef]
+    """Rows by example id, of each evaluation set."""
+    chunk_rows: int
+
+    def read(self, chunk: Mapping[str, Any]) -> tuple[list[Prediction], Mapping[str, Example]]:
+        """The chunk's predictions, and all rows of its evaluation set.
+
+        Raises:
+            DataError: the predictions belong to another set.
+        """
+        examples: Mapping[str, Example] = ray.get(self.sets[chunk["evaluation"]])
+        table = self.store.read_table(PREDICTIONS_KIND, chunk["predictions"], PREDICTIONS_FILE)
+        if table.num_rows != len(examples):
+            raise DataError(
+                f"predictions {chunk['predictions']}: saw {table.num_rows} rows; expected {len(examples)}, one per "
+                "example of its evaluation set; the predictions belong to another set"
+            )
+        return from_table(table.slice(chunk["start"], self.chunk_rows), Prediction), examples
+
+
+def score_chunks(
+    batch: pa.Table, reader: ChunkReader, specs: Sequence[ScorerSpec], tasks: Mapping[str, Task]
+) -> pa.Table:
+    """All scorers that want them over some chunks."""
+    rows: list[ScoreRow] = []
+    numbers: list[int] = []
+    for chunk in batch.to_pylist():
+        predictions, examples = reader.read(chunk)
+        scorers = [_scorer(specs[number]) for number in chunk["wanted"]]
+        rows += score_locally(scorers, chunk["predictions"], predictions, examples, tasks)
+        numbers += [number for number in chunk["wanted"] for _ in predictions]
+    return numbered(rows, numbers)
+
+
+class ModelActor:
+    """Scores blocks of rows by the scorers of one model, which this process keeps."""
+
+    def __init__(
+        self, reader: ChunkReader, specs: Sequence[ScorerSpec], tasks: Mapping[str, Task], cpus: float
+    ) -> None:
+        import torch
+
+        torch.set_num_threads(max(1, int(cpus)))
+        self._score = functools.partial(score_chunks, reader=reader, specs=specs, tasks=tasks)
+
+    def __call__(self, batch: pa.Table) -> pa.Table:
+        """Rows of some chunks, numbered."""
+        return self._score(batch)
+
+
+def numbered(rows: Sequence[ScoreRow], numbers: Sequence[int]) -> pa.Table:
+    """Rows on their way to the driver, each with the number of the scores artifact that it belongs to."""
+    return to_table(rows, ScoreRow).append_column("wanted", pa.array(numbers, pa.int64()))
+
+
+_SCORERS: dict[str, Scorer] = {}
+
+
+def _scorer(spec: ScorerSpec) -> Scorer:
+    """A scorer per process: some hold tokenizers."""
+    name = spec.model_dump_json()
+    if name not in _SCORERS:
+        _SCORERS[name] = make_scorer(spec)
+    return _SCORERS[name]
