@@ -84,7 +84,8 @@ async def test_a_process_that_dies_between_upload_and_ingest_is_continued(tmp_pa
                 await asyncio.sleep(0.05)
             work.cancel()
             await asyncio.gather(work, return_exceptions=True)
-        if died != "created":
+        if died != "created":  # a minute ago, or its process might still be at it
+            ledger(tmp_path, "update batches set updated_at = updated_at - 61")
             ledger(tmp_path, "update batches set status = 'uploaded', provider_id = ''")
         if died == "uploaded":  # as if the provider had never heard of the batch: it carries another tag
             ledger(tmp_path, "update batch_items set batch_id = 'other'")
@@ -94,6 +95,52 @@ async def test_a_process_that_dies_between_upload_and_ingest_is_continued(tmp_pa
         assert provider_batches(server) == (2 if died == "uploaded" else 1)
     assert all(isinstance(reply, Answer) for reply in replies)
     assert ledger(tmp_path, "select status from batches") == [("ingested",)]
+
+
+async def test_two_processes_at_once_send_each_request_in_one_batch(tmp_path: Path) -> None:
+    with start_judge_server(batch_delay_s=2.0) as server:
+        async with batch_gateway(server, tmp_path) as first, batch_gateway(server, tmp_path) as second:
+            create, is_uploaded = first._client.create, asyncio.Event()
+
+            async def slowly(*arguments: str) -> str:
+                is_uploaded.set()
+                await asyncio.sleep(1.5)
+                return await create(*arguments)
+
+            first._client.create = slowly  # type: ignore[method-assign]
+            work = asyncio.create_task(ask_all(first, REQUESTS))
+            await is_uploaded.wait()
+            found = [await ask_all(second, REQUESTS), await work]
+            assert all(isinstance(reply, Answer) for replies in found for reply in replies)
+            # whoever looked first when the batch was over took its replies in; the other had them from the ledger
+            assert sorted(sum(not reply.cached for reply in replies) for replies in found) == [0, 30]
+            assert (first.stats().attempts, second.stats().attempts) in ((30, 0), (0, 30))
+        assert provider_batches(server) == 1
+    assert ledger(tmp_path, "select count(*), count(distinct key) from attempts") == [(30, 30)]
+
+
+async def test_a_creation_whose_response_is_lost_is_found_among_more_than_a_page_of_batches(tmp_path: Path) -> None:
+    import httpx2
+    import openai
+
+    with start_judge_server() as server:
+        async with batch_gateway(server, tmp_path) as gateway:
+            file_id = await gateway._client.upload("mine", b"")
+            batches = gateway._client._open().client.batches
+            create = batches.create
+
+            async def lost(**options: object) -> None:
+                await create(**options)  # type: ignore[arg-type]
+                for number in range(120):
+                    await create(**{**options, "metadata": {"assay_batch": f"other {number}"}})  # type: ignore[arg-type]
+                batches.create = create  # type: ignore[method-assign]
+                raise openai.APIConnectionError(request=httpx2.Request("POST", server.base_url))
+
+            batches.create = lost  # type: ignore[method-assign]
+            found = await gateway._client.create("mine", file_id)
+            assert (await batches.retrieve(found)).metadata == {"assay_batch": "mine"}
+        with urllib.request.urlopen(server.base_url + "/batches?limit=100") as response:
+            assert json.load(response)["has_more"]
 
 
 def gateway_has_created(folder: Path) -> bool:

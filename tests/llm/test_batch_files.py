@@ -28,7 +28,7 @@ def test_a_file_holds_its_lines_in_order_up_to_its_limit() -> None:
     file = RequestFile(1)
     for number in range(MAX_ROWS):
         assert file.has_room_for(b"x\n")
-        file.add(f"k{number}", b"x\n", "{}", 7)
+        file.add(f"k{number}", b"x\n", "{}", 7, 0.5)
     assert not file.has_room_for(b"x\n")
     assert file.content == b"x\n" * MAX_ROWS
     assert sum(file.tokens.values()) == 7 * MAX_ROWS

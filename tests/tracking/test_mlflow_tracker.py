@@ -24,7 +24,7 @@ def test_a_rerun_leaves_one_run_per_key_and_one_point_per_step(store: Path) -> N
     cell = TrackedRun("c", "cell", {"lr": 0.1, **{f"p{i}": i for i in range(150)}}, {"truth": 0.5}, history)
     for _ in range(2):
         tracker = MlflowTracker(uri, "study", str(store / "files"))
-        parent = tracker.study_run(TrackedRun("s", "study"))
+        parent = tracker.study_run(TrackedRun("s", "study", seconds=90.0))
         child = tracker.child_run(parent, cell)
         tracker.files(parent, {"tables/x.json": b"[]"})
     client = MlflowClient(tracking_uri=uri)
@@ -38,6 +38,10 @@ def test_a_rerun_leaves_one_run_per_key_and_one_point_per_step(store: Path) -> N
     assert len(client.get_metric_history(child, "train/loss")) == 1500
     assert [item.path for item in client.list_artifacts(parent, "tables")] == ["tables/x.json"]
     assert tracker.existing("cell") == {"c": child}
+    times = client.get_run(parent).info
+    assert 90_000 <= times.end_time - times.start_time < 150_000
+    # the page opens at the runs, not at traces that no study has
+    assert client.get_experiment_by_name("study").tags["mlflow.experimentKind"] == "custom_model_development"
 
 
 def test_an_unusable_uri_is_one_line() -> None:

@@ -124,8 +124,8 @@ def _starlette(chat: ChatService) -> App:
     async def batch_list(request: Request) -> Response:
         if request.method == "POST":
             return JSONResponse(batches.create(await request.json()).as_json())
-        found = [batch.as_json() for batch in reversed(batches.batches.values())]
-        return JSONResponse({"object": "list", "data": found, "has_more": False})
+        found, has_more = batches.page(request.query_params.get("after"), request.query_params.get("limit"))
+        return JSONResponse({"object": "list", "data": [batch.as_json() for batch in found], "has_more": has_more})
 
     async def batch_object(request: Request) -> Response:
         return JSONResponse(batches.batches[request.path_params["batch_id"]].as_json())

@@ -123,6 +123,20 @@ class BatchService:
         task.add_done_callback(self._tasks.discard)
         return batch
 
+    def page(self, after: str | None, limit: str | None) -> tuple[list[Batch], bool]:
+        """The newest batches, or those older than one, and whether there are more.
+
+        Raises:
+            BadRequestError: a limit that is no number from 1 to 100.
+        """
+        if limit is not None and not (limit.isascii() and limit.isdigit() and 1 <= int(limit) <= 100):
+            raise BadRequestError(f"limit: saw {limit!r}; expected 1 to 100")
+        newest_first = list(reversed(self.batches.values()))
+        ids = [batch.batch_id for batch in newest_first]
+        start = ids.index(after) + 1 if after in ids else 0
+        end = start + (int(limit) if limit else 20)
+        return newest_first[start:end], end < len(newest_first)
+
     def cancel(self, batch: Batch) -> None:
         """Ends a batch that has not ended."""
         if batch.status in ("validating", "in_progress"):

@@ -9,6 +9,7 @@ completions, so the transports serve each other.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import json
 import secrets
@@ -21,7 +22,7 @@ from typing import Self
 from assay.errors import ConfigError, EndpointError, LimitReached
 from assay.llm.batch_client import BatchClient
 from assay.llm.batch_files import MAX_ROWS, RequestFile, read_line, request_line
-from assay.llm.batch_ledger import BatchLedger
+from assay.llm.batch_ledger import BatchLedger, BatchState
 from assay.llm.call_rows import completed, reply_of, reply_row, request_row, stored_reply, usd_of
 from assay.llm.chat_transport import Exchange, one_line
 from assay.llm.endpoint import EndpointSpec, with_told_name
@@ -35,6 +36,8 @@ from assay.llm.token_estimate import TokenEstimate
 MAX_CALL_TRIES = 3
 """Batches that a request may be part of before it counts as failed."""
 OVER = frozenset({"completed", "failed", "expired", "cancelled"})
+ABANDONED_S = 60.0
+"""A batch that its process has not touched for so long, and that is not created yet, has been left behind."""
 FIRST_POLL_S = 0.5
 GATHER_S = 2.0
 """How long nobody may have asked before a batch begins."""
@@ -217,16 +220,17 @@ class BatchGateway:
                 request_row(request, key, endpoint=self.endpoint, study=self._study, judge=self._judge),
                 ensure_ascii=False,
             )
-            files[-1].add(key, line, row, self._estimate.tokens(request))
+            usd = self._estimate.usd(request, self.price) if self.price is not None else 0.0
+            files[-1].add(key, line, row, self._estimate.tokens(request), usd)
         return files
 
     def _affordable(self, files: list[RequestFile]) -> list[RequestFile]:
         """The first files whose estimates the budget still covers."""
-        if self._budget_usd is None or self.price is None:
+        if self._budget_usd is None:
             return files
         spent = self._ledger.spent_usd()
         for number, file in enumerate(files):
-            spent += self.price.usd(sum(file.tokens.values()), 0)
+            spent += file.usd
             if spent > self._budget_usd:
                 return files[:number]
         return files
@@ -236,21 +240,49 @@ class BatchGateway:
     async def _run(self, file: RequestFile) -> None:
         batch_id = secrets.token_hex(16)
         self._ledger.prepare(batch_id, file)
-        file_id = await self._client.upload(batch_id, file.content)
-        self._ledger.note(batch_id, status="uploaded", input_file_id=file_id)
-        await self._create(batch_id)
+        async with self._held(batch_id):
+            file_id = await self._client.upload(batch_id, file.content)
+            self._ledger.note(batch_id, status="uploaded", input_file_id=file_id)
+            await self._create(batch_id)
         await self._finish(batch_id)
 
     async def _resume(self) -> None:
-        """Take up what an earlier process left between upload and ingest."""
-        for batch in self._ledger.open_batches():
+        """Take up what an earlier process left between upload and ingest, and await what another one is sending."""
+        for found in self._ledger.open_batches():
+            batch = await self._created_or_abandoned(found.id)
+            if batch.status in ("ingested", "failed"):
+                continue
             if batch.status == "prepared":  # its content was never up as far as we know: its requests are asked anew
                 self._ledger.note(batch.id, status="failed", detail="its process died before the upload was recorded")
                 self._ledger.end_attempts(batch.id, {}, "never created")
                 continue
             if batch.status == "uploaded":
-                await self._create(batch.id, look_first=True)
+                async with self._held(batch.id):
+                    await self._create(batch.id, look_first=True)
             await self._finish(batch.id)
+
+    async def _created_or_abandoned(self, batch_id: str) -> BatchState:
+        """The batch, once nobody is about to create it."""
+        while True:
+            batch = self._ledger.batch(batch_id)
+            if batch.status not in ("prepared", "uploaded") or time.time() - batch.updated_at > ABANDONED_S:
+                return batch
+            await asyncio.sleep(1.0)
+
+    @contextlib.asynccontextmanager
+    async def _held(self, batch_id: str) -> AsyncIterator[None]:
+        """Others see that this process lives, until the batch is created."""
+
+        async def touch() -> None:
+            while True:
+                self._ledger.note(batch_id)
+                await asyncio.sleep(ABANDONED_S / 6)
+
+        task = asyncio.create_task(touch())
+        try:
+            yield
+        finally:
+            task.cancel()
 
     async def _create(self, batch_id: str, *, look_first: bool = False) -> None:
         provider_id = await self._client.find(batch_id) if look_first else None
@@ -271,7 +303,10 @@ class BatchGateway:
                 break
             await asyncio.sleep(pause_s)
             pause_s = min(self._poll_s, pause_s * 1.5)
-        self._ingest(batch_id, await self._client.lines(batch))
+        lines = await self._client.lines(batch)
+        if self._ledger.batch(batch_id).status in ("ingested", "failed"):
+            return  # by another process that awaited it too
+        self._ingest(batch_id, lines)
         errors = batch.errors.data if batch.errors and batch.errors.data else []
         detail = one_line("; ".join(str(error.message) for error in errors), "")
         ended_well = batch.status != "failed"

@@ -44,18 +44,27 @@ class BatchClient:
     async def create(self, batch_id: str, file_id: str) -> str:
         """The provider's id of a batch that it begins."""
         client = self._open().client
-        made = await self._retried(
-            lambda: client.batches.create(
+        is_first = True
+
+        async def begin() -> str:
+            nonlocal is_first
+            if not is_first and (found := await self._find(batch_id)) is not None:
+                return found  # the try before did begin it; its response was lost
+            is_first = False
+            made = await client.batches.create(
                 input_file_id=file_id, endpoint=PATH, completion_window="24h", metadata={TAG: batch_id}
             )
-        )
-        return str(made.id)
+            return str(made.id)
+
+        return str(await self._retried(begin))
 
     async def find(self, batch_id: str) -> str | None:
         """The provider's id of a batch whose creation succeeded but was not recorded."""
-        client = self._open().client
-        page = await self._retried(lambda: client.batches.list(limit=100))
-        for batch in page.data:
+        found: str | None = await self._retried(lambda: self._find(batch_id))
+        return found
+
+    async def _find(self, batch_id: str) -> str | None:
+        async for batch in self._open().client.batches.list(limit=100):
             if (batch.metadata or {}).get(TAG) == batch_id:
                 return str(batch.id)
         return None

@@ -29,6 +29,8 @@ class RequestFile:
         """Key -> what the row of `calls` needs when the reply comes, as JSON."""
         self.tokens: dict[str, int] = {}
         """Key -> estimated tokens."""
+        self.usd = 0.0
+        """Estimated dollars of all of them; 0 without a price."""
         self._lines: list[bytes] = []
         self._num_bytes = 0
 
@@ -36,8 +38,9 @@ class RequestFile:
         """Whether another line stays within the limits of a file."""
         return len(self.rows) < MAX_ROWS and self._num_bytes + len(line) <= MAX_BYTES
 
-    def add(self, key: str, line: bytes, row: str, tokens: int) -> None:
+    def add(self, key: str, line: bytes, row: str, tokens: int, usd: float) -> None:
         """One more request."""
+        self.usd += usd
         self.rows[key], self.tokens[key] = row, tokens
         self._lines.append(line)
         self._num_bytes += len(line)

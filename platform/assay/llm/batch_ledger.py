@@ -35,9 +35,11 @@ class BatchState(NamedTuple):
     """The provider's, from `uploaded` on."""
     provider_id: str
     """The provider's, from `created` on."""
+    updated_at: float
+    """Seconds since the epoch."""
 
 
-_STATE = sa.select(BATCHES.c.id, BATCHES.c.status, BATCHES.c.input_file_id, BATCHES.c.provider_id)
+_STATE = sa.select(BATCHES.c.id, BATCHES.c.status, BATCHES.c.input_file_id, BATCHES.c.provider_id, BATCHES.c.updated_at)
 
 
 class BatchLedger:
@@ -132,7 +134,7 @@ class BatchLedger:
             )  # fmt: skip
 
     def note(self, batch_id: str, **changes: str) -> None:
-        """Write columns of a batch."""
+        """Write columns of a batch, and that a process takes care of it now."""
         with self._service.engine.begin() as connection:
             values = {**changes, "updated_at": time.time()}
             connection.execute(sa.update(BATCHES).where(BATCHES.c.id == batch_id).values(**values))

@@ -173,9 +173,7 @@ def read_reply(content: bytes, headers: Mapping[str, str]) -> Exchange:
     elif not isinstance(text, str) or not text.strip():
         outcome, text = "empty", ""
     extra = extra_of(texts, choices[0].get("logprobs"))
-    return Exchange(
-        outcome, 200, headers, storable(text or ""), finish_reason, extra, prompt_tokens, completion_tokens
-    )
+    return Exchange(outcome, 200, headers, storable(text or ""), finish_reason, extra, prompt_tokens, completion_tokens)
 
 
 def extra_of(texts: Sequence[str], logprobs: Any) -> str:

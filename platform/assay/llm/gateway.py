@@ -268,7 +268,7 @@ class Gateway:
         seen = Observation()
         used: int | None = 0
         try:
-            await self._begin(attempt_id, key, number, tokens)
+            await self._begin(attempt_id, request, key, number, tokens)
             self._figures.attempts += 1
             self._figures.in_flight += 1
             started = time.monotonic()
@@ -291,8 +291,8 @@ class Gateway:
         self._give_up_if_down(exchange, ended)
         return exchange, ended - started, attempt_id
 
-    async def _begin(self, attempt_id: str, key: str, number: int, tokens: int) -> None:
-        dollars = self.price.usd(tokens, 0) if self.price is not None else 0.0
+    async def _begin(self, attempt_id: str, request: ChatRequest, key: str, number: int, tokens: int) -> None:
+        dollars = self._estimate.usd(request, self.price) if self.price is not None else 0.0
         operation = Begin(
             attempt_id, key, number, self.endpoint.transport, self._study, tokens, dollars, self._budget_usd
         )

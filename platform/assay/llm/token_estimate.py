@@ -7,6 +7,7 @@ limiter is corrected by the reported usage anyway, so a learned ratio within a f
 from __future__ import annotations
 
 from assay.llm.chat_transport import Exchange
+from assay.llm.prices import Price
 from assay.llm.requests import ChatRequest
 
 CHARS_PER_TOKEN = 4.0
@@ -26,13 +27,22 @@ class TokenEstimate:
 
     def tokens(self, request: ChatRequest) -> int:
         """Prompt and reply together, at least 1."""
+        prompt, reply = self._parts(request)
+        return max(1, round(prompt + reply))
+
+    def usd(self, request: ChatRequest, price: Price) -> float:
+        """Dollars for prompt and reply."""
+        prompt, reply = self._parts(request)
+        return price.usd(round(prompt), round(reply))
+
+    def _parts(self, request: ChatRequest) -> tuple[float, float]:
         prompt = request.num_chars / self._chars_per_token + TOKENS_PER_MESSAGE * len(request.messages)
         reply = self._reply_tokens.get((request.protocol, request.step))
         if reply is None:
             reply = (
                 REPLY_TOKENS if request.sampling.max_tokens is None else min(REPLY_TOKENS, request.sampling.max_tokens)
             )
-        return max(1, round(prompt + reply))
+        return prompt, reply
 
     def learn(self, request: ChatRequest, exchange: Exchange) -> None:
         """Move the means towards the usage that the endpoint reported."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import functools
 from collections.abc import AsyncIterator, Mapping, Sequence
 
@@ -147,7 +148,7 @@ class JudgeActor:
             gateway, self._gateway = self._gateway, None
             if self._reporter is not None:
                 self._reporter.cancel()
-            self._past.add(_figures(gateway))
+            self._past.add(dataclasses.replace(_figures(gateway), calls_per_min=0.0))
             await gateway.close()
         if self._active == 0:
             await self._board.write.remote(self._worker, self._judged, self._past)

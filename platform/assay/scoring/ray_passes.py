@@ -91,7 +91,8 @@ class Passes:
         judge.endpoint.api_key()  # a missing key is said before anything starts
         chunks = self._chunks(todo, self.resources.chunk_rows)
         place = _judge_place(judge, self.resources)
-        workers = min(self.resources.judge_workers, len(chunks))
+        wanted = 1 if judge.endpoint.transport == "batch" else self.resources.judge_workers  # few and large batches
+        workers = min(wanted, len(chunks))
         if "scheduling_strategy" not in place:
             workers = min(workers, _room_for_workers(self.resources, place.get("resources")))
         board = Board.options(**beside_the_driver()).remote()

@@ -82,6 +82,7 @@ def track_study(results: Results, files: Mapping[str, bytes]) -> str:
                 "predictions_artifacts": len(results.wanted.runs),
             },
             tags={"assay.study": folder.name, "mlflow.note.content": study.description},
+            seconds=sum(results.costs.seconds.values()),
         )
     )
     tracker.files(parent, {**files, **tables})

@@ -25,6 +25,8 @@ from assay.fingerprint import content_hash
 
 KEY_TAG = "assay.key"
 CONTENT_TAG = "assay.content"
+EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
+"""Opens the experiment at its runs; without it MLflow guesses, and shows an empty page of traces."""
 METRICS_PER_CALL = 1000
 """MLflow refuses larger batches."""
 PARAMS_PER_CALL = 100
@@ -42,6 +44,8 @@ class TrackedRun:
     history: Sequence[tuple[int, Mapping[str, float]]] = ()
     """(optimizer step, metrics) in order of steps."""
     tags: Mapping[str, str] = field(default_factory=dict)
+    seconds: float = 0.0
+    """How long its work took, shown as the run's duration."""
 
 
 class MlflowTracker:
@@ -65,7 +69,7 @@ class MlflowTracker:
                 self._client = MlflowClient(tracking_uri=uri)
                 found = self._client.get_experiment_by_name(experiment)
                 if found is None:
-                    self._experiment = self._client.create_experiment(experiment, artifact_location=artifact_root)
+                    self._experiment = self._client.create_experiment(experiment, artifact_root, EXPERIMENT_TAGS)
                 else:
                     self._experiment = found.experiment_id
         except (MlflowException, OSError) as error:
@@ -112,13 +116,14 @@ class MlflowTracker:
         content = _content(run)
         if found is not None and found.data.tags.get(CONTENT_TAG) == content and found.info.status == "FINISHED":
             return str(found.info.run_id)  # a metric logged twice would be two points of its curve
+        now_ms = int(time.time() * 1000)
         run_id = found.info.run_id if found is not None else None
         tags = {**run.tags, KEY_TAG: run.key, CONTENT_TAG: content, "assay.role": role}
         if parent is not None:
             tags["mlflow.parentRunId"] = parent
         if run_id is None:
-            run_id = self._client.create_run(self._experiment, tags=tags, run_name=run.name).info.run_id
-        now_ms = int(time.time() * 1000)
+            began_ms = now_ms - int(1000 * run.seconds)
+            run_id = self._client.create_run(self._experiment, began_ms, tags, run.name).info.run_id
         metrics = [Metric(_name(name), value, now_ms, 0) for name, value in run.metrics.items() if value == value]
         for step, values in run.history:
             metrics += [Metric(_name(name), value, now_ms, step) for name, value in values.items() if value == value]
