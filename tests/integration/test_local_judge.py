@@ -6,10 +6,10 @@ import math
 from pathlib import Path
 
 import pytest
-from tiny_causal_models import save_tiny_model
 
 from assay.llm.local_model import LocalModel
 from assay.llm.requests import ChatRequest, Message, Sampling
+from tiny_causal_models import save_tiny_model
 
 pytestmark = pytest.mark.slow
 
