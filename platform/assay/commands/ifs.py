@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from assay.commands.judging import KeyOption, StorageOption, TrackingOption
+from assay.commands.options import KeyOption, LedgerStorageOption, TrackingOption, set_option
 from assay.config import apply_overrides, read_yaml, validate
 from assay.errors import ConfigError, StorageError
 
@@ -55,11 +55,8 @@ def ifs_command(
     max_new_tokens: Annotated[int, typer.Option(min=1, help="Of a response.")] = 64,
     base_url: Annotated[str | None, typer.Option(help="Ask the models at this OpenAI-compatible endpoint.")] = None,
     api_key_env: KeyOption = "OPENAI_API_KEY",
-    overrides: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="FIELD=VALUE", help="Override a field of the study, e.g. generation.dtype."),
-    ] = None,
-    storage: StorageOption = "runs",
+    overrides: Annotated[list[str] | None, set_option("Override a field of the study, e.g. generation.dtype.")] = None,
+    storage: LedgerStorageOption = "runs",
     tracking: TrackingOption = None,
 ) -> None:
     """Instruction Following Score of any models: raw and corrected, on fragments and on whole instructions."""
