@@ -32,7 +32,7 @@ def register(app: typer.Typer, metaeval: typer.Typer) -> None:
     metaeval.command("pairs")(with_groups(pairs))
     metaeval.command("replies")(replies)
     app.command("rank")(with_groups(rank))
-    metaeval.command("ifs")(ifs_command)
+    metaeval.command("ifs")(with_groups(ifs_command))
     app.command("audit-judge")(with_groups(audit_judge))
     app.command("ledger")(with_groups(ledger_summary))
 

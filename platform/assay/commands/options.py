@@ -9,14 +9,14 @@ from typing import Annotated, Any
 import typer
 
 
-def storage_option(help: str) -> Any:  # noqa: A002
+def storage_option(text: str) -> Any:
     """`--storage`; what a command keeps or looks for there is its own to say."""
-    return typer.Option(envvar="ASSAY_STORAGE", metavar="URI", help=help)
+    return typer.Option(envvar="ASSAY_STORAGE", metavar="URI", help=text)
 
 
-def set_option(help: str, metavar: str = "FIELD=VALUE") -> Any:  # noqa: A002
+def set_option(text: str, metavar: str = "FIELD=VALUE") -> Any:
     """`--set`, which may be repeated."""
-    return typer.Option("--set", metavar=metavar, help=help)
+    return typer.Option("--set", metavar=metavar, help=text)
 
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
