@@ -8,15 +8,13 @@ refused is refused before the first stage that takes long.
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, asynccontextmanager, contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from assay.errors import StageError
 from assay.hooks import Progress
-from assay.llm.gateway import open_gateway
 from assay.llm.ledger_tables import default_ledger_url
 from assay.mixtures.sampling import MixtureBuilder, store_mixture
 from assay.mixtures.spec import KIND as MIXTURE_KIND
@@ -24,7 +22,8 @@ from assay.mixtures.spec import MixtureSpec, mixture_key
 from assay.scoring.jobs import JudgeSetup, ScoringBatch
 from assay.store import Store
 from assay.studies.cells import Cell, expand
-from assay.studies.derived import Writer, make_derived
+from assay.studies.costs import Costs
+from assay.studies.derived import make_derived
 from assay.studies.error_analysis import ask_patterns, low_rows
 from assay.studies.folder import StudyFolder, open_folder
 from assay.studies.garbage import ARTIFACTS, references
@@ -44,64 +43,19 @@ from assay.studies.spec import JUDGE, TINY, JudgeConfig, Study
 from assay.studies.starts import make_merged_base, make_stacks
 from assay.studies.tiny_bases import BASE_KIND, store_tiny_base
 from assay.studies.wanted import Base, EvaluationSet, MergedBase, Wanted, evaluation_sets, wanted
+from assay.studies.writer import EmbeddedJudge, Writer, make_writer
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from assay.generation.spec import GenerationJob
     from assay.llm.endpoint import EndpointSpec
-    from assay.llm.gateway import Asker
     from assay.records import Example
     from assay.training.spec import TrainingJob
 
 COSTS = "side/costs.json"
 STAGES = ("data", "base", "train", "generate", "score")
 """What `--until` may name, in order."""
-
-
-@dataclass(frozen=True)
-class EmbeddedJudge:
-    """The judge server that a study brings along; the composition root does not know what it is."""
-
-    name: str
-    """In the ledger: fixed, plus the hash of its rules, so that its port does not matter."""
-    start: Callable[[], AbstractContextManager[str]]
-    """Runs it and gives its base URL."""
-
-
-@dataclass
-class Costs:
-    """What this run of a study spent, stage by stage; shown in the report and in no result table."""
-
-    seconds: dict[str, float] = field(default_factory=dict)
-    notes: dict[str, str] = field(default_factory=dict)
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        """Time a stage; a stage entered again adds to its time."""
-        started = time.monotonic()
-        try:
-            yield
-        finally:
-            self.seconds[name] = self.seconds.get(name, 0.0) + time.monotonic() - started
-
-    def note(self, name: str, text: str) -> None:
-        """Say in one sentence what a stage did."""
-        self.notes[name] = f"{self.notes[name]}; {text}" if name in self.notes else text
-
-    def rows(self) -> list[dict[str, Any]]:
-        """One row per stage in order of its start."""
-        return [
-            {"stage": name, "seconds": seconds, "what": self.notes.get(name, "")}
-            for name, seconds in self.seconds.items()
-        ]
-
-    def add(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Take in what earlier runs of the study spent."""
-        for row in rows:
-            self.seconds[row["stage"]] = self.seconds.get(row["stage"], 0.0) + row["seconds"]
-            if row["what"]:
-                self.note(row["stage"], row["what"])
 
 
 @dataclass(frozen=True)
@@ -224,23 +178,13 @@ class Pipeline:
             self.costs.note("data", sentence)
 
     def _writer(self, config: JudgeConfig) -> Writer:
-        """An LLM that is asked from here, outside of the scoring stage; an embedded one runs while it is."""
-
-        @asynccontextmanager
-        async def opened() -> AsyncIterator[Asker]:
-            with ExitStack() as stack:
-                url = stack.enter_context(self.embedded.start()) if config.is_embedded else None
-                async with open_gateway(
-                    endpoint_of(config, embedded_url=url, embedded_name=self.embedded.name),
-                    ledger_url=self.ledger_url or default_ledger_url(self.store.uri),
-                    budget_usd=self.budget_usd,
-                    study=self.study.name,
-                    judge=config.model,
-                    limiter="process",
-                ) as gateway:
-                    yield gateway
-
-        return Writer(endpoint_of(config, embedded_name=self.embedded.name), opened)
+        return make_writer(
+            config,
+            self.embedded,
+            ledger_url=self.ledger_url or default_ledger_url(self.store.uri),
+            budget_usd=self.budget_usd,
+            study=self.study.name,
+        )
 
     def _errors(
         self, plan: Wanted, scoring: ScoringPlan, datasets: Datasets, sets: Mapping[str, EvaluationSet]
