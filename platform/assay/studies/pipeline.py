@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from assay.errors import StageError
@@ -31,10 +31,9 @@ from assay.studies.inputs import (
     Datasets,
     check_evaluation,
     dataset_keys,
-    find_bases,
     store_datasets,
+    study_bases,
     study_key,
-    tiny_key,
 )
 from assay.studies.inside_trials import InsideTrials, connection_to, objecqa_plan, prepare_inside
 from assay.studies.judge_endpoint import check_endpoint, endpoint_of
@@ -102,9 +101,7 @@ class Pipeline:
         """
         self.store.check_writable()
         keys = dataset_keys(self.study, self.embedded.name)
-        bases = {name: base.key for name, base in find_bases(self.study).items()}
-        if TINY in self.study.all_models:
-            bases[TINY] = tiny_key(self.study, keys)
+        bases = {name: base.key for name, base in study_bases(self.study, keys).items()}
         endpoint = endpoint_of(self.study.judge, embedded_name=self.embedded.name)
         key = study_key(self.study, keys, bases, endpoint.endpoint_name)
         return open_folder(self.store, self.study.name, key, self.study.model_dump(mode="json"))
@@ -208,24 +205,23 @@ class Pipeline:
         return asked
 
     def _bases(self, datasets: Datasets) -> dict[str, Base]:
-        found = {name: Base(base.name, base.key, base.path) for name, base in find_bases(self.study).items()}
-        names = [base.name for base in found.values()]
+        found = study_bases(self.study, datasets.keys)
+        names = [base.name for name, base in found.items() if name != TINY]
         for name, base in found.items():
-            if names.count(base.name) > 1:  # two folders of one name: told apart by their content
-                found[name] = Base(f"{base.name}-{base.key[:6]}", base.key, base.path)
-        if TINY in self.study.all_models:
-            found[TINY] = self._tiny_base(datasets)
+            if name == TINY:
+                found[TINY] = self._tiny_base(base, datasets)
+            elif names.count(base.name) > 1:  # two folders of one name: told apart by their content
+                found[name] = replace(base, name=f"{base.name}-{base.key[:6]}")
         return found
 
-    def _tiny_base(self, datasets: Datasets) -> Base:
+    def _tiny_base(self, base: Base, datasets: Datasets) -> Base:
         spec = self.study.tiny_base
         assert spec is not None
-        key = tiny_key(self.study, datasets.keys)
         name = self.study.data.instructions
         read = store_tiny_base(self.store, spec, datasets.keys[name], lambda: datasets.rows(name), self.progress)
         if read:
             self.costs.note("base", f"tiny base pre-trained on {read:,} documents, {spec.num_steps:,} steps")
-        return Base(TINY, key, str(self.store.local_dir(BASE_KIND, key)))
+        return replace(base, path=str(self.store.local_dir(BASE_KIND, base.key)))
 
     def _mixtures(self, cells: Sequence[Cell], datasets: Datasets) -> None:
         # the cells of all bases and seeds share one; in the study's order, so that a complaint names the first
@@ -248,10 +244,7 @@ class Pipeline:
         """Refuse a judge that cannot be asked before hours of training; not where it has said all already."""
         if not self.study.asks_judge or self.study.judge.is_embedded:
             return
-        bases = {name: Base(base.name, base.key, base.path) for name, base in find_bases(self.study).items()}
-        if TINY in self.study.all_models:
-            bases[TINY] = Base(TINY, tiny_key(self.study, datasets.keys), "")
-        plan = wanted(self.study, cells, bases, datasets.keys)
+        plan = wanted(self.study, cells, study_bases(self.study, datasets.keys), datasets.keys)
         labels = objecqa_plan(self.study, plan, self._named_endpoint())
         has_labels = labels is None or labels.is_done(self.store)
         if not has_labels or not self._has_scores(scoring_plan(self.study, plan, self._named_endpoint())):

@@ -8,10 +8,10 @@ from assay.errors import DataError
 from assay.records import Prediction, from_table
 from assay.store import Store
 from assay.studies.cells import expand
-from assay.studies.inputs import dataset_keys, find_bases, store_datasets, tiny_key
+from assay.studies.inputs import dataset_keys, store_datasets, study_bases
 from assay.studies.labels import Answer
-from assay.studies.spec import TINY, Study
-from assay.studies.wanted import Base, evaluation_sets, wanted
+from assay.studies.spec import Study
+from assay.studies.wanted import evaluation_sets, wanted
 
 
 def study_answers(study: Study, store: Store) -> Iterator[Answer]:
@@ -21,10 +21,7 @@ def study_answers(study: Study, store: Store) -> Iterator[Answer]:
         DataError: the study's predictions are not there yet.
     """
     keys = dataset_keys(study)
-    bases = {name: Base(base.name, base.key, base.path) for name, base in find_bases(study).items()}
-    if TINY in study.base_models:
-        bases[TINY] = Base(TINY, tiny_key(study, keys), "")
-    plan = wanted(study, expand(study), bases, keys)
+    plan = wanted(study, expand(study), study_bases(study, keys), keys)
     missing = len({run.predictions_key for run in plan.runs} - store.keys("predictions"))
     if missing:
         raise DataError(
