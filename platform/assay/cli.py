@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 
 from assay import __version__
+from assay.commands.options import JsonOption, ReportOption, TrackingOption, set_option, storage_option
 from assay.errors import AssayError, ConfigError, plain_line
 
 app = typer.Typer(
@@ -29,18 +30,10 @@ metaeval_app = typer.Typer(
 )
 app.add_typer(metaeval_app, name="metaeval")
 
+SCORER_PARAM = "SCORER.PARAM=VALUE"
 StudyArgument = Annotated[str, typer.Argument(metavar="STUDY", help="A builtin study, or a YAML file.")]
-SetOption = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="FIELD=VALUE", help="Override a field, e.g. --set grid.draws=5. May be repeated."),
-]
-StorageOption = Annotated[
-    str,
-    typer.Option(
-        "--storage", envvar="ASSAY_STORAGE", metavar="URI", help="Where artifacts, results and runs are kept."
-    ),
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+SetOption = Annotated[list[str] | None, set_option("Override a field, e.g. --set grid.draws=5. May be repeated.")]
+StorageOption = Annotated[str, storage_option("Where artifacts, results and runs are kept.")]
 
 
 @app.callback(invoke_without_command=True)
@@ -166,9 +159,7 @@ def score(
     mode: Annotated[str, typer.Option(help="strict or compat.")] = "strict",
     overrides: Annotated[
         list[str] | None,
-        typer.Option(
-            "--set", metavar="SCORER.PARAM=VALUE", help="E.g. sbert.model=FOLDER, bertscore.layer=9, judge.model=NAME."
-        ),
+        set_option("E.g. sbert.model=FOLDER, bertscore.layer=9, judge.model=NAME.", SCORER_PARAM),
     ] = None,
     storage: StorageOption = "runs",
     show: Annotated[bool, typer.Option("--list", help="Show the scorers: kind, range, cost, parameters.")] = False,
@@ -241,22 +232,16 @@ def metaeval_human(
     data: Annotated[
         Path, typer.Option(metavar="DIR", help="Folder with summeval/, topical_chat/, human_scores/, or some of them.")
     ],
-    out: Annotated[Path, typer.Option(metavar="FILE.json", help="The report; a figure lies beside it as .svg.")] = Path(
-        "human.json"
-    ),
+    out: ReportOption = Path("human.json"),
     scorers: Annotated[
         str | None, typer.Option(help="Names, separated by commas; default: all that need no LLM.")
     ] = None,
     encoder: Annotated[
         str | None, typer.Option(metavar="MODEL", help="Of BERTScore: a folder or hub id; default all-MiniLM-L6-v2.")
     ] = None,
-    overrides: Annotated[
-        list[str] | None, typer.Option("--set", metavar="SCORER.PARAM=VALUE", help="E.g. reward.model=FOLDER.")
-    ] = None,
+    overrides: Annotated[list[str] | None, set_option("E.g. reward.model=FOLDER.", SCORER_PARAM)] = None,
     storage: StorageOption = "runs",
-    tracking: Annotated[
-        str | None, typer.Option(metavar="URI", help="MLflow; default: mlflow.db in a local storage; none: no run.")
-    ] = None,
+    tracking: TrackingOption = None,
     resamples: Annotated[int, typer.Option(min=200, help="Of bootstrap and permutation.")] = 2000,
 ) -> None:
     """Scorers x tasks on public human scores: CIT, CAT, the human ceiling, and which scorer is better than which."""

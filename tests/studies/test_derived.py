@@ -19,7 +19,8 @@ from assay.llm.gateway import Asker, open_gateway
 from assay.mixtures.synthesis import RandomLabels, SyntheticRows
 from assay.records import Example
 from assay.store import Store
-from assay.studies.derived import Writer, derived_keys, in_order, make_derived
+from assay.studies.derived import derived_keys, in_order, make_derived
+from assay.studies.writer import Writer
 from assay.tasks.catalog import get_task
 from assay.tasks.loaders import read_dataset
 from assay.tasks.tagging import JudgeTags

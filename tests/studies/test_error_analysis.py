@@ -14,8 +14,8 @@ from assay.llm.endpoint import EndpointSpec
 from assay.llm.gateway import Asker, open_gateway
 from assay.metaeval.study_tables import RunRow, ScorerInfo
 from assay.records import Example, ScoreRow, to_table
-from assay.studies.derived import Writer
 from assay.studies.error_analysis import LowRows, ask_patterns, low_rows, patterns_request
+from assay.studies.writer import Writer
 
 TRUTH = ScorerInfo("truth", 1, "higher", 0.0, 1.0, "human")
 EXAMPLES = {"sst2": [Example(f"e{n}", "sst2", "test", "", f"Sentence: film {n}", "negative") for n in range(6)]}

@@ -7,18 +7,15 @@ from typing import Annotated
 
 import typer
 
+from assay.commands.options import UsdOption, set_option, storage_option
+
 DataOption = Annotated[Path, typer.Option("--data", metavar="FILE", help="JSONL or JSON, .gz allowed.")]
 OutOption = Annotated[Path, typer.Option("--out", metavar="FILE.jsonl", help="The rows; a summary lies beside it.")]
 JudgeOption = Annotated[str, typer.Option(help='Model that is asked; "rubric" is the embedded judge: rules, no LLM.')]
 UrlOption = Annotated[str | None, typer.Option(help="Of any OpenAI-compatible endpoint, up to and with /v1.")]
-StorageOption = Annotated[
-    str, typer.Option(envvar="ASSAY_STORAGE", metavar="URI", help="Where the ledger of replies lies.")
-]
+StorageOption = Annotated[str, storage_option("Where the ledger of replies lies.")]
 SeedOption = Annotated[int, typer.Option(help="Which rows are taken, or shown.")]
-UsdOption = Annotated[float | None, typer.Option(help="Stop, to be continued, before it costs more than this.")]
-SetOption = Annotated[
-    list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Override a field of the study.")
-]
+SetOption = Annotated[list[str] | None, set_option("Override a field of the study.")]
 
 
 def register(app: typer.Typer) -> None:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import ExitStack, asynccontextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +12,14 @@ import typer
 
 from assay.config import validate
 from assay.errors import DataError, InputError, StorageError
-from assay.llm.gateway import Asker, open_gateway
 from assay.llm.ledger_tables import default_ledger_url
 from assay.metaeval.rates import kappa, wilson
 from assay.mixtures.synthesis import RandomLabels, SyntheticRows, randomly_labelled
 from assay.records import Example
 from assay.store import Store
-from assay.studies.derived import Made, Writer, tag_rows, write_rows
-from assay.studies.judge_endpoint import endpoint_of
+from assay.studies.derived import Made, tag_rows, write_rows
 from assay.studies.spec import JudgeConfig
+from assay.studies.writer import Writer, make_writer
 from assay.tasks.catalog import get_task
 from assay.tasks.loaders import load_examples
 from assay.tasks.reading import read_rows
@@ -89,25 +87,10 @@ def _writer(model: str, base_url: str | None, storage: str, study: str, max_usd:
     from assay.commands.study import embedded_judge
 
     config = validate(JudgeConfig, {"model": model, "base_url": base_url}, "judge")
-    embedded = embedded_judge()
     store = Store(storage)
     store.check_writable()
-
-    @asynccontextmanager
-    async def opened() -> AsyncIterator[Asker]:
-        with ExitStack() as stack:
-            url = stack.enter_context(embedded.start()) if config.is_embedded else None
-            async with open_gateway(
-                endpoint_of(config, embedded_url=url, embedded_name=embedded.name),
-                ledger_url=default_ledger_url(store.uri),
-                budget_usd=max_usd,
-                study=study,
-                judge=model,
-                limiter="process",
-            ) as gateway:
-                yield gateway
-
-    return Writer(endpoint_of(config, embedded_name=embedded.name), opened)
+    ledger_url = default_ledger_url(store.uri)
+    return make_writer(config, embedded_judge(), ledger_url=ledger_url, budget_usd=max_usd, study=study)
 
 
 def _rows(data: Path, task: str | None) -> list[Example]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from assay.commands.judging import KeyOption, StorageOption, TrackingOption
+from assay.commands.options import KeyOption, LedgerStorageOption, TrackingOption, set_option
 from assay.config import apply_overrides, read_yaml, validate
 from assay.errors import ConfigError, StorageError
 
@@ -24,7 +25,36 @@ SEPARATOR = "::"
 """Between a base model and the folder of an adapter on it."""
 
 
+@dataclass(frozen=True)
+class IfsOptions:
+    """What `assay metaeval ifs` measures with."""
+
+    dialogues: Annotated[
+        str,
+        typer.Option(metavar="FILE|toy", help="Dialogues: the prompts and the classifier's texts; toy: the toy world."),
+    ]
+    form: Annotated[str, typer.Option("--format", help=f"Of the file: {', '.join(FORMATS)}.")] = "alpaca"
+    tone: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="A saved tone classifier; default: trained on --dialogues.")
+    ] = None
+    encoder: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Fine-tune this encoder as the classifier (slower).")
+    ] = None
+    embedding: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Classify by the embeddings of this encoder.")
+    ] = None
+    save_tone: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Keep a copy of the classifier.")] = None
+    prompts: Annotated[str, typer.Option(help="How models see a prompt: A, B, C, assay.")] = "A,B,C"
+    num_prompts: Annotated[int, typer.Option("--n", min=2, help="Prompts, half of them fragments.")] = 300
+    seed: Annotated[int, typer.Option(help="Of the prompt set.")] = 0
+    max_new_tokens: Annotated[int, typer.Option(min=1, help="Of a response.")] = 64
+    base_url: Annotated[str | None, typer.Option(help="Ask the models at this OpenAI-compatible endpoint.")] = None
+    api_key_env: KeyOption = "OPENAI_API_KEY"
+    overrides: Annotated[list[str] | None, set_option("Override a field of the study, e.g. generation.dtype.")] = None
+
+
 def ifs_command(
+    *,
     model: Annotated[
         list[str],
         typer.Option(
@@ -34,32 +64,8 @@ def ifs_command(
         ),
     ],
     out: Annotated[Path, typer.Option(metavar="FILE.json", help="The report; responses and a figure lie beside it.")],
-    dialogues: Annotated[
-        str,
-        typer.Option(metavar="FILE|toy", help="Dialogues: the prompts and the classifier's texts; toy: the toy world."),
-    ],
-    form: Annotated[str, typer.Option("--format", help=f"Of the file: {', '.join(FORMATS)}.")] = "alpaca",
-    tone: Annotated[
-        Path | None, typer.Option(metavar="FOLDER", help="A saved tone classifier; default: trained on --dialogues.")
-    ] = None,
-    encoder: Annotated[
-        Path | None, typer.Option(metavar="FOLDER", help="Fine-tune this encoder as the classifier (slower).")
-    ] = None,
-    embedding: Annotated[
-        Path | None, typer.Option(metavar="FOLDER", help="Classify by the embeddings of this encoder.")
-    ] = None,
-    save_tone: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Keep a copy of the classifier.")] = None,
-    prompts: Annotated[str, typer.Option(help="How models see a prompt: A, B, C, assay.")] = "A,B,C",
-    num_prompts: Annotated[int, typer.Option("--n", min=2, help="Prompts, half of them fragments.")] = 300,
-    seed: Annotated[int, typer.Option(help="Of the prompt set.")] = 0,
-    max_new_tokens: Annotated[int, typer.Option(min=1, help="Of a response.")] = 64,
-    base_url: Annotated[str | None, typer.Option(help="Ask the models at this OpenAI-compatible endpoint.")] = None,
-    api_key_env: KeyOption = "OPENAI_API_KEY",
-    overrides: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="FIELD=VALUE", help="Override a field of the study, e.g. generation.dtype."),
-    ] = None,
-    storage: StorageOption = "runs",
+    flags: IfsOptions,
+    storage: LedgerStorageOption = "runs",
     tracking: TrackingOption = None,
 ) -> None:
     """Instruction Following Score of any models: raw and corrected, on fragments and on whole instructions."""
@@ -68,23 +74,10 @@ def ifs_command(
 
     check_writable(out)
     refuse_throw_away(storage)
-    study = study_of_flags(
-        model,
-        base_url=base_url,
-        api_key_env=api_key_env,
-        dialogues=dialogues,
-        form=form,
-        tone=tone,
-        classifier=_classifier(encoder, embedding),
-        prompts=prompts,
-        num_prompts=num_prompts,
-        seed=seed,
-        max_new_tokens=max_new_tokens,
-        overrides=overrides or [],
-    )
+    study = study_of_flags(model, flags)
     store, result = _measure(study, storage)
-    if save_tone is not None:
-        _save_tone(result, store, save_tone)
+    if flags.save_tone is not None:
+        _save_tone(result, store, flags.save_tone)
     figure = _write(result, out)
     print_report(result.report)
     typer.echo(f"all figures: {out}; responses: {responses_file(out)}; drawn: {figure}")
@@ -143,21 +136,7 @@ def load_ifs_study(reference: str, overrides: Sequence[str]) -> IfsStudy:
     return validate(IfsStudy, apply_overrides(data, overrides), f"study {reference!r}")
 
 
-def study_of_flags(
-    models: Sequence[str],
-    *,
-    base_url: str | None,
-    api_key_env: str,
-    dialogues: str,
-    form: str,
-    tone: Path | None,
-    classifier: Mapping[str, Any],
-    prompts: str,
-    num_prompts: int,
-    seed: int,
-    max_new_tokens: int,
-    overrides: Sequence[str],
-) -> IfsStudy:
+def study_of_flags(models: Sequence[str], flags: IfsOptions) -> IfsStudy:
     """The study that the flags of `assay metaeval ifs` describe.
 
     Raises:
@@ -165,22 +144,23 @@ def study_of_flags(
     """
     from assay.studies.ifs_spec import IfsStudy
 
-    if tone is not None and classifier:
+    classifier = _classifier(flags.encoder, flags.embedding)
+    if flags.tone is not None and classifier:
         raise ConfigError("--tone with --encoder or --embedding: expected a saved classifier or a new one, not both")
-    root, source = _source(dialogues, form)
+    root, source = _source(flags.dialogues, flags.form)
     fields: dict[str, Any] = {
         "name": "ifs",
-        "models": [_model(text, base_url, api_key_env) for text in models],
+        "models": [_model(text, flags.base_url, flags.api_key_env) for text in models],
         "root": root,
         "dialogues": source,
-        "tone_folder": str(tone) if tone else None,
+        "tone_folder": str(flags.tone) if flags.tone else None,
         "tone": {"spec": classifier, "source": source} if classifier else None,
-        "prompts": [part.strip() for part in prompts.split(",") if part.strip()],
-        "num_prompts": num_prompts,
-        "seed": seed,
-        "max_new_tokens": max_new_tokens,
+        "prompts": [part.strip() for part in flags.prompts.split(",") if part.strip()],
+        "num_prompts": flags.num_prompts,
+        "seed": flags.seed,
+        "max_new_tokens": flags.max_new_tokens,
     }
-    return validate(IfsStudy, apply_overrides(fields, overrides), "assay metaeval ifs")
+    return validate(IfsStudy, apply_overrides(fields, flags.overrides or []), "assay metaeval ifs")
 
 
 def print_report(report: Mapping[str, Any]) -> None:

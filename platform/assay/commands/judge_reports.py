@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 import typer
 
 from assay.commands.metaeval import estimate_text, write_json
+from assay.commands.options import CallOptions, LedgerOptions, PairwiseOptions
 from assay.commands.progress import console_progress
 from assay.config import validate
 from assay.errors import ConfigError, DataError, StorageError
@@ -32,20 +33,7 @@ RATES = (
 
 
 def connection_of(
-    judge: str,
-    base_url: str | None,
-    *,
-    transport: str,
-    gpus: int,
-    dtype: str,
-    storage: str,
-    ledger: str | None,
-    study: str,
-    api_key_env: str,
-    rpm: float | None,
-    tpm: float | None,
-    concurrency: int,
-    max_usd: float | None,
+    judge: str, base_url: str | None, kept: LedgerOptions, calls: CallOptions, *, study: str
 ) -> JudgeConnection:
     """The connection that the flags describe.
 
@@ -54,22 +42,22 @@ def connection_of(
     """
     from assay.llm.ledger_tables import default_ledger_url
 
-    if transport not in TRANSPORTS:
-        raise ConfigError(f"--transport {transport}: expected one of {', '.join(TRANSPORTS)}")
-    if base_url is None and transport != "local":
+    if calls.transport not in TRANSPORTS:
+        raise ConfigError(f"--transport {calls.transport}: expected one of {', '.join(TRANSPORTS)}")
+    if base_url is None and calls.transport != "local":
         raise ConfigError("--base-url: saw none; expected the endpoint's URL, or --transport local and a model folder")
-    if base_url is not None and transport == "local":
+    if base_url is not None and calls.transport == "local":
         raise ConfigError(f"--base-url {base_url}: saw it with --transport local; expected one of them; leave one out")
     fields = {
         "judge": judge,
-        "transport": transport,
-        "local": {"gpus": gpus, "dtype": dtype},
-        "api_key_env": api_key_env,
-        "requests_per_min": rpm,
-        "tokens_per_min": tpm,
-        "max_concurrency": concurrency,
-        "max_usd": max_usd,
-        "ledger_url": ledger or default_ledger_url(storage),
+        "transport": calls.transport,
+        "local": {"gpus": calls.gpus, "dtype": calls.dtype},
+        "api_key_env": calls.api_key_env,
+        "requests_per_min": calls.rpm,
+        "tokens_per_min": calls.tpm,
+        "max_concurrency": calls.concurrency,
+        "max_usd": calls.max_usd,
+        "ledger_url": kept.ledger or default_ledger_url(kept.storage),
         "study": study,
     }
     if base_url is not None:
@@ -90,15 +78,11 @@ def checked_mode(mode: str) -> Mode:
 
 def llmbar_command(
     data: Sequence[Path],
-    strategies: Sequence[str],
-    mode: str,
+    asking: PairwiseOptions,
     connection: JudgeConnection,
     out: Path,
     storage: str,
     tracking: str | None,
-    patterns: Path | None,
-    prompts: Path | None,
-    limit: int | None,
 ) -> None:
     """`assay metaeval llmbar`.
 
@@ -108,16 +92,18 @@ def llmbar_command(
     """
     from assay.studies.judge_llmbar import judge_pairs, make_strategies, read_llmbar
 
-    checked = checked_mode(mode)
-    named = make_strategies(strategies, connection.judge, checked, prompts=prompts, patterns=patterns)
-    sets = read_llmbar(data, limit)
-    _note_patterns(patterns, named, connection.judge)
+    checked = checked_mode(asking.mode)
+    named = make_strategies(
+        asking.strategies, connection.judge, checked, prompts=asking.prompts, patterns=asking.patterns
+    )
+    sets = read_llmbar(data, asking.limit)
+    _note_patterns(asking.patterns, named, connection.judge)
     check_writable(out)
     report, _ = judge_pairs(sets, named, connection, checked, console_progress())
     write_json(out, report)
     print_runs(report)
-    figure = draw_runs(out, report["runs"], f"{connection.judge} on pairs with a gold choice, {mode}")
-    track_runs(report, connection, out, figure, storage, tracking, "metaeval-llmbar", mode)
+    figure = draw_runs(out, report["runs"], f"{connection.judge} on pairs with a gold choice, {asking.mode}")
+    track_runs(report, connection, out, figure, storage, tracking, "metaeval-llmbar", asking.mode)
 
 
 def _note_patterns(patterns: Path | None, named: Sequence[NamedStrategy], judge: str) -> None:
@@ -163,15 +149,11 @@ def recorded_pairs_command(
 
 def asked_pairs_command(
     data: Sequence[Path],
-    strategies: Sequence[str],
-    mode: str,
+    asking: PairwiseOptions,
     connection: JudgeConnection,
     out: Path,
     storage: str,
     tracking: str | None,
-    patterns: Path | None,
-    prompts: Path | None,
-    limit: int | None,
 ) -> None:
     """`assay metaeval pairs` with a judge that is asked now.
 
@@ -182,9 +164,11 @@ def asked_pairs_command(
     from assay.studies.judge_llmbar import judge_pairs, make_strategies
     from assay.studies.judge_pairs import read_pair_files
 
-    checked = checked_mode(mode)
-    named = make_strategies(strategies, connection.judge, checked, prompts=prompts, patterns=patterns)
-    files = read_pair_files(data, limit=limit)
+    checked = checked_mode(asking.mode)
+    named = make_strategies(
+        asking.strategies, connection.judge, checked, prompts=asking.prompts, patterns=asking.patterns
+    )
+    files = read_pair_files(data, limit=asking.limit)
     for file in files:
         if not file.has_texts:
             raise DataError(
@@ -195,8 +179,8 @@ def asked_pairs_command(
     report, _ = judge_pairs([file.pairs for file in files], named, connection, checked, console_progress())
     write_json(out, report)
     print_pairs(report["runs"])
-    figure = draw_runs(out, report["runs"], f"{connection.judge} on pairs, {mode}")
-    track_runs(report, connection, out, figure, storage, tracking, "metaeval-pairs", mode)
+    figure = draw_runs(out, report["runs"], f"{connection.judge} on pairs, {asking.mode}")
+    track_runs(report, connection, out, figure, storage, tracking, "metaeval-pairs", asking.mode)
 
 
 def replies_command(

@@ -7,48 +7,20 @@ from typing import Annotated
 
 import typer
 
+from assay.commands.option_groups import with_groups
+from assay.commands.options import (
+    CallOptions,
+    JsonOption,
+    JudgeOption,
+    LedgerOptions,
+    LimitOption,
+    ModeOption,
+    PairwiseOptions,
+    ReportOption,
+    TrackingOption,
+    UrlOption,
+)
 from assay.judge_server.command import judge_server_command
-
-JudgeOption = Annotated[str, typer.Option(metavar="MODEL", help="Model name that is sent to the endpoint.")]
-UrlOption = Annotated[
-    str | None, typer.Option(help="Of any OpenAI-compatible endpoint, up to and with /v1; not with --transport local.")
-]
-TransportOption = Annotated[
-    str,
-    typer.Option(
-        metavar="HOW",
-        help="chat; batch: the provider's batch API, half the price; local: --judge is a model folder or a hub id, run "
-        "here by vLLM.",
-    ),
-]
-GpusOption = Annotated[int, typer.Option(min=0, help="GPUs of a local model; 0 runs it on the CPU.")]
-DtypeOption = Annotated[str, typer.Option(help="Of a local model: bfloat16, float16 or float32.")]
-ModeOption = Annotated[str, typer.Option(help="compat (as published) or strict.")]
-OutOption = Annotated[Path, typer.Option(metavar="FILE.json", help="The report; a figure lies beside it as .svg.")]
-StorageOption = Annotated[
-    str,
-    typer.Option(envvar="ASSAY_STORAGE", metavar="URI", help="Where the ledger of replies and the MLflow runs lie."),
-]
-LedgerOption = Annotated[
-    str | None,
-    typer.Option(envvar="ASSAY_LEDGER_URL", metavar="URL", help="Another ledger: sqlite:///FILE or postgresql://..."),
-]
-TrackingOption = Annotated[
-    str | None, typer.Option(metavar="URI", help="MLflow; default: mlflow.db in a local storage; none: no run.")
-]
-StrategyOption = Annotated[
-    list[str] | None, typer.Option(help="Pairwise strategy, our name or LLMBar's; may be repeated.")
-]
-PromptsOption = Annotated[Path | None, typer.Option(metavar="DIR", help="Your own prompts, in files of our names.")]
-PatternsOption = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="JSON with the patterns that read a verdict, per judge/strategy.")
-]
-LimitOption = Annotated[int | None, typer.Option(min=1, help="At most so many rows of each file.")]
-KeyOption = Annotated[str, typer.Option("--api-key-env", help="Environment variable that holds the key.")]
-RpmOption = Annotated[float | None, typer.Option("--rpm", help="Requests per minute, at most.")]
-TpmOption = Annotated[float | None, typer.Option("--tpm", help="Tokens per minute, at most.")]
-ConcurrencyOption = Annotated[int, typer.Option(min=1, help="Requests in flight, at most.")]
-UsdOption = Annotated[float | None, typer.Option(help="Stop, to be continued, before it costs more than this.")]
 
 
 def register(app: typer.Typer, metaeval: typer.Typer) -> None:
@@ -56,66 +28,42 @@ def register(app: typer.Typer, metaeval: typer.Typer) -> None:
     from assay.commands.ifs import ifs_command
 
     app.command("judge-server")(judge_server_command)
-    metaeval.command("llmbar")(llmbar)
-    metaeval.command("pairs")(pairs)
+    metaeval.command("llmbar")(with_groups(llmbar))
+    metaeval.command("pairs")(with_groups(pairs))
     metaeval.command("replies")(replies)
-    app.command("rank")(rank)
-    metaeval.command("ifs")(ifs_command)
-    app.command("audit-judge")(audit_judge)
-    app.command("ledger")(ledger_summary)
+    app.command("rank")(with_groups(rank))
+    metaeval.command("ifs")(with_groups(ifs_command))
+    app.command("audit-judge")(with_groups(audit_judge))
+    app.command("ledger")(with_groups(ledger_summary))
 
 
 def llmbar(
+    *,
     data: Annotated[
         list[Path], typer.Option(metavar="FILE|DIR", help="LLMBar-format JSON; a folder holds a file per subset.")
     ],
     judge: JudgeOption,
-    out: OutOption,
+    out: ReportOption,
     base_url: UrlOption = None,
-    strategy: StrategyOption = None,
-    mode: ModeOption = "strict",
-    patterns: PatternsOption = None,
-    prompts: PromptsOption = None,
-    limit: LimitOption = None,
-    storage: StorageOption = "runs",
-    ledger: LedgerOption = None,
+    asking: PairwiseOptions,
+    kept: LedgerOptions,
     tracking: TrackingOption = None,
-    api_key_env: KeyOption = "OPENAI_API_KEY",
-    rpm: RpmOption = None,
-    tpm: TpmOption = None,
-    concurrency: ConcurrencyOption = 64,
-    max_usd: UsdOption = None,
-    transport: TransportOption = "chat",
-    gpus: GpusOption = 0,
-    dtype: DtypeOption = "bfloat16",
+    calls: CallOptions,
 ) -> None:
     """Accuracy, positional agreement and kappa of a judge on pairs with a gold choice, per strategy and subset."""
     from assay.commands.judge_reports import connection_of, llmbar_command
 
-    connection = connection_of(
-        judge,
-        base_url,
-        transport=transport,
-        gpus=gpus,
-        dtype=dtype,
-        storage=storage,
-        ledger=ledger,
-        study="metaeval-llmbar",
-        api_key_env=api_key_env,
-        rpm=rpm,
-        tpm=tpm,
-        concurrency=concurrency,
-        max_usd=max_usd,
-    )
-    llmbar_command(data, strategy or ["vanilla"], mode, connection, out, storage, tracking, patterns, prompts, limit)
+    connection = connection_of(judge, base_url, kept, calls, study="metaeval-llmbar")
+    llmbar_command(data, asking, connection, out, kept.storage, tracking)
 
 
 def pairs(
+    *,
     data: Annotated[
         list[Path],
         typer.Option(metavar="FILE|DIR", help="Pairs with a gold choice, recorded verdicts on pairs, or both."),
     ],
-    out: OutOption,
+    out: ReportOption,
     replies: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Recorded replies in a file of their own.")
     ] = None,
@@ -126,53 +74,25 @@ def pairs(
     scale: Annotated[str, typer.Option("--range", metavar="LO,HI", help="Of two scores in one reply.")] = "0,10",
     judge: Annotated[str | None, typer.Option(help="Ask this model instead; needs --base-url.")] = None,
     base_url: Annotated[str | None, typer.Option(help="Of any OpenAI-compatible endpoint.")] = None,
-    strategy: StrategyOption = None,
-    mode: ModeOption = "strict",
-    patterns: PatternsOption = None,
-    prompts: PromptsOption = None,
-    limit: LimitOption = None,
-    storage: StorageOption = "runs",
-    ledger: LedgerOption = None,
+    asking: PairwiseOptions,
+    kept: LedgerOptions,
     tracking: TrackingOption = None,
-    api_key_env: KeyOption = "OPENAI_API_KEY",
-    rpm: RpmOption = None,
-    tpm: TpmOption = None,
-    concurrency: ConcurrencyOption = 64,
-    max_usd: UsdOption = None,
-    transport: TransportOption = "chat",
-    gpus: GpusOption = 0,
-    dtype: DtypeOption = "bfloat16",
+    calls: CallOptions,
 ) -> None:
     """Accuracy, agreement with people and position consistency on pairs: recorded verdicts, or a judge asked now."""
     from assay.commands.judge_reports import asked_pairs_command, connection_of, recorded_pairs_command
     from assay.errors import ConfigError
 
     if judge is None:
-        if base_url is not None or transport != "chat":
+        if base_url is not None or calls.transport != "chat":
             raise ConfigError("--base-url or --transport: saw no --judge beside it; expected the model to ask")
         keys = [key for key in on.split(",") if key]
-        recorded_pairs_command(data, out, replies, keys, form, scale, mode, limit)
+        recorded_pairs_command(data, out, replies, keys, form, scale, asking.mode, asking.limit)
         return
     if replies is not None:
         raise ConfigError("--replies with --judge: expected one of them: recorded replies, or a judge to ask")
-    connection = connection_of(
-        judge,
-        base_url,
-        transport=transport,
-        gpus=gpus,
-        dtype=dtype,
-        storage=storage,
-        ledger=ledger,
-        study="metaeval-pairs",
-        api_key_env=api_key_env,
-        rpm=rpm,
-        tpm=tpm,
-        concurrency=concurrency,
-        max_usd=max_usd,
-    )
-    asked_pairs_command(
-        data, strategy or ["vanilla"], mode, connection, out, storage, tracking, patterns, prompts, limit
-    )
+    connection = connection_of(judge, base_url, kept, calls, study="metaeval-pairs")
+    asked_pairs_command(data, asking, connection, out, kept.storage, tracking)
 
 
 def replies(
@@ -196,11 +116,12 @@ def replies(
 
 
 def rank(
+    *,
     answers: Annotated[
         Path, typer.Option(metavar="FILE", help="Rows of prompt (question, instruction), model, response; reference.")
     ],
     judge: JudgeOption,
-    out: OutOption,
+    out: ReportOption,
     base_url: UrlOption = None,
     protocol: Annotated[
         str, typer.Option(help="joint: all models in one call; or a pairwise strategy, against --baseline.")
@@ -217,42 +138,21 @@ def rank(
     structured: Annotated[bool, typer.Option("--structured", help="Joint: ask for a JSON schema.")] = False,
     mode: ModeOption = "strict",
     limit: LimitOption = None,
-    storage: StorageOption = "runs",
-    ledger: LedgerOption = None,
-    api_key_env: KeyOption = "OPENAI_API_KEY",
-    rpm: RpmOption = None,
-    tpm: TpmOption = None,
-    concurrency: ConcurrencyOption = 64,
-    max_usd: UsdOption = None,
-    transport: TransportOption = "chat",
-    gpus: GpusOption = 0,
-    dtype: DtypeOption = "bfloat16",
+    kept: LedgerOptions,
+    calls: CallOptions,
 ) -> None:
     """Rank models by a judge: all answers in one call, or the win rate against a baseline, raw and at equal length."""
     from assay.commands.judge_rank import rank_command
     from assay.commands.judge_reports import connection_of
 
-    connection = connection_of(
-        judge,
-        base_url,
-        transport=transport,
-        gpus=gpus,
-        dtype=dtype,
-        storage=storage,
-        ledger=ledger,
-        study="rank",
-        api_key_env=api_key_env,
-        rpm=rpm,
-        tpm=tpm,
-        concurrency=concurrency,
-        max_usd=max_usd,
-    )
+    connection = connection_of(judge, base_url, kept, calls, study="rank")
     rank_command(
         answers, connection, out, protocol, mode, baseline, losses, without, repeats, max_models, structured, limit
     )
 
 
 def audit_judge(
+    *,
     judge: JudgeOption,
     out: Annotated[Path, typer.Option(metavar="FILE.json", help="The report.")],
     base_url: UrlOption = None,
@@ -272,49 +172,27 @@ def audit_judge(
         Path | None,
         typer.Option(metavar="FILE", help="Rows of question, model, response: judge family against model family."),
     ] = None,
-    storage: StorageOption = "runs",
-    ledger: LedgerOption = None,
-    api_key_env: KeyOption = "OPENAI_API_KEY",
-    rpm: RpmOption = None,
-    tpm: TpmOption = None,
-    concurrency: ConcurrencyOption = 64,
-    max_usd: UsdOption = None,
-    transport: TransportOption = "chat",
-    gpus: GpusOption = 0,
-    dtype: DtypeOption = "bfloat16",
+    kept: LedgerOptions,
+    calls: CallOptions,
 ) -> None:
     """What moves a judge that should not: place, length, own style, dress, orders inside answers, master keys."""
     from assay.commands.judge_audit import audit_command
     from assay.commands.judge_reports import connection_of
 
-    connection = connection_of(
-        judge,
-        base_url,
-        transport=transport,
-        gpus=gpus,
-        dtype=dtype,
-        storage=storage,
-        ledger=ledger,
-        study="audit-judge",
-        api_key_env=api_key_env,
-        rpm=rpm,
-        tpm=tpm,
-        concurrency=concurrency,
-        max_usd=max_usd,
-    )
+    connection = connection_of(judge, base_url, kept, calls, study="audit-judge")
     audit_command(
         connection, out, mode, strategy, pointwise, items, pairs, attack_items, self_phrase, data or [], answers
     )
 
 
 def ledger_summary(
-    storage: StorageOption = "runs",
-    ledger: LedgerOption = None,
+    *,
+    kept: LedgerOptions,
     by: Annotated[
         str, typer.Option(help="Columns: study, judge, day, model, endpoint, protocol, transport, status.")
     ] = "study,judge",
     study: Annotated[str | None, typer.Option(help="Only this study's calls.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    as_json: JsonOption = False,
     export: Annotated[
         Path | None, typer.Option(metavar="FILE.parquet", help="Write all calls there; attempts and batches beside it.")
     ] = None,
@@ -322,4 +200,4 @@ def ledger_summary(
     """Calls, tokens and dollars by study, judge and day, and what may have been billed unseen."""
     from assay.commands.judge_ledger import ledger_command
 
-    ledger_command(storage, ledger, by, study, as_json, export)
+    ledger_command(kept.storage, kept.ledger, by, study, as_json, export)

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from assay.commands.metaeval import estimate_text, write_json
+from assay.commands.options import set_option, storage_option
 from assay.errors import ConfigError, StorageError
 
 label_app = typer.Typer(
@@ -29,10 +30,8 @@ def label_export(
     study: Annotated[
         str | None, typer.Option(metavar="STUDY", help="The answers of a study, instead of a file.")
     ] = None,
-    overrides: Annotated[list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Of the study.")] = None,
-    storage: Annotated[
-        str, typer.Option(envvar="ASSAY_STORAGE", metavar="URI", help="Where the study's answers lie.")
-    ] = "runs",
+    overrides: Annotated[list[str] | None, set_option("Of the study.")] = None,
+    storage: Annotated[str, storage_option("Where the study's answers lie.")] = "runs",
     annotators: Annotated[int, typer.Option(min=1, help="Sheets, each in an order of its own.")] = 2,
     scale: Annotated[str, typer.Option("--range", metavar="LO,HI", help="Lowest and highest rating.")] = "1,5",
     question: Annotated[
@@ -128,8 +127,9 @@ def _file_answers(path: Path) -> list[Any]:
 
 
 def _study_answers(reference: str, overrides: list[str], storage: str) -> list[Any]:
+    from assay.commands.study import embedded_judge
     from assay.store import Store
     from assay.studies.catalog import load_study
     from assay.studies.study_answers import study_answers
 
-    return list(study_answers(load_study(reference, overrides), Store(storage)))
+    return list(study_answers(load_study(reference, overrides), Store(storage), embedded_judge().name))

@@ -22,8 +22,9 @@ from assay.studies.ray_environment import in_ray_job, prepare_ray_environment
 if TYPE_CHECKING:
     from assay.reports.page import Report
     from assay.studies.folder import StudyFolder
-    from assay.studies.pipeline import EmbeddedJudge, Results
+    from assay.studies.pipeline import Results
     from assay.studies.spec import Study, StudyResources
+    from assay.studies.writer import EmbeddedJudge
 
 
 def run_command(
@@ -159,7 +160,7 @@ def mixtures_command(reference: str, overrides: list[str], out: Path, storage: s
 def embedded_judge() -> EmbeddedJudge:
     """The rubric judge server, as studies know it."""
     from assay.judge_server.config import JudgeServerConfig
-    from assay.studies.pipeline import EmbeddedJudge
+    from assay.studies.writer import EmbeddedJudge
 
     config = JudgeServerConfig()
 

@@ -21,10 +21,10 @@ from assay.scoring.tone import CARD_FILE, FORMAT_VERSION, ToneModel, ToneSpec, l
 from assay.scoring.tone_data import dialogues_of
 from assay.tasks import toyworld
 from assay.tasks.loaders import load_examples
-from assay.tasks.sources import SourceSpec
+from assay.tasks.sources import toy_source
 
 TOY = "toy"
-TOY_TONE_SOURCE = SourceSpec(loader="toyworld", name="toy dialogues", num_train=1200, num_validation=0, num_test=600)
+TOY_TONE_SOURCE = toy_source(name="toy dialogues", train=1200, validation=0, test=600)
 """Dialogues of the toy world, its held-out words and patterns among them."""
 
 

@@ -9,9 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from assay.generation.spec import GenerationResources, GenerationSpec
+from assay.generation.spec import GenerationSpec
 from assay.mixtures.synthesis import RandomLabels, SyntheticRows
-from assay.scoring.jobs import ScoringResources
+from assay.studies.builtin_parts import (
+    ALPACA,
+    GPU_RESOURCES,
+    TOY_GENERATION,
+    TOY_JUDGE,
+    TOY_NEW_TOKENS,
+    TOY_RESOURCES,
+    TOY_TRAIN,
+)
 from assay.studies.design import Design, HoldOutGrid, MixtureGrid, SourceGrid, TransferGrid
 from assay.studies.early_stopping import early_stopping, early_stopping_small
 from assay.studies.spec import (
@@ -22,11 +30,10 @@ from assay.studies.spec import (
     JudgeConfig,
     StatisticsSpec,
     Study,
-    StudyResources,
 )
-from assay.tasks.sources import SourceSpec, hub_source
+from assay.tasks.sources import hub_source, toy_source
 from assay.tasks.tagging import JudgeTags
-from assay.training.spec import TrainResources, TrainSpec
+from assay.training.spec import TrainSpec
 from assay.training.tiny_base import QUICK_BASE
 
 TOY_TASKS = ("toy_sentiment", "toy_arithmetic", "toy_entities", "toy_question")
@@ -53,11 +60,8 @@ S2_INSTRUCT = (
 
 def quickstart() -> Study:
     """Four toy tasks x N x three draws on a tiny base: minutes on two cores, nothing from outside."""
-    toy = {
-        task: SourceSpec(loader="toyworld", task=task, num_train=1024, num_validation=60, num_test=100)
-        for task in TOY_TASKS
-    }
-    instructions = SourceSpec(loader="toyworld", num_train=200, num_validation=24, num_test=60)
+    toy = {task: toy_source(task, train=1024, validation=60, test=100) for task in TOY_TASKS}
+    instructions = toy_source(train=200, validation=24, test=60)
     return Study(
         name="quickstart",
         description="How many rows of a target task does an instruction mixture need, and which scorer can tell?",
@@ -66,30 +70,13 @@ def quickstart() -> Study:
         tiny_base=QUICK_BASE,
         grid=MixtureGrid(tasks=TOY_TASKS, sizes=(0, 16, 64, 256), draws=3, validation_rows=24),
         training_seeds_at_zero=(0, 1, 2),
-        train=TrainSpec(
-            lora_rank=32,
-            lora_alpha=64,
-            lora_dropout=0.0,
-            target_modules="all-linear",
-            learning_rate=5e-3,
-            max_steps=None,
-            num_epochs=4,
-            batch_size=16,
-            small_below=0,
-            early_stopping_patience=None,
-            eval_every=1000,
-            max_length=192,
-        ),
-        generation=GenerationSpec(max_prompt_tokens=160, max_model_len=256),
-        evaluation=EvaluationSpec(target_rows=100, instruction_rows=60, instruction_max_new_tokens=28),
+        train=TOY_TRAIN,
+        generation=TOY_GENERATION,
+        evaluation=EvaluationSpec(target_rows=100, instruction_rows=60, instruction_max_new_tokens=TOY_NEW_TOKENS),
         scorers=("exact_match", "token_f1", "rouge1", "rougeL", "heuristic", "judge", "truth"),
-        judge=JudgeConfig(requests_per_min=30_000, max_concurrency=64),
+        judge=TOY_JUDGE,
         statistics=StatisticsSpec(human="truth"),
-        resources=StudyResources(
-            training=TrainResources(micro_batch_size=16),
-            generation=GenerationResources(max_num_seqs=256),
-            scoring=ScoringResources(),
-        ),
+        resources=TOY_RESOURCES,
     )
 
 
@@ -182,12 +169,11 @@ def _paper_study(
     tasks: tuple[str, ...] = S1_TASKS,
 ) -> Study:
     """What the paper's studies share: Alpaca-GPT4, the hub's tasks, four 7B bases, its recipe, a paid judge."""
-    alpaca = SourceSpec(loader="hub", hub="vicgalle/alpaca-gpt4", split_rule="strict")
     return Study(
         name=name,
         description=description,
         data=DataSpec(
-            sources={"instructions": alpaca, **{task: hub_source(task) for task in tasks}}, derived=derived or {}
+            sources={"instructions": ALPACA, **{task: hub_source(task) for task in tasks}}, derived=derived or {}
         ),
         base_models=S1_BASES,
         grid=grid,
@@ -196,11 +182,7 @@ def _paper_study(
         evaluation=EvaluationSpec(target_rows=500, instruction_rows=240),
         judge=JudgeConfig(model="gpt-4o"),
         error_rows=20,
-        resources=StudyResources(
-            training=TrainResources(gpus_per_worker=1, cpus_per_worker=4, packing=True, checkpoint_every=50),
-            generation=GenerationResources(gpus_per_engine=1, cpus_per_engine=4, num_engines=4, blocks_per_call=8),
-            scoring=ScoringResources(judge_workers=4),
-        ),
+        resources=GPU_RESOURCES,
     )
 
 

@@ -12,7 +12,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from assay.errors import ConfigError, StageError
 from assay.fingerprint import artifact_key
@@ -40,21 +40,12 @@ from assay.tasks.tagging import JudgeTags, learn_tags, rows_for_judge
 if TYPE_CHECKING:
     from assay.llm.gateway import Asker
     from assay.studies.spec import Derived
+    from assay.studies.writer import Writer
 
 SCHEMA_VERSION = 1
 WRITE_STAGE, TAG_STAGE = "writing rows", "tagging"
 ANSWERED_SHARE = 0.5
 """Of the rows that a judge is asked to tag; with fewer tags a dataset is not made."""
-
-
-@dataclass(frozen=True)
-class Writer:
-    """Who writes and tags: opened when something has to be made, and not before."""
-
-    endpoint: EndpointSpec
-    """As the ledger and the keys know it."""
-    open: Callable[[], Any]
-    """A context manager that gives an `Asker`."""
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from assay.tasks.catalog import get_task, task_names
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from assay.studies.derived import Writer
+    from assay.studies.writer import Writer
 
 PROTOCOL, STEP = "error_analysis", "patterns"
 MAX_CHARS = 600

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from assay.generation.spec import GenerationResources, GenerationSpec
+from assay.studies.builtin_parts import ALPACA, TOY_GENERATION, TOY_NEW_TOKENS, TOY_RESOURCES, TOY_TRAIN
 from assay.studies.ifs_spec import IfsModel, IfsStudy
 from assay.studies.spec import TINY, StudyResources
 from assay.studies.tone import TOY_TONE
-from assay.tasks.sources import SourceSpec
-from assay.training.spec import TrainResources, TrainSpec
+from assay.tasks.sources import toy_source
 from assay.training.tiny_base import PLAIN_BASE
 
 PAIRS = {
@@ -35,7 +35,7 @@ def ifs_models() -> IfsStudy:
         name="ifs_models",
         description="Instruction Following Score of base models and their instruction-tuned versions.",
         models=tuple(models),
-        dialogues=SourceSpec(loader="hub", hub="vicgalle/alpaca-gpt4", split_rule="strict"),
+        dialogues=ALPACA,
         generation=GenerationSpec(dtype="bfloat16"),
         resources=StudyResources(generation=GenerationResources(gpus_per_engine=1, cpus_per_engine=4)),
     )
@@ -48,26 +48,13 @@ def ifs_models_small() -> IfsStudy:
         description="Instruction Following Score of a tiny base and of what a short tuning makes of it.",
         models=(IfsModel(name="base", model=TINY), IfsModel(name="tuned", model=TINY, tuned=True)),
         tiny_base=PLAIN_BASE,
-        dialogues=SourceSpec(loader="toyworld", seed=1, num_train=600, num_validation=24, num_test=480),
+        dialogues=toy_source(seed=1, train=600, validation=24, test=480),
         tone=TOY_TONE,
         prompts=("B", "C", "assay"),
-        max_new_tokens=28,
-        generation=GenerationSpec(max_prompt_tokens=160, max_model_len=256),
-        train=TrainSpec(
-            lora_rank=32,
-            lora_alpha=64,
-            lora_dropout=0.0,
-            target_modules="all-linear",
-            learning_rate=5e-3,
-            max_steps=None,
-            num_epochs=4,
-            batch_size=16,
-            small_below=0,
-            early_stopping_patience=None,
-            eval_every=1000,
-            max_length=192,
-        ),
-        resources=StudyResources(training=TrainResources(micro_batch_size=16)),
+        max_new_tokens=TOY_NEW_TOKENS,
+        generation=TOY_GENERATION,
+        train=TOY_TRAIN,
+        resources=TOY_RESOURCES,
     )
 
 

@@ -15,7 +15,7 @@ from assay.studies.scores import content_keys
 from assay.studies.spec import TINY, Study
 from assay.studies.tiny_bases import tiny_base_key
 from assay.studies.trial_ifs import evaluation_keys
-from assay.studies.wanted import EvaluationSet
+from assay.studies.wanted import Base, EvaluationSet
 from assay.tasks.loaders import dataset_key, materialise_dataset, read_dataset
 from assay.training.base_models import BaseModel, resolve_base
 
@@ -96,6 +96,18 @@ def tiny_key(study: Study, keys: Mapping[str, str]) -> str:
     """Key of the base that the study trains itself: on the toy world's documents, or on its instruction set's text."""
     assert study.tiny_base is not None
     return tiny_base_key(study.tiny_base, keys[study.data.instructions])
+
+
+def study_bases(study: Study, keys: Mapping[str, str]) -> dict[str, Base]:
+    """Base models by the study's name for them; its own has no folder before it is made.
+
+    Raises:
+        InputError: see `find_bases`.
+    """
+    bases = {name: Base(base.name, base.key, base.path) for name, base in find_bases(study).items()}
+    if TINY in study.all_models:
+        bases[TINY] = Base(TINY, tiny_key(study, keys), "")
+    return bases
 
 
 def study_key(study: Study, keys: Mapping[str, str], bases: Mapping[str, str], judge_endpoint: str) -> str:

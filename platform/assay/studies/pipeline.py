@@ -8,15 +8,13 @@ refused is refused before the first stage that takes long.
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from assay.errors import StageError
 from assay.hooks import Progress
-from assay.llm.gateway import open_gateway
 from assay.llm.ledger_tables import default_ledger_url
 from assay.mixtures.sampling import MixtureBuilder, store_mixture
 from assay.mixtures.spec import KIND as MIXTURE_KIND
@@ -24,7 +22,8 @@ from assay.mixtures.spec import MixtureSpec, mixture_key
 from assay.scoring.jobs import JudgeSetup, ScoringBatch
 from assay.store import Store
 from assay.studies.cells import Cell, expand
-from assay.studies.derived import Writer, make_derived
+from assay.studies.costs import Costs
+from assay.studies.derived import make_derived
 from assay.studies.error_analysis import ask_patterns, low_rows
 from assay.studies.folder import StudyFolder, open_folder
 from assay.studies.garbage import ARTIFACTS, references
@@ -32,10 +31,9 @@ from assay.studies.inputs import (
     Datasets,
     check_evaluation,
     dataset_keys,
-    find_bases,
     store_datasets,
+    study_bases,
     study_key,
-    tiny_key,
 )
 from assay.studies.inside_trials import InsideTrials, connection_to, objecqa_plan, prepare_inside
 from assay.studies.judge_endpoint import check_endpoint, endpoint_of
@@ -44,64 +42,19 @@ from assay.studies.spec import JUDGE, TINY, JudgeConfig, Study
 from assay.studies.starts import make_merged_base, make_stacks
 from assay.studies.tiny_bases import BASE_KIND, store_tiny_base
 from assay.studies.wanted import Base, EvaluationSet, MergedBase, Wanted, evaluation_sets, wanted
+from assay.studies.writer import EmbeddedJudge, Writer, make_writer
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from assay.generation.spec import GenerationJob
     from assay.llm.endpoint import EndpointSpec
-    from assay.llm.gateway import Asker
     from assay.records import Example
     from assay.training.spec import TrainingJob
 
 COSTS = "side/costs.json"
 STAGES = ("data", "base", "train", "generate", "score")
 """What `--until` may name, in order."""
-
-
-@dataclass(frozen=True)
-class EmbeddedJudge:
-    """The judge server that a study brings along; the composition root does not know what it is."""
-
-    name: str
-    """In the ledger: fixed, plus the hash of its rules, so that its port does not matter."""
-    start: Callable[[], AbstractContextManager[str]]
-    """Runs it and gives its base URL."""
-
-
-@dataclass
-class Costs:
-    """What this run of a study spent, stage by stage; shown in the report and in no result table."""
-
-    seconds: dict[str, float] = field(default_factory=dict)
-    notes: dict[str, str] = field(default_factory=dict)
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        """Time a stage; a stage entered again adds to its time."""
-        started = time.monotonic()
-        try:
-            yield
-        finally:
-            self.seconds[name] = self.seconds.get(name, 0.0) + time.monotonic() - started
-
-    def note(self, name: str, text: str) -> None:
-        """Say in one sentence what a stage did."""
-        self.notes[name] = f"{self.notes[name]}; {text}" if name in self.notes else text
-
-    def rows(self) -> list[dict[str, Any]]:
-        """One row per stage in order of its start."""
-        return [
-            {"stage": name, "seconds": seconds, "what": self.notes.get(name, "")}
-            for name, seconds in self.seconds.items()
-        ]
-
-    def add(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Take in what earlier runs of the study spent."""
-        for row in rows:
-            self.seconds[row["stage"]] = self.seconds.get(row["stage"], 0.0) + row["seconds"]
-            if row["what"]:
-                self.note(row["stage"], row["what"])
 
 
 @dataclass(frozen=True)
@@ -148,9 +101,7 @@ class Pipeline:
         """
         self.store.check_writable()
         keys = dataset_keys(self.study, self.embedded.name)
-        bases = {name: base.key for name, base in find_bases(self.study).items()}
-        if TINY in self.study.all_models:
-            bases[TINY] = tiny_key(self.study, keys)
+        bases = {name: base.key for name, base in study_bases(self.study, keys).items()}
         endpoint = endpoint_of(self.study.judge, embedded_name=self.embedded.name)
         key = study_key(self.study, keys, bases, endpoint.endpoint_name)
         return open_folder(self.store, self.study.name, key, self.study.model_dump(mode="json"))
@@ -224,23 +175,13 @@ class Pipeline:
             self.costs.note("data", sentence)
 
     def _writer(self, config: JudgeConfig) -> Writer:
-        """An LLM that is asked from here, outside of the scoring stage; an embedded one runs while it is."""
-
-        @asynccontextmanager
-        async def opened() -> AsyncIterator[Asker]:
-            with ExitStack() as stack:
-                url = stack.enter_context(self.embedded.start()) if config.is_embedded else None
-                async with open_gateway(
-                    endpoint_of(config, embedded_url=url, embedded_name=self.embedded.name),
-                    ledger_url=self.ledger_url or default_ledger_url(self.store.uri),
-                    budget_usd=self.budget_usd,
-                    study=self.study.name,
-                    judge=config.model,
-                    limiter="process",
-                ) as gateway:
-                    yield gateway
-
-        return Writer(endpoint_of(config, embedded_name=self.embedded.name), opened)
+        return make_writer(
+            config,
+            self.embedded,
+            ledger_url=self.ledger_url or default_ledger_url(self.store.uri),
+            budget_usd=self.budget_usd,
+            study=self.study.name,
+        )
 
     def _errors(
         self, plan: Wanted, scoring: ScoringPlan, datasets: Datasets, sets: Mapping[str, EvaluationSet]
@@ -264,24 +205,23 @@ class Pipeline:
         return asked
 
     def _bases(self, datasets: Datasets) -> dict[str, Base]:
-        found = {name: Base(base.name, base.key, base.path) for name, base in find_bases(self.study).items()}
-        names = [base.name for base in found.values()]
+        found = study_bases(self.study, datasets.keys)
+        names = [base.name for name, base in found.items() if name != TINY]
         for name, base in found.items():
-            if names.count(base.name) > 1:  # two folders of one name: told apart by their content
-                found[name] = Base(f"{base.name}-{base.key[:6]}", base.key, base.path)
-        if TINY in self.study.all_models:
-            found[TINY] = self._tiny_base(datasets)
+            if name == TINY:
+                found[TINY] = self._tiny_base(base, datasets)
+            elif names.count(base.name) > 1:  # two folders of one name: told apart by their content
+                found[name] = replace(base, name=f"{base.name}-{base.key[:6]}")
         return found
 
-    def _tiny_base(self, datasets: Datasets) -> Base:
+    def _tiny_base(self, base: Base, datasets: Datasets) -> Base:
         spec = self.study.tiny_base
         assert spec is not None
-        key = tiny_key(self.study, datasets.keys)
         name = self.study.data.instructions
         read = store_tiny_base(self.store, spec, datasets.keys[name], lambda: datasets.rows(name), self.progress)
         if read:
             self.costs.note("base", f"tiny base pre-trained on {read:,} documents, {spec.num_steps:,} steps")
-        return Base(TINY, key, str(self.store.local_dir(BASE_KIND, key)))
+        return replace(base, path=str(self.store.local_dir(BASE_KIND, base.key)))
 
     def _mixtures(self, cells: Sequence[Cell], datasets: Datasets) -> None:
         # the cells of all bases and seeds share one; in the study's order, so that a complaint names the first
@@ -304,10 +244,7 @@ class Pipeline:
         """Refuse a judge that cannot be asked before hours of training; not where it has said all already."""
         if not self.study.asks_judge or self.study.judge.is_embedded:
             return
-        bases = {name: Base(base.name, base.key, base.path) for name, base in find_bases(self.study).items()}
-        if TINY in self.study.all_models:
-            bases[TINY] = Base(TINY, tiny_key(self.study, datasets.keys), "")
-        plan = wanted(self.study, cells, bases, datasets.keys)
+        plan = wanted(self.study, cells, study_bases(self.study, datasets.keys), datasets.keys)
         labels = objecqa_plan(self.study, plan, self._named_endpoint())
         has_labels = labels is None or labels.is_done(self.store)
         if not has_labels or not self._has_scores(scoring_plan(self.study, plan, self._named_endpoint())):
@@ -462,7 +399,7 @@ class Pipeline:
             url = stack.enter_context(self.embedded.start()) if self.study.judge.is_embedded else None
             ledger = self.ledger_url or default_ledger_url(self.store.uri)
             endpoint = endpoint_of(self.study.judge, embedded_url=url, embedded_name=self.embedded.name)
-            connection = connection_to(endpoint, ledger, self.max_usd, self.study.name)
+            connection = connection_to(endpoint, ledger, self.budget_usd, self.study.name)
             stats = judge_answers(self.store, asked, connection, self.study.mode, self.progress)
         if stats is not None:
             self.costs.note("objecqa", f"{stats.done:,} labels, {stats.cached:,} from the ledger")

@@ -17,12 +17,12 @@ from assay.store import Store
 from assay.studies.cells import expand
 from assay.studies.folder import STUDY, StudyFolder, find_folder
 from assay.studies.garbage import ARTIFACTS
-from assay.studies.inputs import dataset_keys, find_bases, study_key, tiny_key
+from assay.studies.inputs import dataset_keys, study_bases, study_key
 from assay.studies.judge_endpoint import endpoint_of
 from assay.studies.scores import scoring_plan
 from assay.studies.spec import TINY, Study
 from assay.studies.tiny_bases import BASE_KIND
-from assay.studies.wanted import Base, wanted
+from assay.studies.wanted import wanted
 from assay.training.spec import ADAPTER_KIND
 
 PLAIN = re.compile(r"[a-z0-9][a-z0-9_-]*")
@@ -38,9 +38,7 @@ STAGES = (
 def study_status(study: Study, store: Store, embedded_name: str) -> dict[str, Any]:
     """Counts by stage, and where the report is. Starts nothing and writes nothing."""
     keys = dataset_keys(study, embedded_name)
-    bases = {name: Base(base.name, base.key, base.path) for name, base in find_bases(study).items()}
-    if TINY in study.all_models:
-        bases[TINY] = Base(TINY, tiny_key(study, keys), "")
+    bases = study_bases(study, keys)
     endpoint = endpoint_of(study.judge, embedded_name=embedded_name)
     key = study_key(study, keys, {name: base.key for name, base in bases.items()}, endpoint.endpoint_name)
     plan = wanted(study, expand(study), bases, keys)

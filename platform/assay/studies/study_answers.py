@@ -8,30 +8,32 @@ from assay.errors import DataError
 from assay.records import Prediction, from_table
 from assay.store import Store
 from assay.studies.cells import expand
-from assay.studies.inputs import dataset_keys, find_bases, store_datasets, tiny_key
+from assay.studies.inputs import dataset_keys, store_datasets, study_bases
 from assay.studies.labels import Answer
-from assay.studies.spec import TINY, Study
-from assay.studies.wanted import Base, evaluation_sets, wanted
+from assay.studies.spec import Study
+from assay.studies.wanted import evaluation_sets, wanted
 
 
-def study_answers(study: Study, store: Store) -> Iterator[Answer]:
+def study_answers(study: Study, store: Store, embedded_name: str) -> Iterator[Answer]:
     """Every answer with the run that gave it; rows without an answer are left out.
+
+    Args:
+        study: whose answers.
+        store: where they lie.
+        embedded_name: of the embedded judge's endpoint, which derived datasets are named by.
 
     Raises:
         DataError: the study's predictions are not there yet.
     """
-    keys = dataset_keys(study)
-    bases = {name: Base(base.name, base.key, base.path) for name, base in find_bases(study).items()}
-    if TINY in study.base_models:
-        bases[TINY] = Base(TINY, tiny_key(study, keys), "")
-    plan = wanted(study, expand(study), bases, keys)
-    missing = len({run.predictions_key for run in plan.runs} - store.keys("predictions"))
+    keys = dataset_keys(study, embedded_name)
+    plan = wanted(study, expand(study), study_bases(study, keys), keys)
+    missing = sum(not store.exists("predictions", key) for key in {run.predictions_key for run in plan.runs})
     if missing:
         raise DataError(
             f"study {study.name!r}: saw {missing} of {len(plan.runs)} sets of answers missing in {store.uri}; expected "
             f"them all; run `assay run {study.name} --until generate` first"
         )
-    datasets = store_datasets(study, store)
+    datasets = store_datasets(study, store, embedded_name)
     examples = {
         name: {row.example_id: row for row in datasets.evaluation_rows(part)}
         for name, part in evaluation_sets(study, datasets.keys).items()

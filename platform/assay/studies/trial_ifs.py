@@ -18,15 +18,13 @@ from assay.scoring.ifs_prompts import PromptName
 from assay.scoring.objecqa import preference_questions
 from assay.studies.tone import TOY_TONE, ToneConfig, tone_key
 from assay.tasks.loaders import dataset_key
-from assay.tasks.sources import SourceSpec
+from assay.tasks.sources import SourceSpec, toy_source
 
 EVALUATION_KIND = "trial_evaluation"
 EVALUATION_SCHEMA = 1
 """Raised whenever the hook records something else for the same spec."""
 
-TOY_PROMPTS = SourceSpec(
-    loader="toyworld", name="toy prompts", seed=7, num_train=0, num_validation=0, num_test=600
-)  # fmt: skip
+TOY_PROMPTS = toy_source(name="toy prompts", seed=7, train=0, validation=0, test=600)
 """Dialogues of the toy world's test split, of no split that anything is trained on."""
 
 

@@ -182,6 +182,29 @@ _HUB_SOURCES: dict[str, dict[str, object]] = {
 }
 
 
+def toy_source(
+    task: str | None = None,
+    *,
+    train: int,
+    validation: int,
+    test: int,
+    seed: int = 0,
+    unfinished: float = 0.0,
+    name: str = "",
+) -> SourceSpec:
+    """Rows of the toy world: of a task, or where none is named an instruction set."""
+    return SourceSpec(
+        loader="toyworld",
+        task=task,
+        num_train=train,
+        num_validation=validation,
+        num_test=test,
+        seed=seed,
+        unfinished=unfinished,
+        name=name,
+    )
+
+
 def hub_source(
     task: str, *, revision: str | None = None, split_rule: Literal["strict", "compat"] = "strict"
 ) -> SourceSpec:

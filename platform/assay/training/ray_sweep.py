@@ -8,15 +8,12 @@ configuration, only a job's number, so ten thousand jobs are as light as ten.
 from __future__ import annotations
 
 import logging
-import math
 import os
-import re
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
@@ -24,9 +21,8 @@ import ray
 from ray import tune
 from ray.tune.execution import class_cache
 
-from assay.errors import ConfigError, LimitReached, StageError
-from assay.hooks import Progress, SilentProgress, log_event
-from assay.ray_metrics import count, show
+from assay.errors import ConfigError, LimitReached
+from assay.hooks import Progress, SilentProgress
 from assay.ray_nodes import beside_the_driver, capacity
 from assay.store import Store
 from assay.training.encoding import encoding_key
@@ -43,8 +39,10 @@ from assay.training.ray_trial import (
     read_dataset_examples,
     read_mixture_rows,
 )
+from assay.training.ray_watch import STAGE, SweepWatch
 from assay.training.slots import slots_of, trial_share
 from assay.training.spec import ADAPTER_KIND, TrainingJob, TrainResources, longest_first
+from assay.training.sweep_report import JobReport, SweepFailed, SweepReport, failure_line
 
 # Tune copies these into every trial's runtime_env, which Ray writes to its logs. Workers have the credentials of the
 # node that they run on: a private Ray's are the driver's, a cluster's are its role or its own environment.
@@ -52,11 +50,8 @@ class_cache.ENV_VARS_TO_PROPAGATE.difference_update(
     {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SECURITY_TOKEN", "AWS_SESSION_TOKEN"}
 )
 
-STAGE = "training"
 OTHERS_EVERY_S = 0.5
 """Between two looks at what other studies train."""
-CAUSES_SHOWN = 3
-_EXCEPTION_LINE = re.compile(r"[A-Za-z_][\w.]*(Error|Exception|Exit|Interrupt)\b")
 _TUNE_SETTINGS = {
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # a hook's metric is not there before its first evaluation
     "RAY_AIR_NEW_OUTPUT": "0",  # the new one prints a table and every failure, even at verbosity 0
@@ -64,67 +59,6 @@ _TUNE_SETTINGS = {
     "TUNE_GLOBAL_CHECKPOINT_S": "1000000",  # the state of all trials, rewritten every few seconds
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class JobReport:
-    """How one job went."""
-
-    key: str
-    status: Literal["found", "trained", "stopped", "failed"]
-    """"found" in the store, at first or when another study had published it; "stopped" by the sweep's scheduler and
-    published under a key of its own."""
-    wall_s: float = 0.0
-    """From the worker's taking it up to its publication, last attempt."""
-    step_s: float = 0.0
-    """Of those, seconds in optimizer steps."""
-    eval_s: float = 0.0
-    """Of those, seconds in evaluation hooks."""
-    steps: int = 0
-    attempts: int = 0
-    loss: float = math.nan
-    error: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class SweepReport:
-    """How a sweep went. Times are measurements and belong into side tables."""
-
-    jobs: tuple[JobReport, ...]
-    """In the order asked for."""
-    wall_s: float
-    slots: int
-    """Trials at a time."""
-    first_step_s: float
-    """From the start until a worker reported for the first time: process start, imports, base model."""
-
-    @property
-    def step_s(self) -> float:
-        """Pure optimizer seconds over all jobs."""
-        return sum(job.step_s for job in self.jobs)
-
-    @property
-    def eval_s(self) -> float:
-        """Seconds in evaluation hooks over all jobs."""
-        return sum(job.eval_s for job in self.jobs)
-
-    @property
-    def trial_s(self) -> float:
-        """Seconds of all trials together."""
-        return sum(job.wall_s for job in self.jobs)
-
-    @property
-    def failed(self) -> tuple[JobReport, ...]:
-        """Jobs that failed for good."""
-        return tuple(job for job in self.jobs if job.status == "failed")
-
-
-class SweepFailed(StageError):
-    """Some trials failed for good; all others have finished and are in the store."""
-
-    def __init__(self, message: str, report: SweepReport) -> None:
-        super().__init__(message)
-        self.report = report
 
 
 class MetricStopper(tune.Stopper):
@@ -204,7 +138,7 @@ def run_sweep(
         slots = min(slots_of(resources, capacity()), len(missing))
         prepare_claims(store.uri)
         inputs = _inputs(store, missing, resources, load_rows, load_examples, make_hooks)
-        watch = _Watch(progress, on_done, began_s)
+        watch = SweepWatch(progress, on_done, began_s)
         _fit_and_share(inputs, slots, watch, scheduler, stopper, (metric, mode))
         reports |= watch.reports
         first_step_s = watch.first_step_s
@@ -217,12 +151,12 @@ def run_sweep(
         )
     progress.finish(STAGE, f"{len(distinct) - len(report.failed)} adapters")
     if report.failed:
-        raise SweepFailed(_failure_line(report, distinct), report)
+        raise SweepFailed(failure_line(report, distinct), report)
     return report
 
 
 def _fit_and_share(
-    inputs: SweepInputs, slots: int, watch: _Watch, scheduler: Any, stopper: Any, goal: tuple[str, str]
+    inputs: SweepInputs, slots: int, watch: SweepWatch, scheduler: Any, stopper: Any, goal: tuple[str, str]
 ) -> None:
     """Train all jobs; those that another study of the cluster trains just then are looked at again when it is done."""
     store, ready, waiting = inputs.store, list(inputs.jobs), []
@@ -271,7 +205,9 @@ def _datasets_of(load_rows: LoadRows, store: Store, job: TrainingJob) -> tuple[s
     return tuple(sorted({row.dataset for row in (*train, *validation)}))
 
 
-def _fit(inputs: SweepInputs, slots: int, watch: _Watch, scheduler: Any, stopper: Any, goal: tuple[str, str]) -> None:
+def _fit(
+    inputs: SweepInputs, slots: int, watch: SweepWatch, scheduler: Any, stopper: Any, goal: tuple[str, str]
+) -> None:
     resources, watch.jobs = inputs.resources, inputs.jobs
     is_gang = resources.num_workers > 1
     trainable = tune.with_parameters(train_with_gang if is_gang else ResidentTrial, inputs=inputs)
@@ -300,88 +236,6 @@ def _fit(inputs: SweepInputs, slots: int, watch: _Watch, scheduler: Any, stopper
         ).fit()
 
 
-class _Watch(tune.Callback):
-    """Sees every trial in the driver: live progress, reports, and jobs as they are done."""
-
-    def __init__(self, progress: Progress, on_done: Callable[[TrainingJob], None] | None, began_s: float) -> None:
-        self._progress, self._on_done, self._began_s = progress, on_done, began_s
-        self.jobs: Sequence[TrainingJob] = ()
-        """Of the Tune run that is watched; trials name them by number."""
-        self._losses: dict[str, float] = {}
-        self.reports: dict[str, JobReport] = {}
-        self._deferred: list[TrainingJob] = []
-        self.first_step_s = 0.0
-
-    def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **_: Any) -> None:
-        """A trial reports; its worker has been at it for a while."""
-        self.first_step_s = self.first_step_s or time.monotonic() - self._began_s
-        self._losses[trial.trial_id] = result["loss"]
-        self._progress.advance(
-            STAGE, 0, loss=result["loss"], step=result["step"], steps=result["total_steps"], running=len(self._losses)
-        )
-
-    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
-        """A trial ended by itself, or was stopped by the scheduler."""
-        self._losses.pop(trial.trial_id, None)
-        job, result = self.jobs[trial.config["job"]], trial.last_result
-        if result.get("deferred"):
-            self._deferred.append(job)
-            return
-        refused = result.get("refused")
-        stopped = not result.get("finished")
-        self.reports[job.key] = JobReport(
-            key=job.key,
-            status="failed" if refused else "stopped" if stopped else "found" if result.get("found") else "trained",
-            wall_s=float(result.get("wall_s", 0.0)),
-            step_s=float(result.get("step_s", 0.0)),
-            eval_s=float(result.get("eval_s", 0.0)),
-            steps=int(result.get("step", 0)),
-            attempts=int(trial.num_failures) + 1,
-            loss=float(result.get("loss", math.nan)),
-            error=refused,
-        )
-        report = self.reports[job.key]
-        log_event(
-            STAGE, report.status, cell=_cell(job), key=job.key, seconds=round(report.wall_s, 3), steps=report.steps,
-            attempts=report.attempts, error=refused,
-        )  # fmt: skip
-        self._tell(report.status)
-        if self._on_done is not None and not refused and not stopped:
-            self._on_done(job)
-        self._progress.advance(STAGE, 1, loss=result.get("loss"), running=len(self._losses))
-
-    def take_deferred(self) -> list[TrainingJob]:
-        """Jobs that another study of the cluster was training when their turn came."""
-        deferred, self._deferred = self._deferred, []
-        return deferred
-
-    def found_elsewhere(self, job: TrainingJob) -> None:
-        """Another study has published this adapter."""
-        self.reports[job.key] = JobReport(job.key, "found")
-        if self._on_done is not None:
-            self._on_done(job)
-        self._progress.advance(STAGE, 1)
-
-    def _tell(self, status: str) -> None:
-        count("assay_trials_ended", status=status)
-        show("assay_trials_running", len(self._losses))
-
-    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
-        """A trial failed for good."""
-        self._losses.pop(trial.trial_id, None)
-        job = self.jobs[trial.config["job"]]
-        attempts = int(trial.num_failures)
-        self.reports[job.key] = JobReport(job.key, "failed", attempts=attempts, error=_cause(trial.error_file))
-        log_event(STAGE, "failed", cell=_cell(job), key=job.key, attempts=attempts, error=self.reports[job.key].error)
-        self._tell("failed")
-        self._progress.advance(STAGE, 1, running=len(self._losses))
-
-
-def _cell(job: TrainingJob) -> str:
-    """What people call the training's cell."""
-    return " ".join(str(value) for value in job.labels.values()) or job.key
-
-
 def _found(store: Store, keys: Sequence[str]) -> list[str]:
     there = store.present(ADAPTER_KIND, keys)
     return [key for key in keys if key in there]
@@ -393,29 +247,6 @@ def _check_scheduler(resources: TrainResources, scheduler: Any) -> None:
             f"training resources: saw num_workers={resources.num_workers} and a scheduler that cuts trials short; "
             "expected one worker there, whose adapter is kept as it stands; set num_workers: 1, or no scheduler"
         )
-
-
-def _cause(error_file: str | None) -> str:
-    """The line of Tune's error file that says why the last attempt failed: the exception itself, without frames."""
-    if error_file is None or not Path(error_file).is_file():
-        return "no reason was recorded"
-    last_attempt = Path(error_file).read_text(encoding="utf-8", errors="replace").rpartition("Failure # ")[2]
-    lines = [line.strip() for line in last_attempt.splitlines()[1:] if line.strip()]
-    named = [line for line in lines if _EXCEPTION_LINE.match(line)]
-    return (named or lines or ["no reason was recorded"])[-1 if named else 0][:500]
-
-
-def _failure_line(report: SweepReport, jobs: dict[str, TrainingJob]) -> str:
-    shown = []
-    for job in report.failed[:CAUSES_SHOWN]:
-        labels = " ".join(f"{name}={value}" for name, value in jobs[job.key].labels.items())
-        shown.append(f"{labels or job.key} after {job.attempts} attempt(s): {job.error}")
-    more = len(report.failed) - len(shown)
-    return (
-        f"training: {len(report.failed)} of {len(report.jobs)} adapters failed, the others are stored: "
-        + " | ".join(shown)
-        + (f" | and {more} more" if more else "")
-    )
 
 
 @contextmanager

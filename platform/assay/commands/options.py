@@ -1,0 +1,91 @@
+"""The options that several commands share, each defined once, and the groups that judging commands take whole."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+
+def storage_option(text: str) -> Any:
+    """`--storage`; what a command keeps or looks for there is its own to say."""
+    return typer.Option(envvar="ASSAY_STORAGE", metavar="URI", help=text)
+
+
+def set_option(text: str, metavar: str = "FIELD=VALUE") -> Any:
+    """`--set`, which may be repeated."""
+    return typer.Option("--set", metavar=metavar, help=text)
+
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+ReportOption = Annotated[Path, typer.Option(metavar="FILE.json", help="The report; a figure lies beside it as .svg.")]
+TrackingOption = Annotated[
+    str | None, typer.Option(metavar="URI", help="MLflow; default: mlflow.db in a local storage; none: no run.")
+]
+KeyOption = Annotated[str, typer.Option("--api-key-env", help="Environment variable that holds the key.")]
+UsdOption = Annotated[float | None, typer.Option(help="Stop, to be continued, before it costs more than this.")]
+LedgerStorageOption = Annotated[str, storage_option("Where the ledger of replies and the MLflow runs lie.")]
+
+JudgeOption = Annotated[str, typer.Option(metavar="MODEL", help="Model name that is sent to the endpoint.")]
+UrlOption = Annotated[
+    str | None, typer.Option(help="Of any OpenAI-compatible endpoint, up to and with /v1; not with --transport local.")
+]
+ModeOption = Annotated[str, typer.Option(help="compat (as published) or strict.")]
+LimitOption = Annotated[int | None, typer.Option(min=1, help="At most so many rows of each file.")]
+
+
+@dataclass(frozen=True)
+class LedgerOptions:
+    """Where replies are kept."""
+
+    storage: LedgerStorageOption = "runs"
+    ledger: Annotated[
+        str | None,
+        typer.Option(
+            envvar="ASSAY_LEDGER_URL", metavar="URL", help="Another ledger: sqlite:///FILE or postgresql://..."
+        ),
+    ] = None
+
+
+@dataclass(frozen=True)
+class CallOptions:
+    """How a judge is called, and within which limits."""
+
+    api_key_env: KeyOption = "OPENAI_API_KEY"
+    rpm: Annotated[float | None, typer.Option("--rpm", help="Requests per minute, at most.")] = None
+    tpm: Annotated[float | None, typer.Option("--tpm", help="Tokens per minute, at most.")] = None
+    concurrency: Annotated[int, typer.Option(min=1, help="Requests in flight, at most.")] = 64
+    max_usd: UsdOption = None
+    transport: Annotated[
+        str,
+        typer.Option(
+            metavar="HOW",
+            help="chat; batch: the provider's batch API, half the price; local: --judge is a model folder or a hub id, "
+            "run here by vLLM.",
+        ),
+    ] = "chat"
+    gpus: Annotated[int, typer.Option(min=0, help="GPUs of a local model; 0 runs it on the CPU.")] = 0
+    dtype: Annotated[str, typer.Option(help="Of a local model: bfloat16, float16 or float32.")] = "bfloat16"
+
+
+@dataclass(frozen=True)
+class PairwiseOptions:
+    """How pairs are put to a judge."""
+
+    strategy: Annotated[
+        list[str] | None, typer.Option(help="Pairwise strategy, our name or LLMBar's; may be repeated.")
+    ] = None
+    mode: ModeOption = "strict"
+    patterns: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="JSON with the patterns that read a verdict, per judge/strategy."),
+    ] = None
+    prompts: Annotated[Path | None, typer.Option(metavar="DIR", help="Your own prompts, in files of our names.")] = None
+    limit: LimitOption = None
+
+    @property
+    def strategies(self) -> list[str]:
+        """Those asked for; the plain one by default."""
+        return self.strategy or ["vanilla"]

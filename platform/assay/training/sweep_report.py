@@ -1,0 +1,88 @@
+"""How a sweep of trainings went, job by job. Pure; no Ray."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from assay.errors import StageError
+from assay.training.spec import TrainingJob
+
+CAUSES_SHOWN = 3
+
+
+@dataclass(frozen=True, slots=True)
+class JobReport:
+    """How one job went."""
+
+    key: str
+    status: Literal["found", "trained", "stopped", "failed"]
+    """"found" in the store, at first or when another study had published it; "stopped" by the sweep's scheduler and
+    published under a key of its own."""
+    wall_s: float = 0.0
+    """From the worker's taking it up to its publication, last attempt."""
+    step_s: float = 0.0
+    """Of those, seconds in optimizer steps."""
+    eval_s: float = 0.0
+    """Of those, seconds in evaluation hooks."""
+    steps: int = 0
+    attempts: int = 0
+    loss: float = math.nan
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SweepReport:
+    """How a sweep went. Times are measurements and belong into side tables."""
+
+    jobs: tuple[JobReport, ...]
+    """In the order asked for."""
+    wall_s: float
+    slots: int
+    """Trials at a time."""
+    first_step_s: float
+    """From the start until a worker reported for the first time: process start, imports, base model."""
+
+    @property
+    def step_s(self) -> float:
+        """Pure optimizer seconds over all jobs."""
+        return sum(job.step_s for job in self.jobs)
+
+    @property
+    def eval_s(self) -> float:
+        """Seconds in evaluation hooks over all jobs."""
+        return sum(job.eval_s for job in self.jobs)
+
+    @property
+    def trial_s(self) -> float:
+        """Seconds of all trials together."""
+        return sum(job.wall_s for job in self.jobs)
+
+    @property
+    def failed(self) -> tuple[JobReport, ...]:
+        """Jobs that failed for good."""
+        return tuple(job for job in self.jobs if job.status == "failed")
+
+
+class SweepFailed(StageError):
+    """Some trials failed for good; all others have finished and are in the store."""
+
+    def __init__(self, message: str, report: SweepReport) -> None:
+        super().__init__(message)
+        self.report = report
+
+
+def failure_line(report: SweepReport, jobs: Mapping[str, TrainingJob]) -> str:
+    """One line: how many jobs failed, and why the first ones did."""
+    shown = []
+    for job in report.failed[:CAUSES_SHOWN]:
+        labels = " ".join(f"{name}={value}" for name, value in jobs[job.key].labels.items())
+        shown.append(f"{labels or job.key} after {job.attempts} attempt(s): {job.error}")
+    more = len(report.failed) - len(shown)
+    return (
+        f"training: {len(report.failed)} of {len(report.jobs)} adapters failed, the others are stored: "
+        + " | ".join(shown)
+        + (f" | and {more} more" if more else "")
+    )
