@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -42,6 +44,22 @@ def test_a_rerun_leaves_one_run_per_key_and_one_point_per_step(store: Path) -> N
     assert 90_000 <= times.end_time - times.start_time < 150_000
     # the page opens at the runs, not at traces that no study has
     assert client.get_experiment_by_name("study").tags["mlflow.experimentKind"] == "custom_model_development"
+
+
+OPEN = """
+import sys
+from assay.tracking.mlflow_tracker import MlflowTracker
+MlflowTracker(sys.argv[1], sys.argv[2], sys.argv[3])
+"""
+
+
+def test_two_studies_may_make_the_store_at_once(tmp_path: Path) -> None:
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    command = [sys.executable, "-W", "ignore", "-c", OPEN, uri]
+    started = [subprocess.Popen([*command, f"study {i}", str(tmp_path)], stderr=subprocess.PIPE) for i in range(3)]
+    for process in started:
+        _, said = process.communicate(timeout=300)
+        assert process.returncode == 0, said.decode()[-2000:]
 
 
 def test_an_unusable_uri_is_one_line() -> None:

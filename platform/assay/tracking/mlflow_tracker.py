@@ -7,12 +7,13 @@ leaves one run per cell and not two. The file store is gone from MLflow 3, so th
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import io
 import logging
 import os
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -65,7 +66,8 @@ class MlflowTracker:
         _quiet()
         self.uri = uri
         try:
-            with contextlib.redirect_stderr(io.StringIO()):  # the schema migration prints a page
+            # the schema migration prints a page, and two processes at it would be in each other's way
+            with _alone(uri), contextlib.redirect_stderr(io.StringIO()):
                 self._client = MlflowClient(tracking_uri=uri)
                 found = self._client.get_experiment_by_name(experiment)
                 if found is None:
@@ -156,6 +158,17 @@ def default_uri(storage: Path) -> str:
 def ui_command(uri: str) -> str:
     """The command that shows the runs in a browser."""
     return uri if uri.startswith("http") else f"mlflow ui --backend-store-uri {uri}"
+
+
+@contextlib.contextmanager
+def _alone(uri: str) -> Iterator[None]:
+    """For a SQLite store: no other process of this machine opens it at the same time."""
+    if not uri.startswith("sqlite:///"):
+        yield
+        return
+    with open(uri.removeprefix("sqlite:///") + ".lock", "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def _content(run: TrackedRun) -> str:
