@@ -147,7 +147,10 @@ def mixtures(
 def score(
     predictions: Annotated[
         Path | None,
-        typer.Option(help="JSONL: prediction and reference; instruction, input, task and id where there are any."),
+        typer.Option(
+            help="JSONL, or .gz: prediction, and reference (text, an object, a list of texts) or references; "
+            "instruction, input, task and id where there are any."
+        ),
     ] = None,
     scorers: Annotated[
         str | None, typer.Option(help="Names, separated by commas; `judge` asks the LLM judge. See --list.")

@@ -110,16 +110,12 @@ def _print_pair(row: dict[str, Any]) -> None:
 
 
 def _file_answers(path: Path) -> list[Any]:
-    from assay.commands.score import iter_rows, request_of
-    from assay.errors import DataError
+    from assay.commands.prediction_rows import prediction_rows
     from assay.studies.labels import Answer
     from assay.tasks.catalog import INSTRUCTIONS
 
-    if not path.is_file():
-        raise DataError(f"--predictions {path}: saw no such file; expected JSONL; check the path")
     found = []
-    for number, row in enumerate(iter_rows(path), 1):
-        request = request_of(row, number, INSTRUCTIONS)
+    for row, request in prediction_rows(path, INSTRUCTIONS):
         example = request.example
         source = str(row.get("model") or row.get("system") or path.name)
         found.append(Answer(example.instruction, example.input, request.prediction, source, example.example_id))
