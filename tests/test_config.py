@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from assay.config import Config, apply_overrides, read_yaml, validate
 from assay.errors import ConfigError
@@ -36,6 +36,34 @@ def test_missing_and_wrong_values_are_named() -> None:
     assert "field 'name' is missing" in str(caught.value)
     assert "field 'inner.rate': saw -1" in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+class Ranged(Config):
+    """A spec with a rule over several fields."""
+
+    low: float = 0.0
+    high: float = 1.0
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Ranged:
+        if self.low >= self.high:
+            raise ValueError(f"low {self.low} must lie below high {self.high}")
+        return self
+
+
+class Holder(Config):
+    """A spec with such a part."""
+
+    part: Ranged = Ranged()
+
+
+def test_a_rule_over_fields_is_told_without_the_whole_model() -> None:
+    with pytest.raises(ConfigError) as caught:
+        validate(Ranged, {"low": 2}, "s")
+    assert str(caught.value) == "s: low 2.0 must lie below high 1.0"
+    with pytest.raises(ConfigError) as caught:
+        validate(Holder, {"part": {"low": 2}}, "s")
+    assert str(caught.value) == "s: field 'part': low 2.0 must lie below high 1.0"
 
 
 def test_replace_validates_again() -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -85,3 +87,28 @@ def test_a_failing_file_system_is_one_line_and_a_missing_file_stays_one(tmp_path
         raise OSError("disk\non fire")
     with pytest.raises(FileNotFoundError), at.failing("be read"):
         raise FileNotFoundError
+
+
+@pytest.mark.parametrize("uri", ["s3://", "s3:///", "s3:///prefix", "gs://", "s3://?region=x"])
+def test_a_uri_without_a_bucket_is_refused(uri: str) -> None:
+    with pytest.raises(
+        StorageError, match=r"(saw no bucket|Missing bucket name in S3 URI); expected a local path, s3://bucket/prefix"
+    ):
+        open_location(uri)
+
+
+def test_whatever_a_plug_in_raises_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    import fsspec
+
+    def url_to_fs(uri: str) -> None:
+        raise socket.gaierror(-2, "Name or service\nnot known")
+
+    monkeypatch.setattr(fsspec.core, "url_to_fs", url_to_fs)
+    with pytest.raises(StorageError, match=r"--storage ftp://x/y: Name or service not known \(gaierror\); expected"):
+        open_location("ftp://x/y")
+
+
+def test_arrows_own_errors_are_one_line(tmp_path: Path) -> None:
+    at = open_location(str(tmp_path))
+    with pytest.raises(StorageError, match=r"cannot be read \(odd path\)"), at.failing("be read"):
+        raise pa.ArrowInvalid("odd\npath")

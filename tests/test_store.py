@@ -115,6 +115,8 @@ def test_unknown_scheme_and_unwritable_folder_are_one_line(tmp_path: Path) -> No
         Store("nope://x")
     blocked = tmp_path / "file"
     blocked.write_text("")
+    with pytest.raises(StorageError, match=r"cannot write /proc/assay.*pass another --storage"):
+        Store("/proc/assay").check_writable()
     with pytest.raises(StorageError, match="cannot write"):
         Store(str(blocked / "below")).check_writable()
 

@@ -147,7 +147,10 @@ def mixtures(
 def score(
     predictions: Annotated[
         Path | None,
-        typer.Option(help="JSONL: prediction and reference; instruction, input, task and id where there are any."),
+        typer.Option(
+            help="JSONL, or .gz: prediction, and reference (text, an object, a list of texts) or references; "
+            "instruction, input, task and id where there are any."
+        ),
     ] = None,
     scorers: Annotated[
         str | None, typer.Option(help="Names, separated by commas; `judge` asks the LLM judge. See --list.")
@@ -210,21 +213,33 @@ def metaeval_scores(
     human: Annotated[str, typer.Option(help="Column that the scorers are compared with.")],
     out: Annotated[Path, typer.Option(metavar="FILE.json")],
     scorer: Annotated[
-        list[str] | None, typer.Option(help="Scorer column; default: every other numeric column.")
+        list[str] | None,
+        typer.Option(help="Scorer column; default: every other one of numbers but id, *_id, seed, draw and n."),
     ] = None,
     task: Annotated[str | None, typer.Option(help="Column that names the task, for CIT and CAT.")] = None,
     group: Annotated[str | None, typer.Option(help="Column of the unit that is resampled and grouped by.")] = None,
     arm: Annotated[
         str | None, typer.Option(help="Column of models or mixtures whose human mean is wanted one by one.")
     ] = None,
+    target_rows: Annotated[
+        str | None, typer.Option(metavar="COL", help="Column of N, the target rows trained on, for TFA; needs --task.")
+    ] = None,
+    run: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COL",
+            help="Column of trained models, the clusters of TFA; without it and --group each row is a model's mean.",
+        ),
+    ] = None,
 ) -> None:
-    """Correlations, pairwise accuracy, CIT and CAT of scorer columns against a human column, with intervals.
+    """Correlations, pairwise accuracy, CIT, CAT and TFA of scorer columns against a human column, with intervals.
 
-    Where people scored only some rows, also what they would have given all of them (prediction-powered inference).
+    TFA is the gain from N = 0 to the largest N, mean over tasks, of each column and of the human one. Where people
+    scored only some rows, also what they would have given all of them (prediction-powered inference).
     """
     from assay.commands.metaeval import scores_command
 
-    scores_command(table, human, out, scorer or [], task, group, arm)
+    scores_command(table, human, out, scorer or [], task, group, arm, target_rows, run)
 
 
 @metaeval_app.command("human")

@@ -130,7 +130,7 @@ _USER_INFO = re.compile(r"://[^/@\s]*@")
 def _one_line(error: ValidationError, cls: type[Config], source: str) -> str:
     problems = []
     for item in error.errors():
-        field = ".".join(str(part) for part in item["loc"] if not str(part).startswith(TAG)) or cls.__name__
+        field = ".".join(str(part) for part in item["loc"] if not str(part).startswith(TAG))
         seen = _USER_INFO.sub("://[...]@", repr(item["input"]))
         seen = seen if len(seen) <= 80 else seen[:77] + "..."
         if item["type"] == "extra_forbidden":
@@ -139,8 +139,12 @@ def _one_line(error: ValidationError, cls: type[Config], source: str) -> str:
             problems.append(f"unknown field {field!r}{known}")
         elif item["type"] == "missing":
             problems.append(f"field {field!r} is missing; a study must say it")
+        elif item["type"] == "value_error" and isinstance(item["input"], Mapping):
+            # a rule of a whole model names what it saw itself; the model's own text would bury it
+            problems.append((f"field {field!r}: " if field else "") + item["msg"].removeprefix("Value error, "))
         else:
-            problems.append(f"field {field!r}: saw {seen}; {item['msg'].removeprefix('Value error, ')}")
+            place = f"field {field!r}: " if field else ""
+            problems.append(f"{place}saw {seen}; {item['msg'].removeprefix('Value error, ')}")
     shown = problems[:3] + ([f"and {len(problems) - 3} more"] if len(problems) > 3 else [])
     return f"{source}: " + " | ".join(shown)
 

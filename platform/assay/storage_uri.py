@@ -54,12 +54,14 @@ class Location:
         Raises:
             StorageError: the file system cannot be used.
         """
+        from pyarrow import ArrowException
+
         try:
             yield
         except FileNotFoundError:
             raise
-        except OSError as error:
-            reason = " ".join(str(error.strerror or error).split())[:300]
+        except (OSError, ArrowException) as error:
+            reason = " ".join(str(getattr(error, "strerror", None) or error).split())[:300]
             mend = "free space or pass another --storage" if self.is_local else "check the bucket and the credentials"
             raise StorageError(
                 f"storage {self.uri}: cannot {doing} ({reason}); expected a location that can be used; {mend}"
@@ -84,6 +86,8 @@ def open_location(uri: str) -> Location:
     _refuse_credentials(uri)
     try:
         filesystem, path = FileSystem.from_uri(_with_s3_settings(uri) if uri.startswith("s3://") else uri)
+        if uri.startswith(("s3://", "gs://")) and not path.strip("/"):  # Arrow opens it, and fails at the first file
+            raise StorageError(f"--storage {uri}: saw no bucket; expected {_KNOWN}; name the bucket")
         return Location(uri, filesystem, path.rstrip("/"))
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         if uri.startswith(("s3://", "gs://")):
@@ -98,8 +102,9 @@ def open_location(uri: str) -> Location:
         import fsspec
 
         handler, path = fsspec.core.url_to_fs(uri)
-    except (ValueError, ImportError) as error:
-        raise StorageError(f"--storage {uri}: {error}; expected {_KNOWN}") from None
+    except Exception as error:  # every plug-in has its own types for what it cannot open
+        reason = " ".join(str(getattr(error, "strerror", None) or error).split())[:300]
+        raise StorageError(f"--storage {uri}: {reason} ({type(error).__name__}); expected {_KNOWN}") from None
     return Location(uri, PyFileSystem(FSSpecHandler(handler)), path.rstrip("/"))
 
 

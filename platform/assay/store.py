@@ -270,12 +270,21 @@ class Store:
     def _put(self, path: str, data: bytes) -> None:
         with self._at.failing(f"write {path}"):
             if self._at.is_local:
-                _write_whole(Path(path), data)
+                self._write_local(Path(path), data)
                 return
             if self._fs.type_name not in FLAT:
                 self._fs.create_dir(str(PurePosixPath(path).parent), recursive=True)
             with self._fs.open_output_stream(path) as stream:  # published whole, when its upload ends
                 stream.write(data)
+
+    def _write_local(self, path: Path, data: bytes) -> None:
+        try:
+            _write_whole(path, data)
+        except FileNotFoundError as error:  # no folder can be made there, as in /proc
+            raise StorageError(
+                f"storage {self.uri}: cannot write {path} ({error.strerror}); expected a location that can be used; "
+                "pass another --storage"
+            ) from error
 
     def _json(self, path: str) -> dict[str, Any]:
         value: dict[str, Any] = json.loads(self._get(path))

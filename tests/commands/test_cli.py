@@ -109,7 +109,11 @@ def test_score_list_says_what_each_scorer_costs(capsys: pytest.CaptureFixture[st
 
 @pytest.mark.parametrize(
     ("line", "said"),
-    [("{", ":2: saw '{"), ("[1]", "expected a JSON object"), ('{"prediction": 3}', "row 2: saw 3 as prediction")],
+    [
+        ("{", ":2: saw no valid JSON"),
+        ("[1]", "expected a JSON object"),
+        ('{"prediction": 3}', ":2: saw 3 as prediction"),
+    ],
 )
 def test_a_bad_prediction_line_is_named_and_nothing_is_written(
     line: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -175,3 +175,22 @@ def test_the_commands_go_out_and_in(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert run_app(["score", "--predictions", str(source), "--scorers", "human", "--out", str(scored)]) == 2
     assert "assay label import" in capsys.readouterr().err
     assert run_app(["label", "export", "--rows", "3", "--out", str(tmp_path / "x")]) == 2
+
+
+def test_labels_may_lie_beside_the_sheets_and_be_written_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sheets = export(tmp_path / "out")
+    key = json.loads((tmp_path / "out" / "key.json").read_text())["items"]
+    for sheet in sheets:
+        rate(sheet, dict.fromkeys(key, 3))
+    out = tmp_path / "out" / "labels.jsonl"
+    for _ in range(2):
+        assert run_app(["label", "import", "--dir", str(tmp_path / "out"), "--out", str(out)]) == 0
+        assert "12 of 12 answers rated" in capsys.readouterr().out
+    (tmp_path / "out" / "ada.csv").write_text(sheets[0].read_text())
+    assert run_app(["label", "import", "--dir", str(tmp_path / "out"), "--out", str(out)]) == 0
+    assert "no sheets    ada.csv  (" in capsys.readouterr().out
+    beside = tmp_path / "out" / "annotator_all.jsonl"
+    assert run_app(["label", "import", "--dir", str(tmp_path / "out"), "--out", str(beside)]) == 2
+    assert "would be read as a sheet" in capsys.readouterr().err

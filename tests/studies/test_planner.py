@@ -13,7 +13,7 @@ from assay.errors import ConfigError
 from assay.studies.builtin import BUILTIN, quickstart
 from assay.studies.catalog import load_study
 from assay.studies.cells import expand
-from assay.studies.planner import parameters, plan
+from assay.studies.planner import Plan, parameters, plan
 from assay.studies.throughput import rates
 from assay.studies.wanted import Base, wanted
 
@@ -143,3 +143,43 @@ def test_what_is_written_and_tagged_is_priced_too() -> None:
     assert free.usd is not None
     assert free.writer_calls == 300
     assert free.usd < sources.usd
+
+
+def test_an_unknown_scorer_or_parameter_is_refused() -> None:
+    with pytest.raises(ConfigError, match="saw 'rouge9'; expected one of"):
+        plan(load_study("quickstart", ["scorers=[truth, rouge9]"]))
+    with pytest.raises(ConfigError, match="saw the parameter 'stem'"):
+        plan(load_study("quickstart", ["scorers=[truth, rouge1]", "scorer_params={rouge1: {stem: true}}"]))
+
+
+def test_more_rows_than_a_toy_split_holds_are_refused() -> None:
+    with pytest.raises(
+        ConfigError, match=r"asks for 99,999 'toy_\w+' rows; expected at most [\d,]+, what the train split"
+    ):
+        plan(load_study("quickstart", ["grid.sizes=[0, 99999]"]))
+
+
+@pytest.mark.parametrize("name", ["rows", "rows/train.jsonl"])
+@pytest.mark.parametrize(("end", "rule"), [("\n", "files"), ("", "files"), ("\n", "strict")])
+def test_more_rows_than_a_file_holds_are_refused(tmp_path: Path, name: str, end: str, rule: str) -> None:
+    (tmp_path / "rows").mkdir()
+    line = json.dumps({"id": "", "input": "x", "output": "positive"})
+    (tmp_path / "rows" / "train.jsonl").write_text("\n".join([line] * 20) + end)
+
+    def made(size: int) -> Plan:
+        task = "grid.tasks=[sst2]", f"data.sources.sst2={{loader: jsonl, task: sst2, path: {name}, split_rule: {rule}}}"
+        return plan(load_study("quickstart", [*task, f"grid.sizes=[0, {size}]", f"data.root={tmp_path}"]))
+
+    assert made(20).cells
+    with pytest.raises(ConfigError, match="asks for 21 'sst2' rows; expected at most 20"):
+        made(21)
+
+
+def test_rows_that_nobody_counted_are_not_refused(tmp_path: Path) -> None:
+    (tmp_path / "rows").mkdir()
+    (tmp_path / "rows" / "train.json").write_text("[\n{}]")
+    (tmp_path / "rows" / "validation.jsonl").write_text("{}\n")
+    source = "data.sources.sst2={loader: jsonl, task: sst2, path: rows}"
+    assert plan(load_study("quickstart", ["grid.tasks=[sst2]", source, "grid.sizes=[0, 500]", f"data.root={tmp_path}"]))
+    hub = "data.sources.sst2={loader: hub, task: sst2, hub: nyu-mll/glue, hub_config: sst2}"
+    assert plan(load_study("quickstart", ["grid.tasks=[sst2]", hub, "grid.sizes=[0, 500000]"]))

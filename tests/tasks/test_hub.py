@@ -122,3 +122,24 @@ def test_hub_tasks_read_the_hubs_columns(
 def test_tasks_without_a_hub_source_are_said_to_be() -> None:
     with pytest.raises(ConfigError, match=r"saw the task 'toy_question'; expected one of conll, mnli"):
         hub_source("toy_question")
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+def test_a_parquet_branch_has_a_folder_for_each_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # refs/convert/parquet: CONFIG/SPLIT/0000.parquet, and no metadata that names the configs
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    hub = hub_source("scitldr")
+    for config in ("Abstract", "FullText"):
+        for split in ("train", "validation", "test"):
+            folder = tmp_path / str(hub.hub) / config / split
+            folder.mkdir(parents=True)
+            row = {"source": [f"{config} {split}."], "target": [f"Of {split}."]}
+            datasets.Dataset.from_list([row]).to_parquet(str(folder / "0000.parquet"))
+    examples = load_examples(hub.replace(split_rule="files"), tmp_path)
+    assert [(e.split, e.reference) for e in examples] == [
+        (split, f"Of {split}.") for split in ("train", "validation", "test")
+    ]
+    assert all(f"Abstract {e.split}." in e.input for e in examples)
+    with pytest.raises(DataError, match="hub dataset 'allenai/scitldr': cannot be read") as caught:
+        load_examples(hub.replace(hub_config="Nothing"), tmp_path)
+    assert "\n" not in str(caught.value)

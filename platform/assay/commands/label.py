@@ -79,8 +79,10 @@ def label_import(
     out: Annotated[Path, typer.Option(metavar="FILE.jsonl", help="Ratings in 0..1; agreement in FILE.agreement.json.")],
 ) -> None:
     """Read the ratings, show how annotators agree, and write what the scorer `human` reads."""
-    from assay.studies.labels import import_sheets
+    from assay.studies.labels import FORMATS, import_sheets, is_sheet
 
+    if is_sheet(out) and out.parent.resolve() == folder.resolve():
+        raise ConfigError(f"--out {out}: saw a name that would be read as a sheet; expected another, as labels.jsonl")
     labels = import_sheets(folder)
     report = labels.report(str(folder.name))
     try:
@@ -93,6 +95,13 @@ def label_import(
     typer.echo(f"{report['rated']:,} of {report['items']:,} answers rated, {report['unrated']:,} not ({counts})")
     for row in report["agreement"]:
         _print_pair(row)
+    others = sorted(
+        file.name
+        for file in folder.iterdir()
+        if file.suffix[1:] in FORMATS and not is_sheet(file) and file.name != out.name
+    )
+    if others:
+        typer.echo(f"no sheets    {', '.join(others)}  (sheets are named annotator_*)")
     typer.echo(f"labels   {out}")
     typer.echo(f"then     a study with scorers: [..., human] and scorer_params: {{human: {{labels: {out}}}}}, or")
     typer.echo(f"         assay score --scorers human,... --set human.labels={out}")
@@ -110,16 +119,12 @@ def _print_pair(row: dict[str, Any]) -> None:
 
 
 def _file_answers(path: Path) -> list[Any]:
-    from assay.commands.score import iter_rows, request_of
-    from assay.errors import DataError
+    from assay.commands.prediction_rows import prediction_rows
     from assay.studies.labels import Answer
     from assay.tasks.catalog import INSTRUCTIONS
 
-    if not path.is_file():
-        raise DataError(f"--predictions {path}: saw no such file; expected JSONL; check the path")
     found = []
-    for number, row in enumerate(iter_rows(path), 1):
-        request = request_of(row, number, INSTRUCTIONS)
+    for row, request in prediction_rows(path, INSTRUCTIONS):
         example = request.example
         source = str(row.get("model") or row.get("system") or path.name)
         found.append(Answer(example.instruction, example.input, request.prediction, source, example.example_id))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,26 +26,57 @@ def scores_command(
     task: str | None,
     group: str | None,
     arm: str | None = None,
+    target_rows: str | None = None,
+    run: str | None = None,
 ) -> None:
     """Write the report as JSON and print its correlations.
 
     Raises:
-        DataError: the table cannot be read, or a column is missing or holds no numbers.
+        ConfigError: a column is missing, or is given two parts.
+        DataError: the table cannot be read, or a column holds no numbers.
     """
     from assay.metaeval.tables import scorer_report
 
+    parts = {"--task": task, "--group": group, "--arm": arm, "--target-rows": target_rows, "--run": run}
+    if target_rows is not None and task is None:
+        raise ConfigError("--target-rows: saw no --task; expected one, since TFA is a mean over tasks; add --task COL")
+    if run is not None and target_rows is None:
+        raise ConfigError("--run: saw no --target-rows; expected one, since runs are the clusters of TFA; add it")
+    _check_scorers(scorers, {"--human": human, **parts})
     data = read_table(table)
     known = ", ".join(data.column_names)
-    for name in [human, *scorers, *([task] if task else []), *([group] if group else []), *([arm] if arm else [])]:
+    for name in [human, *scorers, *(name for name in parts.values() if name is not None)]:
         if name not in data.column_names:
             raise ConfigError(f"{table}: saw no column {name!r}; expected one of {known}")
     report = scorer_report(
-        data, human, task=task, group=group, arm=arm, scorers=list(scorers) or None, seed_key=file_hash(table)
+        data,
+        human,
+        task=task,
+        group=group,
+        arm=arm,
+        target_rows=target_rows,
+        run=run,
+        scorers=list(scorers) or None,
+        seed_key=file_hash(table),
     )
     write_json(out, report)
     print_report(report)
+    print_tfa(report)
     print_human_means(report)
+    if not scorers:
+        others = f"; no scores by their names: {', '.join(report['left_out'])}" if report["left_out"] else ""
+        typer.echo(f"scorer columns taken: {', '.join(report['scorers'])}{others} (--scorer COL takes others)")
     typer.echo(f"all figures: {out}")
+
+
+def _check_scorers(scorers: Sequence[str], parts: Mapping[str, str | None]) -> None:
+    """Refuse a column that is named twice: compared with itself it would agree perfectly."""
+    for place, name in enumerate(scorers):
+        if name in scorers[:place]:
+            raise ConfigError(f"--scorer {name}: saw it a second time; expected each column once; leave one out")
+        for option, column in parts.items():
+            if name == column:
+                raise ConfigError(f"--scorer {name}: saw the column of {option}; expected another; leave it out")
 
 
 def read_table(path: Path) -> pa.Table:
@@ -57,8 +89,10 @@ def read_table(path: Path) -> pa.Table:
     import pyarrow.csv
     import pyarrow.json
 
+    # an empty cell is no label: it would make a group of its own of rows that share nothing
+    convert = pyarrow.csv.ConvertOptions(strings_can_be_null=True)
     readers = {  # by this thread alone, see read_parquet_bytes
-        ".csv": lambda: pyarrow.csv.read_csv(path, pyarrow.csv.ReadOptions(use_threads=False)),
+        ".csv": lambda: pyarrow.csv.read_csv(path, pyarrow.csv.ReadOptions(use_threads=False), convert_options=convert),
         ".jsonl": lambda: pyarrow.json.read_json(path, pyarrow.json.ReadOptions(use_threads=False)),
         ".parquet": lambda: read_parquet_bytes(path.read_bytes()),
     }
@@ -67,10 +101,26 @@ def read_table(path: Path) -> pa.Table:
     if path.suffix not in readers:
         raise DataError(f"--table {path}: saw {path.suffix or 'no suffix'}; expected one of {', '.join(readers)}")
     try:
-        return readers[path.suffix]()
+        if path.suffix != ".parquet":
+            _check_utf8(path)
+        found = readers[path.suffix]()
     except (pa.ArrowInvalid, OSError) as error:
         reason = " ".join(str(error).split())[:200]
         raise DataError(f"--table {path}: {reason}; expected a {path.suffix} table; mend the file") from None
+    if twice := [name for name, count in Counter(found.column_names).items() if count > 1]:
+        raise DataError(f"--table {path}: saw two columns named {twice[0]!r}; expected one of each name; rename one")
+    return found
+
+
+def _check_utf8(path: Path) -> None:
+    """Arrow takes a column with a bad byte for one of bytes, and the message is then about its type."""
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            try:
+                line.decode()
+            except UnicodeDecodeError as error:
+                seen = f"the byte {line[error.start]:#04x} at place {error.start + 1}"
+                raise DataError(f"--table {path}:{number}: saw {seen}; expected UTF-8; convert the file") from None
 
 
 def write_json(out: Path, value: Mapping[str, Any]) -> None:
@@ -108,6 +158,19 @@ def print_report(report: Mapping[str, Any]) -> None:
         typer.echo(
             f"{row['first']} - {row['second']}: {estimate_text(row['difference'])}  p {tests}  ({row['n']:,} rows)"
         )
+
+
+def print_tfa(report: Mapping[str, Any]) -> None:
+    """What each column gains from no target rows to the most."""
+    if report["target_rows_column"] is None:
+        return
+    rows = {f"{report['human']} (human)": report["human_tfa"], **report["scorers"]}
+    typer.echo("\nTFA: gain from N = 0 to the largest N, mean over tasks")
+    typer.echo(f"{'column':<22}{'relative':<30}absolute")
+    for name, row in rows.items():
+        typer.echo(f"{name:<22}{estimate_text(row['tfa_relative']):<30}{estimate_text(row['tfa_absolute'])}")
+    if note := report["human_tfa"]["tfa_absolute"].get("reason"):
+        typer.echo(f"note: {note}")
 
 
 def print_human_means(report: Mapping[str, Any]) -> None:

@@ -13,20 +13,19 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from assay.commands.prediction_rows import prediction_rows
 from assay.config import apply_overrides, validate
-from assay.errors import ConfigError, DataError, StorageError
+from assay.errors import ConfigError, StorageError
 from assay.metaeval.rates import wilson
-from assay.records import TEST, Example, Outcome, Rating
+from assay.records import Outcome, Rating
 from assay.scoring.jobs import MODEL_ROWS, RATING_DECIMALS
 from assay.scoring.protocol import Cost, ScoreRequest, ScorerSpec
 from assay.scoring.table import make_scorer, scorer_names, scorer_spec
 from assay.studies.spec import JUDGE, JudgeConfig
-from assay.tasks.catalog import get_task
 
 if TYPE_CHECKING:
     from assay.scoring.judges.calls import JudgeReply
 
-MAX_LINE_CHARS = 10_000_000
 MODES = ("strict", "compat")
 JUDGE_ROWS = 4096
 """Rows under judgement at a time: many, so that few wait for the last of their block."""
@@ -52,7 +51,8 @@ def score_command(
 
     Raises:
         ConfigError: an unknown scorer, task or mode.
-        DataError: a line that is no JSON object, or lacks `prediction`; nothing is written then.
+        DataError: a row that cannot be scored; names file and line, and nothing is written then.
+        StorageError: `out` cannot be written.
     """
     if mode not in MODES:
         raise ConfigError(f"--mode {mode}: expected strict or compat")
@@ -62,8 +62,9 @@ def score_command(
         raise ConfigError(f"--scorers: saw {unknown or 'none'}; expected some of {', '.join([*scorer_names(), JUDGE])}")
     params = scorer_params(overrides, names)
     specs = {name: scorer_spec(name, mode, **params.get(name, {})) for name in names if name != JUDGE}  # type: ignore[arg-type]
-    if not predictions.is_file():
-        raise DataError(f"--predictions {predictions}: saw no such file; expected JSONL; check the path")
+    if out.is_dir():
+        raise StorageError(f"--out {out}: saw a folder; expected a file; name a file in it")
+    next(prediction_rows(predictions, task))  # refused before a model is loaded
     score_by: dict[str, Score] = {name: make_scorer(spec).score for name, spec in specs.items()}
     tallies = {name: Tally(*((specs[name].low, specs[name].high) if name in specs else (0.0, 1.0))) for name in names}
     with ExitStack() as stack:
@@ -147,51 +148,6 @@ class Tally:
         return (low if self.low is None else max(self.low, low)), (high if self.high is None else min(self.high, high))
 
 
-def iter_rows(path: Path) -> Iterator[dict[str, Any]]:
-    """The JSON objects of a JSONL file, one at a time.
-
-    Raises:
-        DataError: no rows, or a line that is no object; names file and line.
-    """
-    number = 0
-    with path.open(encoding="utf-8", errors="strict") as file:
-        try:
-            for place, line in enumerate(file, 1):
-                if not line.strip():
-                    continue
-                if len(line) > MAX_LINE_CHARS:
-                    raise DataError(
-                        f"{path}:{place}: saw {len(line):,} characters; expected at most {MAX_LINE_CHARS:,}"
-                    )
-                number += 1
-                yield _object(line, path, place)
-        except UnicodeDecodeError as error:
-            raise DataError(f"{path}: saw a byte that is no UTF-8 ({error.reason}); expected UTF-8 text") from None
-    if not number:
-        raise DataError(f"{path}: saw no rows; expected at least one JSON object")
-
-
-def request_of(row: Mapping[str, Any], number: int, task: str) -> ScoreRequest:
-    """A row as scorers take it.
-
-    Raises:
-        DataError: `prediction` is missing or is no text.
-    """
-    if not isinstance(row.get("prediction"), str):
-        raise DataError(f"row {number}: saw {row.get('prediction')!r} as prediction; expected text; mend the row")
-    name = str(row.get("task") or task)
-    example = Example(
-        example_id=str(row.get("id", row.get("example_id", number))),
-        task=name,
-        split=TEST,
-        instruction=str(row.get("instruction", "")),
-        input=str(row.get("input", "")),
-        reference=str(row.get("reference", row.get("output", ""))),
-        meta_json=json.dumps(row["meta"]) if "meta" in row else "",
-    )
-    return ScoreRequest(example, get_task(name), row["prediction"])
-
-
 def scorer_params(overrides: Sequence[str], names: Sequence[str]) -> dict[str, dict[str, Any]]:
     """--set SCORER.PARAMETER=VALUE by scorer."""
     found: dict[str, dict[str, Any]] = {}
@@ -208,16 +164,14 @@ def _scored_lines(
     predictions: Path, task: str, score_by: Mapping[str, Score], tallies: Mapping[str, Tally], block_rows: int
 ) -> Iterator[str]:
     """Rows with their scores, block by block, as JSON lines."""
-    rows = iter_rows(predictions)
-    first = 1
+    rows = prediction_rows(predictions, task)
     while block := list(islice(rows, block_rows)):
-        requests = [request_of(row, first + place, task) for place, row in enumerate(block)]
+        requests = [request for _, request in block]
         outcomes = {name: score(requests) for name, score in score_by.items()}
         for name, part in outcomes.items():
             tallies[name].take(part)
-        for place, row in enumerate(block):
+        for place, (row, _) in enumerate(block):
             yield json.dumps({**row, **_fields(place, outcomes)}, ensure_ascii=False) + "\n"
-        first += len(block)
 
 
 def _write_lines(out: Path, lines: Iterator[str]) -> None:
@@ -263,18 +217,6 @@ def _fields(number: int, outcomes: Mapping[str, Sequence[Outcome]]) -> dict[str,
             fields[name] = None
             fields[f"{name}_unscored"] = outcome.reason
     return fields
-
-
-def _object(line: str, path: Path, number: int) -> dict[str, Any]:
-    try:
-        value = json.loads(line)
-    except (ValueError, RecursionError):
-        raise DataError(
-            f"{path}:{number}: saw {line[:60]!r}; expected a JSON object; mend or remove the line"
-        ) from None
-    if not isinstance(value, dict):
-        raise DataError(f"{path}:{number}: saw a {type(value).__name__}; expected a JSON object; mend the line")
-    return value
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -68,6 +68,22 @@ class ClusteredVariance:
         if self.has_run_spread:
             return "items and runs"
         return "items only (one run)" if self.num_runs else "clusters"
+
+
+def common_items(first: Block, second: Block) -> tuple[Block, Block]:
+    """Both blocks on the items that every run of either has a score for, in the order of the second."""
+    places = {item: place for place, item in enumerate(first.items)}
+    pairs = [(places[item], place) for place, item in enumerate(second.items) if item in places]
+    kept = [
+        (here, there)
+        for here, there in pairs
+        if np.isfinite(first.scores[:, here]).all() and np.isfinite(second.scores[:, there]).all()
+    ]
+    items = [second.items[there] for _, there in kept]
+    return (
+        replace(first, scores=first.scores[:, [here for here, _ in kept]], items=items),
+        replace(second, scores=second.scores[:, [there for _, there in kept]], items=items),
+    )
 
 
 def clustered_variance(blocks: Sequence[Block]) -> ClusteredVariance:

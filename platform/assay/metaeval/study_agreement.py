@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from assay.metaeval.bootstrap import resample, seeded
-from assay.metaeval.clustered import Block
+from assay.metaeval.clustered import Block, common_items
 from assay.metaeval.comparability import Rows, cat, cit, correlation, is_linearised, tfa, why_undefined
 from assay.metaeval.estimate import Estimate, FloatArray
 from assay.metaeval.study_curves import zero_rows
@@ -216,22 +215,12 @@ def _tfa(frame: StudyFrame, number: int, options: TableOptions) -> list[tuple[st
             start = zero_rows(panel, base, panel.runs[end[0]].series) if end else ()
             if most == 0 or not start:
                 continue
-            values = panel.values[number]
-            valid = np.isfinite(values[end]).all(axis=0) & np.isfinite(values[list(start)]).all(axis=0)
             name = task if len({run.base_model for run in panel.runs}) == 1 else f"{base}/{task}"
-            first[name], last[name] = (
-                _on_items(panel.block(number, start), valid),
-                _on_items(panel.block(number, end), valid),
-            )
+            first[name], last[name] = common_items(panel.block(number, start), panel.block(number, end))
     return [
         ("TFA_relative", tfa(first, last, relative=True), len(first)),
         ("TFA_absolute", tfa(first, last, relative=False), len(first)),
     ]
-
-
-def _on_items(block: Block, valid_I: np.ndarray) -> Block:
-    items = [item for item, keep in zip(block.items, valid_I, strict=True) if keep]
-    return replace(block, scores=block.scores[:, valid_I], items=items)
 
 
 def _numbers(estimate: Estimate) -> dict[str, Any]:

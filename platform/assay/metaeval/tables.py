@@ -44,12 +44,15 @@ from assay.metaeval.estimate import BoolArray, Estimate, FloatArray, IntArray
 from assay.metaeval.pairwise import perm_both, tie_calibration, williams
 from assay.metaeval.ppi import human_means
 from assay.metaeval.rates import holm
+from assay.metaeval.table_tfa import Curves, whole_counts
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 Policy = Literal["common", "refuse"]
 
+LABEL_NAMES = ("id", "seed", "draw", "n")
+"""Columns of numbers that are no scores."""
 _KENDALL_ROWS = 3000
 """Rows up to which Kendall is resampled; the matrix of all pairs has the square of it."""
 _MAX_PAIRS = 2_000_000
@@ -183,6 +186,8 @@ def scorer_report(
     task: str | None = None,
     group: str | None = None,
     arm: str | None = None,
+    target_rows: str | None = None,
+    run: str | None = None,
     scorers: Sequence[str] | None = None,
     seed_key: str = "",
     resamples: int = 2000,
@@ -195,14 +200,19 @@ def scorer_report(
         task: name of a task column: adds CIT, CAT and the correlation inside every task.
         group: name of a column of documents or items: the unit of resampling; pairs are then compared within groups.
         arm: name of a column of arms (models, mixtures) whose human means are estimated one by one.
-        scorers: columns to judge; None: every column of numbers that has no other part.
+        target_rows: name of a column with N, the target rows that a row's model was trained on: adds TFA; needs `task`.
+        run: name of a column of trained models, the clusters of TFA; None: see `table_tfa`.
+        scorers: columns to judge; None: every column of numbers that has no other part and whose name is not that of
+            a label (`is_label`).
         seed_key: seeds the resampling, together with the names of columns.
         resamples: bootstrap size.
 
     Returns:
         `num_rows`, `without_human`, `scorers` (per scorer what `agreement` gives, `pairwise` with tie calibration,
-        with a task column `cit`, `cit_defined`, `cat`, `cat_task_centred`, `tasks`, and where people scored only some
-        rows `human_mean`: what they would have given all, by prediction-powered inference), and `comparisons`: every
+        with a task column `cit`, `cit_defined`, `cat`, `cat_task_centred`, `tasks`, with target rows `tfa_relative` and
+        `tfa_absolute` (the human column's own in `human_tfa`), and where people scored only some rows `human_mean`:
+        what they would have given all, by prediction-powered inference), `left_out` (columns of numbers that are
+        labels by their names), and `comparisons`: every
         two scorers on the rows that both have, with the difference of their Spearman correlations, PERM-BOTH and
         Williams, both also adjusted by Holm over all comparisons.
 
@@ -210,27 +220,40 @@ def scorer_report(
         DataError: a named column is missing or not of numbers, or no scorer column is left.
     """
     columns = _columns_of(table)
-    for name in (human, task, group, arm, *(scorers or ())):
+    for name in (human, task, group, arm, target_rows, run, *(scorers or ())):
         if name is not None and name not in columns:
             known = ", ".join(columns)
             raise DataError(f"table: saw no column {name!r}; expected one of {known}; name one of those")
-    special = {human, task, group, arm}
-    chosen = list(scorers) if scorers is not None else _number_columns(columns, special)
+    special = {human, task, group, arm, target_rows, run}
+    numbers = _number_columns(columns, special) if scorers is None else []
+    left_out = [name for name in numbers if is_label(name)]
+    chosen = list(scorers) if scorers is not None else [name for name in numbers if name not in left_out]
     if not chosen:
-        raise DataError("table: saw no scorer column; expected at least one column of numbers beside the human one")
+        why = f" (but {', '.join(left_out)})" if left_out else ""
+        raise DataError(f"table: saw no scorer column{why}; expected at least one of numbers beside the human one")
+    if target_rows is not None and task is None:
+        raise DataError(f"target rows {target_rows!r}: saw no task column; expected one, as TFA is a mean over tasks")
     scores = ScoreTable.from_columns({name: columns[name] for name in [human, *chosen]})
     human_N = scores.column(human)
     groups = None if group is None else _whole(group, columns[group])
     tasks = None if task is None else [str(label) for label in _whole(task, columns[task])]
     arms = None if arm is None else [str(label) for label in _whole(arm, columns[arm])]
+    curves = None
+    if tasks is not None and target_rows is not None:
+        counts = whole_counts(target_rows, columns[target_rows])
+        curves = Curves(tasks, counts, None if run is None else _whole(run, columns[run]), groups)
     report: dict[str, Any] = {
         "human": human,
         "task_column": task,
         "group_column": group,
+        "target_rows_column": target_rows,
+        "left_out": left_out,
         "num_rows": int(human_N.size),
         "without_human": int(np.isnan(human_N).sum()),
         "scorers": {},
     }
+    if curves is not None:
+        report["human_tfa"] = {name: found.as_json() for name, found in curves.gains(human_N).items()}
     for name in sorted(chosen):
         scorer_N = scores.column(name)
         seed = f"{seed_key}\0{human}\0{name}"
@@ -238,11 +261,19 @@ def scorer_report(
         part["pairwise"] = _pairwise(scorer_N, human_N, groups, seed)
         if tasks is not None:
             part |= _across_tasks(scorer_N, human_N, tasks, groups, seed, resamples)
+        if curves is not None:
+            part |= {name: found.as_json() for name, found in curves.gains(scorer_N).items()}
         if report["without_human"] or arms is not None:
             part["human_mean"] = _human_mean(human_N, scorer_N, groups, arms)
         report["scorers"][name] = part
     report["comparisons"] = _comparisons(scores, human, sorted(chosen), groups, seed_key, resamples)
     return report
+
+
+def is_label(name: str) -> bool:
+    """Whether a column's name says that its numbers name or count rows: taken for a scorer only where asked for."""
+    plain = name.casefold()
+    return plain in LABEL_NAMES or plain.endswith("_id")
 
 
 def _correlation(

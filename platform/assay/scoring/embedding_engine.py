@@ -20,10 +20,10 @@ from transformers import AutoModel, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
 from assay.errors import InputError
-from assay.records import Outcome, Rating, Unscored
+from assay.records import Outcome, Rating
 from assay.scoring.jobs import MODEL_ROWS
 from assay.scoring.protocol import ScoreRequest, ScorerSpec
-from assay.scoring.references import MAX_CHARS, TOO_LONG, references_of
+from assay.scoring.references import MAX_CHARS, NO_REFERENCE, TOO_LONG, references_of
 
 MAX_PADDED_TOKENS = 8192
 """Tokens of a forward pass, padding included."""
@@ -33,7 +33,6 @@ KEPT_BYTES = 256 * 2**20
 """Memory for vectors of reference texts."""
 MAX_TOKENS = 512
 """Tokens of a text where the encoder states no limit; longer ones are cut, as the bert-score package does."""
-NO_REFERENCE = Unscored("no reference")
 _LAYER_LISTS = ("encoder.layer", "layer", "transformer.layer", "encoder.block", "layers", "encoder.layers", "block")
 
 T = TypeVar("T")

@@ -17,7 +17,15 @@ from assay.errors import ConfigError
 from assay.records import Outcome, Rating, Unscored
 from assay.scoring.literals import UNREADABLE, find_object, find_reference_object, read_value
 from assay.scoring.protocol import Scorer, ScoreRequest, ScorerSpec
-from assay.scoring.references import MAX_CHARS, TOO_LONG, references_of, rouge_comparison, squad_tokens, token_f1
+from assay.scoring.references import (
+    MAX_CHARS,
+    NO_REFERENCE,
+    TOO_LONG,
+    references_of,
+    rouge_comparison,
+    squad_tokens,
+    token_f1,
+)
 
 Mode = Literal["strict", "compat"]
 Heuristic = Callable[[ScoreRequest, Mode], Rating]
@@ -158,6 +166,8 @@ class HeuristicScorer:
         if name not in HEURISTICS:
             known = ", ".join(sorted(HEURISTICS))
             raise ConfigError(f"task {request.task.name!r}: saw the heuristic {name!r}; expected one of {known}")
+        if not request.has_reference:
+            return NO_REFERENCE
         if len(request.prediction) > MAX_CHARS:
             return TOO_LONG
         return HEURISTICS[name](request, self.spec.mode)

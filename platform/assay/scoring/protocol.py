@@ -66,6 +66,8 @@ class ScoreRequest:
     example: Example
     task: Task
     prediction: str
+    has_reference: bool = True
+    """False: nobody said what the right answer is, so comparing gives no number. An empty reference is one."""
 
 
 @runtime_checkable

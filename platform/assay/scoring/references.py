@@ -25,6 +25,7 @@ MAX_CHARS = 200_000
 MAX_CHARS_ROUGE_L = 20_000
 """The same for ROUGE-L, whose time grows with the product of both lengths."""
 TOO_LONG = Unscored("too long")
+NO_REFERENCE = Unscored("no reference")
 
 
 def references_of(request: ScoreRequest) -> tuple[str, ...]:
@@ -47,7 +48,7 @@ class ReferenceScorer:
 
     def score(self, batch: Sequence[ScoreRequest]) -> list[Outcome]:
         """One outcome per request, same order."""
-        return [self._one(request) for request in batch]
+        return [self._one(request) if request.has_reference else NO_REFERENCE for request in batch]
 
     def _one(self, request: ScoreRequest) -> Outcome:
         prediction = request.prediction
@@ -211,7 +212,7 @@ class BleuScorer:
 
     def score(self, batch: Sequence[ScoreRequest]) -> list[Outcome]:
         """One outcome per request, same order."""
-        return [self._one(request) for request in batch]
+        return [self._one(request) if request.has_reference else NO_REFERENCE for request in batch]
 
     def _one(self, request: ScoreRequest) -> Outcome:
         if len(request.prediction) > MAX_CHARS:

@@ -18,10 +18,10 @@ from transformers.utils import logging as transformers_logging
 
 from assay.errors import ConfigError, InputError
 from assay.records import Outcome, Rating
-from assay.scoring.embedding_engine import NO_REFERENCE, Kept, distinct, in_blocks, length_batches
+from assay.scoring.embedding_engine import Kept, distinct, in_blocks, length_batches
 from assay.scoring.jobs import judge_instance
 from assay.scoring.protocol import ScoreRequest, ScorerSpec
-from assay.scoring.references import MAX_CHARS, TOO_LONG, references_of
+from assay.scoring.references import MAX_CHARS, NO_REFERENCE, TOO_LONG, references_of
 
 MAX_PADDED_TOKENS = 8192
 MAX_TOKENS = 4096

@@ -143,6 +143,11 @@ class Labels:
         }
 
 
+def is_sheet(file: Path) -> bool:
+    """Whether a file is an annotator's, by its name; what is made of the sheets may lie beside them."""
+    return file.name.startswith(SHEET.format(number="")) and file.suffix.removeprefix(".") in FORMATS
+
+
 def import_sheets(folder: Path) -> Labels:
     """Read the sheets of an export that annotators have filled in.
 
@@ -157,7 +162,7 @@ def import_sheets(folder: Path) -> Labels:
         items, scale = key_file["items"], key_file["scale"]
     except (ValueError, KeyError, TypeError):
         raise DataError(f"{path}: saw no key file; expected what `assay label export` wrote") from None
-    sheets = sorted(file for file in folder.iterdir() if file.suffix.removeprefix(".") in FORMATS)
+    sheets = sorted(file for file in folder.iterdir() if is_sheet(file))
     if not sheets:
         raise DataError(
             f"--dir {folder}: saw no sheet; expected {SHEET.format(number=1)}.csv and so on; put them there"

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import gzip
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from assay.mixtures.synthesis import SyntheticRows
 from assay.records import SPLITS, TEST, TRAIN, VALIDATION
@@ -43,6 +44,17 @@ class DatasetOutline:
     mean_chars: float
     """Instruction, input and output together."""
     assumptions: tuple[str, ...] = ()
+    most: Mapping[str, int] = field(default_factory=dict)
+    """Split -> rows that it certainly holds no more than; nothing of a split whose rows nobody counted."""
+
+
+class _Counted(NamedTuple):
+    """What was counted of a file."""
+
+    lines: int
+    mean_chars: float
+    most: int | None
+    """Rows that it holds at most; None where the count ended before the file, or lines are no rows."""
 
 
 def outline_datasets(study: Study) -> dict[str, DatasetOutline]:
@@ -53,18 +65,20 @@ def outline_datasets(study: Study) -> dict[str, DatasetOutline]:
         spec = study.data.derived[name]
         of = found[spec.of]
         rows = {TRAIN: of.rows[TRAIN], VALIDATION: 0, TEST: 0}
+        most = of.most
         if isinstance(spec, SyntheticRows):
             rows[TRAIN] = spec.rows
+            most = {TRAIN: spec.rows}
         elif isinstance(spec, JudgeTags):
             rows = dict(of.rows)
-        found[name] = DatasetOutline(rows, of.mean_chars)
+        found[name] = DatasetOutline(rows, of.mean_chars, most=most)
     return found
 
 
 def _outline(name: str, source: SourceSpec, root: Path | None) -> DatasetOutline:
     if source.loader == "toyworld":
-        rows = {TRAIN: source.num_train, VALIDATION: source.num_validation, TEST: source.num_test}
-        return DatasetOutline(_limited(rows, source), _toy_chars(source))
+        rows = _limited({TRAIN: source.num_train, VALIDATION: source.num_validation, TEST: source.num_test}, source)
+        return DatasetOutline(rows, _toy_chars(source), most=rows)
     if source.path is not None and root is not None and (root / source.path).exists():
         return _measured(root / source.path, source)
     train, validation, test, chars = ASSUMED.get(source.task or name, ASSUMED["instructions"])
@@ -92,22 +106,38 @@ def _measured(path: Path, source: SourceSpec) -> DatasetOutline:
     """Rows and characters counted from the bytes: a row's JSON is about its text and a fifth more."""
     if path.is_dir():
         found = {split: next(iter(sorted(path.glob(f"{split}.json*"))), None) for split in SPLITS}
-        counted = {split: _count(file) if file else (0, 0.0) for split, file in found.items()}
-        rows = {split: count for split, (count, _) in counted.items()}
-        chars = [mean for count, mean in counted.values() if count]
-        return DatasetOutline(_limited(rows, source), 0.8 * sum(chars) / max(1, len(chars)))
-    count, mean = _count(path)
+        counted = {split: _count(file) for split, file in found.items() if file}
+        rows = {split: counted[split].lines if split in counted else 0 for split in SPLITS}
+        chars = [part.mean_chars for part in counted.values() if part.lines]
+        most = {split: part.most for split, part in counted.items()}
+        return DatasetOutline(
+            _limited(rows, source), 0.8 * sum(chars) / max(1, len(chars)), most=_most_rows(most, source)
+        )
+    count, mean, whole = _count(path)
     rows = {TRAIN: round(0.8 * count), VALIDATION: round(0.1 * count), TEST: count - round(0.9 * count)}
     note = f"{path.name}: {count} rows, taken to split 80/10/10"
-    return DatasetOutline(_limited(rows, source), 0.8 * mean, (note,))
+    most = dict.fromkeys(SPLITS, whole)
+    return DatasetOutline(_limited(rows, source), 0.8 * mean, (note,), _most_rows(most, source))
 
 
-def _count(path: Path) -> tuple[int, float]:
-    """Lines of a (gzipped) file and their mean length; extrapolated beyond COUNT_BYTES."""
+def _most_rows(counted: Mapping[str, int | None], source: SourceSpec) -> dict[str, int]:
+    """Splits whose rows cannot be more than were counted: a line is a row at most, in the split of its file."""
+    if source.loader not in ("jsonl", "alpaca") or (source.split_rule != "files" and len(set(counted.values())) > 1):
+        return {}
+    return _limited({split: count for split, count in counted.items() if count is not None}, source)
+
+
+def _count(path: Path) -> _Counted:
+    """Lines of a (gzipped) file and their mean length, of its first COUNT_BYTES."""
     opener = gzip.open if path.suffix == ".gz" else open
     lines = size = 0
+    first = last = b""
     with opener(path, "rb") as file:
         while size < COUNT_BYTES and (block := file.read(1 << 20)):
+            first, last = first or block[:64], block[-1:]
             lines += block.count(b"\n")
             size += len(block)
-    return max(1, lines), size / max(1, lines)
+        is_whole = size < COUNT_BYTES
+    is_list = first.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"[")
+    most = lines + (last != b"\n") if is_whole and not is_list else None
+    return _Counted(max(1, lines), size / max(1, lines), most)

@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
+from assay.errors import ConfigError
 from assay.fingerprint import fingerprint
 from assay.llm.prices import price_of, table_date
 from assay.mixtures.spec import MixtureSpec
@@ -19,7 +20,7 @@ from assay.scoring.objecqa import labelled_answers, preference_questions
 from assay.studies.cells import Cell, expand
 from assay.studies.judge_endpoint import endpoint_of
 from assay.studies.outline import CHARS_PER_TOKEN, DatasetOutline, outline_datasets
-from assay.studies.scores import calls_per_row, judge_protocol
+from assay.studies.scores import calls_per_row, judge_protocol, scorer_specs
 from assay.studies.spec import JUDGE, TINY, Study
 from assay.studies.throughput import Rates, rates
 from assay.studies.trial_ifs import TrialIfsSpec
@@ -71,9 +72,15 @@ class Plan:
 
 
 def plan(study: Study, speed: Rates | None = None) -> Plan:
-    """Expand and price a study, by the throughput table's default device unless `speed` says another."""
+    """Expand and price a study, by the throughput table's default device unless `speed` says another.
+
+    Raises:
+        ConfigError: an unknown scorer or parameter, or a mixture that asks for more rows than are there.
+    """
+    scorer_specs(study)
     outlines = outline_datasets(study)
     cells = expand(study)
+    _refuse_too_large(study, cells, outlines)
     trainings = distinct_trainings(cells)
     tunings = distinct_tunings(cells)
     assumptions = [note for outline in outlines.values() for note in outline.assumptions]
@@ -130,6 +137,23 @@ def plan(study: Study, speed: Rates | None = None) -> Plan:
         device=rate.device,
         assumptions=tuple(dict.fromkeys(assumptions)),
     )
+
+
+def _refuse_too_large(study: Study, cells: Sequence[Cell], outlines: Mapping[str, DatasetOutline]) -> None:
+    """As drawing the rows would, where the rows have been counted."""
+    mixtures = {id(mixture): mixture for cell in cells for mixture in _mixtures(cell)}
+    for mixture in mixtures.values():
+        for part in (*mixture.train, *mixture.validation):
+            most = outlines[part.dataset].most.get(part.split)
+            if most is not None and part.count is not None and part.count > most:
+                raise ConfigError(
+                    f"study {study.name!r}: asks for {part.count:,} {part.dataset!r} rows; expected at most {most:,}, "
+                    f"what the {part.split} split holds; lower grid.sizes or give the dataset more rows"
+                )
+
+
+def _mixtures(cell: Cell) -> tuple[MixtureSpec, ...]:
+    return (cell.mixture,) if cell.start is None else (cell.mixture, cell.start.mixture)
 
 
 def distinct_trainings(cells: list[Cell]) -> dict[str, Cell]:

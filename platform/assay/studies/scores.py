@@ -75,8 +75,17 @@ def local_scorers(study: Study) -> tuple[ScorerSpec, ...]:
         ConfigError: an unknown scorer or parameter.
         InputError: a model that cannot be found.
     """
+    return tuple(resolve(spec) for spec in scorer_specs(study))
+
+
+def scorer_specs(study: Study) -> tuple[ScorerSpec, ...]:
+    """All scorers but the judge, as the study names them: no model is looked for.
+
+    Raises:
+        ConfigError: an unknown scorer or parameter.
+    """
     names = [name for name in study.scorers if name != JUDGE]
-    return tuple(resolve(scorer_spec(name, study.mode, **study.scorer_params.get(name, {}))) for name in names)
+    return tuple(scorer_spec(name, study.mode, **study.scorer_params.get(name, {})) for name in names)
 
 
 def content_keys(study: Study) -> dict[str, str]:

@@ -65,16 +65,32 @@ def _load(source: SourceSpec, folder: Path | None) -> dict[str, Any]:
 
     try:
         if folder is None:
-            return dict(datasets.load_dataset(source.hub, source.hub_config, revision=_commit(source)))
+            return _configured(str(source.hub), source.hub_config, _commit(source))
         if (folder / "dataset_dict.json").is_file():
             return dict(datasets.load_from_disk(str(folder)))
         if (folder / "state.json").is_file():
             return {"train": datasets.load_from_disk(str(folder))}
-        return dict(datasets.load_dataset(str(folder), source.hub_config))
+        return _configured(str(folder), source.hub_config, None)
     except DataError:
         raise
     except Exception as error:  # the library raises dozens of types for "cannot be had"
         raise _unreachable(source, error) from None
+
+
+def _configured(path: str, config: str | None, revision: str | None) -> dict[str, Any]:
+    """All splits of a configuration.
+
+    A branch that the hub converted to Parquet (refs/convert/parquet) has a folder for each configuration,
+    CONFIG/SPLIT/0000.parquet, and names none: then `datasets` knows "default" alone.
+    """
+    import datasets
+
+    try:
+        return dict(datasets.load_dataset(path, config, revision=revision))
+    except ValueError:
+        if config is None or datasets.get_dataset_config_names(path, revision=revision) != ["default"]:
+            raise
+    return dict(datasets.load_dataset(path, data_dir=config, revision=revision))
 
 
 def _rows(split: Any) -> Iterator[Row]:

@@ -117,6 +117,14 @@ def read_dataset(store: Store, key: str) -> list[Example]:
     return from_table(store.read_table(KIND, key, EXAMPLES_FILE), Example)
 
 
+def listed_references(row: Mapping[str, Any]) -> list[str]:
+    """The texts of a row's `references`, else of its `answers`; none where these are no lists of texts."""
+    listed = row.get("references") or row.get("answers")
+    if isinstance(listed, Mapping):  # SQuAD as the hub has it
+        listed = listed.get("text")
+    return listed if isinstance(listed, list) and all(isinstance(text, str) for text in listed) else []
+
+
 class _Reader:
     """Turns rows into examples: fields, ids, splits, limits."""
 
@@ -232,10 +240,7 @@ class _Reader:
 
     def _meta(self, row: Mapping[str, Any]) -> str:
         kept = {name: row[name] for name in self._source.meta_columns if name in row}
-        listed = row.get("references") or row.get("answers")
-        if isinstance(listed, Mapping):  # SQuAD as the hub has it
-            listed = listed.get("text")
-        if isinstance(listed, list) and listed and all(isinstance(text, str) for text in listed):
+        if listed := listed_references(row):
             kept["references"] = listed
         if not kept:
             return ""

@@ -30,13 +30,14 @@ Row = tuple[int, dict[str, Any]]
 """Line number from 1 (of a JSON list: element number from 1) and the object that stands there."""
 
 
-def read_rows(path: Path, shown: str, max_chars: int) -> Iterator[Row]:
+def read_rows(path: Path, shown: str, max_chars: int, *, any_size: bool = False) -> Iterator[Row]:
     """The objects of a JSONL file, or of a file that holds one JSON list; empty lines are skipped.
 
     Args:
         path: the file; a name that ends in .gz is decompressed.
         shown: what messages call the file.
         max_chars: most characters of text in a row.
+        any_size: the file may be larger than MAX_FILE_BYTES; for a caller that keeps no rows.
 
     Raises:
         DataError: the file is missing, too large, a gzip bomb or damaged, or a line is no JSON object in UTF-8. The
@@ -46,9 +47,9 @@ def read_rows(path: Path, shown: str, max_chars: int) -> Iterator[Row]:
         with path.open("rb") as raw:
             if path.name.endswith(".gz"):
                 with gzip.GzipFile(fileobj=raw) as unfolded:
-                    yield from _rows(_Bounded(unfolded, shown, path.stat().st_size), shown, max_chars)
+                    yield from _rows(_Bounded(unfolded, shown, path.stat().st_size, any_size), shown, max_chars)
             else:
-                yield from _rows(_Bounded(raw, shown, None), shown, max_chars)
+                yield from _rows(_Bounded(raw, shown, None, any_size), shown, max_chars)
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise DataError(f"{shown}: saw a damaged gzip file ({error}); expected a whole one; fetch it again") from None
     except OSError as error:
@@ -58,8 +59,8 @@ def read_rows(path: Path, shown: str, max_chars: int) -> Iterator[Row]:
 class _Bounded:
     """Counts what comes out of a file, and refuses more than it may hold."""
 
-    def __init__(self, file: BinaryIO | gzip.GzipFile, shown: str, folded_bytes: int | None) -> None:
-        self._file, self._shown, self._folded = file, shown, folded_bytes
+    def __init__(self, file: BinaryIO | gzip.GzipFile, shown: str, folded_bytes: int | None, any_size: bool) -> None:
+        self._file, self._shown, self._folded, self._any_size = file, shown, folded_bytes, any_size
         self._seen = 0
 
     def readline(self, limit: int) -> bytes:
@@ -84,7 +85,7 @@ class _Bounded:
             and self._seen > MAX_RATIO_FREE_BYTES
             and self._seen > MAX_RATIO * max(1, self._folded)
         )
-        if is_bomb or self._seen > MAX_FILE_BYTES:
+        if is_bomb or (self._seen > MAX_FILE_BYTES and not self._any_size):
             limit = f"{MAX_RATIO} times its size" if is_bomb else f"{MAX_FILE_BYTES >> 30} GiB"
             raise DataError(f"{self._shown}: saw a file that unfolds to more than {limit}; expected data; check it")
         return data
