@@ -121,6 +121,13 @@ def test_every_small_study_names_what_is_there(path: Path) -> None:
     assert 0 < plan(study).distinct_trainings < 40
 
 
+@pytest.mark.parametrize("path", sorted((ROOT / "jobs" / "studies").glob("*_small.yaml")), ids=lambda path: path.stem)
+def test_every_small_study_takes_all_its_sizes_for_cit_and_cat(path: Path) -> None:
+    study = load_study(str(path))
+    sizes = getattr(study.grid, "sizes", (0,))  # mixtures by weight have no N
+    assert max(sizes) < study.statistics.below_target
+
+
 def test_a_measured_rate_takes_the_place_of_an_assumed_one() -> None:
     study = BUILTIN["s1"]()
     assumed, faster = plan(study), plan(study, rates("H100"))
