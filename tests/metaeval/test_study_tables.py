@@ -216,6 +216,30 @@ def test_cit_and_cat_use_runs_below_the_limit_only(tables: StudyTables) -> None:
     assert row["value"] == pytest.approx(np.mean([task["value"] for task in tasks]))
 
 
+def test_tfa_compares_every_series_with_its_own_zero_and_up_to_its_own_largest_n() -> None:
+    """Base .1 -> .2 and merged .7 -> .8 at N = 64, another .4 -> .5 at N = 8: .10 each, however many runs it has."""
+    runs, rows = [], []
+    for series, n, num_draws, level in (
+        ("base", 0, 1, 0.1),
+        ("base", 64, 2, 0.2),
+        ("merged", 0, 1, 0.7),
+        ("merged", 8, 3, 0.9),
+        ("merged", 64, 3, 0.8),
+        ("other", 0, 1, 0.4),
+        ("other", 8, 1, 0.5),
+    ):
+        for draw in range(num_draws):
+            key, task = f"{series}-{n}-{draw}", "sums" if n else ""
+            runs.append(RunRow(key, f"a-{key}", f"m-{key}", "tiny", task, "sums", n, draw, 0, f"{n} {series}", series))
+            rows += [ScoreRow(key, f"i{item}", "truth", level, None) for item in range(20)]
+    tables = build_study_tables(runs, rows, SCORERS[:1], human="truth", seed_key="k", resamples=200)
+    row = the_row(tables["metaeval"], statistic="TFA_absolute")
+    assert row["value"] == pytest.approx(0.10)
+    assert row["num_tasks"] == 1
+    row = the_row(tables["metaeval"], statistic="TFA_relative")
+    assert row["value"] == pytest.approx((0.1 / 0.1 + 0.1 / 0.7 + 0.1 / 0.4) / 3)
+
+
 def test_a_constant_scorer_is_undefined_with_its_reason(study: tuple[list[RunRow], list[ScoreRow]]) -> None:
     runs, rows = study
     flat = [

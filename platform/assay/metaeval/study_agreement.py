@@ -13,7 +13,7 @@ from assay.metaeval.bootstrap import resample, seeded
 from assay.metaeval.clustered import Block
 from assay.metaeval.comparability import Rows, cat, cit, correlation, is_linearised, tfa, why_undefined
 from assay.metaeval.estimate import Estimate, FloatArray
-from assay.metaeval.study_curves import zero_rows
+from assay.metaeval.study_curves import curve_points
 from assay.metaeval.study_frame import Panel, StudyFrame
 
 if TYPE_CHECKING:
@@ -204,28 +204,30 @@ def _similarity(paired: Rows, is_itself: bool, shared: _SharedResamples) -> Esti
 
 
 def _tfa(frame: StudyFrame, number: int, options: TableOptions) -> list[tuple[str, Estimate, int]]:
-    """Gain from N = 0 to the largest N over the tasks (and base models)."""
+    """Mean gain from N = 0 to the largest N over all curves (base model, task, series), each from its own zero."""
     first: dict[str, Block] = {}
     last: dict[str, Block] = {}
+    tasks = set()
     for task in options.tfa_tasks or frame.target_sets:
         panel = frame.panels[task]
-        for base in sorted({run.base_model for run in panel.runs}):
-            trained = [row for row, run in enumerate(panel.runs) if run.base_model == base and run.trained_task == task]
-            most = max((panel.runs[row].num_target for row in trained), default=0)
-            end = [row for row in trained if panel.runs[row].num_target == most]
-            start = zero_rows(panel, base, panel.runs[end[0]].series) if end else ()
-            if most == 0 or not start:
+        curves: dict[tuple[str, str], dict[int, tuple[int, ...]]] = {}
+        for point in curve_points(panel, task):
+            curves.setdefault((point.base_model, point.series), {})[point.num_target] = point.rows
+        several = len({run.base_model for run in panel.runs}) > 1
+        for (base, series), points in curves.items():
+            most = max(points)
+            if most == 0 or 0 not in points:
                 continue
+            start, end = list(points[0]), list(points[most])
             values = panel.values[number]
-            valid = np.isfinite(values[end]).all(axis=0) & np.isfinite(values[list(start)]).all(axis=0)
-            name = task if len({run.base_model for run in panel.runs}) == 1 else f"{base}/{task}"
-            first[name], last[name] = (
-                _on_items(panel.block(number, start), valid),
-                _on_items(panel.block(number, end), valid),
-            )
+            valid = np.isfinite(values[end]).all(axis=0) & np.isfinite(values[start]).all(axis=0)
+            name = "/".join([*([base] if several else []), task, *([series] if series else [])])
+            first[name] = _on_items(panel.block(number, start), valid)
+            last[name] = _on_items(panel.block(number, end), valid)
+            tasks.add(task)
     return [
-        ("TFA_relative", tfa(first, last, relative=True), len(first)),
-        ("TFA_absolute", tfa(first, last, relative=False), len(first)),
+        ("TFA_relative", tfa(first, last, relative=True), len(tasks)),
+        ("TFA_absolute", tfa(first, last, relative=False), len(tasks)),
     ]
 
 

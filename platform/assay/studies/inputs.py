@@ -21,6 +21,8 @@ from assay.training.base_models import BaseModel, resolve_base
 
 STUDY_SCHEMA = 2
 """Raised whenever the result tables of an unchanged study change."""
+SERIES_SCHEMA = 3
+"""The same of studies whose curves come in several series: their TFA was a mixture of them up to 2."""
 
 
 @dataclass
@@ -113,7 +115,7 @@ def study_bases(study: Study, keys: Mapping[str, str]) -> dict[str, Base]:
 def study_key(study: Study, keys: Mapping[str, str], bases: Mapping[str, str], judge_endpoint: str) -> str:
     """Names the study's results: its identity and the content of all its inputs."""
     content: dict[str, object] = {
-        "schema": STUDY_SCHEMA,
+        "schema": SERIES_SCHEMA if study.has_series else STUDY_SCHEMA,
         "study": study.identity(),
         "datasets": dict(keys),
         "bases": [bases[name] for name in study.all_models],

@@ -272,6 +272,11 @@ class Study(Config):
         return tuple(dict.fromkeys((*self.base_models, *tuned)))
 
     @property
+    def has_series(self) -> bool:
+        """Whether curves of one task differ in something beside N: in source, starting point, or how they end."""
+        return isinstance(self.grid, (SourceGrid, TransferGrid)) or self.ifs is not None
+
+    @property
     def asks_judge(self) -> bool:
         """Whether anything is put before the LLM judge: predictions, or the preference answers of trials."""
         return JUDGE in self.scorers or (self.ifs is not None and self.ifs.objecqa is not None)
