@@ -51,22 +51,23 @@ class Datasets:
 
 
 def dataset_keys(study: Study, embedded_name: str | None = None) -> dict[str, str]:
-    """Key of every dataset, from its files' content; of a derived one from what it is made of, and by whom.
+    """Key of every dataset in use, from its files' content; of a derived one from what it is made of, and by whom.
 
     Raises:
         DataError: a file is missing or unreadable.
     """
-    keys = {name: dataset_key(source, study.data.root) for name, source in sorted(study.data.sources.items())}
-    return derived_keys(study.data.derived, keys, writer_endpoint(study, embedded_name=embedded_name))
+    data = study.used
+    keys = {name: dataset_key(source, data.root) for name, source in sorted(data.sources.items())}
+    return derived_keys(data.derived, keys, writer_endpoint(study, embedded_name=embedded_name))
 
 
 def store_datasets(study: Study, store: Store, embedded_name: str | None = None) -> Datasets:
-    """Every dataset as an artifact; those in the store already are not read again. Derived ones are made later."""
-    keys = {}
-    for name, source in sorted(study.data.sources.items()):
-        keys[name] = materialise_dataset(store, source, study.data.root).key
+    """Every dataset in use as an artifact; those in the store already are not read again. Derived ones come later."""
+    data, keys = study.used, {}
+    for name, source in sorted(data.sources.items()):
+        keys[name] = materialise_dataset(store, source, data.root).key
     endpoint = writer_endpoint(study, embedded_name=embedded_name)
-    return Datasets(store, derived_keys(study.data.derived, keys, endpoint))
+    return Datasets(store, derived_keys(data.derived, keys, endpoint))
 
 
 def check_evaluation(study: Study, sets: Mapping[str, EvaluationSet], datasets: Datasets) -> None:

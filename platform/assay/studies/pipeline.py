@@ -170,7 +170,7 @@ class Pipeline:
     def _derive(self, datasets: Datasets) -> None:
         """Make the datasets that the study makes of its others."""
         writer = self._writer(self.study.writer or self.study.judge)
-        derived = self.study.data.derived
+        derived = self.study.used.derived
         for sentence in make_derived(self.store, derived, datasets.keys, datasets.rows, writer, self.progress):
             self.costs.note("data", sentence)
 

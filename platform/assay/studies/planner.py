@@ -250,7 +250,7 @@ def _inside_trials(
 def _writer_cost(study: Study, outlines: Mapping[str, DatasetOutline]) -> tuple[int, float | None]:
     """Calls that derived datasets take, and their dollars (None where the model's price is not known)."""
     calls, prompt_tokens, reply_tokens = 0, 0.0, 0.0
-    for spec in study.data.derived.values():
+    for spec in study.used.derived.values():
         row_tokens = outlines[spec.of].mean_chars / CHARS_PER_TOKEN if spec.of in outlines else 0.0
         if isinstance(spec, SyntheticRows):
             count = -(-spec.rows // spec.per_call)

@@ -58,7 +58,8 @@ class DataSpec(Config):
     instructions: str = "instructions"
     """Name of the dataset that every mixture starts from."""
     sources: Mapping[str, SourceSpec]
-    """Name -> where its rows come from. A target task's dataset bears the task's name."""
+    """Name -> where its rows come from. A target task's dataset bears the task's name. One that no mixture and no evaluation
+    set reads is not looked for, so `extends: s1` with one task asks for that task alone."""
     derived: Mapping[str, Derived] = Field(default_factory=dict)
     """Name -> how it is made of another dataset: rows that the writer writes, labels at random, the judge's tags."""
 
@@ -266,6 +267,22 @@ class Study(Config):
         return (instructions, *grid.tasks)
 
     @property
+    def used(self) -> DataSpec:
+        """The datasets that the study reads, and what those are made of. The others say nothing, and may be absent."""
+        read: set[str] = set()
+        waiting = list(self._read_datasets())
+        while waiting:
+            name = waiting.pop()
+            if name not in read:
+                read.add(name)
+                waiting += [self.data.derived[name].of] if name in self.data.derived else []
+        kept = {
+            part: {name: value for name, value in getattr(self.data, part).items() if name in read}
+            for part in ("sources", "derived")
+        }
+        return self.data.replace(**kept)
+
+    @property
     def all_models(self) -> tuple[str, ...]:
         """Every model that something is trained into: the bases, and the tuned models that S2 starts from."""
         tuned = self.grid.instruct_models.values() if isinstance(self.grid, TransferGrid) else ()
@@ -290,6 +307,9 @@ class Study(Config):
         """All that its numbers depend on and that is no input file: what it runs on, and where, is left out."""
         plain = self.model_dump(mode="json", exclude={"description", "resources", "tracking", "base_models"})
         plain["data"].pop("root")
+        used = self.used.names
+        for part in ("sources", "derived"):
+            plain["data"][part] = {name: value for name, value in plain["data"][part].items() if name in used}
         for source in plain["data"]["sources"].values():
             source.pop("path", None)
         for params in plain["scorer_params"].values():
