@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from assay.errors import ConfigError
-from assay.studies.builtin import early_stopping_small, quickstart, s1
+from assay.studies.builtin import BUILTIN, early_stopping_small, quickstart, s1
 from assay.studies.catalog import load_study
 from assay.studies.cells import expand
 from assay.studies.planner import distinct_trainings, plan
@@ -208,6 +208,25 @@ def test_weights_share_a_total_and_equal_shares_are_one_mixture() -> None:
 def test_a_design_that_does_not_hang_together_is_one_line(grid: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         load_study("quickstart", [f"grid={json.dumps(grid)}"])
+
+
+@pytest.mark.parametrize("name", ["s1", "forgetting", "s2", "scorer_benchmark"])
+def test_the_papers_studies_take_its_tasks_for_cit_cat_and_tfa(name: str) -> None:
+    study = BUILTIN[name]()
+    assert study.meta_tasks is not None
+    assert sorted(study.meta_tasks) == ["conll", "mnli", "qnli", "squadv2", "sst2", "stsb"]
+    assert study.tfa_tasks == ("sst2", "mnli", "qnli")
+    assert "xsum" in study.grid.tasks
+
+
+def test_of_the_named_tasks_those_that_are_evaluated_count() -> None:
+    sources = BUILTIN["s1_sources"]()
+    assert set(sources.meta_tasks or ()) == {"sst2", "mnli", "conll"}
+    assert sources.tfa_tasks == ("sst2", "mnli")
+    assert load_study("s1", ["grid.tasks=[conll]"]).tfa_tasks is None  # none of them: all that are
+    assert BUILTIN["hold_one_out"]().meta_tasks is None
+    with pytest.raises(ConfigError, match=r"statistics\.tfa_tasks: saw the task 'ss2'; expected some of conll"):
+        load_study("s1", ["statistics.tfa_tasks=[ss2]"])
 
 
 def test_a_study_file_may_extend_one_beside_it(tmp_path: Path) -> None:

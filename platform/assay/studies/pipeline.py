@@ -419,8 +419,8 @@ class Pipeline:
             seed_key=folder.key,
             resamples=self.study.statistics.resamples,
             below_target=self.study.statistics.below_target,
-            meta_tasks=self.study.statistics.meta_tasks,
-            tfa_tasks=self.study.statistics.tfa_tasks,
+            meta_tasks=self.study.meta_tasks,
+            tfa_tasks=self.study.tfa_tasks,
         )
         if inside is None:
             return dict(tables)

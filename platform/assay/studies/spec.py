@@ -19,6 +19,7 @@ from assay.mixtures.synthesis import RandomLabels, SyntheticRows
 from assay.scoring.jobs import ScoringResources
 from assay.studies.design import Design, HoldOutGrid, SourceGrid, TransferGrid, no_repeats
 from assay.studies.trial_ifs import TrialIfsSpec
+from assay.tasks.catalog import task_names
 from assay.tasks.sources import SourceSpec
 from assay.tasks.tagging import JudgeTags
 from assay.training.spec import TrainResources, TrainSpec
@@ -58,8 +59,8 @@ class DataSpec(Config):
     instructions: str = "instructions"
     """Name of the dataset that every mixture starts from."""
     sources: Mapping[str, SourceSpec]
-    """Name -> where its rows come from. A target task's dataset bears the task's name. One that no mixture and no evaluation
-    set reads is not looked for, so `extends: s1` with one task asks for that task alone."""
+    """Name -> where its rows come from. A target task's dataset bears the task's name. One that no mixture and no
+    evaluation set reads is not looked for, so `extends: s1` with one task asks for that task alone."""
     derived: Mapping[str, Derived] = Field(default_factory=dict)
     """Name -> how it is made of another dataset: rows that the writer writes, labels at random, the judge's tags."""
 
@@ -142,9 +143,10 @@ class StatisticsSpec(Config):
     below_target: int = Field(100, ge=1)
     """CIT and CAT take runs with fewer target rows than this (paper: 100)."""
     meta_tasks: tuple[str, ...] | None = None
-    """Tasks of CIT and CAT; None: all that are evaluated."""
+    """Tasks of CIT and CAT (the paper: six, without XSum). Those among them that are evaluated; None, or where none of
+    them is: all that are."""
     tfa_tasks: tuple[str, ...] | None = None
-    """Tasks of TFA; None: all that are evaluated."""
+    """Tasks of TFA (the paper: sst2, mnli, qnli), in the same way."""
 
 
 class StudyResources(Config):
@@ -246,6 +248,11 @@ class Study(Config):
             raise ValueError("base_models names 'tiny', which needs the field tiny_base")
         if self.statistics.human not in self.scorers:
             raise ValueError(f"statistics.human={self.statistics.human!r} must be one of scorers")
+        known = {*task_names(), *self.grid.tasks}
+        for field in ("meta_tasks", "tfa_tasks"):
+            if unknown := sorted({*(getattr(self.statistics, field) or ())} - known):
+                expected = ", ".join(sorted(known))
+                raise ValueError(f"statistics.{field}: saw the task {unknown[0]!r}; expected some of {expected}")
         if stray := sorted(set(self.scorer_params) - set(self.scorers)):
             raise ValueError(f"scorer_params names {stray[0]!r}, which is none of scorers; add it there")
         if self.ifs is not None and isinstance(self.grid, TransferGrid):
@@ -287,6 +294,19 @@ class Study(Config):
         """Every model that something is trained into: the bases, and the tuned models that S2 starts from."""
         tuned = self.grid.instruct_models.values() if isinstance(self.grid, TransferGrid) else ()
         return tuple(dict.fromkeys((*self.base_models, *tuned)))
+
+    @property
+    def meta_tasks(self) -> tuple[str, ...] | None:
+        """Tasks of CIT and CAT that are evaluated; None: all."""
+        return self._evaluated(self.statistics.meta_tasks)
+
+    @property
+    def tfa_tasks(self) -> tuple[str, ...] | None:
+        """Tasks of TFA that are evaluated; None: all."""
+        return self._evaluated(self.statistics.tfa_tasks)
+
+    def _evaluated(self, tasks: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        return tuple(task for task in tasks or () if task in self.grid.tasks) or None
 
     @property
     def has_series(self) -> bool:
