@@ -34,13 +34,45 @@ def test_iftevals_s1_is_224_cells_and_197_trainings_for_each_base_model() -> Non
     assert plan(study).distinct_trainings == 4 * 197
 
 
-def test_compat_trains_every_cell_of_s1_once_more() -> None:
+def test_compat_trains_every_cell_of_s1_by_itself() -> None:
     """In compat the N = 0 cells validate on target rows, so they are not one mixture."""
-    study = s1()
-    compat = study.replace(
-        base_models=study.base_models[:1], mode="compat", grid=study.grid.replace(target_validation_rows=125)
-    )
-    assert plan(compat).distinct_trainings == 224
+    compat = load_study("s1", ["mode=compat"])
+    made = plan(compat)
+    assert (made.cells_per_base, made.trainings_per_base) == (224, 224)
+    assert plan(compat.replace(mode="strict")).trainings_per_base == 197
+    answers = {cell.evaluates for cell in expand(compat)}
+    assert answers == {(task, "instructions") for task in compat.grid.tasks}  # N = 0 is its task's own
+    validation = {part.cap for cell in expand(compat) for part in cell.mixture.validation if part.name == cell.task}
+    assert validation == {125}
+
+
+def test_the_mode_decides_what_a_study_does_not_say(tmp_path: Path) -> None:
+    compat = load_study("s1", ["mode=compat"])
+    assert (compat.train.loss_on, compat.generation.mode) == ("all", "compat")
+    assert {source.split_rule for source in compat.data.sources.values()} == {"compat"}
+    assert s1().replace(mode="compat") == compat
+    assert compat.replace(mode="strict") == s1()
+    assert Study.model_validate(compat.model_dump(mode="json")) == compat
+    strict = s1()
+    assert (strict.train.loss_on, strict.generation.mode) == ("answer", "strict")
+    assert {source.split_rule for source in strict.data.sources.values()} == {"strict"}
+
+
+def test_what_a_study_says_stays_in_either_mode(tmp_path: Path) -> None:
+    said = load_study("s1", ["mode=compat", "train.loss_on=answer", "data.sources.sst2.split_rule=strict"])
+    assert (said.train.loss_on, said.generation.mode) == ("answer", "compat")
+    assert (said.data.sources["sst2"].split_rule, said.data.sources["mnli"].split_rule) == ("strict", "compat")
+    path = tmp_path / "mine.yaml"
+    path.write_text("extends: s1\nmode: compat\ngeneration: {mode: strict}\ngrid: {target_validation_rows: 7}\n")
+    mine = load_study(str(path))
+    assert (mine.train.loss_on, mine.generation.mode, mine.grid.target_validation_rows) == ("all", "strict", 7)
+    assert plan(mine).trainings_per_base == 224
+    plain = s1().model_dump(mode="json")
+    without = {**plain, "mode": "compat", "train": {"dtype": "bfloat16"}, "generation": {"dtype": "bfloat16"}}
+    assert Study.model_validate(without).train.loss_on == "all"
+    assert Study.model_validate(plain | {"mode": "compat"}).train.loss_on == "answer"
+    with pytest.raises(ConfigError, match="field 'mode': saw 'loose'"):
+        load_study("s1", ["mode=loose"])
 
 
 def test_zero_rows_are_one_training_per_seed() -> None:

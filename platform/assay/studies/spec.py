@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
@@ -18,14 +18,13 @@ from assay.mixtures.spec import LeakSpec
 from assay.mixtures.synthesis import RandomLabels, SyntheticRows
 from assay.scoring.jobs import ScoringResources
 from assay.studies.design import Design, HoldOutGrid, SourceGrid, TransferGrid, no_repeats
+from assay.studies.modes import MODES, Mode, in_other_mode, with_mode_rules
 from assay.studies.trial_ifs import TrialIfsSpec
 from assay.tasks.catalog import task_names
 from assay.tasks.sources import SourceSpec
 from assay.tasks.tagging import JudgeTags
 from assay.training.spec import TrainResources, TrainSpec
 from assay.training.tiny_base import TinyBaseSpec
-
-Mode = Literal["strict", "compat"]
 
 REACHING = (
     "base_url", "api_key_env", "transport", "local", "requests_per_min", "tokens_per_min", "max_concurrency",
@@ -188,7 +187,9 @@ class Study(Config):
     """Lower-case letters, digits, `-` and `_`; names the result folder and the MLflow experiment."""
     description: str = ""
     mode: Mode = "strict"
-    """`compat` does what the published study did, quirks included; `strict` does it right. Every result says which."""
+    """`compat` does what the published study did, quirks included; `strict` does it right. Every result says which.
+    It decides about leaks, target rows for validation, parsers and heuristics, and where the study does not say them
+    `train.loss_on` and `generation.mode`. Hub datasets of the builtin studies are split by its rule."""
     data: DataSpec
     base_models: tuple[str, ...] = Field(min_length=1)
     """Folders or Hugging Face ids of causal language models, or "tiny"; several make an axis of the study."""
@@ -204,8 +205,9 @@ class Study(Config):
     training_seeds_at_zero: tuple[int, ...] = ()
     """Seeds for N = 0, which has no draws to vary; default: `training_seeds`."""
     train: TrainSpec = TrainSpec()
-    """The recipe; its `seed` is set by the axis above."""
+    """The recipe; its `seed` is set by the axis above, and in `compat` its `loss_on` is "all" where it is not given."""
     generation: GenerationSpec = GenerationSpec()
+    """In `compat` its `mode` is "compat" where it is not given."""
     evaluation: EvaluationSpec = EvaluationSpec()
     ifs: TrialIfsSpec | None = None
     """IFS and ObjecQA while models train: each training is done in full, and ended by the rule. None: neither."""
@@ -235,6 +237,11 @@ class Study(Config):
     def _distinct(cls, values: tuple[object, ...]) -> tuple[object, ...]:
         return no_repeats("entries", values)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _mode_decides(cls, data: Any) -> Any:
+        return with_mode_rules(data) if isinstance(data, Mapping) else data
+
     @model_validator(mode="after")
     def _hangs_together(self) -> Study:
         for name in self._read_datasets():
@@ -260,6 +267,12 @@ class Study(Config):
         if self.train.dtype == "float32" and self.generation.dtype not in ("float32", "bfloat16"):
             raise ValueError("generation.dtype must be float32 or bfloat16")
         return self
+
+    def replace(self, **changes: Any) -> Self:
+        """A copy with these fields changed; with another mode, what the mode decides changes with it."""
+        mode = changes.get("mode", self.mode)
+        plain = self.model_dump()
+        return type(self).model_validate({**(in_other_mode(plain, mode) if mode in MODES else plain), **changes})
 
     def _read_datasets(self) -> tuple[str, ...]:
         """Names of the datasets that mixtures and evaluation sets read."""
@@ -341,6 +354,8 @@ class Study(Config):
         # fields that came later say nothing where they are not used, so that older studies keep their keys
         if plain["grid"]["design"] == "target":
             plain["grid"].pop("design")
+            if self.mode == "strict":
+                plain["grid"]["target_validation_rows"] = plain["grid"]["target_validation_rows"] or 0
         for part, name in (
             (plain, "writer"),
             (plain, "scorer_params"),
