@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import gzip
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from assay.commands.study import embedded_judge
 from assay.errors import InputError
+from assay.hooks import SilentProgress
 from assay.store import Store
-from assay.studies.builtin import BUILTIN
+from assay.studies.builtin import BUILTIN, quickstart
 from assay.studies.catalog import load_study
-from assay.studies.inputs import dataset_keys, store_datasets, study_key
+from assay.studies.inputs import check_evaluation, dataset_keys, store_datasets, study_key
+from assay.studies.pipeline import Pipeline
 from assay.studies.planner import plan
 from assay.studies.spec import Study
+from assay.studies.wanted import evaluation_sets
 
 EXAMPLE = """
 extends: s1
@@ -76,6 +81,38 @@ def test_a_derived_dataset_brings_what_it_is_made_of_and_unread_ones_are_not_mad
     assert plan(human).writer_calls == 0
     random = study.replace(grid=study.grid.replace(sources=("R",), tasks=("sst2",)))
     assert set(random.used.derived) == {"sst2_random", "sst2_synthetic"}
+
+
+def toy(grid: dict[str, object], evaluation: dict[str, object], **data: object) -> Study:
+    plain = quickstart().model_dump(mode="json")
+    for source in plain["data"]["sources"].values():
+        source.update(num_train=60, num_validation=20, num_test=26)
+    changed = {"grid": grid, "evaluation": evaluation, "data": {**plain["data"], **data}}
+    return Study.model_validate({**plain, **changed, "training_seeds_at_zero": []})
+
+
+def test_a_category_is_evaluated_on_up_to_as_many_rows_as_are_asked_for(tmp_path: Path) -> None:
+    grid = {"design": "hold_out", "categories": ["Classify", "Rewrite"], "sizes": [0, 4]}
+    study = toy(grid, {"target_rows": 500})
+    datasets = store_datasets(study, Store(str(tmp_path)))
+    sets = evaluation_sets(study, datasets.keys)
+    check_evaluation(study, sets, datasets)
+    assert all(0 < len(datasets.evaluation_rows(part)) < 500 for part in sets.values())
+    none = {"Rewrite": replace(sets["Rewrite"], category="Other")}  # which no row here is
+    with pytest.raises(InputError, match="'Rewrite' test rows but the test split holds 0"):
+        check_evaluation(study, none, datasets)
+
+
+def test_too_few_test_rows_are_refused_before_anything_is_written_or_tagged(tmp_path: Path) -> None:
+    derived = {"toy_sentiment_synthetic": {"kind": "synthetic", "of": "toy_sentiment", "rows": 12, "shown": 12}}
+    grid = {"design": "sources", "tasks": ["toy_sentiment"], "sizes": [0, 6], "sources": ["S"]}
+    study = toy(grid, {"target_rows": 500}, derived=derived)
+    store = Store(str(tmp_path))
+    pipeline = Pipeline(study, store, SilentProgress(), embedded_judge())
+    folder = pipeline.open()
+    with pytest.raises(InputError, match="asks for 500 'toy_sentiment' test rows but the test split holds 26"):
+        pipeline.run(folder, until="data")
+    assert not store.exists("dataset", dataset_keys(study, pipeline.embedded.name)["toy_sentiment_synthetic"])
 
 
 def test_a_source_that_is_read_must_be_there(example: Study) -> None:

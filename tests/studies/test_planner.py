@@ -141,6 +141,15 @@ def test_a_measured_rate_takes_the_place_of_an_assumed_one() -> None:
         rates("abacus")
 
 
+def test_a_held_out_category_answers_its_share_of_the_test_rows() -> None:
+    study = BUILTIN["hold_one_out"]()
+    made = plan(study)
+    share = round(5200 / 13)  # of Alpaca's test rows, below the 500 that are asked for at most
+    assert made.predictions == made.judge_calls == 4 * 12 * 4 * share  # bases, categories, sizes
+    few = study.replace(evaluation=study.evaluation.replace(target_rows=100))
+    assert plan(few).predictions == 4 * 12 * 4 * 100
+
+
 def test_what_is_written_and_tagged_is_priced_too() -> None:
     sources, tagged = plan(BUILTIN["s1_sources"]()), plan(BUILTIN["hold_one_out"]())
     assert sources.writer_calls == 3 * 100  # three tasks, 1,000 rows each, ten a call

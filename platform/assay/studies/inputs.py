@@ -39,10 +39,17 @@ class Datasets:
             self._rows[name] = read_dataset(self.store, self.keys[name])
         return self._rows[name]
 
+    def name_of(self, wanted: EvaluationSet) -> str:
+        """The study's name for the dataset of an evaluation set."""
+        return next(name for name, key in self.keys.items() if key == wanted.dataset_key)
+
     def evaluation_rows(self, wanted: EvaluationSet) -> list[Example]:
         """The test rows of an evaluation set, in id order."""
-        name = next(name for name, key in self.keys.items() if key == wanted.dataset_key)
-        test = [row for row in self.rows(name) if row.split == TEST and wanted.category in ("", row.category)]
+        test = [
+            row
+            for row in self.rows(self.name_of(wanted))
+            if row.split == TEST and wanted.category in ("", row.category)
+        ]
         return sorted(test[: wanted.rows], key=lambda row: row.example_id)
 
     def by_name(self) -> dict[str, list[Example]]:
@@ -70,15 +77,26 @@ def store_datasets(study: Study, store: Store, embedded_name: str | None = None)
     return Datasets(store, derived_keys(data.derived, keys, endpoint))
 
 
-def check_evaluation(study: Study, sets: Mapping[str, EvaluationSet], datasets: Datasets) -> None:
-    """Every evaluation set has the rows that the study asks for.
+def check_evaluation(
+    study: Study, sets: Mapping[str, EvaluationSet], datasets: Datasets, *, before_deriving: bool = False
+) -> None:
+    """Every evaluation set has the rows that the study asks for; one of a category has up to as many.
+
+    Args:
+        study: whose sets.
+        sets: by name.
+        datasets: stored.
+        before_deriving: look only at the sets that are there before any LLM is paid for making others.
 
     Raises:
         InputError: a test split holds fewer, or none.
     """
+    derived = study.used.derived
     for name, wanted in sets.items():
+        if before_deriving and datasets.name_of(wanted) in derived:
+            continue
         found = len(datasets.evaluation_rows(wanted))
-        if found < (wanted.rows or 1):
+        if found < (1 if wanted.category else wanted.rows or 1):
             field = "target_rows" if name in study.grid.tasks else "instruction_rows"
             raise InputError(
                 f"evaluation.{field}: asks for {wanted.rows or 'the'} {name!r} test rows but the test split holds "

@@ -127,11 +127,12 @@ class Pipeline:
     def _run(self, folder: StudyFolder, until: str | None) -> Results | None:
         with self.costs.stage("data"):
             datasets = store_datasets(self.study, self.store, self.embedded.name)
+            sets = evaluation_sets(self.study, datasets.keys)
+            check_evaluation(self.study, sets, datasets, before_deriving=True)
             self._derive(datasets)
         if until == "data":
             return None
         cells = expand(self.study)
-        sets = evaluation_sets(self.study, datasets.keys)
         check_evaluation(self.study, sets, datasets)
         with self.costs.stage("mixtures"):
             self._mixtures(cells, datasets)

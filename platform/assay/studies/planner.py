@@ -17,6 +17,7 @@ from assay.mixtures.spec import MixtureSpec
 from assay.mixtures.synthesis import SyntheticRows
 from assay.scoring.objecqa import labelled_answers, preference_questions
 from assay.studies.cells import Cell, expand
+from assay.studies.design import HoldOutGrid
 from assay.studies.judge_endpoint import endpoint_of
 from assay.studies.outline import CHARS_PER_TOKEN, DatasetOutline, outline_datasets
 from assay.studies.scores import calls_per_row, judge_protocol
@@ -34,6 +35,8 @@ TAG_REPLY_TOKENS = 4.0
 JUDGE_PROMPT_TOKENS = 170
 """Tokens of the judge's own instructions (the paper's prompt A.3 has about 150 words)."""
 JUDGE_REPLY_TOKENS = 8
+CATEGORY_SHARE = 1 / (1 + len(INSTRUCTION_CATEGORIES))
+"""Of an instruction set's rows, as if its categories and Other were equally frequent."""
 PROMPT_TOKENS = 40
 """Tokens of an IFS prompt or preference question with its headings."""
 
@@ -190,7 +193,7 @@ def _mixture_tokens(mixture: MixtureSpec, outlines: Mapping[str, DatasetOutline]
         elif count is None:
             count = outline.rows[component.split]
             if component.categories:  # rows of some categories: as many as there would be if all were equally frequent
-                count = round(count * len(component.categories) / (1 + len(INSTRUCTION_CATEGORIES)))
+                count = round(count * len(component.categories) * CATEGORY_SHARE)
         rows += count
         chars += count * outline.mean_chars
     if not rows:
@@ -215,7 +218,10 @@ def _generation(
             is_instructions = name not in outlines or name == study.data.instructions
             outline = outlines[study.data.instructions if is_instructions else name]
             wanted = spec.instruction_rows if name == INSTRUCTIONS else spec.target_rows
-            count = outline.rows["test"] if wanted is None else min(outline.rows["test"], wanted)
+            there = outline.rows["test"]
+            if isinstance(study.grid, HoldOutGrid):
+                there = max(1, round(there * CATEGORY_SHARE))
+            count = there if wanted is None else min(there, wanted)
             if is_instructions:
                 answer = spec.instruction_max_new_tokens / 2
             else:

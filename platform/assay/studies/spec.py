@@ -79,7 +79,7 @@ class EvaluationSpec(Config):
     """What every adapter answers."""
 
     target_rows: int | None = Field(None, ge=1)
-    """Test rows of a target task; None takes them all."""
+    """Test rows of a target task; None takes them all. Of a category (design `hold_out`) at most so many."""
     instruction_rows: int = Field(100, ge=0)
     """Test rows of the instruction set, for forgetting; 0 leaves that question out."""
     instruction_max_new_tokens: int = Field(256, ge=1)

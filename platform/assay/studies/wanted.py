@@ -46,6 +46,7 @@ class EvaluationSet:
     key: str
     dataset_key: str
     rows: int | None
+    """None: all. Of a category at most so many, since how many it has is known only once its rows are tagged."""
     max_new_tokens: int
     category: str = ""
     """Only rows of this instruction category; empty: of any."""
