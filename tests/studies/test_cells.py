@@ -14,6 +14,7 @@ from assay.studies.builtin import BUILTIN, early_stopping_small, quickstart, s1
 from assay.studies.catalog import load_study
 from assay.studies.cells import expand
 from assay.studies.planner import distinct_trainings, plan
+from assay.studies.report_input import notes
 from assay.studies.spec import Study
 from assay.studies.wanted import Base, wanted
 
@@ -176,6 +177,12 @@ def test_starting_points_of_s2_are_made_once_and_never_trained_at_zero() -> None
     assert set(bases.values()) == {
         (BASES["tiny"].key, None), (merged.key, None), (BASES["tiny"].key, tuning.key)
     }  # fmt: skip
+    assert {run.series for run in made.runs if run.repeats == "our IFT, merged"} == {"our IFT, stacked"}
+    assert len([run for run in made.runs if run.repeats]) == len(made.runs) / 3
+    assert any("no further evidence" in note for note in notes(study))
+    alone = study.replace(grid=study.grid.replace(starts=("base", "stacked")))  # nothing there that it repeats
+    assert not any(cell.repeats for cell in expand(alone))
+    assert not any("no further evidence" in note for note in notes(alone))
     stacks = {stack.key for stack in made.stacked.values()}
     assert len(stacks) == 2
     assert {job.lora_rank for job in made.generations if job.adapter_key in stacks} == {64}  # 32 + 32

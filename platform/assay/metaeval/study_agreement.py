@@ -139,7 +139,7 @@ def paired_rows(
 ) -> Rows:
     """Scores of two scorers where both have one: a row per run (means over common items) or per answer.
 
-    Both are turned so that higher is better. Only runs with fewer than `below_target` target rows.
+    Both are turned so that higher is better. Only runs with fewer than `below_target` target rows; no repeats.
     """
     adapters = sorted({run.adapter_key for panel in panels for run in panel.runs})
     strata = sorted({(run.base_model, run.trained_task) for panel in panels for run in panel.runs})
@@ -148,7 +148,7 @@ def paired_rows(
     columns: list[tuple[np.ndarray, ...]] = []
     num_items = 0
     for task, panel in enumerate(panels):
-        kept = [row for row, run in enumerate(panel.runs) if run.num_target < below_target]
+        kept = [row for row, run in enumerate(panel.runs) if run.num_target < below_target and not run.repeats]
         a_RI = panel.values[first][kept] * frame.scorers[first].sign
         b_RI = panel.values[second][kept] * frame.scorers[second].sign
         both = np.isfinite(a_RI) & np.isfinite(b_RI)
@@ -212,6 +212,8 @@ def _tfa(frame: StudyFrame, number: int, options: TableOptions) -> list[tuple[st
         panel = frame.panels[task]
         curves: dict[tuple[str, str], dict[int, tuple[int, ...]]] = {}
         for point in curve_points(panel, task):
+            if all(panel.runs[row].repeats for row in point.rows):
+                continue
             curves.setdefault((point.base_model, point.series), {})[point.num_target] = point.rows
         several = len({run.base_model for run in panel.runs}) > 1
         for (base, series), points in curves.items():

@@ -78,6 +78,8 @@ class Cell:
     owns_zero: bool = False
     """Whether N = 0 belongs to the cell's task alone, as the mixture without a category does."""
     label_at_zero: str = "instructions only"
+    repeats: str = ""
+    """Series in which the same weights stand already, up to rounding: shown, and not counted again."""
     stops: bool | None = None
     """In a study of IFS: whether the stopping rule ends this training. None: nothing is evaluated inside it."""
 
@@ -340,6 +342,7 @@ def _transfer(study: Study, grid: TransferGrid) -> Iterator[Cell]:
                         tuned,
                         base_model,
                         label_at_zero=f"{series}, untrained",
+                        repeats=START_LABELS["merged"] if start == "stacked" and "merged" in grid.starts else "",
                     )
 
 

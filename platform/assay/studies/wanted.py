@@ -358,4 +358,5 @@ class _Collected:
             training_seed=cell.training_seed,
             arm=cell.arm,
             series=cell.series,
+            repeats=cell.repeats,
         )
