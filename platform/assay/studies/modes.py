@@ -27,7 +27,7 @@ def with_mode_rules(data: Mapping[str, Any]) -> dict[str, Any]:
         return found  # the classes' own defaults are those of strict
     found["train"] = _given(found.get("train"), "loss_on", LOSS_ON["compat"])
     found["generation"] = _given(found.get("generation"), "mode", "compat")
-    grid = found.get("grid")
+    grid: Any = found.get("grid")
     tuning = grid.get("instruction_train") if isinstance(grid, Mapping) else getattr(grid, "instruction_train", None)
     if tuning is not None:
         changed = {"instruction_train": _given(tuning, "loss_on", LOSS_ON["compat"])}

@@ -78,8 +78,8 @@ def notes(study: Study) -> list[str]:
         merged, stacked = START_LABELS["merged"], START_LABELS["stacked"]
         found.append(
             f'"{stacked}" has the same sum of weights as "{merged}", served in another way. Its runs are shown in '
-            "curves and tables, but are no further evidence: CIT, CAT, TFA, similarity of scorers, means over runs, ranks and "
-            "Holm's families leave them out."
+            "curves and tables, but are no further evidence: CIT, CAT, TFA, similarity of scorers, means over runs, "
+            "ranks and Holm's families leave them out."
         )
     if study.mode == "compat":
         found.append(

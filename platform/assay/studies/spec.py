@@ -341,8 +341,8 @@ class Study(Config):
         plain = self.model_dump(mode="json", exclude={"description", "resources", "tracking", "base_models"})
         plain["data"].pop("root")
         used = self.used.names
-        for part in ("sources", "derived"):
-            plain["data"][part] = {name: value for name, value in plain["data"][part].items() if name in used}
+        for which in ("sources", "derived"):
+            plain["data"][which] = {name: value for name, value in plain["data"][which].items() if name in used}
         for source in plain["data"]["sources"].values():
             source.pop("path", None)
         for params in plain["scorer_params"].values():
