@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -214,6 +215,70 @@ def test_cit_and_cat_use_runs_below_the_limit_only(tables: StudyTables) -> None:
     assert row["value"] > 0.8 and row["method"].startswith("BCa")
     tasks = rows_of(tables["metaeval_tasks"], level="run", scorer="judge")
     assert row["value"] == pytest.approx(np.mean([task["value"] for task in tasks]))
+
+
+def test_tfa_compares_every_series_with_its_own_zero_and_up_to_its_own_largest_n() -> None:
+    """Base .1 -> .2 and merged .7 -> .8 at N = 64, another .4 -> .5 at N = 8: .10 each, however many runs it has."""
+    runs, rows = [], []
+    for series, n, num_draws, level in (
+        ("base", 0, 1, 0.1),
+        ("base", 64, 2, 0.2),
+        ("merged", 0, 1, 0.7),
+        ("merged", 8, 3, 0.9),
+        ("merged", 64, 3, 0.8),
+        ("other", 0, 1, 0.4),
+        ("other", 8, 1, 0.5),
+    ):
+        for draw in range(num_draws):
+            key, task = f"{series}-{n}-{draw}", "sums" if n else ""
+            runs.append(RunRow(key, f"a-{key}", f"m-{key}", "tiny", task, "sums", n, draw, 0, f"{n} {series}", series))
+            rows += [ScoreRow(key, f"i{item}", "truth", level, None) for item in range(20)]
+    tables = build_study_tables(runs, rows, SCORERS[:1], human="truth", seed_key="k", resamples=200)
+    row = the_row(tables["metaeval"], statistic="TFA_absolute")
+    assert row["value"] == pytest.approx(0.10)
+    assert row["num_tasks"] == 1
+    row = the_row(tables["metaeval"], statistic="TFA_relative")
+    assert row["value"] == pytest.approx((0.1 / 0.1 + 0.1 / 0.7 + 0.1 / 0.4) / 3)
+
+
+def test_a_series_that_repeats_another_is_shown_and_counts_nowhere() -> None:
+    rng = np.random.default_rng(9)
+    runs, rows = [], []
+    for series in ("base", "merged"):
+        for n in (0, 8, 64):
+            for draw in range(3 if n else 1):
+                key, task = f"{series}-{n}-{draw}", "sums" if n else ""
+                runs.append(
+                    RunRow(key, f"a-{key}", f"m-{key}", "tiny", task, "sums", n, draw, 0, f"N={n} {series}", series)
+                )
+                for item in range(30):
+                    truth = float(np.clip(0.2 + 0.05 * np.log2(1 + n) + 0.2 * rng.normal(), 0, 1))
+                    judged = float(np.clip(truth + 0.1 * rng.normal(), 0, 1))
+                    rows += [ScoreRow(key, f"i{item}", name, value, None)
+                             for name, value in (("truth", truth), ("judge", judged))]  # fmt: skip
+    copies = [
+        replace(run, predictions_key=f"c-{run.predictions_key}", adapter_key=f"c-{run.adapter_key}",
+                arm=f"{run.arm} again", series="stacked", repeats="merged")
+        for run in runs if run.series == "merged"
+    ]  # fmt: skip
+    again = [
+        replace(row, predictions_key=f"c-{row.predictions_key}")
+        for row in rows
+        if row.predictions_key.startswith("merged")
+    ]
+    scorers = [scorer for scorer in SCORERS if scorer.name in ("truth", "judge")]
+    options = {"human": "truth", "seed_key": "k", "resamples": 200, "below_target": 65}
+    alone = build_study_tables(runs, rows, scorers, **options)
+    both = build_study_tables([*runs, *copies], [*rows, *again], scorers, **options)
+    for name in ("metaeval", "metaeval_tasks", "similarity", "set_means"):
+        assert both[name].equals(alone[name]), name
+    assert {row["series"] for row in both["curves"].to_pylist()} == {"base", "merged", "stacked"}
+    for name in ("leaderboard", "series"):
+        shared = [row for row in both[name].to_pylist() if "stacked" not in (row["series"], row.get("against"))]
+        assert shared == alone[name].to_pylist(), name
+        repeated = [row for row in both[name].to_pylist() if "stacked" in (row["series"], row.get("against"))]
+        assert repeated
+        assert all(row["p_holm"] is None and "the series merged" in row["reason"] for row in repeated)
 
 
 def test_a_constant_scorer_is_undefined_with_its_reason(study: tuple[list[RunRow], list[ScoreRow]]) -> None:

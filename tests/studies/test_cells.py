@@ -10,10 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from assay.errors import ConfigError
-from assay.studies.builtin import early_stopping_small, quickstart, s1
+from assay.studies.builtin import BUILTIN, early_stopping_small, quickstart, s1
 from assay.studies.catalog import load_study
 from assay.studies.cells import expand
 from assay.studies.planner import distinct_trainings, plan
+from assay.studies.report_input import notes
 from assay.studies.spec import Study
 from assay.studies.wanted import Base, wanted
 
@@ -34,13 +35,45 @@ def test_iftevals_s1_is_224_cells_and_197_trainings_for_each_base_model() -> Non
     assert plan(study).distinct_trainings == 4 * 197
 
 
-def test_compat_trains_every_cell_of_s1_once_more() -> None:
+def test_compat_trains_every_cell_of_s1_by_itself() -> None:
     """In compat the N = 0 cells validate on target rows, so they are not one mixture."""
-    study = s1()
-    compat = study.replace(
-        base_models=study.base_models[:1], mode="compat", grid=study.grid.replace(target_validation_rows=125)
-    )
-    assert plan(compat).distinct_trainings == 224
+    compat = load_study("s1", ["mode=compat"])
+    made = plan(compat)
+    assert (made.cells_per_base, made.trainings_per_base) == (224, 224)
+    assert plan(compat.replace(mode="strict")).trainings_per_base == 197
+    answers = {cell.evaluates for cell in expand(compat)}
+    assert answers == {(task, "instructions") for task in compat.grid.tasks}  # N = 0 is its task's own
+    validation = {part.cap for cell in expand(compat) for part in cell.mixture.validation if part.name == cell.task}
+    assert validation == {125}
+
+
+def test_the_mode_decides_what_a_study_does_not_say(tmp_path: Path) -> None:
+    compat = load_study("s1", ["mode=compat"])
+    assert (compat.train.loss_on, compat.generation.mode) == ("all", "compat")
+    assert {source.split_rule for source in compat.data.sources.values()} == {"compat"}
+    assert s1().replace(mode="compat") == compat
+    assert compat.replace(mode="strict") == s1()
+    assert Study.model_validate(compat.model_dump(mode="json")) == compat
+    strict = s1()
+    assert (strict.train.loss_on, strict.generation.mode) == ("answer", "strict")
+    assert {source.split_rule for source in strict.data.sources.values()} == {"strict"}
+
+
+def test_what_a_study_says_stays_in_either_mode(tmp_path: Path) -> None:
+    said = load_study("s1", ["mode=compat", "train.loss_on=answer", "data.sources.sst2.split_rule=strict"])
+    assert (said.train.loss_on, said.generation.mode) == ("answer", "compat")
+    assert (said.data.sources["sst2"].split_rule, said.data.sources["mnli"].split_rule) == ("strict", "compat")
+    path = tmp_path / "mine.yaml"
+    path.write_text("extends: s1\nmode: compat\ngeneration: {mode: strict}\ngrid: {target_validation_rows: 7}\n")
+    mine = load_study(str(path))
+    assert (mine.train.loss_on, mine.generation.mode, mine.grid.target_validation_rows) == ("all", "strict", 7)
+    assert plan(mine).trainings_per_base == 224
+    plain = s1().model_dump(mode="json")
+    without = {**plain, "mode": "compat", "train": {"dtype": "bfloat16"}, "generation": {"dtype": "bfloat16"}}
+    assert Study.model_validate(without).train.loss_on == "all"
+    assert Study.model_validate(plain | {"mode": "compat"}).train.loss_on == "answer"
+    with pytest.raises(ConfigError, match="field 'mode': saw 'loose'"):
+        load_study("s1", ["mode=loose"])
 
 
 def test_zero_rows_are_one_training_per_seed() -> None:
@@ -144,6 +177,12 @@ def test_starting_points_of_s2_are_made_once_and_never_trained_at_zero() -> None
     assert set(bases.values()) == {
         (BASES["tiny"].key, None), (merged.key, None), (BASES["tiny"].key, tuning.key)
     }  # fmt: skip
+    assert {run.series for run in made.runs if run.repeats == "our IFT, merged"} == {"our IFT, stacked"}
+    assert len([run for run in made.runs if run.repeats]) == len(made.runs) / 3
+    assert any("no further evidence" in note for note in notes(study))
+    alone = study.replace(grid=study.grid.replace(starts=("base", "stacked")))  # nothing there that it repeats
+    assert not any(cell.repeats for cell in expand(alone))
+    assert not any("no further evidence" in note for note in notes(alone))
     stacks = {stack.key for stack in made.stacked.values()}
     assert len(stacks) == 2
     assert {job.lora_rank for job in made.generations if job.adapter_key in stacks} == {64}  # 32 + 32
@@ -208,6 +247,25 @@ def test_weights_share_a_total_and_equal_shares_are_one_mixture() -> None:
 def test_a_design_that_does_not_hang_together_is_one_line(grid: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         load_study("quickstart", [f"grid={json.dumps(grid)}"])
+
+
+@pytest.mark.parametrize("name", ["s1", "forgetting", "s2", "scorer_benchmark"])
+def test_the_papers_studies_take_its_tasks_for_cit_cat_and_tfa(name: str) -> None:
+    study = BUILTIN[name]()
+    assert study.meta_tasks is not None
+    assert sorted(study.meta_tasks) == ["conll", "mnli", "qnli", "squadv2", "sst2", "stsb"]
+    assert study.tfa_tasks == ("sst2", "mnli", "qnli")
+    assert "xsum" in study.grid.tasks
+
+
+def test_of_the_named_tasks_those_that_are_evaluated_count() -> None:
+    sources = BUILTIN["s1_sources"]()
+    assert set(sources.meta_tasks or ()) == {"sst2", "mnli", "conll"}
+    assert sources.tfa_tasks == ("sst2", "mnli")
+    assert load_study("s1", ["grid.tasks=[conll]"]).tfa_tasks is None  # none of them: all that are
+    assert BUILTIN["hold_one_out"]().meta_tasks is None
+    with pytest.raises(ConfigError, match=r"statistics\.tfa_tasks: saw the task 'ss2'; expected some of conll"):
+        load_study("s1", ["statistics.tfa_tasks=[ss2]"])
 
 
 def test_a_study_file_may_extend_one_beside_it(tmp_path: Path) -> None:

@@ -48,5 +48,7 @@ def test_a_derived_dataset_that_was_not_made_is_named(tmp_path: Path) -> None:
     study = small()
     data = study.data.model_dump(mode="json")
     data["derived"] = {"more": {"kind": "synthetic", "of": "toy_sentiment", "rows": 5}}
+    grid = {"design": "sources", "tasks": ["toy_sentiment"], "sizes": [5], "sources": ["S"]}
+    grid["synthetic"] = {"toy_sentiment": "more"}
     with pytest.raises(ConfigError, match=r"no derived dataset 'more' in no storage.*--until data"):
-        write_mixtures(small(data=data), tmp_path)
+        write_mixtures(small(data=data, grid=grid), tmp_path)

@@ -121,6 +121,13 @@ def test_every_small_study_names_what_is_there(path: Path) -> None:
     assert 0 < plan(study).distinct_trainings < 40
 
 
+@pytest.mark.parametrize("path", sorted((ROOT / "jobs" / "studies").glob("*_small.yaml")), ids=lambda path: path.stem)
+def test_every_small_study_takes_all_its_sizes_for_cit_and_cat(path: Path) -> None:
+    study = load_study(str(path))
+    sizes = getattr(study.grid, "sizes", (0,))  # mixtures by weight have no N
+    assert max(sizes) < study.statistics.below_target
+
+
 def test_a_measured_rate_takes_the_place_of_an_assumed_one() -> None:
     study = BUILTIN["s1"]()
     assumed, faster = plan(study), plan(study, rates("H100"))
@@ -132,6 +139,15 @@ def test_a_measured_rate_takes_the_place_of_an_assumed_one() -> None:
     assert any("10,000 tokens/s in training (measured" in note for note in measured.assumptions)
     with pytest.raises(ConfigError, match="expected one of V100, A100"):
         rates("abacus")
+
+
+def test_a_held_out_category_answers_its_share_of_the_test_rows() -> None:
+    study = BUILTIN["hold_one_out"]()
+    made = plan(study)
+    share = round(5200 / 13)  # of Alpaca's test rows, below the 500 that are asked for at most
+    assert made.predictions == made.judge_calls == 4 * 12 * 4 * share  # bases, categories, sizes
+    few = study.replace(evaluation=study.evaluation.replace(target_rows=100))
+    assert plan(few).predictions == 4 * 12 * 4 * 100
 
 
 def test_what_is_written_and_tagged_is_priced_too() -> None:

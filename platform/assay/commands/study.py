@@ -150,7 +150,7 @@ def mixtures_command(reference: str, overrides: list[str], out: Path, storage: s
     from assay.studies.mixture_files import write_mixtures
 
     study = load_study(reference, overrides)
-    if study.data.derived:
+    if study.used.derived:
         written = write_mixtures(study, out, Store(storage), embedded_judge().name)
     else:
         written = write_mixtures(study, out)

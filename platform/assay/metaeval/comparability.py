@@ -9,8 +9,8 @@ CIT  mean over tasks of Spearman's rho between scorer and human. A task without 
      undefined and is named; `CIT_defined` is the mean over the other tasks.
 CAT  rho over the rows of all tasks pooled; `CAT_task_centred` after each task's means were taken off both columns,
      as pooling mixes in differences between task means.
-TFA  gain from the last to the first point of the curve, mean over tasks: relative (m_N - m_0) / m_0, undefined where
-     m_0 <= 0, and absolute.
+TFA  gain from the first to the last point of the curve, mean over tasks (over base models and series too, each from
+     its own m_0): relative (m_N - m_0) / m_0, undefined where m_0 <= 0, and absolute.
 
 Source: Faysse et al. 2023 (arXiv 2310.14103), section 3.
 """

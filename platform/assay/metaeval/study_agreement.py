@@ -12,7 +12,7 @@ from assay.metaeval.bootstrap import resample, seeded
 from assay.metaeval.clustered import Block, common_items
 from assay.metaeval.comparability import Rows, cat, cit, correlation, is_linearised, tfa, why_undefined
 from assay.metaeval.estimate import Estimate, FloatArray
-from assay.metaeval.study_curves import zero_rows
+from assay.metaeval.study_curves import curve_points
 from assay.metaeval.study_frame import Panel, StudyFrame
 
 if TYPE_CHECKING:
@@ -138,7 +138,7 @@ def paired_rows(
 ) -> Rows:
     """Scores of two scorers where both have one: a row per run (means over common items) or per answer.
 
-    Both are turned so that higher is better. Only runs with fewer than `below_target` target rows.
+    Both are turned so that higher is better. Only runs with fewer than `below_target` target rows; no repeats.
     """
     adapters = sorted({run.adapter_key for panel in panels for run in panel.runs})
     strata = sorted({(run.base_model, run.trained_task) for panel in panels for run in panel.runs})
@@ -147,7 +147,7 @@ def paired_rows(
     columns: list[tuple[np.ndarray, ...]] = []
     num_items = 0
     for task, panel in enumerate(panels):
-        kept = [row for row, run in enumerate(panel.runs) if run.num_target < below_target]
+        kept = [row for row, run in enumerate(panel.runs) if run.num_target < below_target and not run.repeats]
         a_RI = panel.values[first][kept] * frame.scorers[first].sign
         b_RI = panel.values[second][kept] * frame.scorers[second].sign
         both = np.isfinite(a_RI) & np.isfinite(b_RI)
@@ -203,23 +203,29 @@ def _similarity(paired: Rows, is_itself: bool, shared: _SharedResamples) -> Esti
 
 
 def _tfa(frame: StudyFrame, number: int, options: TableOptions) -> list[tuple[str, Estimate, int]]:
-    """Gain from N = 0 to the largest N over the tasks (and base models)."""
+    """Mean gain from N = 0 to the largest N over all curves (base model, task, series), each from its own zero."""
     first: dict[str, Block] = {}
     last: dict[str, Block] = {}
+    tasks = set()
     for task in options.tfa_tasks or frame.target_sets:
         panel = frame.panels[task]
-        for base in sorted({run.base_model for run in panel.runs}):
-            trained = [row for row, run in enumerate(panel.runs) if run.base_model == base and run.trained_task == task]
-            most = max((panel.runs[row].num_target for row in trained), default=0)
-            end = [row for row in trained if panel.runs[row].num_target == most]
-            start = zero_rows(panel, base, panel.runs[end[0]].series) if end else ()
-            if most == 0 or not start:
+        curves: dict[tuple[str, str], dict[int, tuple[int, ...]]] = {}
+        for point in curve_points(panel, task):
+            if all(panel.runs[row].repeats for row in point.rows):
                 continue
-            name = task if len({run.base_model for run in panel.runs}) == 1 else f"{base}/{task}"
-            first[name], last[name] = common_items(panel.block(number, start), panel.block(number, end))
+            curves.setdefault((point.base_model, point.series), {})[point.num_target] = point.rows
+        several = len({run.base_model for run in panel.runs}) > 1
+        for (base, series), points in curves.items():
+            most = max(points)
+            if most == 0 or 0 not in points:
+                continue
+            name = "/".join([*([base] if several else []), task, *([series] if series else [])])
+            start, end = panel.block(number, list(points[0])), panel.block(number, list(points[most]))
+            first[name], last[name] = common_items(start, end)
+            tasks.add(task)
     return [
-        ("TFA_relative", tfa(first, last, relative=True), len(first)),
-        ("TFA_absolute", tfa(first, last, relative=False), len(first)),
+        ("TFA_relative", tfa(first, last, relative=True), len(tasks)),
+        ("TFA_absolute", tfa(first, last, relative=False), len(tasks)),
     ]
 
 

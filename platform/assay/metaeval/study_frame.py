@@ -50,6 +50,9 @@ class RunRow:
     """Label of the mixture, equal for all its draws and seeds: "sst2 N=64"."""
     series: str = ""
     """Condition beside N that a study varies (source of the rows, starting point); empty where there is none."""
+    repeats: str = ""
+    """Series in which the same weights stand already, up to rounding. Such a run is shown, but is no further evidence:
+    correlations, TFA, means over runs, ranks and families of comparisons leave it out."""
 
 
 @dataclass(frozen=True, slots=True)

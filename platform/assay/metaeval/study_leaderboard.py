@@ -13,6 +13,8 @@ from assay.metaeval.study_curves import zero_rows
 from assay.metaeval.study_frame import INSTRUCTIONS, Panel, RunRow, ScorerInfo, StudyFrame
 
 Row = dict[str, Any]
+REPEATS = "the same weights as in the series"
+"""Why an arm has neither a rank nor a place in the family."""
 
 
 def leaderboard_rows(frame: StudyFrame, baseline: str | None) -> list[Row]:
@@ -39,8 +41,9 @@ def leaderboard_rows(frame: StudyFrame, baseline: str | None) -> list[Row]:
                 if name == INSTRUCTIONS:
                     forgetting[key] = found
                 rows.append(_row(panel, scorer, members, against, found, forgetting.get(key)))
-    _adjust(rows)
-    _rank(rows, {scorer.name: scorer.sign for scorer in frame.scorers})
+    counted = [row for row in rows if not row["reason"].startswith(REPEATS)]
+    _adjust(counted)
+    _rank(counted, {scorer.name: scorer.sign for scorer in frame.scorers})
     return rows
 
 
@@ -86,6 +89,8 @@ def _row(
         reason = "the baseline has no run on this evaluation set"
     elif is_baseline:
         reason = ""
+    if run.repeats:
+        reason = f"{REPEATS} {run.repeats}" + (f"; {reason}" if reason else "")
     return {
         "base_model": run.base_model,
         "evaluation_set": panel.evaluation_set,

@@ -15,13 +15,18 @@ from assay.metaeval.leaderboard import compare, mean_estimate
 from assay.metaeval.rates import holm
 from assay.metaeval.study_curves import curve_points
 from assay.metaeval.study_frame import StudyFrame
+from assay.metaeval.study_leaderboard import REPEATS
 
 Row = dict[str, Any]
 
 
 def series_rows(frame: StudyFrame) -> list[Row]:
-    """Every two series of a base model and task at equal N, paired by item; Holm over N and pairs of each scorer."""
+    """Every two series of a base model and task at equal N, paired by item; Holm over N and pairs of each scorer.
+
+    A pair with a series that repeats another one stands outside of the family.
+    """
     rows: list[Row] = []
+    family: list[Row] = []
     for task in frame.target_sets:
         panel = frame.panels[task]
         at: dict[tuple[str, int], dict[str, tuple[int, ...]]] = {}
@@ -32,6 +37,7 @@ def series_rows(frame: StudyFrame) -> list[Row]:
             for first, second in combinations(sorted(series), 2):
                 if series[first] == series[second]:
                     continue  # N = 0 of series that share it
+                repeated = [panel.runs[row].repeats for row in (*series[first], *series[second])]
                 for number, scorer in enumerate(frame.scorers):
                     values = panel.values[number]
                     a, b = list(series[first]), list(series[second])
@@ -63,7 +69,12 @@ def series_rows(frame: StudyFrame) -> list[Row]:
                             "reason": found.difference.reason,
                         }
                     )
-    _adjust(rows)
+                    if not any(repeated):
+                        family.append(rows[-1])
+                    else:
+                        reason = rows[-1]["reason"]
+                        rows[-1]["reason"] = f"{REPEATS} {max(repeated)}" + (f"; {reason}" if reason else "")
+    _adjust(family)
     return rows
 
 
@@ -72,7 +83,7 @@ def set_mean_rows(frame: StudyFrame) -> list[Row]:
     rows = []
     for name, panel in frame.panels.items():
         for base in sorted({run.base_model for run in panel.runs}):
-            members = [row for row, run in enumerate(panel.runs) if run.base_model == base]
+            members = [row for row, run in enumerate(panel.runs) if run.base_model == base and not run.repeats]
             for number, scorer in enumerate(frame.scorers):
                 block = panel.block(number, members)
                 count = int(np.isfinite(block.scores).sum())

@@ -39,6 +39,10 @@ from assay.training.tiny_base import QUICK_BASE
 TOY_TASKS = ("toy_sentiment", "toy_arithmetic", "toy_entities", "toy_question")
 
 S1_TASKS = ("mnli", "qnli", "stsb", "sst2", "conll", "squadv2", "xsum")
+META_TASKS = tuple(task for task in S1_TASKS if task != "xsum")
+"""Tasks of the paper's CIT and CAT."""
+TFA_TASKS = ("sst2", "mnli", "qnli")
+"""Tasks of the paper's TFA."""
 S1_SIZES = (0, 10, 25, 50, 100, 200, 500, 1000)
 SOURCE_TASKS = ("sst2", "mnli", "conll")
 """Tasks whose rows an LLM can write after a few examples."""
@@ -155,9 +159,6 @@ def scorer_benchmark() -> Study:
         training_seeds_at_zero=(0, 1, 2),
         scorers=ALL_SCORERS,
         scorer_params={name: {"model": REWARD_MODEL} for name in ("reward", "reward_soft")},
-        statistics=StatisticsSpec(
-            meta_tasks=tuple(task for task in S1_TASKS if task != "xsum"), tfa_tasks=("sst2", "mnli", "qnli")
-        ),
     )
 
 
@@ -182,6 +183,7 @@ def _paper_study(
         evaluation=EvaluationSpec(target_rows=500, instruction_rows=240),
         judge=JudgeConfig(model="gpt-4o"),
         error_rows=20,
+        statistics=StatisticsSpec(meta_tasks=META_TASKS, tfa_tasks=TFA_TASKS) if tasks else StatisticsSpec(),
         resources=GPU_RESOURCES,
     )
 

@@ -9,6 +9,7 @@ from assay.config import apply_overrides, read_yaml, validate
 from assay.errors import ConfigError
 from assay.studies.builtin import BUILTIN
 from assay.studies.ifs_builtin import IFS_STUDIES
+from assay.studies.modes import MODES, Mode
 from assay.studies.spec import Study
 
 MOST_EXTENSIONS = 5
@@ -24,38 +25,44 @@ def load_study(reference: str, overrides: Sequence[str] = ()) -> Study:
     Raises:
         ConfigError: no such study, or one that does not validate; one line that names the field.
     """
-    if reference in BUILTIN:
-        data = BUILTIN[reference]().model_dump(mode="json")
-        source = f"study {reference!r}"
-    elif Path(reference).suffix in (".yaml", ".yml"):
-        data = _read_file(Path(reference))
-        source = reference
-    elif reference in IFS_STUDIES:
+    is_file = Path(reference).suffix in (".yaml", ".yml")
+    if reference in BUILTIN or is_file:
+        data = apply_overrides(_read(reference), overrides)
+        if (mode := data.get("mode")) in MODES:  # a builtin below takes what follows from the mode, see `modes`
+            data = apply_overrides(_read(reference, mode), overrides)
+        return validate(Study, data, reference if is_file else f"study {reference!r}")
+    if reference in IFS_STUDIES:
         raise ConfigError(
             f"study {reference!r} compares models by IFS; expected `assay run {reference}`, which measures it"
         )
-    else:
-        raise ConfigError(
-            f"study {reference!r}: saw no builtin study or .yaml file of this name; "
-            f"expected one of {', '.join(sorted({**BUILTIN, **IFS_STUDIES}))}, or a path that ends in .yaml"
-        )
-    return validate(Study, apply_overrides(data, overrides), source)
+    raise ConfigError(
+        f"study {reference!r}: saw no builtin study or .yaml file of this name; "
+        f"expected one of {', '.join(sorted({**BUILTIN, **IFS_STUDIES}))}, or a path that ends in .yaml"
+    )
 
 
-def _read_file(path: Path, depth: int = 0) -> dict[str, object]:
+def _read(reference: str, mode: Mode | None = None) -> dict[str, object]:
+    """All fields of a builtin study, in this mode where one is named, or what a file gives."""
+    if reference not in BUILTIN:
+        return _read_file(Path(reference), mode)
+    study = BUILTIN[reference]()
+    return (study if mode is None else study.replace(mode=mode)).model_dump(mode="json")
+
+
+def _read_file(path: Path, mode: Mode | None, depth: int = 0) -> dict[str, object]:
     """A study file with what it extends laid under it."""
     data = read_yaml(path)
     parent = data.pop("extends", None)
     if parent is None:
         return data
     if parent in BUILTIN:
-        return merge(BUILTIN[parent]().model_dump(mode="json"), data)
+        return merge(_read(parent, mode), data)
     is_beside = isinstance(parent, str) and Path(parent).name == parent and (path.parent / parent).is_file()
     if not is_beside or depth >= MOST_EXTENSIONS:
         raise ConfigError(
             f"{path}: extends {parent!r}; expected one of {', '.join(sorted(BUILTIN))}, or a .yaml file beside it"
         )
-    return merge(_read_file(path.parent / parent, depth + 1), data)
+    return merge(_read_file(path.parent / parent, mode, depth + 1), data)
 
 
 def _design_of(grid: object) -> object:

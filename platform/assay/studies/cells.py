@@ -78,6 +78,8 @@ class Cell:
     owns_zero: bool = False
     """Whether N = 0 belongs to the cell's task alone, as the mixture without a category does."""
     label_at_zero: str = "instructions only"
+    repeats: str = ""
+    """Series in which the same weights stand already, up to rounding: shown, and not counted again."""
     stops: bool | None = None
     """In a study of IFS: whether the stopping rule ends this training. None: nothing is evaluated inside it."""
 
@@ -178,6 +180,10 @@ def _answers(tasks: tuple[str, ...], task: str, size: int) -> tuple[str, ...]:
 
 def _target(study: Study, grid: MixtureGrid) -> Iterator[_Condition]:
     instructions = _instructions(study, grid)
+    validation = grid.target_validation_rows
+    if validation is None and study.mode == "strict":
+        validation = 0
+    owns_zero = study.mode == "compat" and validation != 0  # N = 0 validates on the task's rows, so it is the task's
     for task in grid.tasks:
         for size in grid.sizes:
             for draw in range(grid.draws):
@@ -189,9 +195,14 @@ def _target(study: Study, grid: MixtureGrid) -> Iterator[_Condition]:
                     mode=study.mode,
                     # the rows of all tasks, else the N = 0 mixtures of two tasks would differ
                     held_out=grid.tasks,
-                    validation_count=grid.target_validation_rows,
+                    validation_count=validation,
                 )
-                yield _Condition(task, size, draw, mixture, _answers(grid.tasks, task, size))
+                if owns_zero:
+                    label = f"instructions only, {task} for validation"
+                    answers = (task, INSTRUCTIONS)
+                    yield _Condition(task, size, draw, mixture, answers, owns_zero=True, label_at_zero=label)
+                else:
+                    yield _Condition(task, size, draw, mixture, _answers(grid.tasks, task, size))
 
 
 def _sources(study: Study, grid: SourceGrid) -> Iterator[_Condition]:
@@ -331,6 +342,7 @@ def _transfer(study: Study, grid: TransferGrid) -> Iterator[Cell]:
                         tuned,
                         base_model,
                         label_at_zero=f"{series}, untrained",
+                        repeats=START_LABELS["merged"] if start == "stacked" and "merged" in grid.starts else "",
                     )
 
 

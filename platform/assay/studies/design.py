@@ -71,8 +71,9 @@ class MixtureGrid(Targets):
     """Instruction rows in every mixture, one sample for all; None takes the whole train split."""
     validation_rows: int = Field(100, ge=0)
     """Instruction rows for the validation loss."""
-    target_validation_rows: int = Field(0, ge=0)
-    """Rows of the target task's validation split for the validation loss, where N > 0 (in `compat`, at every N)."""
+    target_validation_rows: int | None = Field(None, ge=0)
+    """Rows of the target task's validation split for the validation loss, where N > 0 (in `compat`, at every N). None
+    is the mode's rule: none in `strict`; in `compat` the 125 of the published study, or as many as there are."""
 
 
 class SourceGrid(Targets):

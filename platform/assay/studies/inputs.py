@@ -21,6 +21,8 @@ from assay.training.base_models import BaseModel, resolve_base
 
 STUDY_SCHEMA = 2
 """Raised whenever the result tables of an unchanged study change."""
+SERIES_SCHEMA = 3
+"""The same of studies whose curves come in several series: their TFA was a mixture of them up to 2."""
 
 
 @dataclass
@@ -37,10 +39,17 @@ class Datasets:
             self._rows[name] = read_dataset(self.store, self.keys[name])
         return self._rows[name]
 
+    def name_of(self, wanted: EvaluationSet) -> str:
+        """The study's name for the dataset of an evaluation set."""
+        return next(name for name, key in self.keys.items() if key == wanted.dataset_key)
+
     def evaluation_rows(self, wanted: EvaluationSet) -> list[Example]:
         """The test rows of an evaluation set, in id order."""
-        name = next(name for name, key in self.keys.items() if key == wanted.dataset_key)
-        test = [row for row in self.rows(name) if row.split == TEST and wanted.category in ("", row.category)]
+        test = [
+            row
+            for row in self.rows(self.name_of(wanted))
+            if row.split == TEST and wanted.category in ("", row.category)
+        ]
         return sorted(test[: wanted.rows], key=lambda row: row.example_id)
 
     def by_name(self) -> dict[str, list[Example]]:
@@ -49,33 +58,45 @@ class Datasets:
 
 
 def dataset_keys(study: Study, embedded_name: str | None = None) -> dict[str, str]:
-    """Key of every dataset, from its files' content; of a derived one from what it is made of, and by whom.
+    """Key of every dataset in use, from its files' content; of a derived one from what it is made of, and by whom.
 
     Raises:
         DataError: a file is missing or unreadable.
     """
-    keys = {name: dataset_key(source, study.data.root) for name, source in sorted(study.data.sources.items())}
-    return derived_keys(study.data.derived, keys, writer_endpoint(study, embedded_name=embedded_name))
+    data = study.used
+    keys = {name: dataset_key(source, data.root) for name, source in sorted(data.sources.items())}
+    return derived_keys(data.derived, keys, writer_endpoint(study, embedded_name=embedded_name))
 
 
 def store_datasets(study: Study, store: Store, embedded_name: str | None = None) -> Datasets:
-    """Every dataset as an artifact; those in the store already are not read again. Derived ones are made later."""
-    keys = {}
-    for name, source in sorted(study.data.sources.items()):
-        keys[name] = materialise_dataset(store, source, study.data.root).key
+    """Every dataset in use as an artifact; those in the store already are not read again. Derived ones come later."""
+    data, keys = study.used, {}
+    for name, source in sorted(data.sources.items()):
+        keys[name] = materialise_dataset(store, source, data.root).key
     endpoint = writer_endpoint(study, embedded_name=embedded_name)
-    return Datasets(store, derived_keys(study.data.derived, keys, endpoint))
+    return Datasets(store, derived_keys(data.derived, keys, endpoint))
 
 
-def check_evaluation(study: Study, sets: Mapping[str, EvaluationSet], datasets: Datasets) -> None:
-    """Every evaluation set has the rows that the study asks for.
+def check_evaluation(
+    study: Study, sets: Mapping[str, EvaluationSet], datasets: Datasets, *, before_deriving: bool = False
+) -> None:
+    """Every evaluation set has the rows that the study asks for; one of a category has up to as many.
+
+    Args:
+        study: whose sets.
+        sets: by name.
+        datasets: stored.
+        before_deriving: look only at the sets that are there before any LLM is paid for making others.
 
     Raises:
         InputError: a test split holds fewer, or none.
     """
+    derived = study.used.derived
     for name, wanted in sets.items():
+        if before_deriving and datasets.name_of(wanted) in derived:
+            continue
         found = len(datasets.evaluation_rows(wanted))
-        if found < (wanted.rows or 1):
+        if found < (1 if wanted.category else wanted.rows or 1):
             field = "target_rows" if name in study.grid.tasks else "instruction_rows"
             raise InputError(
                 f"evaluation.{field}: asks for {wanted.rows or 'the'} {name!r} test rows but the test split holds "
@@ -113,7 +134,7 @@ def study_bases(study: Study, keys: Mapping[str, str]) -> dict[str, Base]:
 def study_key(study: Study, keys: Mapping[str, str], bases: Mapping[str, str], judge_endpoint: str) -> str:
     """Names the study's results: its identity and the content of all its inputs."""
     content: dict[str, object] = {
-        "schema": STUDY_SCHEMA,
+        "schema": SERIES_SCHEMA if study.has_series else STUDY_SCHEMA,
         "study": study.identity(),
         "datasets": dict(keys),
         "bases": [bases[name] for name in study.all_models],

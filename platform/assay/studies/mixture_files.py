@@ -36,8 +36,9 @@ def write_mixtures(
         ConfigError: a derived dataset has not been made in this storage.
     """
     keys = dataset_keys(study, embedded_name)
-    rows = {name: load_examples(source, study.data.root) for name, source in study.data.sources.items()}
-    for name in study.data.derived:
+    used = study.used
+    rows = {name: load_examples(source, used.root) for name, source in used.sources.items()}
+    for name in used.derived:
         if store is None or not store.exists(DATASET_KIND, keys[name]):
             where = "no storage" if store is None else store.uri
             raise ConfigError(

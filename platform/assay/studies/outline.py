@@ -58,11 +58,12 @@ class _Counted(NamedTuple):
 
 
 def outline_datasets(study: Study) -> dict[str, DatasetOutline]:
-    """An outline of every dataset of the study."""
-    root = Path(study.data.root).expanduser() if study.data.root else None
-    found = {name: _outline(name, source, root) for name, source in study.data.sources.items()}
-    for name in in_order(study.data.derived, found):
-        spec = study.data.derived[name]
+    """An outline of every dataset that the study uses."""
+    data = study.used
+    root = Path(data.root).expanduser() if data.root else None
+    found = {name: _outline(name, source, root) for name, source in data.sources.items()}
+    for name in in_order(data.derived, found):
+        spec = data.derived[name]
         of = found[spec.of]
         rows = {TRAIN: of.rows[TRAIN], VALIDATION: 0, TEST: 0}
         most = of.most

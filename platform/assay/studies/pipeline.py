@@ -127,11 +127,12 @@ class Pipeline:
     def _run(self, folder: StudyFolder, until: str | None) -> Results | None:
         with self.costs.stage("data"):
             datasets = store_datasets(self.study, self.store, self.embedded.name)
+            sets = evaluation_sets(self.study, datasets.keys)
+            check_evaluation(self.study, sets, datasets, before_deriving=True)
             self._derive(datasets)
         if until == "data":
             return None
         cells = expand(self.study)
-        sets = evaluation_sets(self.study, datasets.keys)
         check_evaluation(self.study, sets, datasets)
         with self.costs.stage("mixtures"):
             self._mixtures(cells, datasets)
@@ -170,7 +171,7 @@ class Pipeline:
     def _derive(self, datasets: Datasets) -> None:
         """Make the datasets that the study makes of its others."""
         writer = self._writer(self.study.writer or self.study.judge)
-        derived = self.study.data.derived
+        derived = self.study.used.derived
         for sentence in make_derived(self.store, derived, datasets.keys, datasets.rows, writer, self.progress):
             self.costs.note("data", sentence)
 
@@ -419,8 +420,8 @@ class Pipeline:
             seed_key=folder.key,
             resamples=self.study.statistics.resamples,
             below_target=self.study.statistics.below_target,
-            meta_tasks=self.study.statistics.meta_tasks,
-            tfa_tasks=self.study.statistics.tfa_tasks,
+            meta_tasks=self.study.meta_tasks,
+            tfa_tasks=self.study.tfa_tasks,
         )
         if inside is None:
             return dict(tables)

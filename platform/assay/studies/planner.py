@@ -18,6 +18,7 @@ from assay.mixtures.spec import MixtureSpec
 from assay.mixtures.synthesis import SyntheticRows
 from assay.scoring.objecqa import labelled_answers, preference_questions
 from assay.studies.cells import Cell, expand
+from assay.studies.design import HoldOutGrid
 from assay.studies.judge_endpoint import endpoint_of
 from assay.studies.outline import CHARS_PER_TOKEN, DatasetOutline, outline_datasets
 from assay.studies.scores import calls_per_row, judge_protocol, scorer_specs
@@ -35,6 +36,8 @@ TAG_REPLY_TOKENS = 4.0
 JUDGE_PROMPT_TOKENS = 170
 """Tokens of the judge's own instructions (the paper's prompt A.3 has about 150 words)."""
 JUDGE_REPLY_TOKENS = 8
+CATEGORY_SHARE = 1 / (1 + len(INSTRUCTION_CATEGORIES))
+"""Of an instruction set's rows, as if its categories and Other were equally frequent."""
 PROMPT_TOKENS = 40
 """Tokens of an IFS prompt or preference question with its headings."""
 
@@ -214,7 +217,7 @@ def _mixture_tokens(mixture: MixtureSpec, outlines: Mapping[str, DatasetOutline]
         elif count is None:
             count = outline.rows[component.split]
             if component.categories:  # rows of some categories: as many as there would be if all were equally frequent
-                count = round(count * len(component.categories) / (1 + len(INSTRUCTION_CATEGORIES)))
+                count = round(count * len(component.categories) * CATEGORY_SHARE)
         rows += count
         chars += count * outline.mean_chars
     if not rows:
@@ -239,7 +242,10 @@ def _generation(
             is_instructions = name not in outlines or name == study.data.instructions
             outline = outlines[study.data.instructions if is_instructions else name]
             wanted = spec.instruction_rows if name == INSTRUCTIONS else spec.target_rows
-            count = outline.rows["test"] if wanted is None else min(outline.rows["test"], wanted)
+            there = outline.rows["test"]
+            if isinstance(study.grid, HoldOutGrid):
+                there = max(1, round(there * CATEGORY_SHARE))
+            count = there if wanted is None else min(there, wanted)
             if is_instructions:
                 answer = spec.instruction_max_new_tokens / 2
             else:
@@ -274,7 +280,7 @@ def _inside_trials(
 def _writer_cost(study: Study, outlines: Mapping[str, DatasetOutline]) -> tuple[int, float | None]:
     """Calls that derived datasets take, and their dollars (None where the model's price is not known)."""
     calls, prompt_tokens, reply_tokens = 0, 0.0, 0.0
-    for spec in study.data.derived.values():
+    for spec in study.used.derived.values():
         row_tokens = outlines[spec.of].mean_chars / CHARS_PER_TOKEN if spec.of in outlines else 0.0
         if isinstance(spec, SyntheticRows):
             count = -(-spec.rows // spec.per_call)

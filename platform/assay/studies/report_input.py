@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from assay.studies.browser import browser_rows
+from assay.studies.cells import START_LABELS
+from assay.studies.design import TransferGrid
 from assay.studies.scores import stored_scores
 from assay.studies.spec import TINY, Study
 
@@ -72,6 +74,13 @@ def notes(study: Study) -> list[str]:
         )
     if study.judge.is_embedded and "judge" in study.scorers:
         found.append("The judge is the embedded rubric judge: rules behind an OpenAI-compatible endpoint, no LLM.")
+    if isinstance(study.grid, TransferGrid) and {"merged", "stacked"} <= {*study.grid.starts}:
+        merged, stacked = START_LABELS["merged"], START_LABELS["stacked"]
+        found.append(
+            f'"{stacked}" has the same sum of weights as "{merged}", served in another way. Its runs are shown in '
+            "curves and tables, but are no further evidence: CIT, CAT, TFA, similarity of scorers, means over runs, "
+            "ranks and Holm's families leave them out."
+        )
     if study.mode == "compat":
         found.append(
             "Mode compat: rules of the published study, quirks included; compare with strict before believing."

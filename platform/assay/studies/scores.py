@@ -14,7 +14,8 @@ from assay.scoring.models import CONTENT_KEY, MODEL, resolve
 from assay.scoring.protocol import ScorerSpec
 from assay.scoring.table import scorer_spec
 from assay.store import Store
-from assay.studies.spec import JUDGE, JudgeConfig, Mode, Study
+from assay.studies.modes import Mode
+from assay.studies.spec import JUDGE, JudgeConfig, Study
 from assay.studies.wanted import Wanted
 
 if TYPE_CHECKING:

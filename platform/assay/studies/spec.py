@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
@@ -18,13 +18,13 @@ from assay.mixtures.spec import LeakSpec
 from assay.mixtures.synthesis import RandomLabels, SyntheticRows
 from assay.scoring.jobs import ScoringResources
 from assay.studies.design import Design, HoldOutGrid, SourceGrid, TransferGrid, no_repeats
+from assay.studies.modes import MODES, Mode, in_other_mode, with_mode_rules
 from assay.studies.trial_ifs import TrialIfsSpec
+from assay.tasks.catalog import task_names
 from assay.tasks.sources import SourceSpec
 from assay.tasks.tagging import JudgeTags
 from assay.training.spec import TrainResources, TrainSpec
 from assay.training.tiny_base import TinyBaseSpec
-
-Mode = Literal["strict", "compat"]
 
 REACHING = (
     "base_url", "api_key_env", "transport", "local", "requests_per_min", "tokens_per_min", "max_concurrency",
@@ -58,7 +58,8 @@ class DataSpec(Config):
     instructions: str = "instructions"
     """Name of the dataset that every mixture starts from."""
     sources: Mapping[str, SourceSpec]
-    """Name -> where its rows come from. A target task's dataset bears the task's name."""
+    """Name -> where its rows come from. A target task's dataset bears the task's name. One that no mixture and no
+    evaluation set reads is not looked for, so `extends: s1` with one task asks for that task alone."""
     derived: Mapping[str, Derived] = Field(default_factory=dict)
     """Name -> how it is made of another dataset: rows that the writer writes, labels at random, the judge's tags."""
 
@@ -78,7 +79,7 @@ class EvaluationSpec(Config):
     """What every adapter answers."""
 
     target_rows: int | None = Field(None, ge=1)
-    """Test rows of a target task; None takes them all."""
+    """Test rows of a target task; None takes them all. Of a category (design `hold_out`) at most so many."""
     instruction_rows: int = Field(100, ge=0)
     """Test rows of the instruction set, for forgetting; 0 leaves that question out."""
     instruction_max_new_tokens: int = Field(256, ge=1)
@@ -141,9 +142,10 @@ class StatisticsSpec(Config):
     below_target: int = Field(100, ge=1)
     """CIT and CAT take runs with fewer target rows than this (paper: 100)."""
     meta_tasks: tuple[str, ...] | None = None
-    """Tasks of CIT and CAT; None: all that are evaluated."""
+    """Tasks of CIT and CAT (the paper: six, without XSum). Those among them that are evaluated; None, or where none of
+    them is: all that are."""
     tfa_tasks: tuple[str, ...] | None = None
-    """Tasks of TFA; None: all that are evaluated."""
+    """Tasks of TFA (the paper: sst2, mnli, qnli), in the same way."""
 
 
 class StudyResources(Config):
@@ -185,7 +187,9 @@ class Study(Config):
     """Lower-case letters, digits, `-` and `_`; names the result folder and the MLflow experiment."""
     description: str = ""
     mode: Mode = "strict"
-    """`compat` does what the published study did, quirks included; `strict` does it right. Every result says which."""
+    """`compat` does what the published study did, quirks included; `strict` does it right. Every result says which.
+    It decides about leaks, target rows for validation, parsers and heuristics, and where the study does not say them
+    `train.loss_on` and `generation.mode`. Hub datasets of the builtin studies are split by its rule."""
     data: DataSpec
     base_models: tuple[str, ...] = Field(min_length=1)
     """Folders or Hugging Face ids of causal language models, or "tiny"; several make an axis of the study."""
@@ -201,8 +205,9 @@ class Study(Config):
     training_seeds_at_zero: tuple[int, ...] = ()
     """Seeds for N = 0, which has no draws to vary; default: `training_seeds`."""
     train: TrainSpec = TrainSpec()
-    """The recipe; its `seed` is set by the axis above."""
+    """The recipe; its `seed` is set by the axis above, and in `compat` its `loss_on` is "all" where it is not given."""
     generation: GenerationSpec = GenerationSpec()
+    """In `compat` its `mode` is "compat" where it is not given."""
     evaluation: EvaluationSpec = EvaluationSpec()
     ifs: TrialIfsSpec | None = None
     """IFS and ObjecQA while models train: each training is done in full, and ended by the rule. None: neither."""
@@ -232,6 +237,11 @@ class Study(Config):
     def _distinct(cls, values: tuple[object, ...]) -> tuple[object, ...]:
         return no_repeats("entries", values)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _mode_decides(cls, data: Any) -> Any:
+        return with_mode_rules(data) if isinstance(data, Mapping) else data
+
     @model_validator(mode="after")
     def _hangs_together(self) -> Study:
         for name in self._read_datasets():
@@ -245,6 +255,11 @@ class Study(Config):
             raise ValueError("base_models names 'tiny', which needs the field tiny_base")
         if self.statistics.human not in self.scorers:
             raise ValueError(f"statistics.human={self.statistics.human!r} must be one of scorers")
+        known = {*task_names(), *self.grid.tasks}
+        for field in ("meta_tasks", "tfa_tasks"):
+            if unknown := sorted({*(getattr(self.statistics, field) or ())} - known):
+                expected = ", ".join(sorted(known))
+                raise ValueError(f"statistics.{field}: saw the task {unknown[0]!r}; expected some of {expected}")
         if stray := sorted(set(self.scorer_params) - set(self.scorers)):
             raise ValueError(f"scorer_params names {stray[0]!r}, which is none of scorers; add it there")
         if self.ifs is not None and isinstance(self.grid, TransferGrid):
@@ -252,6 +267,12 @@ class Study(Config):
         if self.train.dtype == "float32" and self.generation.dtype not in ("float32", "bfloat16"):
             raise ValueError("generation.dtype must be float32 or bfloat16")
         return self
+
+    def replace(self, **changes: Any) -> Self:
+        """A copy with these fields changed; with another mode, what the mode decides changes with it."""
+        mode = changes.get("mode", self.mode)
+        plain = self.model_dump()
+        return type(self).model_validate({**(in_other_mode(plain, mode) if mode in MODES else plain), **changes})
 
     def _read_datasets(self) -> tuple[str, ...]:
         """Names of the datasets that mixtures and evaluation sets read."""
@@ -266,10 +287,44 @@ class Study(Config):
         return (instructions, *grid.tasks)
 
     @property
+    def used(self) -> DataSpec:
+        """The datasets that the study reads, and what those are made of. The others say nothing, and may be absent."""
+        read: set[str] = set()
+        waiting = list(self._read_datasets())
+        while waiting:
+            name = waiting.pop()
+            if name not in read:
+                read.add(name)
+                waiting += [self.data.derived[name].of] if name in self.data.derived else []
+        kept = {
+            part: {name: value for name, value in getattr(self.data, part).items() if name in read}
+            for part in ("sources", "derived")
+        }
+        return self.data.replace(**kept)
+
+    @property
     def all_models(self) -> tuple[str, ...]:
         """Every model that something is trained into: the bases, and the tuned models that S2 starts from."""
         tuned = self.grid.instruct_models.values() if isinstance(self.grid, TransferGrid) else ()
         return tuple(dict.fromkeys((*self.base_models, *tuned)))
+
+    @property
+    def meta_tasks(self) -> tuple[str, ...] | None:
+        """Tasks of CIT and CAT that are evaluated; None: all."""
+        return self._evaluated(self.statistics.meta_tasks)
+
+    @property
+    def tfa_tasks(self) -> tuple[str, ...] | None:
+        """Tasks of TFA that are evaluated; None: all."""
+        return self._evaluated(self.statistics.tfa_tasks)
+
+    def _evaluated(self, tasks: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        return tuple(task for task in tasks or () if task in self.grid.tasks) or None
+
+    @property
+    def has_series(self) -> bool:
+        """Whether curves of one task differ in something beside N: in source, starting point, or how they end."""
+        return isinstance(self.grid, (SourceGrid, TransferGrid)) or self.ifs is not None
 
     @property
     def asks_judge(self) -> bool:
@@ -285,6 +340,9 @@ class Study(Config):
         """All that its numbers depend on and that is no input file: what it runs on, and where, is left out."""
         plain = self.model_dump(mode="json", exclude={"description", "resources", "tracking", "base_models"})
         plain["data"].pop("root")
+        used = self.used.names
+        for which in ("sources", "derived"):
+            plain["data"][which] = {name: value for name, value in plain["data"][which].items() if name in used}
         for source in plain["data"]["sources"].values():
             source.pop("path", None)
         for params in plain["scorer_params"].values():
@@ -296,6 +354,8 @@ class Study(Config):
         # fields that came later say nothing where they are not used, so that older studies keep their keys
         if plain["grid"]["design"] == "target":
             plain["grid"].pop("design")
+            if self.mode == "strict":
+                plain["grid"]["target_validation_rows"] = plain["grid"]["target_validation_rows"] or 0
         for part, name in (
             (plain, "writer"),
             (plain, "scorer_params"),

@@ -46,6 +46,7 @@ class EvaluationSet:
     key: str
     dataset_key: str
     rows: int | None
+    """None: all. Of a category at most so many, since how many it has is known only once its rows are tagged."""
     max_new_tokens: int
     category: str = ""
     """Only rows of this instruction category; empty: of any."""
@@ -357,4 +358,5 @@ class _Collected:
             training_seed=cell.training_seed,
             arm=cell.arm,
             series=cell.series,
+            repeats=cell.repeats,
         )
