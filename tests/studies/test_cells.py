@@ -160,8 +160,9 @@ def other_design(**grid: object) -> Study:
 
 def test_starting_points_of_s2_are_made_once_and_never_trained_at_zero() -> None:
     study = other_design(
-        design="transfer", tasks=["toy_sentiment"], sizes=[0, 8], draws=2, starts=["base", "merged", "stacked"]
-    )
+        design="transfer", tasks=["toy_sentiment"], sizes=[0, 8], draws=2, starts=["base", "merged", "stacked"],
+        validation_rows=8, instruction_validation_rows=8,
+    )  # fmt: skip
     cells = expand(study)
     made = wanted(study, cells, BASES, KEYS)
     assert len(cells) == 3 * (2 + 2)  # starts x (draws at 0 and at 8)
