@@ -44,9 +44,10 @@ class EndpointSpec(Config):
     timeout_s: float = Field(120.0, gt=0)
     """For one attempt, connecting and reading the whole body included."""
     max_attempts: int = Field(6, ge=1)
-    """Per request. An answer 429 is no attempt in this sense: it only waits."""
+    """Per request. An answer 429 is no attempt in this sense: it only waits, unless the request is above the limit."""
     give_up_s: float = Field(180.0, gt=0)
-    """An endpoint that has answered nothing for so long while asked is taken for down."""
+    """An endpoint that has answered nothing for so long while asked is taken for down; a request that it has answered
+    with nothing but 429 for so long, while it served others, fails."""
     step_headers: bool | None = None
     """Send X-Assay-Protocol, X-Assay-Step, X-Assay-Replicate and X-Assay-Attempt. None: to servers on loopback."""
     max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
