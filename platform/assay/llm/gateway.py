@@ -100,7 +100,8 @@ class Gateway:
                 f"--max-usd {budget_usd:g}: the price of {endpoint.model!r} at {endpoint.endpoint_name} is not known; "
                 "set judge.usd_per_million_input and judge.usd_per_million_output, or drop the cap"
             )
-        self._budget_usd, self._study, self._judge, self._mode = budget_usd, study, judge, mode
+        self._budget_usd, self._study, self._judge = budget_usd, study, judge
+        self._mode = endpoint.key_mode(mode)
         self._local = local
         self._transport: Transport | None = None
         self._estimate = TokenEstimate()
