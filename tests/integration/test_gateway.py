@@ -190,6 +190,26 @@ async def test_a_row_larger_than_the_limit_fails_alone_and_at_once(tmp_path: Pat
     ]
 
 
+class Filtering:
+    """A content filter that cuts every reply short."""
+
+    async def send(self, request: ChatRequest, attempt: int) -> Exchange:
+        return Exchange("filtered", 200, {}, "Output (a) is", "content_filter", prompt_tokens=9, completion_tokens=4)
+
+    async def close(self) -> None:
+        pass
+
+
+async def test_what_a_filter_left_of_a_reply_is_kept_beside_the_failure(tmp_path: Path) -> None:
+    spec = EndpointSpec(base_url="http://127.0.0.1:9/v1", name="e", model="m")
+    for cached in (False, True):
+        async with open_gateway(spec, ledger_url=f"sqlite:///{tmp_path}/ledger.db", limiter="process") as gateway:
+            gateway._transport = Filtering()
+            reply = await gateway.ask(question(1))
+        assert isinstance(reply, Failure)
+        assert (reply.reason, reply.text, reply.cached) == ("filtered", "Output (a) is", cached)
+
+
 class Refusing:
     """Refuses what says so with a bare 429, and answers all else."""
 

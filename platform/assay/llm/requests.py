@@ -143,6 +143,8 @@ class Failure:
     key: str
     attempts: int
     cached: bool = False
+    text: str = ""
+    """What came before a filter cut it off. Published code parses it (`compat`); it is no answer."""
 
     @property
     def is_final(self) -> bool:
