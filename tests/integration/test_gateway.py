@@ -15,6 +15,7 @@ import pytest
 
 from assay.errors import EndpointError, LimitReached
 from assay.judge_server.launch import JudgeServer, start_judge_server
+from assay.llm.chat_transport import Exchange
 from assay.llm.endpoint import EndpointSpec
 from assay.llm.gateway import Gateway, open_gateway
 from assay.llm.requests import Answer, ChatRequest, Failure, Message, Reply, Sampling
@@ -172,6 +173,91 @@ async def test_limits_are_learned_from_headers_and_kept(tmp_path: Path, window: 
     assert stats.limit_per_min == 1200
     assert stats.rate_limited <= 3
     assert 4.5 <= seconds <= 9.0  # 100 requests at 20 a second take 5 s; the upper end is for a loaded machine
+
+
+async def test_a_row_larger_than_the_limit_fails_alone_and_at_once(tmp_path: Path) -> None:
+    large = ChatRequest("", (Message("user", "Rate this from 0 to 9. " * 120),), Sampling(max_tokens=16))
+    requests = [question(1), large, question(2), large]
+    with start_judge_server(tpm=500, window="fixed") as server:
+        async with gateway_to(server, tmp_path) as gateway, asyncio.timeout(30.0):
+            replies = await ask_all(gateway, requests)
+            assert gateway.stats().rate_limited == 0, "nobody else waits for a limit that did not run out"
+    assert [type(reply) for reply in replies] == [Answer, Failure, Answer, Failure]
+    assert replies[1].reason == "rejected"
+    assert "Limit 500, Requested" in replies[1].detail
+    assert rows(tmp_path, "select status, finish_reason, num_attempts from calls where status = 'failed'") == [
+        ("failed", "rejected", 1)
+    ]
+
+
+class Filtering:
+    """A content filter that cuts every reply short."""
+
+    async def send(self, request: ChatRequest, attempt: int) -> Exchange:
+        return Exchange("filtered", 200, {}, "Output (a) is", "content_filter", prompt_tokens=9, completion_tokens=4)
+
+    async def close(self) -> None:
+        pass
+
+
+async def test_what_a_filter_left_of_a_reply_is_kept_beside_the_failure(tmp_path: Path) -> None:
+    spec = EndpointSpec(base_url="http://127.0.0.1:9/v1", name="e", model="m")
+    for cached in (False, True):
+        async with open_gateway(spec, ledger_url=f"sqlite:///{tmp_path}/ledger.db", limiter="process") as gateway:
+            gateway._transport = Filtering()
+            reply = await gateway.ask(question(1))
+        assert isinstance(reply, Failure)
+        assert (reply.reason, reply.text, reply.cached) == ("filtered", "Output (a) is", cached)
+
+
+class Refusing:
+    """Refuses what says so with a bare 429, and answers all else."""
+
+    def __init__(self, headers: dict[str, str]) -> None:
+        self.headers = headers
+
+    async def send(self, request: ChatRequest, attempt: int) -> Exchange:
+        await asyncio.sleep(0.01)
+        if "refuse" in request.messages[0].content:
+            return Exchange("rate limited", 429, self.headers, detail="HTTP 429: slow down")
+        return Exchange("answered", 200, self.headers, "7", "stop", prompt_tokens=9, completion_tokens=1)
+
+    async def close(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("headers", "reason"),
+    [
+        ({"x-ratelimit-limit-tokens": "150", "x-ratelimit-remaining-tokens": "50"}, "rejected"),
+        ({"retry-after-ms": "10"}, "rate limited"),
+    ],
+)
+async def test_one_row_that_is_always_refused_ends_while_others_pass(
+    tmp_path: Path, headers: dict[str, str], reason: str
+) -> None:
+    # of 4 characters a token the large one is above the told limit of 150 tokens a minute
+    refused = ChatRequest("", (Message("user", "refuse " * 100),), Sampling(max_tokens=16))
+    spec = EndpointSpec(base_url="http://127.0.0.1:9/v1", name="e", model="m", give_up_s=1.0, max_concurrency=4)
+    async with open_gateway(spec, ledger_url=f"sqlite:///{tmp_path}/ledger.db", limiter="process") as gateway:
+        gateway._transport = Refusing(headers)
+        is_over = False
+
+        async def others() -> None:
+            number = 0
+            while not is_over:
+                number += 1
+                await gateway.ask(ChatRequest("", (Message("user", f"{number}"),), Sampling(max_tokens=1)))
+
+        beside = asyncio.create_task(others())
+        async with asyncio.timeout(30.0):
+            reply = await gateway.ask(refused)
+        is_over = True
+        beside.cancel()
+        await asyncio.gather(beside, return_exceptions=True)
+    assert isinstance(reply, Failure)
+    assert reply.reason == reason
+    assert "slow down" in reply.detail
 
 
 async def test_a_budget_stops_cleanly_and_the_same_command_goes_on(tmp_path: Path) -> None:

@@ -56,6 +56,12 @@ def test_every_recorded_prompt_gives_its_recorded_reply(exchanges, replay) -> No
         assert reply.text == row.completion
 
 
+def test_the_recorded_judges_are_the_models(exchanges, replay) -> None:
+    judges = sorted({row.judge for row in exchanges})
+    assert sorted(replay.models) == judges
+    assert Replay(exchanges, judge=judges[0]).models == (judges[0],)
+
+
 def test_every_recorded_prompt_is_found_by_its_texts_alone(exchanges, replay, monkeypatch) -> None:
     for recorded in replay._recorded.values():
         monkeypatch.setattr(recorded, "by_prompt", {})

@@ -85,6 +85,30 @@ def test_statuses(status: int, code: str, outcome: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("message", "outcome"),
+    [
+        ("Request too large for m on tokens per min (TPM): Limit 500, Requested 724.", "rejected"),
+        ("Request too large for gpt-4o on TPM: Limit 30000, Requested 40000. The input must be reduced.", "rejected"),
+        ("The number of requested tokens (724) exceeds the limit of 500 a minute", "rejected"),
+        ("Rate limit reached for m on TPM: Limit 500, Used 0, Requested 1,724.", "rejected"),
+        ("Rate limit reached for m on TPM: Limit 1,500, Used 1400, Requested 724. Please try again in 2s.",
+         "rate limited"),
+        ("This request would exceed your organization's rate limit of 40,000 input tokens per minute", "rate limited"),
+    ],
+)  # fmt: skip
+def test_a_request_that_no_waiting_makes_fit_is_not_sent_again(message: str, outcome: str) -> None:
+    body = json.dumps({"error": {"message": message, "code": "rate_limit_exceeded", "type": "tokens"}}).encode()
+    found = read_refusal(429, body, {}, endpoint=SPEC, secret="")
+    assert found.outcome == outcome
+    assert message[:200] in found.detail
+
+
+def test_what_asks_to_come_back_is_no_final_refusal() -> None:
+    body = json.dumps({"error": {"message": "requested tokens exceeds what is left in this minute"}}).encode()
+    assert read_refusal(429, body, {"retry-after": "3"}, endpoint=SPEC, secret="").outcome == "rate limited"
+
+
+@pytest.mark.parametrize(
     ("status", "code", "error"),
     [
         (401, "invalid_api_key", EndpointError),

@@ -51,6 +51,35 @@ def test_a_reply_is_in_the_file_before_anybody_hears_of_it(service: LedgerServic
     assert (stored.reply, stored.usd) == ("text", 0.5)
 
 
+def test_dollars_of_a_batch_that_also_begins_attempts_are_never_lost(
+    service: LedgerService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr("assay.llm.ledger.time.time", lambda: now)
+    first = [begin(f"a-{i}", f"k{i}", max_usd=1.0, est_usd=0.01) for i in range(19)]
+    assert service.process("a", first) == [None] * 19
+    now += 6.0  # the sum is read anew in the very batch that ends them all: $0.95
+    ended = [Finish(f"a-{i}", "answered", 200, 10, 10, 0.05, None) for i in range(19)]
+    assert service.process("a", [*ended, begin("a-19", "k19", max_usd=1.0, est_usd=0.01)])[-1] is None
+    now += 1.0
+    service.process("a", [Finish("a-19", "answered", 200, 10, 10, 0.05, None)])
+    assert service.process("a", [begin("a-20", "k20", max_usd=1.0, est_usd=0.01)]) == [Stop(pytest.approx(1.0))]
+
+
+@pytest.mark.parametrize("begin_first", [True, False])
+def test_dollars_of_a_batch_are_counted_once_wherever_the_sum_is_read(
+    service: LedgerService, monkeypatch: pytest.MonkeyPatch, begin_first: bool
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr("assay.llm.ledger.time.time", lambda: now)
+    service.process("a", [begin("a-1", "k1", max_usd=1.0)])
+    now += 6.0
+    batch = [Finish("a-1", "answered", 200, 10, 10, 0.6, None), begin("a-2", "k2", max_usd=1.0)]
+    service.process("a", batch[::-1] if begin_first else batch)
+    now += 1.0
+    assert service.process("a", [begin("a-3", "k3", max_usd=1.0)]) == [None], "$0.60 of $1, not $1.20"
+
+
 def test_a_key_is_lent_to_one_session_at_a_time(service: LedgerService) -> None:
     assert service.process("a", [Lookup("k")]) == [None]
     assert isinstance(service.process("b", [Lookup("k")])[0], Wait)
@@ -155,6 +184,22 @@ def test_a_ledger_that_cannot_be_opened_says_so_without_the_password() -> None:
     assert "geheim" not in str(error.value)
     with pytest.raises(StorageError, match="expected sqlite"):
         open_database("mysql+pymysql://h/d")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://u:geheim@127.0.0.1:port/x",
+        "postgresql://u:geheim@127.0.0.1:99999999/x",
+        "postgresql://u:geheim@[::1/x",
+        "u:geheim",
+    ],
+)
+def test_a_ledger_url_that_is_none_is_told_in_one_line_without_the_password(url: str) -> None:
+    with pytest.raises(StorageError, match="cannot be opened") as error:
+        open_database(url)
+    assert "geheim" not in str(error.value)
+    assert "\n" not in str(error.value)
 
 
 def test_the_ledger_lies_in_the_storage(tmp_path: Path) -> None:

@@ -45,10 +45,19 @@ def test_the_spec_wins_and_batches_cost_half() -> None:
     assert half.usd(1_000_000, 500_000) == 2.0
 
 
-def test_a_local_server_is_free() -> None:
-    price = price_of(EndpointSpec(base_url="http://127.0.0.1:1/v1", model="anything"))
+def test_a_local_model_is_free_and_so_is_our_own_server() -> None:
+    ours = EndpointSpec(base_url="http://127.0.0.1:1/v1", model="anything", ours=True)
+    for spec in (ours, EndpointSpec(transport="local", model="anything")):
+        price = price_of(spec)
+        assert price is not None
+        assert price.usd(10**6, 10**6) == 0
+
+
+def test_what_listens_on_this_machine_may_pass_on_to_somebody_who_bills() -> None:
+    assert price_of(EndpointSpec(base_url="http://127.0.0.1:1/v1", model="anything")) is None
+    price = price_of(EndpointSpec(base_url="http://127.0.0.1:1/v1", model="gpt-4o"))
     assert price is not None
-    assert price.usd(10**6, 10**6) == 0
+    assert price.usd_per_million_input == 2.5
 
 
 def test_a_cap_without_a_price_is_refused(tmp_path: object) -> None:

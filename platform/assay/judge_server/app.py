@@ -84,7 +84,8 @@ def _starlette(chat: ChatService) -> App:
         return JSONResponse({"status": "ok", "name": chat.name, "mode": chat.config.mode, "tokenizer": STATEMENT})
 
     async def models(request: Request) -> Response:
-        found = [{"id": name, "object": "model", "created": 0, "owned_by": "assay"} for name in chat.config.models]
+        names = chat.config.models or chat.judge.models
+        found = [{"id": name, "object": "model", "created": 0, "owned_by": "assay"} for name in names]
         return JSONResponse({"object": "list", "data": found})
 
     async def invoice(request: Request) -> Response:

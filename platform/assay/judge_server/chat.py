@@ -246,7 +246,7 @@ class ChatService:
                 f"Rate limit reached for {model} on {unit}: Limit {limit}, Used {used}, Requested {requested}. "
                 f"Please try again in {wait:.3f}s."
             )
-            headers += [(b"retry-after", b"%.3f" % wait), (b"retry-after-ms", b"%d" % math.ceil(wait * 1000))]
+            headers += [(b"retry-after", b"%d" % math.ceil(wait)), (b"retry-after-ms", b"%d" % math.ceil(wait * 1000))]
         error = {"message": text, "type": what, "param": None, "code": "rate_limit_exceeded"}
         await send_bytes(send, 429, json.dumps({"error": error}).encode(), headers)
 

@@ -53,7 +53,7 @@ def judge_server_command(
     latency_sigma: Annotated[float, typer.Option(help="Spread of a lognormal latency.")] = 0.5,
     batch_delay_s: Annotated[float, typer.Option(help="Time that a batch takes.")] = 0.5,
     model: Annotated[
-        list[str] | None, typer.Option(help="Name for /v1/models; repeatable. Any name is answered.")
+        list[str] | None, typer.Option(help="Name for /v1/models; repeatable. Default: the recorded judges.")
     ] = None,
     host: Annotated[
         str, typer.Option(help=f"Address; other than loopback needs {TOKEN_ENV} in the environment.")

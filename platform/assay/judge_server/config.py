@@ -85,8 +85,8 @@ class JudgeServerConfig(Config):
     """Standard deviation of the logarithm of the latency."""
     batch_delay_s: float = Field(0.5, ge=0)
     """From the creation of a batch to its completion."""
-    models: tuple[str, ...] = ("rubric-judge",)
-    """Names that /v1/models lists; any name is answered."""
+    models: tuple[str, ...] = ()
+    """Names that /v1/models lists. Default: `rubric-judge`, or the recorded judges. The rubric answers to any name."""
     host: str = "127.0.0.1"
     """Address to bind; a host that is not loopback needs a token in the environment (ASSAY_JUDGE_TOKEN)."""
     port: int = Field(0, ge=0, le=65535)

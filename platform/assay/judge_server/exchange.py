@@ -44,6 +44,11 @@ class NoReplyError(Exception):
 class Judge(Protocol):
     """Answers requests: by rules or from records."""
 
+    @property
+    def models(self) -> tuple[str, ...]:
+        """Model names to list; others may be answered too."""
+        ...
+
     def replies(self, request: JudgeRequest, count: int) -> list[Reply]:
         """`count` replies.
 

@@ -114,6 +114,11 @@ class Replay:
         rows = [row for path in expand_files(tuple(files)) for row in read_exchanges(path)]
         return cls(rows, read_datasets(data), judge=judge, strategy=strategy)
 
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The recorded judges."""
+        return tuple(dict.fromkeys(recorded.judge for recorded in self._recorded.values()))
+
     def replies(self, request: JudgeRequest, count: int) -> list[Reply]:
         """`count` copies of the recorded reply.
 

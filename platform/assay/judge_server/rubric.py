@@ -80,6 +80,11 @@ class Rubric:
         self._bias = bias
         self._seed = seed
 
+    @property
+    def models(self) -> tuple[str, ...]:
+        """One name; any is answered."""
+        return ("rubric-judge",)
+
     def replies(self, request: JudgeRequest, count: int = 1) -> list[Reply]:
         """`count` replies; each draws its own noise."""
         free = self._free_texts(request, count)

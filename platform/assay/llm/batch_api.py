@@ -91,7 +91,7 @@ class BatchGateway:
             raise ConfigError("judge.transport=batch: saw a ledger in an object store; expected SQLite or PostgreSQL")
         self._ledger = BatchLedger(ledger_url, self.endpoint, self.price, study=study, judge=judge)
         self._client = BatchClient(self.endpoint)
-        self._study, self._judge, self._mode = study, judge, mode
+        self._study, self._judge, self._mode = study, judge, self.endpoint.key_mode(mode)
         self._budget_usd, self._poll_s, self._on_progress = budget_usd, poll_s, on_progress
         self._estimate = TokenEstimate()
         self._failed: dict[str, Reply] = {}

@@ -10,6 +10,8 @@ THRESHOLD = 12
 """Failures in a row that open the circuit: with every fifth attempt failing, one chance in 2e8 per attempt."""
 FIRST_PAUSE_S = 1.0
 LONGEST_PAUSE_S = 30.0
+REFUSALS = 10
+"""A request is given up only after so many answers 429 in a row, however long they took."""
 BROKEN = frozenset({"server error", "timeout", "connection"})
 
 
@@ -62,3 +64,22 @@ class Breaker:
 
     def _limited(self, pause_s: float) -> float:
         return min(pause_s, LONGEST_PAUSE_S, max(0.1, self.give_up_s / 4))
+
+
+@dataclass
+class Refusals:
+    """Answers 429 to one request, in a row. The endpoint may serve others meanwhile, so it is not taken for down."""
+
+    give_up_s: float
+    _count: int = 0
+    _since: float = 0.0
+
+    def stalls(self, exchange: Exchange, now: float) -> bool:
+        """Whether this request is to be given up."""
+        if exchange.outcome != "rate limited":
+            self._count = 0
+            return False
+        if self._count == 0:
+            self._since = now
+        self._count += 1
+        return self._count >= REFUSALS and now - self._since > self.give_up_s

@@ -75,7 +75,8 @@ def reply_row(
 def reply_of(exchange: Exchange, key: str, *, usd: float | None, number: int) -> Reply:
     """What the asker gets for the last attempt's outcome."""
     if exchange.outcome != "answered":
-        return Failure(exchange.outcome, exchange.detail or exchange.text[:200], key, number)
+        text = exchange.text if exchange.outcome == "filtered" else ""
+        return Failure(exchange.outcome, exchange.detail or exchange.text[:200], key, number, text=text)
     return Answer(
         exchange.text, exchange.finish_reason, exchange.prompt_tokens or 0, exchange.completion_tokens or 0, usd, False,
         key, exchange.extra,
@@ -89,4 +90,5 @@ def stored_reply(stored: StoredCall, key: str) -> Reply:
             stored.reply, stored.finish_reason, stored.prompt_tokens, stored.completion_tokens, stored.usd, True, key,
             stored.extra,
         )  # fmt: skip
-    return Failure(stored.status, stored.detail or stored.reply[:200], key, stored.num_attempts, cached=True)
+    text = stored.reply if stored.status == "filtered" else ""
+    return Failure(stored.status, stored.detail or stored.reply[:200], key, stored.num_attempts, cached=True, text=text)

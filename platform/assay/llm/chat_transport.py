@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -51,6 +52,9 @@ class Exchange:
     """With the outcome "unusable": what ends the work."""
 
 
+_TOO_LARGE = re.compile(r"\brequest(?:ed tokens)? (?:is |are |was )?too (?:large|big|long)\b", re.IGNORECASE)
+_EXCEEDS = re.compile(r"\brequested\b[^.\n]{0,80}\bexceeds?\b", re.IGNORECASE)
+_LIMIT_AND_REQUEST = re.compile(r"\bLimit:? ([\d,]{1,20}).{0,80}\bRequested:? ([\d,]{1,20})", re.IGNORECASE)
 _REFUSED = {"ClientConnectorError", "ClientConnectorDNSError", "ConnectError"}
 _DROPPED = {"ServerDisconnectedError", "ClientOSError", "ConnectionResetError"}
 
@@ -205,7 +209,8 @@ def read_refusal(
         error: AssayError = LimitReached(f"{where}: the account's quota is used up ({detail}); top it up and run again")
         return Exchange("unusable", status, headers, detail=detail, error=error)
     if status == 429:
-        return Exchange("rate limited", status, headers, detail=detail)
+        outcome: Outcome = "rejected" if _never_fits(message, headers) else "rate limited"
+        return Exchange(outcome, status, headers, detail=detail)
     if status in (401, 403):
         do = f"check ${endpoint.api_key_env}"
         return Exchange("unusable", status, headers, detail=detail, error=EndpointError(f"{where}: {detail}; {do}"))
@@ -217,6 +222,19 @@ def read_refusal(
     if "content_filter" in code or "content_policy" in code:
         return Exchange("filtered", status, headers, detail=detail)
     return Exchange("rejected", status, headers, detail=detail)
+
+
+def _never_fits(message: str, headers: Mapping[str, str]) -> bool:
+    """Whether an answer 429 says that this request is above the limit itself, so that no waiting helps."""
+    counts = _LIMIT_AND_REQUEST.search(message[:MAX_REFUSAL_BYTES])
+    if counts is not None:
+        limit, requested = (int(count.replace(",", "") or "0") for count in counts.groups())
+        if requested > limit > 0:
+            return True
+    if _TOO_LARGE.search(message):
+        return True
+    # "exceeds" may speak of what is left in this minute: then the endpoint says when to come back
+    return _EXCEEDS.search(message) is not None and not any(name.startswith("retry-after") for name in headers)
 
 
 def one_line(text: str, secret: str) -> str:

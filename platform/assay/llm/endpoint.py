@@ -6,6 +6,7 @@ import hashlib
 import http.client
 import json
 import os
+import re
 import urllib.request
 from typing import Literal
 from urllib.parse import urlsplit
@@ -15,8 +16,10 @@ from pydantic import Field, field_validator
 from assay.config import Config
 from assay.errors import EndpointError
 from assay.llm.local_model import LocalModel, local_endpoint_name
+from assay.llm.requests import Mode
 
 OPENAI_URL = "https://api.openai.com/v1"
+_OUR_NAME = re.compile(r"assay-[A-Za-z0-9._-]{1,100}")
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -44,11 +47,15 @@ class EndpointSpec(Config):
     timeout_s: float = Field(120.0, gt=0)
     """For one attempt, connecting and reading the whole body included."""
     max_attempts: int = Field(6, ge=1)
-    """Per request. An answer 429 is no attempt in this sense: it only waits."""
+    """Per request. An answer 429 is no attempt in this sense: it only waits, unless the request is above the limit."""
     give_up_s: float = Field(180.0, gt=0)
-    """An endpoint that has answered nothing for so long while asked is taken for down."""
+    """An endpoint that has answered nothing for so long while asked is taken for down; a request that it has answered
+    with nothing but 429 for so long, while it served others, fails."""
     step_headers: bool | None = None
-    """Send X-Assay-Protocol, X-Assay-Step, X-Assay-Replicate and X-Assay-Attempt. None: to servers on loopback."""
+    """Send X-Assay-Protocol, X-Assay-Step, X-Assay-Replicate and X-Assay-Attempt. None: to servers of ours. Where they
+    are sent a reply may depend on them, so the ledger's keys cover the protocol."""
+    ours: bool = False
+    """A server of this project, which reads the step headers and costs nothing. `with_told_name` finds out."""
     max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
     """How this endpoint calls the longest reply; OpenAI's reasoning models want the second."""
     usd_per_million_input: float | None = Field(None, ge=0)
@@ -85,7 +92,11 @@ class EndpointSpec(Config):
     @property
     def sends_step_headers(self) -> bool:
         """`step_headers`, decided."""
-        return self.is_local if self.step_headers is None else self.step_headers
+        return self.ours if self.step_headers is None else self.step_headers
+
+    def key_mode(self, mode: Mode) -> Mode:
+        """The mode for `request_key`: a reply that may depend on the protocol is that protocol's own."""
+        return "compat" if self.sends_step_headers else mode
 
     def api_key(self) -> str:
         """The key, from the environment.
@@ -109,17 +120,20 @@ class EndpointSpec(Config):
 
 
 def with_told_name(endpoint: EndpointSpec) -> EndpointSpec:
-    """The endpoint under the name that our local server tells at /healthz; unchanged where nobody tells one.
+    """The endpoint as `ours`, where a server of ours tells its name at /healthz; unchanged elsewhere.
 
-    Another server may get the same port tomorrow: only the told name keeps their replies apart in the ledger.
+    It also gets that name, unless it has one: another server may get the same port tomorrow, and only the told name
+    keeps their replies apart in the ledger.
     """
-    if endpoint.name is not None or not endpoint.is_local or endpoint.transport == "local":
+    if endpoint.ours or not endpoint.is_local or endpoint.transport == "local":
         return endpoint
     url = endpoint.base_url.removesuffix("/v1") + "/healthz"
     try:
         with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(url, timeout=5) as response:
             told = json.loads(response.read(4096))
-    except (OSError, ValueError, http.client.HTTPException):
+    except (OSError, ValueError, RecursionError, http.client.HTTPException):
         return endpoint  # down, or another kind of server: the first request will tell
     name = told.get("name") if isinstance(told, dict) else None
-    return endpoint.replace(name=name) if isinstance(name, str) and name else endpoint
+    if not isinstance(name, str) or _OUR_NAME.fullmatch(name) is None:
+        return endpoint
+    return endpoint.replace(name=endpoint.name or name, ours=True)

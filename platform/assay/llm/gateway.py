@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Literal, Protocol, Self
 
 from assay.errors import ConfigError, EndpointError, LimitReached
-from assay.llm.breaker import Breaker
+from assay.llm.breaker import Breaker, Refusals
 from assay.llm.call_rows import completed, reply_of, reply_row, request_row, stored_reply, usd_of
 from assay.llm.chat_transport import RETRIED, ChatTransport, Exchange
 from assay.llm.endpoint import EndpointSpec, with_told_name
@@ -100,7 +100,8 @@ class Gateway:
                 f"--max-usd {budget_usd:g}: the price of {endpoint.model!r} at {endpoint.endpoint_name} is not known; "
                 "set judge.usd_per_million_input and judge.usd_per_million_output, or drop the cap"
             )
-        self._budget_usd, self._study, self._judge, self._mode = budget_usd, study, judge, mode
+        self._budget_usd, self._study, self._judge = budget_usd, study, judge
+        self._mode = endpoint.key_mode(mode)
         self._local = local
         self._transport: Transport | None = None
         self._estimate = TokenEstimate()
@@ -234,6 +235,7 @@ class Gateway:
         tokens = self._estimate.tokens(request)
         row = request_row(request, key, endpoint=self.endpoint, study=self._study, judge=self._judge)
         number = tries = 0
+        refusals = Refusals(self.endpoint.give_up_s)
         while True:
             await self._wait_for_endpoint()
             await self.limiter.acquire(tokens, front=number > 0)
@@ -242,8 +244,10 @@ class Gateway:
             tries += exchange.outcome != "rate limited"
             if exchange.outcome == "answered":
                 self._estimate.learn(request, exchange)
-            is_over = exchange.outcome != "rate limited" and (
-                exchange.outcome not in RETRIED or tries >= self.endpoint.max_attempts
+            stalls = refusals.stalls(exchange, time.monotonic())
+            is_over = stalls or (
+                exchange.outcome != "rate limited"
+                and (exchange.outcome not in RETRIED or tries >= self.endpoint.max_attempts)
             )
             usd = usd_of(exchange, self.price)
             call = reply_row(row, exchange, usd=usd, number=number, seconds=seconds) if is_over else None
@@ -282,6 +286,10 @@ class Gateway:
                 self._figures.in_flight -= 1
             ended = time.monotonic()
             seen = observe(exchange.http_status, exchange.headers)
+            exchange = _above_limit(exchange, tokens, seen.tokens_per_min)
+            if exchange.http_status == 429 and exchange.outcome == "rejected":
+                # too large for the limit: nothing was charged, and nothing ran out
+                used, seen = 0, dataclasses.replace(seen, rate_limited=False)
             if exchange.prompt_tokens is not None and exchange.completion_tokens is not None:
                 used = exchange.prompt_tokens + exchange.completion_tokens
         finally:
@@ -380,6 +388,14 @@ def open_gateway(
 def _ray_is_connected() -> bool:
     ray = sys.modules.get("ray")
     return ray is not None and bool(ray.is_initialized())
+
+
+def _above_limit(exchange: Exchange, tokens: int, limit: float | None) -> Exchange:
+    """A refusal of more tokens than the endpoint allows in a minute is final: it would be refused for ever."""
+    if exchange.outcome != "rate limited" or limit is None or tokens <= limit:
+        return exchange
+    detail = f"{exchange.detail}; about {tokens} tokens, and the endpoint allows {limit:.0f} a minute"
+    return dataclasses.replace(exchange, outcome="rejected", detail=detail)
 
 
 def _backoff_s(key: str, number: int) -> float:

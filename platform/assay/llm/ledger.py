@@ -198,15 +198,19 @@ class LedgerService:
         self._seen[session] = now
         self._drop_dead_sessions(now)
         lookups = [op.key for op in operations if isinstance(op, Lookup)]
+        ended = _ended_rows(operations, now)
         found: dict[str, StoredCall] = {}
         with self.engine.begin() as connection:
+            if ended:  # before any budget is looked at: a sum read in this batch must hold the batch's own dollars
+                connection.execute(self._end, [{"new_" + name: value for name, value in row.items()} for row in ended])
+                self._settle(operations)
             if lookups:
                 found = self._read(connection, lookups)
             results = [self._answer(connection, session, op, found, now) for op in operations]
             begun = [
                 op for op, result in zip(operations, results, strict=True) if isinstance(op, Begin) and result is None
             ]
-            self._write(connection, session, operations, begun, now)
+            self._write(connection, session, operations, begun, ended, now)
         return results
 
     def unseen(self) -> Unseen:
@@ -237,7 +241,6 @@ class LedgerService:
         elif isinstance(op, Begin):
             return self._allow(connection, op, now)
         elif isinstance(op, Finish):
-            self._settle(op)
             if op.call is not None:
                 self._give_back(op.call["key"])
         elif isinstance(op, Release):
@@ -261,13 +264,22 @@ class LedgerService:
         purse.reserved[op.attempt_id] = op.est_usd
         return None
 
-    def _settle(self, op: Finish) -> None:
-        for purse in self._purses.values():
-            if purse.reserved.pop(op.attempt_id, None) is not None:
-                purse.spent += op.usd or 0.0
+    def _settle(self, operations: Sequence[Operation]) -> None:
+        for op in operations:
+            if not isinstance(op, Finish):
+                continue
+            for purse in self._purses.values():
+                if purse.reserved.pop(op.attempt_id, None) is not None:
+                    purse.spent += op.usd or 0.0
 
     def _write(
-        self, connection: sa.Connection, session: str, operations: Sequence[Operation], begun: list[Begin], now: float
+        self,
+        connection: sa.Connection,
+        session: str,
+        operations: Sequence[Operation],
+        begun: list[Begin],
+        ended: list[dict[str, Any]],
+        now: float,
     ) -> None:
         logged = [
             {
@@ -276,22 +288,12 @@ class LedgerService:
             }
             for op in begun
         ]  # fmt: skip
-        ended = [
-            {
-                "id": op.attempt_id, "outcome": op.outcome, "http_status": op.http_status,
-                "prompt_tokens": op.prompt_tokens, "completion_tokens": op.completion_tokens, "usd": op.usd,
-                "ended_at": now,
-            }
-            for op in operations if isinstance(op, Finish)
-        ]  # fmt: skip
         by_key = {
             op.call["key"]: op.call for op in operations if isinstance(op, (Finish, Store)) and op.call is not None
         }
         calls = [by_key[key] for key in sorted(by_key)]  # one order for all writers, or two of them deadlock
         if logged:
             connection.execute(self._log, logged)
-        if ended:
-            connection.execute(self._end, [{"new_" + name: value for name, value in row.items()} for row in ended])
         if calls:
             connection.execute(self._upsert, calls)
         if self._segments is not None:  # before the commit: what cannot be kept must not be used
@@ -310,6 +312,17 @@ class LedgerService:
             del self._seen[session]
             for key in self._claimed_by.pop(session, ()):
                 self._claims.pop(key, None)
+
+
+def _ended_rows(operations: Sequence[Operation], now: float) -> list[dict[str, Any]]:
+    return [
+        {
+            "id": op.attempt_id, "outcome": op.outcome, "http_status": op.http_status,
+            "prompt_tokens": op.prompt_tokens, "completion_tokens": op.completion_tokens, "usd": op.usd,
+            "ended_at": now,
+        }
+        for op in operations if isinstance(op, Finish)
+    ]  # fmt: skip
 
 
 _ENDED = ("outcome", "http_status", "prompt_tokens", "completion_tokens", "usd", "ended_at")

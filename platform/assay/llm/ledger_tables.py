@@ -112,12 +112,11 @@ def open_database(url: str) -> sa.Engine:
     """
     if url.startswith(PREFIX):
         return replay_into_temporary(url.removeprefix(PREFIX), {"call": CALLS, "attempt": ATTEMPTS}, _open_sqlite)
-    shown = url
+    parsed = _parsed(url)
+    shown = parsed.render_as_string(hide_password=True)
     try:
-        parsed = sa.make_url(url)
         if parsed.drivername == "postgresql":
             parsed = parsed.set(drivername="postgresql+psycopg")
-        shown = parsed.render_as_string(hide_password=True)
         if parsed.get_backend_name() == "sqlite":
             engine = _open_sqlite(parsed)
         elif parsed.get_backend_name() == "postgresql":
@@ -129,6 +128,18 @@ def open_database(url: str) -> sa.Engine:
         reason = " ".join(str(getattr(error, "orig", None) or error).split())
         raise StorageError(f"ledger {shown}: cannot be opened ({reason}); check --ledger or ASSAY_LEDGER_URL") from None
     return engine
+
+
+def _parsed(url: str) -> sa.URL:
+    try:
+        return sa.make_url(url)
+    except (sa.exc.ArgumentError, ValueError):
+        scheme, separator, _ = url.partition("://")  # what follows may hold a password, and no parser says where
+        shown = f"{scheme}://..." if separator else "URL"
+        raise StorageError(
+            f"ledger {shown}: cannot be opened (it is no URL, or its port no number); expected sqlite:///FILE or "
+            "postgresql://USER@HOST:PORT/NAME; check --ledger or ASSAY_LEDGER_URL"
+        ) from None
 
 
 def _open_sqlite(url: sa.URL) -> sa.Engine:

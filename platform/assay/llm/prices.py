@@ -1,6 +1,7 @@
 """What a call costs: a dated table of list prices, overridden by the endpoint's own fields. Pure.
 
-An unknown model's cost is None ("price unknown"), never zero; a server on this machine costs nothing.
+An unknown model's cost is None ("price unknown"), never zero; our own servers and local models cost nothing. Whatever
+else listens on this machine may be a proxy of somebody who bills.
 """
 
 from __future__ import annotations
@@ -37,8 +38,8 @@ def price_of(endpoint: EndpointSpec, model: str | None = None) -> Price | None:
     name = model or endpoint.model
     if endpoint.usd_per_million_input is not None and endpoint.usd_per_million_output is not None:
         price = Price(endpoint.usd_per_million_input, endpoint.usd_per_million_output, "endpoint spec")
-    elif endpoint.is_local:
-        return Price(0.0, 0.0, "a server on this machine")
+    elif endpoint.ours or endpoint.transport == "local":
+        return Price(0.0, 0.0, "a server of ours" if endpoint.ours else "a model of this machine")
     else:
         found = _lookup(name)
         if found is None:

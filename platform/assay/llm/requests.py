@@ -137,12 +137,14 @@ class Failure:
 
     reason: str
     """Countable: "refused", "filtered" (final, stored, not paid again), or one of "timeout", "server error",
-    "connection", "malformed", "empty", "rejected" (asked again on the next run)."""
+    "connection", "malformed", "empty", "rejected", "rate limited" (asked again on the next run)."""
     detail: str
     """One line for a person; holds no key and no prompt."""
     key: str
     attempts: int
     cached: bool = False
+    text: str = ""
+    """What came before a filter cut it off. Published code parses it (`compat`); it is no answer."""
 
     @property
     def is_final(self) -> bool:

@@ -37,7 +37,7 @@ def endpoint_of(
         "timeout_s": judge.timeout_s,
         "usd_per_million_input": judge.usd_per_million_input,
         "usd_per_million_output": judge.usd_per_million_output,
-        "step_headers": judge.is_embedded,
+        "ours": judge.is_embedded,
     }
     return validate(EndpointSpec, fields, "judge")
 

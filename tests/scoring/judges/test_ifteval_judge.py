@@ -132,6 +132,13 @@ def test_refusals_and_failures_are_missing_data_with_their_reason() -> None:
     assert refused.status == "refused"
     filtered = replay_protocol(IftevalJudge(), INSTANCE, lambda call: Failure("filtered", "", "", 1))
     assert filtered.status == "filtered"
+    left = Failure("filtered", "", "", 1, text="8,9")
+    assert replay_protocol(IftevalJudge(), INSTANCE, lambda call: left).score is None
+    published = replay_protocol(IftevalJudge(mode="compat"), INSTANCE, lambda call: left)
+    assert (published.score, published.status) == (8.0, "ok")
+    assert (published.exchanges[0].text, published.exchanges[0].reason) == ("8,9", "filtered")
+    cut = Failure("filtered", "", "", 1, text="I would say")
+    assert replay_protocol(IftevalJudge(mode="compat"), INSTANCE, lambda call: cut).status == "filtered"
     timeout = replay_protocol(IftevalJudge(), INSTANCE, lambda call: Failure("timeout", "", "", 5))
     assert timeout.outcome() == Unscored("error: timeout", "")
     assert len(timeout.exchanges) == 1

@@ -287,6 +287,25 @@ def test_an_empty_auxiliary_reply_is_a_reply() -> None:
         assert verdict.winner == 1
 
 
+def test_published_code_reads_what_a_filter_left() -> None:
+    left = Failure("filtered", "", "", 1, text="Output (a)")
+    for strategy in ("vanilla", "cot"):
+        verdict = asked(strategy, lambda call: left, "strict")[0]
+        assert (verdict.original.winner, verdict.original.status) == (None, "filtered")
+    verdict = asked("vanilla", lambda call: left, "compat")[0]
+    assert (verdict.original.winner, verdict.swapped.winner) == (1, 2)
+    seen: list[str] = []
+
+    def reference(call: JudgeCall) -> str | Failure:
+        if call.step == "auxiliary_0":
+            return Failure("filtered", "", "", 1, text="Half a poem")
+        seen.extend(message.content for message in call.messages)
+        return truthful(call)
+
+    assert asked("reference", reference, "compat")[0].winner == 1
+    assert any("Half a poem" in text for text in seen)
+
+
 def test_a_filtered_auxiliary_reply_is_empty_as_published_and_missing_data_in_strict() -> None:
     def answer(call: JudgeCall) -> str | Failure:
         return Failure("filtered", "", "", 1) if call.step == "auxiliary_0" else truthful(call)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from assay.llm.requests import FINAL_FAILURES, Message, Mode
+from assay.llm.requests import FINAL_FAILURES, Failure, Message, Mode
 from assay.scoring.judges.calls import (
     NOTHING,
     Exchange,
@@ -49,16 +49,17 @@ class Reading(Generic[Parsed]):
 
 
 def read_step(
-    calls: Sequence[JudgeCall], parse: Callable[[str], Parsed | None], max_reasks: int = 0
+    calls: Sequence[JudgeCall], parse: Callable[[str], Parsed | None], max_reasks: int = 0, *, mode: Mode = "strict"
 ) -> Steps[list[Reading[Parsed]]]:
     """Yields the calls, reads the replies, and yields again what could not be read; one reading per call, in order.
 
-    `parse` is only ever given text; see `read_free_text` for replies that may be empty.
+    `parse` is only ever given text, in `compat` also what a content filter left of a reply; see `read_free_text` for
+    replies that may be empty.
     """
     replies: Sequence[JudgeReply] = yield calls
     if len(replies) != len(calls):
         raise ValueError(f"{len(replies)} replies to {len(calls)} calls")
-    readings = [_read(call, reply, parse) for call, reply in zip(calls, replies, strict=True)]
+    readings = [_read(call, reply, parse, mode) for call, reply in zip(calls, replies, strict=True)]
     for attempt in range(1, max_reasks + 1):
         open_calls = [index for index, reading in enumerate(readings) if reading.status == UNPARSABLE]
         if not open_calls:
@@ -66,21 +67,23 @@ def read_step(
         further = [_again(calls[index], readings[index].text, attempt) for index in open_calls]
         replies = yield further
         for index, call, reply in zip(open_calls, further, replies, strict=True):
-            reading = _read(call, reply, parse)
+            reading = _read(call, reply, parse, mode)
             # a second question that got no reply leaves the first reply what it was: unparsable
             status = reading.status if reading.text else UNPARSABLE
             readings[index] = Reading(reading.value, status, (*readings[index].exchanges, *reading.exchanges))
     return readings
 
 
-def _read(call: JudgeCall, reply: JudgeReply, parse: Callable[[str], Parsed | None]) -> Reading[Parsed]:
-    exchanges = (exchange(call, reply),)
-    text = reply_text(reply)
+def _read(call: JudgeCall, reply: JudgeReply, parse: Callable[[str], Parsed | None], mode: Mode) -> Reading[Parsed]:
+    exchanges = (exchange(call, reply, mode),)
+    text = reply_text(reply, mode)
     if text is None:
         return Reading(None, failure_reason(reply), exchanges)
     value = parse(text)
     if value is not None:
         return Reading(value, OK, exchanges)
+    if isinstance(reply, Failure):
+        return Reading(None, failure_reason(reply), exchanges)
     return Reading(None, REFUSED if looks_refused(text) else UNPARSABLE, exchanges)
 
 
@@ -92,13 +95,14 @@ def _again(call: JudgeCall, unreadable: str, attempt: int) -> JudgeCall:
 def read_free_text(calls: Sequence[JudgeCall], mode: Mode) -> Steps[list[Reading[str]]]:
     """Yields calls whose whole reply is what is wanted, and nothing may be it: some instructions are answered so.
 
-    `compat` takes a reply that a content filter or a refusal ate for an empty one too, as the published code did.
+    `compat` takes a reply that a content filter or a refusal ate for an empty one too, and what a filter left for the
+    reply, as the published code did.
     """
     replies: Sequence[JudgeReply] = yield calls
     empty = {NOTHING} if mode == "strict" else {NOTHING, *FINAL_FAILURES}
     readings = []
     for call, reply in zip(calls, replies, strict=True):
-        reading: Reading[str] = _read(call, reply, str)
+        reading: Reading[str] = _read(call, reply, str, mode)
         if reading.status in empty:
             reading = Reading("", OK, (Exchange(call.step, call.order, call.replicate, "", reading.status),))
         readings.append(reading)

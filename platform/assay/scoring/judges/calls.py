@@ -45,7 +45,7 @@ class Exchange:
     text: str | None
     """The raw reply; None where there was none."""
     reason: str = ""
-    """Why there was none."""
+    """Why there was none, or only what a filter left of it."""
 
 
 Instance = TypeVar("Instance", contravariant=True)
@@ -118,9 +118,15 @@ NOTHING = "error: empty"
 """Status of a call whose reply holds no text."""
 
 
-def reply_text(reply: JudgeReply) -> str | None:
-    """The reply's text; None where there is none, an empty one included."""
-    text = "" if isinstance(reply, Failure) else reply if isinstance(reply, str) else reply.text
+def reply_text(reply: JudgeReply, mode: Mode = "strict") -> str | None:
+    """The reply's text; None where there is none, an empty one included.
+
+    `compat` reads what a content filter left too, as published code reads whatever text there is.
+    """
+    if isinstance(reply, Failure):
+        text = reply.text if mode == "compat" else ""
+    else:
+        text = reply if isinstance(reply, str) else reply.text
     return text if text.strip() else None
 
 
@@ -131,8 +137,8 @@ def failure_reason(reply: JudgeReply) -> str:
     return reply.reason if reply.is_final else f"error: {reply.reason}"
 
 
-def exchange(call: JudgeCall, reply: JudgeReply) -> Exchange:
+def exchange(call: JudgeCall, reply: JudgeReply, mode: Mode = "strict") -> Exchange:
     """What a judgement keeps of this call."""
-    text = reply_text(reply)
-    reason = failure_reason(reply) if text is None else ""
+    text = reply_text(reply, mode)
+    reason = failure_reason(reply) if text is None or isinstance(reply, Failure) else ""
     return Exchange(call.step, call.order, call.replicate, text, reason)

@@ -89,7 +89,7 @@ class ChatEvalJudge:
             for number, role in enumerate(self.roles)
         ]
         voting: Steps[list[Reading[Winner]]] = read_step(
-            calls, self._parse, self.max_reasks if self.mode == "strict" else 0
+            calls, self._parse, self.max_reasks if self.mode == "strict" else 0, mode=self.mode
         )
         votes = yield from voting
         exchanges.extend(item for vote in votes for item in vote.exchanges)

@@ -77,7 +77,7 @@ class FairEvalJudge:
             for sample in range(self.samples)
         ]
         reasks = self.max_reasks if self.mode == "strict" else 0
-        steps: Steps[list[Reading[tuple[float, float]]]] = read_step(calls, self._parse, reasks)
+        steps: Steps[list[Reading[tuple[float, float]]]] = read_step(calls, self._parse, reasks, mode=self.mode)
         readings = yield from steps
         original = [reading.value for reading in readings[: self.samples] if reading.value is not None]
         swapped = [pair.value[::-1] for pair in readings[self.samples :] if pair.value is not None]

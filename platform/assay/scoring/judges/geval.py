@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from assay.errors import ConfigError
-from assay.llm.requests import Answer, Message, Mode, Sampling
+from assay.llm.requests import Answer, Failure, Message, Mode, Sampling
 from assay.scoring.judges.asking import read_step
 from assay.scoring.judges.calls import JudgeCall, Steps, exchange, failure_reason, reply_text
 from assay.scoring.judges.judgements import OK, UNPARSABLE, PointwiseJudgement
@@ -156,7 +156,7 @@ class GEvalJudge:
         sampling = Sampling(temperature=self.temperature, max_tokens=self.max_tokens)
         messages = self.messages(instance)
         calls = [JudgeCall("score", messages, sampling, sample) for sample in range(self.samples)]
-        readings = yield from read_step(calls, self._parse)
+        readings = yield from read_step(calls, self._parse, mode=self.mode)
         values = [reading.value for reading in readings if reading.value is not None]
         exchanges = tuple(item for reading in readings for item in reading.exchanges)
         parts = {"samples": float(self.samples), "parsed": float(len(values))}
@@ -171,8 +171,8 @@ class GEvalJudge:
         call = JudgeCall("score", self.messages(instance), sampling)
         (reply,) = yield [call]
         low, high = float(self.dimension.low), float(self.dimension.high)
-        exchanges = (exchange(call, reply),)
-        text = reply_text(reply)
+        exchanges = (exchange(call, reply, self.mode),)
+        text = reply_text(reply, self.mode)
         if text is None:
             return PointwiseJudgement(None, low, high, failure_reason(reply), exchanges)
         weighted = weighted_score(reply.logprobs, low, high) if isinstance(reply, Answer) else None
@@ -180,7 +180,8 @@ class GEvalJudge:
             score, mass = weighted
             return PointwiseJudgement(score, low, high, OK, exchanges, {"mass": mass})
         value = self._parse(text)  # an endpoint that ignores `logprobs`: the reply itself, said in `mass`
-        return PointwiseJudgement(value, low, high, UNPARSABLE if value is None else OK, exchanges, {"mass": 0.0})
+        status = OK if value is not None else failure_reason(reply) if isinstance(reply, Failure) else UNPARSABLE
+        return PointwiseJudgement(value, low, high, status, exchanges, {"mass": 0.0})
 
     def _parse(self, text: str) -> float | None:
         return parse_score(text, float(self.dimension.low), float(self.dimension.high))

@@ -69,7 +69,8 @@ class Labeler:
     def run(self, instance: PointwiseInstance) -> Steps[PointwiseJudgement]:
         """One call."""
         call = JudgeCall("label", self.messages(instance), Sampling(temperature=0.0, max_tokens=self.max_tokens))
-        (reading,) = yield from read_step([call], self._parse, self.max_reasks if self.mode == "strict" else 0)
+        reasks = self.max_reasks if self.mode == "strict" else 0
+        (reading,) = yield from read_step([call], self._parse, reasks, mode=self.mode)
         if reading.value is None:
             return PointwiseJudgement(None, 0.0, 1.0, reading.status, reading.exchanges)
         score = 1.0 if reading.value in self.positive else 0.0

@@ -74,7 +74,8 @@ class MtBenchSingle:
         """One call."""
         call = JudgeCall("score", self.messages(instance), Sampling(temperature=0.0, max_tokens=MAX_TOKENS))
         parse = compat_double_bracket if self.mode == "compat" else _strict_score
-        (reading,) = yield from read_step([call], parse, self.max_reasks if self.mode == "strict" else 0)
+        reasks = self.max_reasks if self.mode == "strict" else 0
+        (reading,) = yield from read_step([call], parse, reasks, mode=self.mode)
         return PointwiseJudgement(reading.value, LOW, HIGH, reading.status, reading.exchanges)
 
 
@@ -117,7 +118,8 @@ class MtBenchPair:
         sampling = Sampling(temperature=0.0, max_tokens=MAX_TOKENS)
         calls = [JudgeCall("compare", self.messages(instance, order), sampling, 0, order) for order in orders]
         parse = compat_bracket if self.mode == "compat" else strict_bracket
-        steps: Steps[list[Reading[Winner]]] = read_step(calls, parse, self.max_reasks if self.mode == "strict" else 0)
+        reasks = self.max_reasks if self.mode == "strict" else 0
+        steps: Steps[list[Reading[Winner]]] = read_step(calls, parse, reasks, mode=self.mode)
         readings = yield from steps
         original, swapped = (
             Choice(map_back(reading.value, order), reading.status)

@@ -224,7 +224,7 @@ class PairwiseJudge:
         def parse(text: str) -> Winner | None:
             return read(text, patterns)
 
-        steps: Steps[list[Reading[Winner]]] = read_step(calls, parse, self._reasks)
+        steps: Steps[list[Reading[Winner]]] = read_step(calls, parse, self._reasks, mode=self.mode)
         return (yield from steps)
 
     def _rate(
@@ -235,7 +235,7 @@ class PairwiseJudge:
             slots = {"input": instance.input, "output": output, **notes}
             messages = self._fill(self._prompt(self.strategy.prompt), slots, frozenset(slots))
             calls.append(JudgeCall(f"rate_{number}", messages, _sampling(RATING_TOKENS)))
-        readings = yield from read_step(calls, self._parse_rating, self._reasks)
+        readings = yield from read_step(calls, self._parse_rating, self._reasks, mode=self.mode)
         first, second = (reading.value for reading in readings)
         status = next((reading.status for reading in readings if reading.status != OK), OK)
         winner: Winner | None = None

@@ -108,7 +108,7 @@ class IftevalJudge:
         sampling = Sampling(temperature=self.temperature, max_tokens=self.max_tokens)
         call = JudgeCall("score", self.messages(instance), sampling)
         reasks = self.max_reasks if self.mode == "strict" else 0
-        (reading,) = yield from read_step([call], self.parse, reasks)
+        (reading,) = yield from read_step([call], self.parse, reasks, mode=self.mode)
         if reading.value is None:
             return PointwiseJudgement(None, 0.0, 10.0, reading.status, reading.exchanges)
         score, reference = reading.value
