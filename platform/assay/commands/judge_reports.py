@@ -12,9 +12,9 @@ from assay.commands.metaeval import estimate_text, write_json
 from assay.commands.options import CallOptions, LedgerOptions, PairwiseOptions
 from assay.commands.progress import console_progress
 from assay.config import validate
-from assay.errors import ConfigError, DataError, StorageError
+from assay.errors import ConfigError, DataError, StorageError, plain_line
 from assay.llm.requests import Mode
-from assay.studies.judge_asking import JudgeConnection
+from assay.studies.judge_asking import JudgeConnection, check_answered
 
 if TYPE_CHECKING:
     from assay.studies.judge_llmbar import NamedStrategy
@@ -87,7 +87,7 @@ def llmbar_command(
     """`assay metaeval llmbar`.
 
     Raises:
-        InputError: bad data, an unknown strategy, or an endpoint that cannot be used.
+        InputError: bad data, an unknown strategy, or an endpoint that cannot be used or never replies.
         LimitReached: the dollars are used up; the same command continues.
     """
     from assay.studies.judge_llmbar import judge_pairs, make_strategies, read_llmbar
@@ -102,7 +102,9 @@ def llmbar_command(
     report, _ = judge_pairs(sets, named, connection, checked, console_progress())
     write_json(out, report)
     print_runs(report)
+    print_unanswered(report["calls"])
     figure = draw_runs(out, report["runs"], f"{connection.judge} on pairs with a gold choice, {asking.mode}")
+    check_answered(report["calls"])
     track_runs(report, connection, out, figure, storage, tracking, "metaeval-llmbar", asking.mode)
 
 
@@ -158,7 +160,7 @@ def asked_pairs_command(
     """`assay metaeval pairs` with a judge that is asked now.
 
     Raises:
-        InputError: pairs without texts, an unknown strategy, or an endpoint that cannot be used.
+        InputError: pairs without texts, an unknown strategy, or an endpoint that cannot be used or never replies.
         LimitReached: the dollars are used up; the same command continues.
     """
     from assay.studies.judge_llmbar import judge_pairs, make_strategies
@@ -179,7 +181,9 @@ def asked_pairs_command(
     report, _ = judge_pairs([file.pairs for file in files], named, connection, checked, console_progress())
     write_json(out, report)
     print_pairs(report["runs"])
+    print_unanswered(report["calls"])
     figure = draw_runs(out, report["runs"], f"{connection.judge} on pairs, {asking.mode}")
+    check_answered(report["calls"])
     track_runs(report, connection, out, figure, storage, tracking, "metaeval-pairs", asking.mode)
 
 
@@ -218,6 +222,18 @@ def print_pairs(runs: Sequence[Mapping[str, Any]]) -> None:
         told = "".join(f"{'–' if cell is None or cell['value'] is None else _percent(cell):<20}" for cell in cells)
         label = run["judge"] if run["strategy"] == "recorded" else f"{run['judge']} {run['strategy']}"
         typer.echo(f"{run['subset']:<34} {label:<34} {run['n']:>5}  {told}{coverage['asked'] - coverage['scored']:>8}")
+
+
+def print_unanswered(calls: Mapping[str, Any]) -> None:
+    """A line on standard error per run and reason: what the endpoint said where a call brought no reply.
+
+    Runs without any reply are left to `check_answered`.
+    """
+    for row in calls["unanswered"]:
+        if not row["is_silence"]:
+            for reason, count in row["by_reason"].items():
+                told = f"{row['of']}: {count:,} of {row['asked']:,} calls brought no reply, {reason}"
+                typer.echo(plain_line(f"{told}: {row['details'][reason]}"), err=True)
 
 
 def check_writable(out: Path) -> None:

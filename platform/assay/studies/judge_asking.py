@@ -6,18 +6,28 @@ Replies go through the ledger, so that the same command continues where it was s
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
 from assay.config import Config, validate
+from assay.errors import EndpointError
 from assay.hooks import Progress
 from assay.llm.endpoint import OPENAI_URL, EndpointSpec, with_told_name
 from assay.llm.local_model import LocalModel
-from assay.llm.requests import Mode
-from assay.scoring.judges.calls import JudgeCall, JudgeProtocol, JudgeReply, run_protocol, to_request
+from assay.llm.requests import Failure, Mode
+from assay.scoring.judges.calls import (
+    NOTHING,
+    JudgeCall,
+    JudgeProtocol,
+    JudgeReply,
+    failure_reason,
+    run_protocol,
+    to_request,
+)
 
 if TYPE_CHECKING:
     from assay.llm.figures import GatewayStats
@@ -81,6 +91,44 @@ class Work:
 
     protocol: JudgeProtocol[Any, Any]
     instances: Sequence[Any]
+    label: str = ""
+    """What people call it: subset and strategy, model and baseline."""
+
+
+@dataclass
+class Unanswered:
+    """Calls of one `Work` that brought no reply."""
+
+    label: str
+    mode: Mode
+    asked: int = 0
+    by_reason: Counter[str] = field(default_factory=Counter)
+    """Reasons as judgements give them: "refused", "filtered", "error: rejected"."""
+    first: dict[str, tuple[int, str]] = field(default_factory=dict)
+    """By reason: the first instance that met it, and what the endpoint said there."""
+
+    def count(self, reply: JudgeReply, index: int) -> None:
+        """One more call is over."""
+        self.asked += 1
+        if isinstance(reply, Failure):
+            reason = failure_reason(reply)
+            self.by_reason[reason] += 1
+            self.first[reason] = min(self.first.get(reason, (index, reply.detail)), (index, reply.detail))
+
+    @property
+    def details(self) -> dict[str, str]:
+        """By reason, what the endpoint said first."""
+        return {reason: detail for reason, (_, detail) in sorted(self.first.items())}
+
+    @property
+    def is_silence(self) -> bool:
+        """Whether no call brought a reply. A refusal is one; an empty text is one to published code alone."""
+        missing = sum(
+            count
+            for reason, count in self.by_reason.items()
+            if reason.startswith("error") and not (self.mode == "compat" and reason == NOTHING)
+        )
+        return 0 < self.asked == missing
 
 
 @dataclass(frozen=True)
@@ -92,6 +140,8 @@ class Asked:
     endpoint: str
     """The endpoint's name in the ledger."""
     stats: GatewayStats
+    unanswered: list[Unanswered]
+    """One per `Work`."""
 
 
 def ask_judge(connection: JudgeConnection, works: Sequence[Work], mode: Mode, progress: Progress) -> Asked:
@@ -113,6 +163,7 @@ async def _ask_all(connection: JudgeConnection, works: Sequence[Work], mode: Mod
     key_mode: Mode = "compat" if endpoint.endpoint_name.startswith(REPLAYS) else mode
     judgements: list[list[Any]] = [[None] * len(work.instances) for work in works]
     places = [(number, index) for number, work in enumerate(works) for index in range(len(work.instances))]
+    unanswered = [Unanswered(work.label, mode) for work in works]
     source = iter(places)
     progress.start(STAGE, len(places), unit="instances")
     async with open_gateway(
@@ -129,8 +180,12 @@ async def _ask_all(connection: JudgeConnection, works: Sequence[Work], mode: Mod
             for number, index in source:
                 protocol, instances = works[number].protocol, works[number].instances
 
-                async def ask(call: JudgeCall, name: str = protocol.name) -> JudgeReply:
-                    return await gateway.ask(to_request(call, name))
+                async def ask(
+                    call: JudgeCall, name: str = protocol.name, number: int = number, index: int = index
+                ) -> JudgeReply:
+                    reply = await gateway.ask(to_request(call, name))
+                    unanswered[number].count(reply, index)
+                    return reply
 
                 judgements[number][index] = await run_protocol(protocol, instances[index], ask)
                 stats = gateway.stats()
@@ -155,18 +210,59 @@ async def _ask_all(connection: JudgeConnection, works: Sequence[Work], mode: Mod
         stats = gateway.stats()
     note = f"{stats.cached:,} of {stats.done:,} replies were in the ledger" if stats.cached else ""
     progress.finish(STAGE, note)
-    return Asked(judgements, endpoint.endpoint_name, stats)
+    return Asked(judgements, endpoint.endpoint_name, stats, unanswered)
 
 
 def calls_of(asked: Asked) -> dict[str, Any]:
-    """What the run cost, for a report; these numbers change from run to run."""
+    """What the run cost and what brought no reply, for a report; these numbers change from run to run."""
     stats = asked.stats
+    unanswered = [
+        {
+            "of": found.label,
+            "asked": found.asked,
+            "by_reason": dict(sorted(found.by_reason.items())),
+            "details": found.details,
+            "is_silence": found.is_silence,
+        }
+        for found in asked.unanswered
+        if found.by_reason
+    ]
     return {
         "endpoint": asked.endpoint,
         "calls": stats.done,
         "from_ledger": stats.cached,
         "failed": dict(sorted(stats.failed.items())),
+        "unanswered": unanswered,
         "prompt_tokens": stats.prompt_tokens,
         "completion_tokens": stats.completion_tokens,
         "usd": stats.usd,
     }
+
+
+def with_details(coverage: dict[str, Any], unanswered: Unanswered) -> dict[str, Any]:
+    """The coverage with what the endpoint said, where a call brought no reply."""
+    return {**coverage, "details": unanswered.details} if unanswered.details else coverage
+
+
+def check_answered(calls: Mapping[str, Any]) -> None:
+    """Refuse a report of which a run got no reply at all, in the endpoint's own words.
+
+    Args:
+        calls: what `calls_of` gives.
+
+    Raises:
+        EndpointError: some `Work` got no reply.
+    """
+    silent = [
+        f"{row['of']} ({row['asked']:,} calls; "
+        + "; ".join(f"{reason.removeprefix('error: ')}: {detail}" for reason, detail in row["details"].items())
+        + ")"
+        for row in calls["unanswered"]
+        if row["is_silence"]
+    ]
+    if silent:
+        more = f" and {len(silent) - 3} more" if len(silent) > 3 else ""
+        raise EndpointError(
+            f"endpoint {calls['endpoint']}: no reply at all for {', '.join(silent[:3])}{more}; expected some; correct "
+            "the judge, the strategy or the endpoint, and run the same command again"
+        )
