@@ -57,6 +57,9 @@ def connection_of(
         "tokens_per_min": calls.tpm,
         "max_concurrency": calls.concurrency,
         "max_usd": calls.max_usd,
+        "usd_per_million_input": calls.usd_per_million_input,
+        "usd_per_million_output": calls.usd_per_million_output,
+        "step_headers": calls.step_headers or None,
         "ledger_url": kept.ledger or default_ledger_url(kept.storage),
         "study": study,
     }
@@ -91,7 +94,9 @@ def llmbar_command(
         LimitReached: the dollars are used up; the same command continues.
     """
     from assay.studies.judge_llmbar import judge_pairs, make_strategies, read_llmbar
+    from assay.studies.judge_tracking import tracking_uri
 
+    uri = tracking_uri(tracking, storage)
     checked = checked_mode(asking.mode)
     named = make_strategies(
         asking.strategies, connection.judge, checked, prompts=asking.prompts, patterns=asking.patterns
@@ -105,7 +110,7 @@ def llmbar_command(
     print_unanswered(report["calls"])
     figure = draw_runs(out, report["runs"], f"{connection.judge} on pairs with a gold choice, {asking.mode}")
     check_answered(report["calls"])
-    track_runs(report, connection, out, figure, storage, tracking, "metaeval-llmbar", asking.mode)
+    track_runs(report, connection, out, figure, uri, "metaeval-llmbar", asking.mode)
 
 
 def _note_patterns(patterns: Path | None, named: Sequence[NamedStrategy], judge: str) -> None:
@@ -165,7 +170,9 @@ def asked_pairs_command(
     """
     from assay.studies.judge_llmbar import judge_pairs, make_strategies
     from assay.studies.judge_pairs import read_pair_files
+    from assay.studies.judge_tracking import tracking_uri
 
+    uri = tracking_uri(tracking, storage)
     checked = checked_mode(asking.mode)
     named = make_strategies(
         asking.strategies, connection.judge, checked, prompts=asking.prompts, patterns=asking.patterns
@@ -184,7 +191,7 @@ def asked_pairs_command(
     print_unanswered(report["calls"])
     figure = draw_runs(out, report["runs"], f"{connection.judge} on pairs, {asking.mode}")
     check_answered(report["calls"])
-    track_runs(report, connection, out, figure, storage, tracking, "metaeval-pairs", asking.mode)
+    track_runs(report, connection, out, figure, uri, "metaeval-pairs", asking.mode)
 
 
 def replies_command(
@@ -304,15 +311,13 @@ def track_runs(
     connection: JudgeConnection,
     out: Path,
     figure: Path,
-    storage: str,
-    tracking: str | None,
+    uri: str | None,
     experiment: str,
     mode: str,
 ) -> None:
     """A child run per run of the report."""
-    from assay.studies.judge_tracking import track_report, tracking_uri
+    from assay.studies.judge_tracking import track_report
 
-    uri = tracking_uri(tracking, storage)
     if uri is None:
         return
     params = {

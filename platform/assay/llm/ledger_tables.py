@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from assay.errors import StorageError
 from assay.llm.ledger_segments import PREFIX, replay_into_temporary
-from assay.storage_uri import join_uri
+from assay.storage_uri import join_uri, secret_parameters
 
 METADATA = sa.MetaData()
 
@@ -117,7 +117,8 @@ def open_database(url: str) -> sa.Engine:
         parsed = sa.make_url(url)
         if parsed.drivername == "postgresql":
             parsed = parsed.set(drivername="postgresql+psycopg")
-        shown = parsed.render_as_string(hide_password=True)
+        masked = dict.fromkeys(secret_parameters(url), "***")
+        shown = parsed.update_query_dict(masked).render_as_string(hide_password=True)
         if parsed.get_backend_name() == "sqlite":
             engine = _open_sqlite(parsed)
         elif parsed.get_backend_name() == "postgresql":

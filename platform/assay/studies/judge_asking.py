@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field
 
 from assay.config import Config, validate
-from assay.errors import EndpointError
+from assay.errors import ConfigError, EndpointError
 from assay.hooks import Progress
 from assay.llm.endpoint import OPENAI_URL, EndpointSpec, with_told_name
 from assay.llm.local_model import LocalModel
+from assay.llm.prices import price_of
 from assay.llm.requests import Failure, Mode
 from assay.scoring.judges.calls import (
     NOTHING,
@@ -58,6 +59,8 @@ class JudgeConnection(Config):
     """Stop, to be continued, before all runs under `study` have cost more than this."""
     usd_per_million_input: float | None = Field(None, ge=0)
     usd_per_million_output: float | None = Field(None, ge=0)
+    step_headers: bool | None = None
+    """Send protocol and step in headers. None: to servers on loopback."""
     ledger_url: str
     study: str = "metaeval"
     """Name under which the ledger books the calls."""
@@ -81,6 +84,7 @@ class JudgeConnection(Config):
             "timeout_s": self.timeout_s,
             "usd_per_million_input": self.usd_per_million_input,
             "usd_per_million_output": self.usd_per_million_output,
+            "step_headers": self.step_headers,
         }
         return with_told_name(validate(EndpointSpec, fields, "judge"))
 
@@ -148,6 +152,7 @@ def ask_judge(connection: JudgeConnection, works: Sequence[Work], mode: Mode, pr
     """All judgements of all protocols; instances of all of them share one pool of calls.
 
     Raises:
+        ConfigError: dollars are capped and the model's price is not known.
         EndpointError: nothing answers, or key or model are refused.
         LimitReached: the dollars are used up; the same command continues.
         StorageError: the ledger cannot be opened.
@@ -159,6 +164,7 @@ async def _ask_all(connection: JudgeConnection, works: Sequence[Work], mode: Mod
     from assay.llm.gateway import open_gateway
 
     endpoint = connection.to_endpoint()
+    check_price(endpoint, connection.max_usd)
     # a recorded reply belongs to the protocol that got it, even where another one sends the same text
     key_mode: Mode = "compat" if endpoint.endpoint_name.startswith(REPLAYS) else mode
     judgements: list[list[Any]] = [[None] * len(work.instances) for work in works]
@@ -211,6 +217,21 @@ async def _ask_all(connection: JudgeConnection, works: Sequence[Work], mode: Mod
     note = f"{stats.cached:,} of {stats.done:,} replies were in the ledger" if stats.cached else ""
     progress.finish(STAGE, note)
     return Asked(judgements, endpoint.endpoint_name, stats, unanswered)
+
+
+def check_price(endpoint: EndpointSpec, max_usd: float | None) -> None:
+    """Refuse a cap that nothing can be held against, in the words of the flags.
+
+    Raises:
+        ConfigError: one of two prices, or dollars are capped and the model's price is not known.
+    """
+    if (endpoint.usd_per_million_input is None) != (endpoint.usd_per_million_output is None):
+        raise ConfigError("--usd-per-million-input, --usd-per-million-output: saw one of them; expected both or none")
+    if max_usd is not None and price_of(endpoint) is None:
+        raise ConfigError(
+            f"--max-usd {max_usd:g}: the price of {endpoint.model!r} at {endpoint.endpoint_name} is not known; give "
+            "--usd-per-million-input and --usd-per-million-output, or drop the cap"
+        )
 
 
 def calls_of(asked: Asked) -> dict[str, Any]:
