@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from assay.commands.options import InputPriceOption, OutputPriceOption, UsdOption, set_option, storage_option
+from assay.commands.stopping import stoppable
 
 DataOption = Annotated[Path, typer.Option("--data", metavar="FILE", help="JSONL or JSON, .gz allowed.")]
 OutOption = Annotated[Path, typer.Option("--out", metavar="FILE.jsonl", help="The rows; a summary lies beside it.")]
@@ -20,8 +21,8 @@ SetOption = Annotated[list[str] | None, set_option("Override a field of the stud
 
 def register(app: typer.Typer) -> None:
     """Add the commands to `assay`."""
-    app.command("tag")(tag)
-    app.command("synthesize")(synthesize)
+    app.command("tag")(stoppable(tag))
+    app.command("synthesize")(stoppable(synthesize))
     app.command("search")(search)
 
 

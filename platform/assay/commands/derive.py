@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ from assay.llm.ledger_tables import default_ledger_url
 from assay.metaeval.rates import kappa, wilson
 from assay.mixtures.synthesis import RandomLabels, SyntheticRows, randomly_labelled
 from assay.records import Example
+from assay.stoppable import run_stoppable
 from assay.store import Store
 from assay.studies.derived import Made, tag_rows, write_rows
 from assay.studies.judge_asking import check_price
@@ -49,7 +49,7 @@ def tag_command(
     rows = _rows(data, None)
     spec = validate(JudgeTags, {"of": data.name, "judge_rows": judge_rows, "seed": seed}, "tag")
     writer = _writer(judge, base_url, storage, "tag", max_usd, prices)
-    made = asyncio.run(tag_rows(spec, rows, writer, console_progress()))
+    made = run_stoppable(tag_rows(spec, rows, writer, console_progress()))
     summary = dict(made.summary)
     if gold is not None:
         summary["agreement"] = _agreement(made.rows, known, gold)
@@ -78,7 +78,7 @@ def synthesize_command(
     found = get_task(task)
     spec = validate(SyntheticRows, {"of": task, **fields}, "synthesize")
     writer = _writer(judge, base_url, storage, "synthesize", max_usd, prices)
-    made: Made = asyncio.run(write_rows(spec, _rows(data, task), writer, console_progress()))
+    made: Made = run_stoppable(write_rows(spec, _rows(data, task), writer, console_progress()))
     rows = made.rows
     if random_labels:
         rows = randomly_labelled(RandomLabels(of=task, seed=spec.seed), rows, found)
