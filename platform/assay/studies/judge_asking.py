@@ -29,6 +29,9 @@ from assay.scoring.judges.calls import (
     run_protocol,
     to_request,
 )
+from assay.stoppable import run_stoppable
+from assay.studies.judge_waiting import calls_text, tell_waiting
+from assay.studies.ray_environment import cluster_of_this_job
 
 if TYPE_CHECKING:
     from assay.llm.figures import GatewayStats
@@ -157,7 +160,8 @@ def ask_judge(connection: JudgeConnection, works: Sequence[Work], mode: Mode, pr
         LimitReached: the dollars are used up; the same command continues.
         StorageError: the ledger cannot be opened.
     """
-    return asyncio.run(_ask_all(connection, works, mode, progress))
+    with cluster_of_this_job():
+        return run_stoppable(_ask_all(connection, works, mode, progress))
 
 
 async def _ask_all(connection: JudgeConnection, works: Sequence[Work], mode: Mode, progress: Progress) -> Asked:
@@ -179,7 +183,6 @@ async def _ask_all(connection: JudgeConnection, works: Sequence[Work], mode: Mod
         study=connection.study,
         judge=connection.judge,
         mode=key_mode,
-        limiter="process",
     ) as gateway:
 
         async def work_on() -> None:
@@ -197,7 +200,8 @@ async def _ask_all(connection: JudgeConnection, works: Sequence[Work], mode: Mod
                 stats = gateway.stats()
                 progress.advance(
                     STAGE,
-                    calls=stats.done,
+                    calls=calls_text(stats),
+                    waiting_for=None,
                     calls_per_min=round(stats.calls_per_min),
                     limit=stats.limit_per_min,
                     tokens=stats.prompt_tokens + stats.completion_tokens,
@@ -206,13 +210,14 @@ async def _ask_all(connection: JudgeConnection, works: Sequence[Work], mode: Mod
 
         # what travels as files travels together
         width = len(places) if endpoint.transport == "batch" else min(endpoint.max_concurrency, len(places))
+        teller = asyncio.create_task(tell_waiting(progress, STAGE, gateway.stats))
         workers = [asyncio.create_task(work_on()) for _ in range(width)]
         try:
             await asyncio.gather(*workers)
         finally:
-            for worker in workers:
-                worker.cancel()
-            await asyncio.gather(*workers, return_exceptions=True)
+            for task in (teller, *workers):
+                task.cancel()
+            await asyncio.gather(teller, *workers, return_exceptions=True)
         stats = gateway.stats()
     note = f"{stats.cached:,} of {stats.done:,} replies were in the ledger" if stats.cached else ""
     progress.finish(STAGE, note)
