@@ -75,4 +75,3 @@ def test_price_and_step_headers_reach_the_endpoint() -> None:
     assert (made.usd_per_million_input, made.usd_per_million_output, made.sends_step_headers) == (1.0, 2.0, True)
     plain = connection_of("m", "https://judge.invalid/v1", LedgerOptions(), CallOptions(), study="s").to_endpoint()
     assert not plain.sends_step_headers
-    assert connection_of("m", URL, LedgerOptions(), CallOptions(), study="s").to_endpoint().sends_step_headers

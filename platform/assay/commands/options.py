@@ -94,7 +94,7 @@ class CallOptions:
     usd_per_million_output: OutputPriceOption = None
     step_headers: Annotated[
         bool,
-        typer.Option("--step-headers", help="Tell the endpoint protocol and step in headers; loopback: always."),
+        typer.Option("--step-headers", help="Tell the endpoint protocol and step in headers; our own server always."),
     ] = False
     transport: Annotated[
         str,

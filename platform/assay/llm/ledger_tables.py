@@ -117,8 +117,7 @@ def open_database(url: str) -> sa.Engine:
         parsed = sa.make_url(url)
         if parsed.drivername == "postgresql":
             parsed = parsed.set(drivername="postgresql+psycopg")
-        masked = dict.fromkeys(secret_parameters(url), "***")
-        shown = parsed.update_query_dict(masked).render_as_string(hide_password=True)
+        shown = parsed.render_as_string(hide_password=True)
         if parsed.get_backend_name() == "sqlite":
             engine = _open_sqlite(parsed)
         elif parsed.get_backend_name() == "postgresql":
@@ -128,7 +127,9 @@ def open_database(url: str) -> sa.Engine:
         METADATA.create_all(engine)
     except (sa.exc.SQLAlchemyError, ImportError, OSError) as error:
         reason = " ".join(str(getattr(error, "orig", None) or error).split())
-        raise StorageError(f"ledger {shown}: cannot be opened ({reason}); check --ledger or ASSAY_LEDGER_URL") from None
+        raise StorageError(
+            f"ledger {_masked(shown)}: cannot be opened ({reason}); check --ledger or ASSAY_LEDGER_URL"
+        ) from None
     return engine
 
 
@@ -156,3 +157,11 @@ def _open_sqlite(url: sa.URL) -> sa.Engine:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
 
     return engine
+
+
+def _masked(url: str) -> str:
+    """The URL without its query where that holds a password."""
+    try:
+        return url.partition("?")[0] if secret_parameters(url) else url
+    except ValueError:
+        return url

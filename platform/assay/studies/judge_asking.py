@@ -63,7 +63,7 @@ class JudgeConnection(Config):
     usd_per_million_input: float | None = Field(None, ge=0)
     usd_per_million_output: float | None = Field(None, ge=0)
     step_headers: bool | None = None
-    """Send protocol and step in headers. None: to servers on loopback."""
+    """Send protocol and step in headers. None: to servers of ours."""
     ledger_url: str
     study: str = "metaeval"
     """Name under which the ledger books the calls."""
