@@ -170,6 +170,7 @@ def score(
 ) -> None:
     """Score a file of predictions, of any size."""
     from assay.commands.score import list_command, score_command
+    from assay.commands.stopping import clean_stop
     from assay.errors import ConfigError
 
     if show:
@@ -177,7 +178,8 @@ def score(
         return
     if predictions is None or scorers is None or out is None:
         raise ConfigError("score: expected --predictions FILE --scorers NAME[,NAME] --out FILE, or --list")
-    score_command(predictions, scorers.split(","), out, task, mode, overrides or [], storage)
+    with clean_stop():
+        score_command(predictions, scorers.split(","), out, task, mode, overrides or [], storage)
 
 
 @app.command()
@@ -261,9 +263,11 @@ def metaeval_human(
 ) -> None:
     """Scorers x tasks on public human scores: CIT, CAT, the human ceiling, and which scorer is better than which."""
     from assay.commands.human import SCORERS, human_command
+    from assay.commands.stopping import clean_stop
 
     names = SCORERS if scorers is None else scorers.split(",")
-    human_command(data, out, names, encoder, overrides or [], storage, tracking, resamples)
+    with clean_stop():
+        human_command(data, out, names, encoder, overrides or [], storage, tracking, resamples)
 
 
 def main() -> None:

@@ -117,10 +117,15 @@ def join_uri(uri: str, name: str) -> str:
     return f"{path.rstrip('/')}/{name}{mark}{query}"
 
 
+def secret_parameters(uri: str) -> list[str]:
+    """Names of the query parameters that are taken for credentials."""
+    return [name for name, _ in parse_qsl(urlsplit(uri).query) if any(word in name.lower() for word in SECRET_NAMES)]
+
+
 def _refuse_credentials(uri: str) -> None:
     parts = urlsplit(uri)
     user = parts.netloc.rpartition("@")[0]
-    named = [name for name, _ in parse_qsl(parts.query) if any(word in name.lower() for word in SECRET_NAMES)]
+    named = secret_parameters(uri)
     if named or user not in ("", "anonymous"):
         raise StorageError(
             f"--storage {parts.scheme}://...: saw credentials in the URI ({', '.join(named) or 'before the @'}); "

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
+from assay.cli import run_app
 from assay.commands import stopping
 from assay.commands.stopping import clean_stop
 from assay.errors import LimitReached
+from assay.judge_server import start_judge_server
+from assay.stoppable import run_stoppable
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -34,6 +40,22 @@ def test_what_a_library_raises_because_of_the_signal_is_the_stop_too() -> None:
             time.sleep(10)
         finally:
             raise RuntimeError("actor died while shutting down")
+
+
+def test_a_signal_that_lands_in_a_callback_of_an_event_loop_stops_its_work_all_the_same() -> None:
+    closed = []
+
+    async def work() -> None:
+        asyncio.get_running_loop().call_soon(os.kill, os.getpid(), signal.SIGTERM)
+        try:
+            await asyncio.sleep(60)
+        finally:
+            await asyncio.sleep(0)  # as the commit of what has come
+            closed.append(True)
+
+    with pytest.raises(LimitReached), clean_stop():
+        run_stoppable(work())
+    assert closed == [True]
 
 
 def test_a_process_that_let_go_and_lives_on_is_not_ended() -> None:
@@ -93,3 +115,26 @@ def test_a_second_signal_ends_at_once() -> None:
 
 def test_the_patience_leaves_room_in_half_a_minute() -> None:
     assert stopping.PATIENCE_S <= 25
+
+
+def test_a_judging_command_that_is_stopped_keeps_its_replies_and_goes_on(tmp_path: Path) -> None:
+    data = tmp_path / "Mine.json"
+    rows = [{"input": f"Say {n}.", "output_1": f"It is {n}.", "output_2": "No.", "label": 1} for n in range(40)]
+    data.write_text(json.dumps(rows))
+    with start_judge_server(rpm=600, burst_s=1) as server:
+        flags = ["metaeval", "llmbar", "--data", str(data), "--judge", "rubric", "--base-url", server.base_url]
+        flags += ["--rpm", "120", "--storage", str(tmp_path), "--tracking", "none", "--out", str(tmp_path / "r.json")]
+        code = f"import sys; from assay.cli import run_app; sys.exit(run_app({flags!r}))"
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        with subprocess.Popen([sys.executable, "-c", code], env=environment, text=True, **pipes) as process:
+            assert process.stderr is not None
+            while "calls" not in (line := process.stderr.readline()):
+                assert line, "ended by itself"
+            process.send_signal(signal.SIGTERM)
+            said = process.stderr.read()
+            assert process.wait(50) == 3, said
+        assert "assay: stopped by SIGTERM" in said and "Traceback" not in said
+        flags[flags.index("--rpm") + 1] = "6000"
+        assert run_app(flags) == 0
+    assert json.loads((tmp_path / "r.json").read_text())["calls"]["from_ledger"] > 0

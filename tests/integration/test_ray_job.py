@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from assay.judge_server import start_judge_server
 from integration.ray_head import Head, started_head
 from integration.tiny_study import (
     PATIENCE_S,
@@ -76,6 +78,20 @@ def test_the_upload_leaves_environment_history_and_results_at_home(first: Finish
         assert not held & KEPT_OUT
         size = sum(path.stat().st_size for path in package.rglob("*") if path.is_file())
         assert size < 20_000_000
+
+
+def test_a_judge_command_in_a_job_shares_limits_and_ledger_with_the_cluster(head: Head, tmp_path: Path) -> None:
+    data = tmp_path / "Mine.json"
+    data.write_text(json.dumps([{"input": "Say 1.", "output_1": "It is 1.", "output_2": "No.", "label": 1}]))
+    with start_judge_server() as server:
+        flags = ["--data", str(data), "--judge", "rubric", "--base-url", server.base_url, "--tracking", "none"]
+        flags += ["--storage", str(tmp_path / "store"), "--out", str(tmp_path / "report.json")]
+        done = head.submit("python", "jobs/metaeval.py", "llmbar", *flags)
+    assert done.code == 0, done.out + done.err
+    assert json.loads((tmp_path / "report.json").read_text())["calls"]["calls"] == 2
+    logs = [path.read_text(errors="replace") for path in head.temp.glob("session_latest/logs/worker-*.out")]
+    for actor in ("LedgerActor", "LimiterActor"):
+        assert any(f":actor_name:{actor}" in log for log in logs), actor
 
 
 def test_relative_storage_is_refused_in_a_job(first: Finished, head: Head) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from assay.errors import ConfigError
 from assay.judge_server import command, serving
 from assay.judge_server.command import judge_server_command
 from assay.judge_server.config import Biases, JudgeServerConfig, parse_pairs
+from assay.judge_server.recordings import read_datasets
 
 
 @pytest.fixture
@@ -23,7 +25,7 @@ def parsed(monkeypatch):
 
     def parse(arguments: list[str]) -> JudgeServerConfig:
         app = typer.Typer()
-        app.command()(command.judge_server_command)
+        app.command(cls=command.JudgeServerCommand)(command.judge_server_command)
         result = CliRunner().invoke(app, arguments)
         if result.exception:
             raise result.exception
@@ -96,3 +98,17 @@ def test_the_endpoint_name_follows_the_rules_and_recordings_not_the_port(tmp_pat
 def test_pairs_are_parsed() -> None:
     assert parse_pairs("a=1, b=2,", "--x") == {"a": "1", "b": "2"}
     assert judge_server_command.__doc__
+
+
+def test_replay_with_an_equals_sign_and_folders_of_datasets(parsed, tmp_path) -> None:
+    for name in ("Natural", "GPTInst"):
+        (tmp_path / "LLMBar" / name).mkdir(parents=True)
+        (tmp_path / "LLMBar" / name / "dataset.json").write_text(
+            json.dumps([{"input": "q", "output_1": "a", "output_2": "b"}])
+        )
+    config = parsed(["--replay=a.jsonl", "b.jsonl", "--data", str(tmp_path / "LLMBar")])
+    assert config.mode == "replay" and config.replay == (Path("a.jsonl"), Path("b.jsonl"))
+    assert [row[0] for row in read_datasets(config.data)] == ["GPTInst", "Natural"]
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ConfigError, match="saw no"):
+        parsed(["--replay", "a.jsonl", "--data", str(tmp_path / "empty")])

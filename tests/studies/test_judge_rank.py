@@ -14,7 +14,7 @@ from assay.llm.figures import Figures
 from assay.scoring.judges.calls import JudgeCall, replay_protocol
 from assay.scoring.judges.joint import JointInstance, JointJudge
 from assay.scoring.judges.judgements import Choice, JointJudgement, PairVerdict
-from assay.studies.judge_asking import Asked, JudgeConnection, Work
+from assay.studies.judge_asking import Asked, JudgeConnection, Unanswered, Work
 from assay.studies.judge_audit import ModelAnswer
 from assay.studies.judge_rank import (
     RankItem,
@@ -115,7 +115,8 @@ def test_a_judge_that_likes_length_makes_the_longer_model_win(monkeypatch: pytes
 
     def ask(_: object, works: list[Work], *__: object) -> Asked:
         figures = Figures().stats(priced=False, limit_per_min=None)
-        return Asked([[replay_protocol(w.protocol, i, longer) for i in w.instances] for w in works], "here", figures)
+        verdicts = [[replay_protocol(w.protocol, i, longer) for i in w.instances] for w in works]
+        return Asked(verdicts, "here", figures, [Unanswered(w.label, "compat") for w in works])
 
     monkeypatch.setattr("assay.studies.judge_rank.ask_judge", ask)
     two = [RankItem(f"q{n}", {"base": "of some length", "long": "of some length " * 5, "short": "no"}) for n in (1, 2)]

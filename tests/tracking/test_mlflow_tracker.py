@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -68,3 +69,12 @@ def test_an_unusable_uri_is_one_line() -> None:
     with pytest.raises(InputError) as caught:
         MlflowTracker("sqlite:////proc/nowhere/x.db", "study")
     assert "\n" not in str(caught.value)
+
+
+def test_a_server_that_is_not_there_is_told_within_half_a_minute() -> None:
+    from assay.tracking.mlflow_tracker import MlflowTracker
+
+    started = time.monotonic()
+    with pytest.raises(InputError):
+        MlflowTracker("http://127.0.0.1:9", "study")
+    assert time.monotonic() - started < 30

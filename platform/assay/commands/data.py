@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from assay.commands.options import UsdOption, set_option, storage_option
+from assay.commands.options import InputPriceOption, OutputPriceOption, UsdOption, set_option, storage_option
+from assay.commands.stopping import stoppable
 
 DataOption = Annotated[Path, typer.Option("--data", metavar="FILE", help="JSONL or JSON, .gz allowed.")]
 OutOption = Annotated[Path, typer.Option("--out", metavar="FILE.jsonl", help="The rows; a summary lies beside it.")]
@@ -20,8 +21,8 @@ SetOption = Annotated[list[str] | None, set_option("Override a field of the stud
 
 def register(app: typer.Typer) -> None:
     """Add the commands to `assay`."""
-    app.command("tag")(tag)
-    app.command("synthesize")(synthesize)
+    app.command("tag")(stoppable(tag))
+    app.command("synthesize")(stoppable(synthesize))
     app.command("search")(search)
 
 
@@ -39,11 +40,14 @@ def tag(
     storage: StorageOption = "runs",
     seed: SeedOption = 0,
     max_usd: UsdOption = None,
+    usd_per_million_input: InputPriceOption = None,
+    usd_per_million_output: OutputPriceOption = None,
 ) -> None:
     """Give every row of an instruction set one of 13 categories, and say how far to believe them."""
     from assay.commands.derive import tag_command
 
-    tag_command(data, out, judge, base_url, judge_rows, gold, storage, seed, max_usd)
+    prices = {"usd_per_million_input": usd_per_million_input, "usd_per_million_output": usd_per_million_output}
+    tag_command(data, out, judge, base_url, judge_rows, gold, storage, seed, max_usd, prices)
 
 
 def synthesize(
@@ -59,12 +63,15 @@ def synthesize(
     storage: StorageOption = "runs",
     seed: SeedOption = 0,
     max_usd: UsdOption = None,
+    usd_per_million_input: InputPriceOption = None,
+    usd_per_million_output: OutputPriceOption = None,
 ) -> None:
     """Rows of a task written by an LLM after a few human ones; what repeats or answers wrongly is left out."""
     from assay.commands.derive import synthesize_command
 
     fields = {"rows": rows, "shown": shown, "pool": pool, "seed": seed}
-    synthesize_command(data, out, task, fields, random_labels, judge, base_url, storage, max_usd)
+    prices = {"usd_per_million_input": usd_per_million_input, "usd_per_million_output": usd_per_million_output}
+    synthesize_command(data, out, task, fields, random_labels, judge, base_url, storage, max_usd, prices)
 
 
 def search(

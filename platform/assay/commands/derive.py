@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,12 +11,15 @@ import typer
 
 from assay.config import validate
 from assay.errors import DataError, InputError, StorageError
+from assay.llm.endpoint import with_told_name
 from assay.llm.ledger_tables import default_ledger_url
 from assay.metaeval.rates import kappa, wilson
 from assay.mixtures.synthesis import RandomLabels, SyntheticRows, randomly_labelled
 from assay.records import Example
+from assay.stoppable import run_stoppable
 from assay.store import Store
 from assay.studies.derived import Made, tag_rows, write_rows
+from assay.studies.judge_asking import check_price
 from assay.studies.spec import JudgeConfig
 from assay.studies.writer import Writer, make_writer
 from assay.tasks.catalog import get_task
@@ -39,6 +41,7 @@ def tag_command(
     storage: str,
     seed: int,
     max_usd: float | None,
+    prices: Mapping[str, float | None],
 ) -> None:
     """Tag a file; the summary holds the classifier's accuracy and the agreement with a labelled sample."""
     from assay.commands.progress import console_progress
@@ -46,7 +49,8 @@ def tag_command(
     known = _gold(gold) if gold is not None else {}
     rows = _rows(data, None)
     spec = validate(JudgeTags, {"of": data.name, "judge_rows": judge_rows, "seed": seed}, "tag")
-    made = asyncio.run(tag_rows(spec, rows, _writer(judge, base_url, storage, "tag", max_usd), console_progress()))
+    writer = _writer(judge, base_url, storage, "tag", max_usd, prices)
+    made = run_stoppable(tag_rows(spec, rows, writer, console_progress()))
     summary = dict(made.summary)
     if gold is not None:
         summary["agreement"] = _agreement(made.rows, known, gold)
@@ -67,14 +71,15 @@ def synthesize_command(
     base_url: str | None,
     storage: str,
     max_usd: float | None,
+    prices: Mapping[str, float | None],
 ) -> None:
     """Write rows of a task into a file."""
     from assay.commands.progress import console_progress
 
     found = get_task(task)
     spec = validate(SyntheticRows, {"of": task, **fields}, "synthesize")
-    writer = _writer(judge, base_url, storage, "synthesize", max_usd)
-    made: Made = asyncio.run(write_rows(spec, _rows(data, task), writer, console_progress()))
+    writer = _writer(judge, base_url, storage, "synthesize", max_usd, prices)
+    made: Made = run_stoppable(write_rows(spec, _rows(data, task), writer, console_progress()))
     rows = made.rows
     if random_labels:
         rows = randomly_labelled(RandomLabels(of=task, seed=spec.seed), rows, found)
@@ -83,14 +88,24 @@ def synthesize_command(
     typer.echo(f"{len(rows):,} rows in {out}, summary in {_beside(out)}")
 
 
-def _writer(model: str, base_url: str | None, storage: str, study: str, max_usd: float | None) -> Writer:
+def _writer(
+    model: str,
+    base_url: str | None,
+    storage: str,
+    study: str,
+    max_usd: float | None,
+    prices: Mapping[str, float | None],
+) -> Writer:
     from assay.commands.study import embedded_judge
 
-    config = validate(JudgeConfig, {"model": model, "base_url": base_url}, "judge")
+    config = validate(JudgeConfig, {"model": model, "base_url": base_url, **prices}, "judge")
     store = Store(storage)
     store.check_writable()
     ledger_url = default_ledger_url(store.uri)
-    return make_writer(config, embedded_judge(), ledger_url=ledger_url, budget_usd=max_usd, study=study)
+    writer = make_writer(config, embedded_judge(), ledger_url=ledger_url, budget_usd=max_usd, study=study)
+    if not config.is_embedded:
+        check_price(with_told_name(writer.endpoint), max_usd)
+    return writer
 
 
 def _rows(data: Path, task: str | None) -> list[Example]:

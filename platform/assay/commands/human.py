@@ -42,7 +42,9 @@ def human_command(
     from assay.studies.human_plots import benchmark_svg
     from assay.studies.human_scores import LENGTH, column, human_set_scores
     from assay.studies.human_sets import read_sets
+    from assay.studies.judge_tracking import tracking_uri
 
+    uri = tracking_uri(tracking, storage)
     names = list(dict.fromkeys(name.strip() for name in scorers if name.strip()))
     if unknown := sorted(set(names) - set(scorer_names())):
         raise ConfigError(f"--scorers: saw {unknown[0]!r}; expected some of {', '.join(scorer_names())}")
@@ -73,7 +75,7 @@ def human_command(
     figure = out.with_suffix(".svg")
     figure.write_text(benchmark_svg(report, "Which scorer agrees with people"), encoding="utf-8")
     typer.echo(f"all figures: {out}; drawn: {figure}")
-    _track(report, out, figure, storage, tracking)
+    _track(report, out, figure, uri)
 
 
 def print_benchmark(report: Mapping[str, Any]) -> None:
@@ -146,10 +148,9 @@ def _described(identity: Mapping[str, Any]) -> dict[str, Any]:
     return {name: identity[name] for name in ("kind", "version", "direction", "low", "high", "mode", "params")}
 
 
-def _track(report: Mapping[str, Any], out: Path, figure: Path, storage: str, tracking: str | None) -> None:
-    from assay.studies.judge_tracking import track_report, tracking_uri
+def _track(report: Mapping[str, Any], out: Path, figure: Path, uri: str | None) -> None:
+    from assay.studies.judge_tracking import track_report
 
-    uri = tracking_uri(tracking, storage)
     if uri is None:
         return
     children = []

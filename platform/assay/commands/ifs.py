@@ -71,9 +71,11 @@ def ifs_command(
     """Instruction Following Score of any models: raw and corrected, on fragments and on whole instructions."""
     from assay.commands.judge_reports import check_writable
     from assay.commands.study import refuse_throw_away
+    from assay.studies.judge_tracking import tracking_uri
 
     check_writable(out)
     refuse_throw_away(storage)
+    uri = tracking_uri(tracking, storage)
     study = study_of_flags(model, flags)
     store, result = _measure(study, storage)
     if flags.save_tone is not None:
@@ -81,16 +83,19 @@ def ifs_command(
     figure = _write(result, out)
     print_report(result.report)
     typer.echo(f"all figures: {out}; responses: {responses_file(out)}; drawn: {figure}")
-    _track(study, result, out, figure, storage, tracking)
+    files = {path.name: path.read_bytes() for path in (out, figure, responses_file(out))}
+    _track(study, result, files, uri)
 
 
 def run_ifs_study(reference: str, overrides: Sequence[str], storage: str) -> None:
     """`assay run` of an IFS study: results in its folder of the storage."""
     from assay.commands.stopping import clean_stop
     from assay.commands.study import refuse_throw_away, refuse_unsupported
+    from assay.studies.judge_tracking import tracking_uri
 
     refuse_throw_away(storage)
     study = load_ifs_study(reference, overrides)
+    uri = tracking_uri(study.tracking.uri, storage, "tracking.uri")
     refuse_unsupported(study.resources)
     with clean_stop():
         store, result = _measure(study, storage)
@@ -104,9 +109,7 @@ def run_ifs_study(reference: str, overrides: Sequence[str], storage: str) -> Non
     print_report(result.report)
     typer.echo(f"all figures: {store.study_path(study.name, 'ifs.json')}")
     typer.echo(f"drawn:       {store.study_path(study.name, 'figures', 'ifs.svg')}")
-    _track_files(
-        study, result, {name.rsplit("/", 1)[-1]: data for name, data in files.items()}, storage, study.tracking.uri
-    )
+    _track(study, result, {name.rsplit("/", 1)[-1]: data for name, data in files.items()}, uri)
 
 
 def is_ifs_study(reference: str) -> bool:
@@ -295,18 +298,10 @@ def _json_lines(rows: Sequence[Mapping[str, Any]]) -> bytes:
     return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode()
 
 
-def _track(study: IfsStudy, result: IfsResult, out: Path, figure: Path, storage: str, tracking: str | None) -> None:
-    files = {path.name: path.read_bytes() for path in (out, figure, responses_file(out))}
-    _track_files(study, result, files, storage, tracking)
-
-
-def _track_files(
-    study: IfsStudy, result: IfsResult, files: Mapping[str, bytes], storage: str, tracking: str | None
-) -> None:
+def _track(study: IfsStudy, result: IfsResult, files: Mapping[str, bytes], uri: str | None) -> None:
     """A child run per model and prompt."""
-    from assay.studies.judge_tracking import track_report, tracking_uri
+    from assay.studies.judge_tracking import track_report
 
-    uri = tracking_uri(tracking, storage)
     if uri is None:
         return
     children = []

@@ -8,10 +8,10 @@ from typing import Any
 
 import typer
 
-from assay.commands.judge_reports import check_writable, checked_mode
+from assay.commands.judge_reports import check_writable, checked_mode, print_unanswered
 from assay.commands.metaeval import estimate_text, write_json
 from assay.commands.progress import console_progress
-from assay.studies.judge_asking import JudgeConnection
+from assay.studies.judge_asking import JudgeConnection, check_answered
 
 
 def audit_command(
@@ -43,6 +43,8 @@ def audit_command(
     report = run_audit(connection, plan, checked, console_progress(), pointwise=pointwise, strategy=strategy)
     write_json(out, report)
     print_audit(report)
+    print_unanswered(report["calls"])
+    check_answered(report["calls"])
     typer.echo(f"all figures: {out}")
 
 

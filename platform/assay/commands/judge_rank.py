@@ -8,11 +8,11 @@ from typing import Any
 
 import typer
 
-from assay.commands.judge_reports import check_writable, checked_mode
+from assay.commands.judge_reports import check_writable, checked_mode, print_unanswered
 from assay.commands.metaeval import estimate_text, write_json
 from assay.commands.progress import console_progress
 from assay.errors import ConfigError
-from assay.studies.judge_asking import JudgeConnection
+from assay.studies.judge_asking import JudgeConnection, check_answered
 
 
 def rank_command(
@@ -59,7 +59,9 @@ def rank_command(
     else:
         report = rank_by_wins(items, connection, protocol, baseline, checked, console_progress())
         _print_wins(report)
+    print_unanswered(report["calls"])
     write_json(out, report)
+    check_answered(report["calls"])
     figure = out.with_suffix(".svg")
     figure.write_text(ranks_svg(report), encoding="utf-8")
     typer.echo(f"all figures: {out}; drawn: {figure}")

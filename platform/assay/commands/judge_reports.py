@@ -12,9 +12,9 @@ from assay.commands.metaeval import estimate_text, write_json
 from assay.commands.options import CallOptions, LedgerOptions, PairwiseOptions
 from assay.commands.progress import console_progress
 from assay.config import validate
-from assay.errors import ConfigError, DataError, StorageError
+from assay.errors import ConfigError, DataError, StorageError, plain_line
 from assay.llm.requests import Mode
-from assay.studies.judge_asking import JudgeConnection
+from assay.studies.judge_asking import JudgeConnection, check_answered
 
 if TYPE_CHECKING:
     from assay.studies.judge_llmbar import NamedStrategy
@@ -57,6 +57,9 @@ def connection_of(
         "tokens_per_min": calls.tpm,
         "max_concurrency": calls.concurrency,
         "max_usd": calls.max_usd,
+        "usd_per_million_input": calls.usd_per_million_input,
+        "usd_per_million_output": calls.usd_per_million_output,
+        "step_headers": calls.step_headers or None,
         "ledger_url": kept.ledger or default_ledger_url(kept.storage),
         "study": study,
     }
@@ -87,11 +90,13 @@ def llmbar_command(
     """`assay metaeval llmbar`.
 
     Raises:
-        InputError: bad data, an unknown strategy, or an endpoint that cannot be used.
+        InputError: bad data, an unknown strategy, or an endpoint that cannot be used or never replies.
         LimitReached: the dollars are used up; the same command continues.
     """
     from assay.studies.judge_llmbar import judge_pairs, make_strategies, read_llmbar
+    from assay.studies.judge_tracking import tracking_uri
 
+    uri = tracking_uri(tracking, storage)
     checked = checked_mode(asking.mode)
     named = make_strategies(
         asking.strategies, connection.judge, checked, prompts=asking.prompts, patterns=asking.patterns
@@ -102,8 +107,10 @@ def llmbar_command(
     report, _ = judge_pairs(sets, named, connection, checked, console_progress())
     write_json(out, report)
     print_runs(report)
+    print_unanswered(report["calls"])
     figure = draw_runs(out, report["runs"], f"{connection.judge} on pairs with a gold choice, {asking.mode}")
-    track_runs(report, connection, out, figure, storage, tracking, "metaeval-llmbar", asking.mode)
+    check_answered(report["calls"])
+    track_runs(report, connection, out, figure, uri, "metaeval-llmbar", asking.mode)
 
 
 def _note_patterns(patterns: Path | None, named: Sequence[NamedStrategy], judge: str) -> None:
@@ -158,12 +165,14 @@ def asked_pairs_command(
     """`assay metaeval pairs` with a judge that is asked now.
 
     Raises:
-        InputError: pairs without texts, an unknown strategy, or an endpoint that cannot be used.
+        InputError: pairs without texts, an unknown strategy, or an endpoint that cannot be used or never replies.
         LimitReached: the dollars are used up; the same command continues.
     """
     from assay.studies.judge_llmbar import judge_pairs, make_strategies
     from assay.studies.judge_pairs import read_pair_files
+    from assay.studies.judge_tracking import tracking_uri
 
+    uri = tracking_uri(tracking, storage)
     checked = checked_mode(asking.mode)
     named = make_strategies(
         asking.strategies, connection.judge, checked, prompts=asking.prompts, patterns=asking.patterns
@@ -179,8 +188,10 @@ def asked_pairs_command(
     report, _ = judge_pairs([file.pairs for file in files], named, connection, checked, console_progress())
     write_json(out, report)
     print_pairs(report["runs"])
+    print_unanswered(report["calls"])
     figure = draw_runs(out, report["runs"], f"{connection.judge} on pairs, {asking.mode}")
-    track_runs(report, connection, out, figure, storage, tracking, "metaeval-pairs", asking.mode)
+    check_answered(report["calls"])
+    track_runs(report, connection, out, figure, uri, "metaeval-pairs", asking.mode)
 
 
 def replies_command(
@@ -218,6 +229,18 @@ def print_pairs(runs: Sequence[Mapping[str, Any]]) -> None:
         told = "".join(f"{'–' if cell is None or cell['value'] is None else _percent(cell):<20}" for cell in cells)
         label = run["judge"] if run["strategy"] == "recorded" else f"{run['judge']} {run['strategy']}"
         typer.echo(f"{run['subset']:<34} {label:<34} {run['n']:>5}  {told}{coverage['asked'] - coverage['scored']:>8}")
+
+
+def print_unanswered(calls: Mapping[str, Any]) -> None:
+    """A line on standard error per run and reason: what the endpoint said where a call brought no reply.
+
+    Runs without any reply are left to `check_answered`.
+    """
+    for row in calls["unanswered"]:
+        if not row["is_silence"]:
+            for reason, count in row["by_reason"].items():
+                told = f"{row['of']}: {count:,} of {row['asked']:,} calls brought no reply, {reason}"
+                typer.echo(plain_line(f"{told}: {row['details'][reason]}"), err=True)
 
 
 def check_writable(out: Path) -> None:
@@ -288,15 +311,13 @@ def track_runs(
     connection: JudgeConnection,
     out: Path,
     figure: Path,
-    storage: str,
-    tracking: str | None,
+    uri: str | None,
     experiment: str,
     mode: str,
 ) -> None:
     """A child run per run of the report."""
-    from assay.studies.judge_tracking import track_report, tracking_uri
+    from assay.studies.judge_tracking import track_report
 
-    uri = tracking_uri(tracking, storage)
     if uri is None:
         return
     params = {

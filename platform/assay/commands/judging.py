@@ -20,20 +20,22 @@ from assay.commands.options import (
     TrackingOption,
     UrlOption,
 )
-from assay.judge_server.command import judge_server_command
+from assay.commands.several_values import SeveralValues
+from assay.commands.stopping import stoppable
+from assay.judge_server.command import JudgeServerCommand, judge_server_command
 
 
 def register(app: typer.Typer, metaeval: typer.Typer) -> None:
     """Add the judging commands to `assay` and to `assay metaeval`."""
     from assay.commands.ifs import ifs_command
 
-    app.command("judge-server")(judge_server_command)
-    metaeval.command("llmbar")(with_groups(llmbar))
-    metaeval.command("pairs")(with_groups(pairs))
-    metaeval.command("replies")(replies)
-    app.command("rank")(with_groups(rank))
-    metaeval.command("ifs")(with_groups(ifs_command))
-    app.command("audit-judge")(with_groups(audit_judge))
+    app.command("judge-server", cls=JudgeServerCommand)(judge_server_command)
+    metaeval.command("llmbar", cls=SeveralValues)(with_groups(stoppable(llmbar)))
+    metaeval.command("pairs", cls=SeveralValues)(with_groups(stoppable(pairs)))
+    metaeval.command("replies")(stoppable(replies))
+    app.command("rank")(with_groups(stoppable(rank)))
+    metaeval.command("ifs", cls=SeveralValues)(with_groups(stoppable(ifs_command)))
+    app.command("audit-judge", cls=SeveralValues)(with_groups(stoppable(audit_judge)))
     app.command("ledger")(with_groups(ledger_summary))
 
 

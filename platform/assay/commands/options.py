@@ -5,8 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 import typer
+
+from assay.errors import ConfigError
+from assay.storage_uri import secret_parameters
 
 
 def storage_option(text: str) -> Any:
@@ -19,6 +23,27 @@ def set_option(text: str, metavar: str = "FIELD=VALUE") -> Any:
     return typer.Option("--set", metavar=metavar, help=text)
 
 
+def refuse_typed_password(context: typer.Context, parameter: typer.CallbackParam, value: str | None) -> str | None:
+    """A ledger's URL as it is; one with a password may come from the environment alone.
+
+    Raises:
+        ConfigError: it was typed, where `ps` and the shell's history show it, or is no URL.
+    """
+    source = context.get_parameter_source(parameter.name or "")
+    if value is None or source is None or source.name != "COMMANDLINE":
+        return value
+    try:
+        has_password = urlsplit(value).password is not None or secret_parameters(value)
+    except ValueError as error:
+        raise ConfigError(f"--ledger: saw no URL ({error}); expected sqlite:///FILE or postgresql://...") from None
+    if has_password:
+        raise ConfigError(
+            "--ledger: saw a password in the URL; expected none on a command line, which others can read; put the URL "
+            "into ASSAY_LEDGER_URL, or the password alone into PGPASSWORD"
+        )
+    return value
+
+
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 ReportOption = Annotated[Path, typer.Option(metavar="FILE.json", help="The report; a figure lies beside it as .svg.")]
 TrackingOption = Annotated[
@@ -26,6 +51,10 @@ TrackingOption = Annotated[
 ]
 KeyOption = Annotated[str, typer.Option("--api-key-env", help="Environment variable that holds the key.")]
 UsdOption = Annotated[float | None, typer.Option(help="Stop, to be continued, before it costs more than this.")]
+InputPriceOption = Annotated[
+    float | None, typer.Option(min=0, help="Price of prompt tokens, for a model that our table does not know.")
+]
+OutputPriceOption = Annotated[float | None, typer.Option(min=0, help="Price of the replies' tokens.")]
 LedgerStorageOption = Annotated[str, storage_option("Where the ledger of replies and the MLflow runs lie.")]
 
 JudgeOption = Annotated[str, typer.Option(metavar="MODEL", help="Model name that is sent to the endpoint.")]
@@ -44,7 +73,10 @@ class LedgerOptions:
     ledger: Annotated[
         str | None,
         typer.Option(
-            envvar="ASSAY_LEDGER_URL", metavar="URL", help="Another ledger: sqlite:///FILE or postgresql://..."
+            envvar="ASSAY_LEDGER_URL",
+            metavar="URL",
+            callback=refuse_typed_password,
+            help="Another ledger: sqlite:///FILE or postgresql://...; its password comes from PGPASSWORD.",
         ),
     ] = None
 
@@ -58,6 +90,12 @@ class CallOptions:
     tpm: Annotated[float | None, typer.Option("--tpm", help="Tokens per minute, at most.")] = None
     concurrency: Annotated[int, typer.Option(min=1, help="Requests in flight, at most.")] = 64
     max_usd: UsdOption = None
+    usd_per_million_input: InputPriceOption = None
+    usd_per_million_output: OutputPriceOption = None
+    step_headers: Annotated[
+        bool,
+        typer.Option("--step-headers", help="Tell the endpoint protocol and step in headers; our own server always."),
+    ] = False
     transport: Annotated[
         str,
         typer.Option(

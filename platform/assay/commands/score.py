@@ -227,11 +227,14 @@ def _asked_judge(judge: JudgeConfig, mode: str, storage: str) -> Iterator[Score]
     from assay.llm.ledger_tables import default_ledger_url
     from assay.scoring.jobs import judge_instance
     from assay.scoring.judges.calls import JudgeCall, run_protocol, to_request
+    from assay.stoppable import run_stoppable
     from assay.studies.judge_endpoint import endpoint_of
+    from assay.studies.ray_environment import cluster_of_this_job
     from assay.studies.scores import judge_protocol
 
     protocol = judge_protocol(judge, mode)  # type: ignore[arg-type]
     with ExitStack() as stack:
+        stack.enter_context(cluster_of_this_job())
         embedded = embedded_judge()
         url = stack.enter_context(embedded.start()) if judge.is_embedded else None
         endpoint = endpoint_of(judge, embedded_url=url, embedded_name=embedded.name)
@@ -242,7 +245,6 @@ def _asked_judge(judge: JudgeConfig, mode: str, storage: str) -> Iterator[Score]
                 ledger_url=default_ledger_url(storage),
                 study="score",
                 judge=judge.model,
-                limiter="process",
             ) as gateway:
                 room = asyncio.Semaphore(len(requests) if judge.transport == "batch" else judge.max_concurrency)
 
@@ -256,4 +258,4 @@ def _asked_judge(judge: JudgeConfig, mode: str, storage: str) -> Iterator[Score]
 
                 return await asyncio.gather(*(rate(request) for request in requests))
 
-        yield lambda requests: asyncio.run(ask_all(requests))
+        yield lambda requests: run_stoppable(ask_all(requests))

@@ -7,13 +7,13 @@ import sys
 import typer
 
 from assay.errors import AssayError
-from assay.judge_server.command import judge_server_command
+from assay.judge_server.command import JudgeServerCommand, judge_server_command
 
 
 def main() -> None:
     """Runs the command; bad input is one line on standard error and exit code 2."""
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    app.command()(judge_server_command)
+    app.command(cls=JudgeServerCommand)(judge_server_command)
     try:
         app()
     except AssayError as error:

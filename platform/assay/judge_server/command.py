@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from assay.config import validate
 from assay.errors import ConfigError
 from assay.judge_server.config import TOKEN_ENV, JudgeServerConfig, parse_pairs
+from assay.judge_server.recordings import dataset_files
+
+
+class JudgeServerCommand(TyperCommand):
+    """Takes `--replay=FILE` for `--replay FILE`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """As Typer's, with that flag and its file apart."""
+        apart = [part for arg in args for part in (arg.split("=", 1) if arg.startswith("--replay=") else [arg])]
+        return super().parse_args(ctx, apart)
 
 
 def judge_server_command(
@@ -23,7 +34,9 @@ def judge_server_command(
     ] = False,
     data: Annotated[
         list[Path] | None,
-        typer.Option(help="Dataset of the recorded instances (else read from the exchanges); repeatable."),
+        typer.Option(
+            metavar="FILE|DIR", help="Dataset of the recorded instances (else read from the exchanges); repeatable."
+        ),
     ] = None,
     judge: Annotated[str | None, typer.Option(help="Replay this judge.")] = None,
     strategy: Annotated[str | None, typer.Option(help="Strategy of requests without X-Assay-Protocol.")] = None,
@@ -71,7 +84,7 @@ def judge_server_command(
     fields: dict[str, object] = {
         "mode": "replay" if replay else "rubric",
         "replay": files or [],
-        "data": data or [],
+        "data": dataset_files(data or []),
         "judge": judge,
         "strategy": strategy,
         "seed": seed,

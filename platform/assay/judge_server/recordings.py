@@ -17,12 +17,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from assay.errors import DataError
+from assay.errors import ConfigError, DataError
 from assay.judge_server.instances import Instance
 
 MAX_LINE_CHARS = 4_000_000
 MAX_FILE_CHARS = 200_000_000
 """Of a dataset, decompressed."""
+DATASET_SUFFIXES = tuple(f"{kind}{packed}" for kind in (".json", ".jsonl") for packed in ("", ".gz", ".xz"))
 
 _HEAD_I = re.compile(r"^#+ *Instruction *:?[ \t]*\n", re.MULTILINE)
 _HEAD_A = re.compile(r"\n+^#+ *Output \(a\) *:?[ \t]*\n", re.MULTILINE)
@@ -80,8 +81,29 @@ def read_exchanges(path: Path) -> Iterator[Exchange]:
         raise DataError(f"{path}: cannot be read ({error}); expected JSON lines, plain, .gz or .xz") from None
 
 
+def dataset_files(paths: Sequence[Path]) -> list[Path]:
+    """The files: a folder stands for those directly in it, else for the `dataset.json` files below it.
+
+    Raises:
+        ConfigError: a folder without any.
+    """
+    files: list[Path] = []
+    for path in paths:
+        if not path.is_dir():
+            files.append(path)
+            continue
+        inside = sorted(file for file in path.iterdir() if file.name.endswith(DATASET_SUFFIXES))
+        inside = inside or sorted(file for file in path.rglob("dataset.json*") if file.name.endswith(DATASET_SUFFIXES))
+        if not inside:
+            raise ConfigError(f"--data {path}: saw no .json or .jsonl file; expected datasets; check the path")
+        files += inside
+    return files
+
+
 def read_datasets(paths: Sequence[Path]) -> list[tuple[str, int, tuple[str, str, str]]]:
-    """(subset, index, (input, output_1, output_2)) of LLMBar-format datasets; the subset is the file's first name.
+    """(subset, index, (input, output_1, output_2)) of LLMBar-format datasets.
+
+    The subset is the file's first name, or its folder's where the file is called `dataset`.
 
     Raises:
         DataError: a file is no list of such objects.
@@ -97,7 +119,9 @@ def read_datasets(paths: Sequence[Path]) -> list[tuple[str, int, tuple[str, str,
             texts = [(row["input"], row["output_1"], row["output_2"]) for row in rows]
         except (OSError, EOFError, ValueError, RecursionError, KeyError, TypeError, lzma.LZMAError) as error:
             raise DataError(f"{path}: cannot be read as a dataset of input, output_1, output_2 ({error!r})") from None
-        found += [(path.name.split(".")[0], index, triple) for index, triple in enumerate(texts)]
+        name = path.name.split(".")[0]
+        subset = name if name != "dataset" else path.resolve().parent.name
+        found += [(subset, index, triple) for index, triple in enumerate(texts)]
     return found
 
 

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from assay.errors import StorageError
 from assay.llm.ledger_segments import PREFIX, replay_into_temporary
-from assay.storage_uri import join_uri
+from assay.storage_uri import join_uri, secret_parameters
 
 METADATA = sa.MetaData()
 
@@ -126,7 +126,9 @@ def open_database(url: str) -> sa.Engine:
         METADATA.create_all(engine)
     except (sa.exc.SQLAlchemyError, ImportError, OSError) as error:
         reason = " ".join(str(getattr(error, "orig", None) or error).split())
-        raise StorageError(f"ledger {shown}: cannot be opened ({reason}); check --ledger or ASSAY_LEDGER_URL") from None
+        raise StorageError(
+            f"ledger {_masked(shown)}: cannot be opened ({reason}); check --ledger or ASSAY_LEDGER_URL"
+        ) from None
     return engine
 
 
@@ -166,3 +168,11 @@ def _open_sqlite(url: sa.URL) -> sa.Engine:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
 
     return engine
+
+
+def _masked(url: str) -> str:
+    """The URL without its query where that holds a password."""
+    try:
+        return url.partition("?")[0] if secret_parameters(url) else url
+    except ValueError:
+        return url

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
+from contextlib import nullcontext
 
 from assay.config import validate
 from assay.errors import StageError
 from assay.hooks import Progress
 from assay.llm.endpoint import EndpointSpec, with_told_name
 from assay.llm.requests import Answer, ChatRequest, Failure, Message, Reply, Sampling
+from assay.stoppable import run_stoppable
 from assay.studies.ifs_local import Answers, Rendered, Response
 from assay.studies.ifs_spec import IfsModel, IfsStudy
+from assay.studies.ray_environment import cluster_of_this_job
 
 
 def endpoint_answers(study: IfsStudy, rendered: Rendered, ledger_url: str, progress: Progress) -> Answers:
@@ -22,8 +24,9 @@ def endpoint_answers(study: IfsStudy, rendered: Rendered, ledger_url: str, progr
     """
     remote = [model for model in study.models if model.base_url is not None]
     found: Answers = {}
-    for model in remote:
-        found |= asyncio.run(_ask(study, model, rendered, ledger_url, progress))
+    with cluster_of_this_job() if remote else nullcontext():
+        for model in remote:
+            found |= run_stoppable(_ask(study, model, rendered, ledger_url, progress))
     return found
 
 
@@ -48,9 +51,7 @@ async def _ask(study: IfsStudy, model: IfsModel, rendered: Rendered, ledger_url:
     progress.start(stage, len(requests), unit="prompts")
     found: Answers = {(model.name, name): [Response("", None)] * len(rows) for name, rows in rendered.items()}
     detail = ""
-    async with open_gateway(
-        endpoint, ledger_url=ledger_url, study=study.name, judge=model.model, limiter="process"
-    ) as gateway:
+    async with open_gateway(endpoint, ledger_url=ledger_url, study=study.name, judge=model.model) as gateway:
         async for number, reply in gateway.ask_many(requests):
             name, place = places[number]
             found[model.name, name][place] = _reply_response(rendered[name][place].example_id, reply)

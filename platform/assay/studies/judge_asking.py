@@ -6,18 +6,32 @@ Replies go through the ledger, so that the same command continues where it was s
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
 from assay.config import Config, validate
+from assay.errors import ConfigError, EndpointError
 from assay.hooks import Progress
 from assay.llm.endpoint import OPENAI_URL, EndpointSpec, with_told_name
 from assay.llm.local_model import LocalModel
-from assay.llm.requests import Mode
-from assay.scoring.judges.calls import JudgeCall, JudgeProtocol, JudgeReply, run_protocol, to_request
+from assay.llm.prices import price_of
+from assay.llm.requests import Failure, Mode
+from assay.scoring.judges.calls import (
+    NOTHING,
+    JudgeCall,
+    JudgeProtocol,
+    JudgeReply,
+    failure_reason,
+    run_protocol,
+    to_request,
+)
+from assay.stoppable import run_stoppable
+from assay.studies.judge_waiting import calls_text, tell_waiting
+from assay.studies.ray_environment import cluster_of_this_job
 
 if TYPE_CHECKING:
     from assay.llm.figures import GatewayStats
@@ -48,6 +62,8 @@ class JudgeConnection(Config):
     """Stop, to be continued, before all runs under `study` have cost more than this."""
     usd_per_million_input: float | None = Field(None, ge=0)
     usd_per_million_output: float | None = Field(None, ge=0)
+    step_headers: bool | None = None
+    """Send protocol and step in headers. None: to servers of ours."""
     ledger_url: str
     study: str = "metaeval"
     """Name under which the ledger books the calls."""
@@ -71,6 +87,7 @@ class JudgeConnection(Config):
             "timeout_s": self.timeout_s,
             "usd_per_million_input": self.usd_per_million_input,
             "usd_per_million_output": self.usd_per_million_output,
+            "step_headers": self.step_headers,
         }
         return with_told_name(validate(EndpointSpec, fields, "judge"))
 
@@ -81,6 +98,44 @@ class Work:
 
     protocol: JudgeProtocol[Any, Any]
     instances: Sequence[Any]
+    label: str = ""
+    """What people call it: subset and strategy, model and baseline."""
+
+
+@dataclass
+class Unanswered:
+    """Calls of one `Work` that brought no reply."""
+
+    label: str
+    mode: Mode
+    asked: int = 0
+    by_reason: Counter[str] = field(default_factory=Counter)
+    """Reasons as judgements give them: "refused", "filtered", "error: rejected"."""
+    first: dict[str, tuple[int, str]] = field(default_factory=dict)
+    """By reason: the first instance that met it, and what the endpoint said there."""
+
+    def count(self, reply: JudgeReply, index: int) -> None:
+        """One more call is over."""
+        self.asked += 1
+        if isinstance(reply, Failure):
+            reason = failure_reason(reply)
+            self.by_reason[reason] += 1
+            self.first[reason] = min(self.first.get(reason, (index, reply.detail)), (index, reply.detail))
+
+    @property
+    def details(self) -> dict[str, str]:
+        """By reason, what the endpoint said first."""
+        return {reason: detail for reason, (_, detail) in sorted(self.first.items())}
+
+    @property
+    def is_silence(self) -> bool:
+        """Whether no call brought a reply. A refusal is one; an empty text is one to published code alone."""
+        missing = sum(
+            count
+            for reason, count in self.by_reason.items()
+            if reason.startswith("error") and not (self.mode == "compat" and reason == NOTHING)
+        )
+        return 0 < self.asked == missing
 
 
 @dataclass(frozen=True)
@@ -92,27 +147,33 @@ class Asked:
     endpoint: str
     """The endpoint's name in the ledger."""
     stats: GatewayStats
+    unanswered: list[Unanswered]
+    """One per `Work`."""
 
 
 def ask_judge(connection: JudgeConnection, works: Sequence[Work], mode: Mode, progress: Progress) -> Asked:
     """All judgements of all protocols; instances of all of them share one pool of calls.
 
     Raises:
+        ConfigError: dollars are capped and the model's price is not known.
         EndpointError: nothing answers, or key or model are refused.
         LimitReached: the dollars are used up; the same command continues.
         StorageError: the ledger cannot be opened.
     """
-    return asyncio.run(_ask_all(connection, works, mode, progress))
+    with cluster_of_this_job():
+        return run_stoppable(_ask_all(connection, works, mode, progress))
 
 
 async def _ask_all(connection: JudgeConnection, works: Sequence[Work], mode: Mode, progress: Progress) -> Asked:
     from assay.llm.gateway import open_gateway
 
     endpoint = connection.to_endpoint()
+    check_price(endpoint, connection.max_usd)
     # a recorded reply belongs to the protocol that got it, even where another one sends the same text
     key_mode: Mode = "compat" if endpoint.endpoint_name.startswith(REPLAYS) else mode
     judgements: list[list[Any]] = [[None] * len(work.instances) for work in works]
     places = [(number, index) for number, work in enumerate(works) for index in range(len(work.instances))]
+    unanswered = [Unanswered(work.label, mode) for work in works]
     source = iter(places)
     progress.start(STAGE, len(places), unit="instances")
     async with open_gateway(
@@ -122,21 +183,25 @@ async def _ask_all(connection: JudgeConnection, works: Sequence[Work], mode: Mod
         study=connection.study,
         judge=connection.judge,
         mode=key_mode,
-        limiter="process",
     ) as gateway:
 
         async def work_on() -> None:
             for number, index in source:
                 protocol, instances = works[number].protocol, works[number].instances
 
-                async def ask(call: JudgeCall, name: str = protocol.name) -> JudgeReply:
-                    return await gateway.ask(to_request(call, name))
+                async def ask(
+                    call: JudgeCall, name: str = protocol.name, number: int = number, index: int = index
+                ) -> JudgeReply:
+                    reply = await gateway.ask(to_request(call, name))
+                    unanswered[number].count(reply, index)
+                    return reply
 
                 judgements[number][index] = await run_protocol(protocol, instances[index], ask)
                 stats = gateway.stats()
                 progress.advance(
                     STAGE,
-                    calls=stats.done,
+                    calls=calls_text(stats),
+                    waiting_for=None,
                     calls_per_min=round(stats.calls_per_min),
                     limit=stats.limit_per_min,
                     tokens=stats.prompt_tokens + stats.completion_tokens,
@@ -145,28 +210,85 @@ async def _ask_all(connection: JudgeConnection, works: Sequence[Work], mode: Mod
 
         # what travels as files travels together
         width = len(places) if endpoint.transport == "batch" else min(endpoint.max_concurrency, len(places))
+        teller = asyncio.create_task(tell_waiting(progress, STAGE, gateway.stats))
         workers = [asyncio.create_task(work_on()) for _ in range(width)]
         try:
             await asyncio.gather(*workers)
         finally:
-            for worker in workers:
-                worker.cancel()
-            await asyncio.gather(*workers, return_exceptions=True)
+            for task in (teller, *workers):
+                task.cancel()
+            await asyncio.gather(teller, *workers, return_exceptions=True)
         stats = gateway.stats()
     note = f"{stats.cached:,} of {stats.done:,} replies were in the ledger" if stats.cached else ""
     progress.finish(STAGE, note)
-    return Asked(judgements, endpoint.endpoint_name, stats)
+    return Asked(judgements, endpoint.endpoint_name, stats, unanswered)
+
+
+def check_price(endpoint: EndpointSpec, max_usd: float | None) -> None:
+    """Refuse a cap that nothing can be held against, in the words of the flags.
+
+    Raises:
+        ConfigError: one of two prices, or dollars are capped and the model's price is not known.
+    """
+    if (endpoint.usd_per_million_input is None) != (endpoint.usd_per_million_output is None):
+        raise ConfigError("--usd-per-million-input, --usd-per-million-output: saw one of them; expected both or none")
+    if max_usd is not None and price_of(endpoint) is None:
+        raise ConfigError(
+            f"--max-usd {max_usd:g}: the price of {endpoint.model!r} at {endpoint.endpoint_name} is not known; give "
+            "--usd-per-million-input and --usd-per-million-output, or drop the cap"
+        )
 
 
 def calls_of(asked: Asked) -> dict[str, Any]:
-    """What the run cost, for a report; these numbers change from run to run."""
+    """What the run cost and what brought no reply, for a report; these numbers change from run to run."""
     stats = asked.stats
+    unanswered = [
+        {
+            "of": found.label,
+            "asked": found.asked,
+            "by_reason": dict(sorted(found.by_reason.items())),
+            "details": found.details,
+            "is_silence": found.is_silence,
+        }
+        for found in asked.unanswered
+        if found.by_reason
+    ]
     return {
         "endpoint": asked.endpoint,
         "calls": stats.done,
         "from_ledger": stats.cached,
         "failed": dict(sorted(stats.failed.items())),
+        "unanswered": unanswered,
         "prompt_tokens": stats.prompt_tokens,
         "completion_tokens": stats.completion_tokens,
         "usd": stats.usd,
     }
+
+
+def with_details(coverage: dict[str, Any], unanswered: Unanswered) -> dict[str, Any]:
+    """The coverage with what the endpoint said, where a call brought no reply."""
+    return {**coverage, "details": unanswered.details} if unanswered.details else coverage
+
+
+def check_answered(calls: Mapping[str, Any]) -> None:
+    """Refuse a report of which a run got no reply at all, in the endpoint's own words.
+
+    Args:
+        calls: what `calls_of` gives.
+
+    Raises:
+        EndpointError: some `Work` got no reply.
+    """
+    silent = [
+        f"{row['of']} ({row['asked']:,} calls; "
+        + "; ".join(f"{reason.removeprefix('error: ')}: {detail}" for reason, detail in row["details"].items())
+        + ")"
+        for row in calls["unanswered"]
+        if row["is_silence"]
+    ]
+    if silent:
+        more = f" and {len(silent) - 3} more" if len(silent) > 3 else ""
+        raise EndpointError(
+            f"endpoint {calls['endpoint']}: no reply at all for {', '.join(silent[:3])}{more}; expected some; correct "
+            "the judge, the strategy or the endpoint, and run the same command again"
+        )

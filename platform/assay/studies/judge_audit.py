@@ -136,13 +136,20 @@ def run_audit(
     """
     rater, chooser = make_rater(pointwise, mode), make_pairwise(strategy, mode)
     works = [
-        Work(chooser, pair_instances(plan)),
-        Work(rater, rating_instances(plan, pointwise)),
-        Work(rater, [rating_instance(pointwise, a.question, a.response, a.reference) for a in plan.answers]),
+        Work(chooser, pair_instances(plan), f"pairs with {strategy}"),
+        Work(rater, rating_instances(plan, pointwise), f"ratings with {pointwise}"),
+        Work(
+            rater,
+            [rating_instance(pointwise, a.question, a.response, a.reference) for a in plan.answers],
+            f"your answers with {pointwise}",
+        ),
     ]
     asked = ask_judge(connection, works, mode, progress)
     report = audit_report(plan, connection.judge, mode, *asked.judgements)
     protocols = {"pairwise": chooser.identity(), "pointwise": rater.identity()}
+    details = {reason: detail for missing in reversed(asked.unanswered) for reason, detail in missing.details.items()}
+    if details:
+        report["coverage"]["details"] = details
     return {**report, "protocols": protocols, "calls": calls_of(asked)}
 
 

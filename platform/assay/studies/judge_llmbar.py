@@ -20,7 +20,7 @@ from assay.scoring.judges.judgements import PairVerdict
 from assay.scoring.judges.pairwise import STRATEGIES, PairInstance, get_strategy, patterns_from_configs
 from assay.scoring.judges.table import make_pairwise
 from assay.studies.judge_accuracy import Judged, PairItem, Verdicts, averages, comparisons, run_report
-from assay.studies.judge_asking import JudgeConnection, Work, ask_judge, calls_of
+from assay.studies.judge_asking import JudgeConnection, Unanswered, Work, ask_judge, calls_of, with_details
 from assay.studies.judge_files import expand, read_rows, subset_names, text_field
 
 
@@ -125,7 +125,11 @@ def judge_pairs(
     """
     places = [(part, strategy) for part in sets for strategy in strategies]
     works = [
-        Work(strategy.protocol, [PairInstance(item.input, item.output_1, item.output_2) for item in part.items])
+        Work(
+            strategy.protocol,
+            [PairInstance(item.input, item.output_1, item.output_2) for item in part.items],
+            f"{part.name} with {strategy.spelled}",
+        )
         for part, strategy in places
     ]
     asked = ask_judge(connection, works, mode, progress)
@@ -135,14 +139,19 @@ def judge_pairs(
     ]
     report = {
         "runs": [
-            {**run_report(run), "protocol": strategy.protocol.identity()}
-            for run, (_, strategy) in zip(runs, places, strict=True)
+            _asked_report(run, missing, strategy.protocol)
+            for run, missing, (_, strategy) in zip(runs, asked.unanswered, places, strict=True)
         ],
         "averages": averages(runs),
         "comparisons": comparisons(runs),
         "calls": calls_of(asked),
     }
     return report, runs
+
+
+def _asked_report(run: Judged, missing: Unanswered, protocol: JudgeProtocol[Any, Any]) -> dict[str, Any]:
+    report = run_report(run)
+    return {**report, "coverage": with_details(report["coverage"], missing), "protocol": protocol.identity()}
 
 
 def _item(row: Mapping[str, Any], where: str) -> PairItem:

@@ -29,7 +29,15 @@ from assay.scoring.judges.judgements import JointJudgement, PairVerdict
 from assay.scoring.judges.pairwise import PairInstance
 from assay.scoring.judges.table import make_pairwise
 from assay.scoring.judges.win_rate import WinRate, length_controlled_win_rate, win_rate
-from assay.studies.judge_asking import Asked, JudgeConnection, Work, ask_judge, calls_of
+from assay.studies.judge_asking import (
+    Asked,
+    JudgeConnection,
+    Work,
+    ask_judge,
+    calls_of,
+    check_answered,
+    with_details,
+)
 from assay.studies.judge_audit import ModelAnswer
 from assay.studies.judge_files import finite, read_rows, text_field
 
@@ -120,18 +128,19 @@ def rank_jointly(
     Raises:
         ConfigError: `without` or a loss names no model.
         DataError: no shared item connects the models.
+        EndpointError: no reply at all.
     """
     models = sorted({model for item in items for model in item.responses})
     _check_known(models, [without] if without else [], "--without")
     _check_known(models, losses or {}, "--losses")
     instances = [JointInstance(item.prompt, item.responses, item.reference) for item in items]
-    works = [Work(judge, instances)]
+    works = [Work(judge, instances, "all models")]
     if without:
         fewer = [{m: text for m, text in item.responses.items() if m != without} for item in items]
-        works.append(
-            Work(judge, [JointInstance(i.prompt, r, i.reference) for i, r in zip(items, fewer, strict=True) if r])
-        )
+        rest = [JointInstance(i.prompt, r, i.reference) for i, r in zip(items, fewer, strict=True) if r]
+        works.append(Work(judge, rest, f"all models but {without}"))
     asked = ask_judge(connection, works, "strict", progress)
+    check_answered(calls_of(asked))
     report = joint_report(items, asked.judgements[0], connection.judge)
     report["protocol"] = judge.identity()
     report["calls"] = calls_of(asked)
@@ -213,14 +222,18 @@ def rank_by_wins(
     rivals = [model for model in models if model != baseline]
     shared = {m: [i for i in items if m in i.responses and baseline in i.responses] for m in rivals}
     works = [
-        Work(protocol, [PairInstance(i.prompt, i.responses[baseline], i.responses[m]) for i in shared[m]])
+        Work(
+            protocol,
+            [PairInstance(i.prompt, i.responses[baseline], i.responses[m]) for i in shared[m]],
+            f"{m} against {baseline}",
+        )
         for m in rivals
     ]
     asked = ask_judge(connection, works, mode, progress)
-    rows = [
-        win_row(model, baseline, shared[model], verdicts)
-        for model, verdicts in zip(rivals, asked.judgements, strict=True)
-    ]
+    rows = []
+    for model, verdicts, missing in zip(rivals, asked.judgements, asked.unanswered, strict=True):
+        row = win_row(model, baseline, shared[model], verdicts)
+        rows.append({**row, "coverage": with_details(row["coverage"], missing)})
     rows.sort(key=lambda row: (-(row["win_rate"]["value"] or 0.0), row["model"]))
     return {
         "judge": connection.judge,

@@ -8,16 +8,21 @@ from typing import Any
 
 from assay.fingerprint import fingerprint
 from assay.store import Store
+from assay.tracking.uri import check_tracking_uri
 
 OFF = "none"
 
 
-def tracking_uri(asked: str | None, storage: str) -> str | None:
-    """Where runs go: what was asked for, else SQLite in a local storage; None for `none` or a remote storage."""
+def tracking_uri(asked: str | None, storage: str, field: str = "--tracking") -> str | None:
+    """Where runs go: what was asked for, else SQLite in a local storage; None for `none` or a remote storage.
+
+    Raises:
+        ConfigError: a URI with a password in it. Ask before anything is paid for.
+    """
     if asked == OFF:
         return None
     if asked:
-        return asked
+        return check_tracking_uri(asked, field)
     store = Store(storage)
     return f"sqlite:///{store.uri}/mlflow.db" if store.is_local else None
 

@@ -49,6 +49,23 @@ def ray_cluster(resources: StudyResources) -> Iterator[None]:
             ray.shutdown()
 
 
+@contextmanager
+def joined_cluster() -> Iterator[None]:
+    """A connection to the cluster of this job, for work that needs its named actors and none of its shares.
+
+    Raises:
+        ResourceError: the cluster cannot be reached.
+    """
+    if ray.is_initialized():
+        yield
+        return
+    _start(StudyResources())
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
 def check_resources(resources: StudyResources) -> None:
     """Refuse at once what no node could ever give, instead of waiting for it.
 

@@ -8,12 +8,33 @@ import secrets
 import shutil
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
 def in_ray_job() -> bool:
     """Whether this process was started by `ray job submit`."""
     return "RAY_JOB_ID" in os.environ or "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ
+
+
+@contextmanager
+def cluster_of_this_job() -> Iterator[None]:
+    """Inside a job of a cluster, a connection to it: gateways then share limits and ledger with all who run there.
+
+    Anywhere else nothing happens, and a laptop waits for no import of Ray.
+
+    Raises:
+        ResourceError: the cluster cannot be reached.
+    """
+    if not in_ray_job():
+        yield
+        return
+    prepare_ray_environment()
+    from assay.studies.ray_cluster import joined_cluster
+
+    with joined_cluster():
+        yield
 
 
 def prepare_ray_environment() -> None:

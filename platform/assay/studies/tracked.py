@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from assay.errors import ConfigError
 from assay.studies.folder import json_rows
 from assay.studies.spec import Study
+from assay.tracking.uri import check_tracking_uri
 
 if TYPE_CHECKING:
     from assay.store import Store
@@ -26,12 +26,7 @@ def tracking_uri(study: Study, store: Store) -> str:
         ConfigError: the store is remote and the study names no tracking server, or the URI holds a password.
     """
     if study.tracking.uri is not None:
-        if "@" in urlsplit(study.tracking.uri).netloc:
-            raise ConfigError(
-                "tracking.uri: saw a user or password in it; expected none, since it is printed and stored; set "
-                "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or name the server in front of the database"
-            )
-        return study.tracking.uri
+        return check_tracking_uri(study.tracking.uri, "tracking.uri")
     if not store.is_local:
         raise ConfigError(
             f"tracking.uri: none is given and storage {store.uri} is remote; expected a tracking server; "

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from assay.llm.endpoint import EndpointSpec
 from assay.llm.gateway import open_gateway
 from assay.studies.judge_endpoint import endpoint_of
+from assay.studies.ray_environment import cluster_of_this_job
 
 if TYPE_CHECKING:
     from assay.llm.gateway import Asker
@@ -44,6 +45,7 @@ def make_writer(
     @asynccontextmanager
     async def opened() -> AsyncIterator[Asker]:
         with ExitStack() as stack:
+            stack.enter_context(cluster_of_this_job())
             url = stack.enter_context(embedded.start()) if config.is_embedded else None
             async with open_gateway(
                 endpoint_of(config, embedded_url=url, embedded_name=embedded.name),
@@ -51,7 +53,6 @@ def make_writer(
                 budget_usd=budget_usd,
                 study=study,
                 judge=config.model,
-                limiter="process",
             ) as gateway:
                 yield gateway
 

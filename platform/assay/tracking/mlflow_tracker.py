@@ -31,6 +31,8 @@ EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
 METRICS_PER_CALL = 1000
 """MLflow refuses larger batches."""
 PARAMS_PER_CALL = 100
+HTTP_RETRIES, HTTP_TIMEOUT_S = 2, 20
+"""MLflow's own are 7 and 120: minutes of silence where no server listens."""
 
 
 @dataclass(frozen=True)
@@ -185,5 +187,7 @@ def _name(text: str) -> str:
 def _quiet() -> None:
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("DO_NOT_TRACK", "true")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", str(HTTP_RETRIES))
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", str(HTTP_TIMEOUT_S))
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.WARNING)
