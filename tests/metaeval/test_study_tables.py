@@ -246,6 +246,21 @@ def test_similarity_is_a_whole_symmetric_matrix(tables: StudyTables) -> None:
     assert cells["judge", "judge"] == 1.0
 
 
+def test_similarity_pools_the_tasks_apart_from_the_instruction_set(tables: StudyTables) -> None:
+    # 24 runs of their own task and 3 at N = 0 that answer both; the instruction set adds 27 more rows
+    tasks = the_row(tables["similarity"], level="run", evaluation_set="tasks", scorer_a="judge", scorer_b="truth")
+    every = the_row(tables["similarity"], level="run", evaluation_set="*", scorer_a="judge", scorer_b="truth")
+    assert (tasks["n"], every["n"]) == (30, 57)
+
+
+def test_without_an_instruction_set_all_sets_are_the_tasks(study: tuple[list[RunRow], list[ScoreRow]]) -> None:
+    runs = [run for run in study[0] if run.evaluation_set != "instructions"]
+    kept = {run.predictions_key for run in runs}
+    rows = [row for row in study[1] if row.predictions_key in kept]
+    tables = build_study_tables(runs, rows, SCORERS, human="truth", seed_key="k", resamples=200)
+    assert set(tables["similarity"]["evaluation_set"].to_pylist()) == {*TASKS, "*", "mean"}
+
+
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -168,6 +169,31 @@ def test_figures_exist_in_both_forms(report_input: ReportInput) -> None:
     for plot in plots.values():
         assert plot.svg.startswith("<svg")
         assert plot.png.startswith(b"\x89PNG")
+
+
+def similarity_captions(report_input: ReportInput, design: str) -> list[str]:
+    plots = render_report(replace(report_input, design=design)).plots
+    return [plot.caption for plot in plots if plot.name.startswith("scorer_similarity")]
+
+
+def test_a_matrix_is_called_the_papers_only_in_the_design_that_the_paper_used(report_input: ReportInput) -> None:
+    answers, runs, inside = similarity_captions(report_input, "target")
+    assert "figure 1" not in answers
+    assert "the instruction set apart (the paper's table 3, the CAT setting)" in runs
+    assert "(the paper's table 4, the CIT setting)" in inside
+    answers, runs, inside = similarity_captions(report_input, "hold_out")
+    assert "(the paper's figure 1)" in answers
+    assert "table" not in runs + inside
+    assert not any("paper" in caption for caption in similarity_captions(report_input, ""))
+
+
+def test_tables_from_before_the_tasks_were_pooled_apart_are_not_called_table_3(report_input: ReportInput) -> None:
+    table = report_input.tables["similarity"]
+    kept = [name != "tasks" for name in table["evaluation_set"].to_pylist()]
+    old = replace(report_input, tables={**report_input.tables, "similarity": table.filter(kept)})
+    _, runs, _ = similarity_captions(old, "target")
+    assert "the instruction set too." in runs
+    assert "table 3" not in runs
 
 
 def test_numbers_in_words() -> None:

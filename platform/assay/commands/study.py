@@ -116,6 +116,8 @@ def report_command(name: str, storage: str) -> None:
     tables = folder.read_tables()
     content = folder.store.read_study_json(name, "side/report.json")
     browser = folder.store.read_study_json(name, "side/browser.json")
+    resolved = folder.store.read_study_json(name, "study.json")["study"]
+    content["design"] = resolved["grid"]["design"]  # reports stored before had no such field
     _render(folder, {**content, "tables": tables, "browser": browser})
     typer.echo(f"report   {folder.report_path}")
 

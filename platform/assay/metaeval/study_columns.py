@@ -197,7 +197,7 @@ COLUMNS: Mapping[str, tuple[Column, ...]] = {
     ),
     "similarity": (
         _key("level", "run or sample"),
-        _key("evaluation_set", "a set, * for all of them pooled, or mean for the mean over the target tasks"),
+        _key("evaluation_set", "a set; *: all pooled; tasks: the target sets pooled; mean: the mean over these"),
         _key("scorer_a", "scorer"),
         _key("scorer_b", "scorer; the matrix is symmetric and whole"),
         _number("value", "Spearman's rho (scorers where lower is better are turned round)"),

@@ -46,6 +46,8 @@ class ReportInput:
     """Per stage: stage, seconds, what (a sentence of counts)."""
     browser: Mapping[str, Any]
     """Rows for the browser by evaluation set, see `studies.browser`."""
+    design: str = ""
+    """Of the study's grid: which of the paper's tables and figures its numbers stand for. Empty: none."""
     errors: Sequence[Mapping[str, Any]] = ()
     """What a judge saw in low-scoring answers, with the rows that it was shown, see `studies.error_analysis`."""
 
@@ -62,7 +64,7 @@ def render_report(report: ReportInput) -> Report:
     """The page and its figures."""
     from jinja2 import Environment, StrictUndefined
 
-    plots = draw_plots(report.tables, report.curve_scorers, report.human)
+    plots = draw_plots(report.tables, report.curve_scorers, report.human, report.design)
     if "ifs_curves" in report.tables:
         plot = infusion(report.tables["ifs_curves"].to_pylist(), report.tables["early_stopping"].to_pylist())
         plots += [plot] if plot is not None else []

@@ -145,7 +145,7 @@ def hold_one_out() -> Study:
 
 
 def scorer_benchmark() -> Study:
-    """Tables 1, 3, 4 and figure 1: every scorer against the human column, inside tasks and over them."""
+    """Tables 1, 3 and 4: every scorer against the human column, inside tasks and over them."""
     study = _paper_study(
         "scorer_benchmark",
         "Which scorer orders models as people do, inside tasks and across them: CIT, CAT and TFA of every scorer.",
