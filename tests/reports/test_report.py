@@ -55,7 +55,8 @@ def report_input() -> ReportInput:
         ScorerInfo("exact_match", 1, "higher", 0.0, 1.0, "reference"),
         ScorerInfo("judge", 1, "higher", 0.0, 1.0, "judge"),
     ]
-    tables = build_study_tables(runs, scores, infos, human="truth", seed_key="k", resamples=200)
+    categories = {f"instructions-{item}": ("Code", "Write")[item % 2] for item in range(12)}
+    tables = build_study_tables(runs, scores, infos, human="truth", seed_key="k", resamples=200, categories=categories)
     row = {
         "id": HOSTILE,
         "instruction": HOSTILE,
@@ -194,6 +195,14 @@ def test_tables_from_before_the_tasks_were_pooled_apart_are_not_called_table_3(r
     _, runs, _ = similarity_captions(old, "target")
     assert "the instruction set too." in runs
     assert "table 3" not in runs
+
+
+def test_instruction_categories_have_a_table_where_there_are_any(report_input: ReportInput) -> None:
+    html = render_report(report_input).html.decode()
+    part = html[html.index("Mean score on the instruction set by category") :]
+    assert "<tr><td>Code</td><td>" in part
+    tables = {name: table for name, table in report_input.tables.items() if name != "category_means"}
+    assert "by category" not in render_report(replace(report_input, tables=tables)).html.decode()  # an older study
 
 
 def test_numbers_in_words() -> None:

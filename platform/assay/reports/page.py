@@ -87,6 +87,7 @@ def render_report(report: ReportInput) -> Report:
             (row for row in pareto_rows(tables["leaderboard"], report.human) if row["is_pareto"]), key=_place
         ),
         set_means=matrix(tables["set_means"], "evaluation_set", "scorer"),
+        category_means=matrix(tables.get("category_means", ()), "category", "scorer"),
         kept=kept_table(tables["forgetting"], report.curve_scorers),
         most=MAX_TABLE_ROWS,
         css=_asset("report.css"),

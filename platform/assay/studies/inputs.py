@@ -16,11 +16,13 @@ from assay.studies.spec import TINY, Study
 from assay.studies.tiny_bases import tiny_base_key
 from assay.studies.trial_ifs import evaluation_keys
 from assay.studies.wanted import Base, EvaluationSet
+from assay.tasks.catalog import INSTRUCTIONS
 from assay.tasks.loaders import dataset_key, materialise_dataset, read_dataset
 from assay.training.base_models import BaseModel, resolve_base
 
 STUDY_SCHEMA = 2
-"""Raised whenever the result tables of an unchanged study change."""
+"""Raised whenever numbers in the result tables of an unchanged study change. New tables and rows leave it as it is: a
+study that was finished before has none of them, and its report leaves them out."""
 
 
 @dataclass
@@ -81,6 +83,13 @@ def check_evaluation(study: Study, sets: Mapping[str, EvaluationSet], datasets: 
                 f"evaluation.{field}: asks for {wanted.rows or 'the'} {name!r} test rows but the test split holds "
                 f"{found}; ask for fewer, or give the dataset more"
             )
+
+
+def instruction_categories(sets: Mapping[str, EvaluationSet], datasets: Datasets) -> dict[str, str]:
+    """Category of each evaluated row of the instruction set that carries one, by its id."""
+    if INSTRUCTIONS not in sets:
+        return {}
+    return {row.example_id: row.category for row in datasets.evaluation_rows(sets[INSTRUCTIONS]) if row.category}
 
 
 def find_bases(study: Study) -> dict[str, BaseModel]:
