@@ -9,7 +9,7 @@ import pytest
 
 from assay.metaeval.study_tables import RunRow, ScorerInfo, build_study_tables
 from assay.records import ScoreRow
-from assay.reports.page import ReportInput, render_report, script_json
+from assay.reports.page import ReportInput, agreement, render_report, script_json, shared_reason
 from assay.reports.wording import headlines, number, percent, plural, rate, reasons, seconds, signed
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)> \x1b[31m {{ 7*7 }} {% raw %}"
@@ -203,6 +203,37 @@ def test_instruction_categories_have_a_table_where_there_are_any(report_input: R
     assert "<tr><td>Code</td><td>" in part
     tables = {name: table for name, table in report_input.tables.items() if name != "category_means"}
     assert "by category" not in render_report(replace(report_input, tables=tables)).html.decode()  # an older study
+
+
+def test_what_no_curve_can_show_is_one_sentence(report_input: ReportInput) -> None:
+    assert set(report_input.tables["phases"]["reason"].to_pylist()) == {"3 values of N, at least 4 are needed"}
+    html = render_report(report_input).html.decode()
+    assert html.count("3 values of N, at least 4 are needed") == 1
+    assert "bends at N" not in html
+
+
+def test_a_table_of_bends_stays_where_one_curve_has_one() -> None:
+    rows = [{"change_point": None, "reason": "3 values of N"}, {"change_point": 8.0, "reason": ""}]
+    assert shared_reason(rows, "change_point") == ""
+    assert shared_reason(rows[:1], "change_point") == "3 values of N"
+    assert shared_reason([], "change_point") == ""
+
+
+def statistic(scorer: str, name: str, value: float | None, reason: str = "") -> dict[str, object]:
+    return {"level": "run", "scorer": scorer, "statistic": name, "value": value, "reason": reason}
+
+
+def test_each_reason_of_an_undefined_cell_stands_once_below_the_table() -> None:
+    constant = "conll: constant human column"
+    rows = [
+        *(statistic(scorer, name, None, constant) for scorer in ("judge", "rouge1") for name in ("CIT", "CAT")),
+        statistic("judge", "TFA_absolute", 0.2),
+        statistic("rouge1", "TFA_absolute", None, "no N = 0"),
+    ]
+    ((_, statistics, lines, undefined),) = agreement(rows)
+    assert statistics == ["CIT", "CAT", "TFA_absolute"]
+    assert [scorer for scorer, _ in lines] == ["judge", "rouge1"]
+    assert undefined == f"{constant} (CIT, CAT of every scorer). no N = 0 (TFA absolute of rouge1)"
 
 
 def test_numbers_in_words() -> None:

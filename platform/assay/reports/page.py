@@ -83,6 +83,7 @@ def render_report(report: ReportInput) -> Report:
         leaderboards=leaderboards(tables["leaderboard"], report.human),
         several_bases=len({row["base_model"] for row in tables["leaderboard"]}) > 1,
         agreement=agreement(tables["metaeval"]),
+        no_bends=shared_reason(tables["phases"], "change_point"),
         pareto=sorted(
             (row for row in pareto_rows(tables["leaderboard"], report.human) if row["is_pareto"]), key=_place
         ),
@@ -116,8 +117,11 @@ def _place(row: Mapping[str, Any]) -> tuple[str, str, int, str]:
     return row["base_model"], row["evaluation_set"], row["rank"] or 10**6, row["arm"]
 
 
-def agreement(rows: Rows) -> list[tuple[str, list[str], list[tuple[str, list[Mapping[str, Any] | None]]]]]:
-    """The meta-evaluation as the paper's table 1: per level a line per scorer and a cell per statistic."""
+def agreement(rows: Rows) -> list[tuple[str, list[str], list[tuple[str, list[Mapping[str, Any] | None]]], str]]:
+    """The meta-evaluation as the paper's table 1: per level a line per scorer and a cell per statistic.
+
+    Last of each level, why cells are undefined: each reason once, with the statistics and scorers that it holds for.
+    """
     levels = []
     for level in ("run", "sample"):
         part = [row for row in rows if row["level"] == level]
@@ -126,8 +130,35 @@ def agreement(rows: Rows) -> list[tuple[str, list[str], list[tuple[str, list[Map
         scorers = sorted({row["scorer"] for row in part})
         lines = [(scorer, [cells.get((scorer, name)) for name in statistics]) for scorer in scorers]
         if lines:
-            levels.append((level, statistics, lines))
+            levels.append((level, statistics, lines, _undefined(statistics, lines)))
     return levels
+
+
+def _undefined(statistics: Sequence[str], lines: Sequence[tuple[str, Sequence[Mapping[str, Any] | None]]]) -> str:
+    holds_for: dict[str, dict[str, list[str]]] = {}
+    for scorer, cells in lines:
+        for statistic, cell in zip(statistics, cells, strict=True):
+            if cell is not None and cell["value"] is None:
+                holds_for.setdefault(cell["reason"], {}).setdefault(statistic, []).append(scorer)
+    sentences = []
+    for reason, parts in holds_for.items():
+        by_scorers: dict[str, list[str]] = {}
+        for statistic in (name for name in statistics if name in parts):
+            by_scorers.setdefault(_who(parts[statistic], len(lines)), []).append(statistic.replace("_", " "))
+        where = "; ".join(f"{', '.join(names)} of {who}" for who, names in by_scorers.items())
+        sentences.append(f"{reason} ({where})")
+    return ". ".join(sentences)
+
+
+def _who(scorers: Sequence[str], num_scorers: int) -> str:
+    return "every scorer" if len(scorers) == num_scorers > 1 else ", ".join(scorers)
+
+
+def shared_reason(rows: Rows, value: str) -> str:
+    """Why no row has this value, where all of them say the same; else empty."""
+    reasons = {row["reason"] for row in rows}
+    is_shared = len(reasons) == 1 and all(row[value] is None for row in rows)
+    return reasons.pop() if is_shared else ""
 
 
 def matrix(rows: Rows, line: str, column: str) -> list[tuple[str, list[str], list[tuple[str, list[Any]]]]]:
