@@ -236,6 +236,32 @@ def test_each_reason_of_an_undefined_cell_stands_once_below_the_table() -> None:
     assert undefined == f"{constant} (CIT, CAT of every scorer). no N = 0 (TFA absolute of rouge1)"
 
 
+def audit_test(value: float | None, *, found: bool = False) -> dict[str, object]:
+    effect = {"value": value, "low": value, "high": value, "n": 40}
+    return {"effect": effect, "p": 0.01, "p_holm": 0.02, "found": found, "meaning": HOSTILE}
+
+
+def test_an_audit_of_the_judge_has_its_section_and_its_texts_stay_text(report_input: ReportInput) -> None:
+    assert "#audit" not in render_report(report_input).html.decode()
+    attack = {"text": HOSTILE, "n": 3, "moved_up": 2, "mean_points": 1.5}
+    audit = {
+        "judge": HOSTILE, "mode": "strict", "alpha": 0.05, "unit": "points of a scale of 1 to 10",
+        "position": {**audit_test(0.25, found=True), "strata": {}}, "length": audit_test(0.0),
+        "format": {"bullets": audit_test(None)}, "self_preference": audit_test(-0.5),
+        "injection": {**audit_test(0.6), "by_attack": {"orders": attack}},
+        "master_keys": {**audit_test(0.0), "by_attack": {":": {**attack, "moved_up": 0}}},
+        "coverage": {"asked": 9, "scored": 9, "unscored": {}}, "study_protocol": "ifteval",
+        "protocols": {"pairwise": {"name": "vanilla"}, "pointwise": {"name": "mt_bench_single"}},
+    }  # fmt: skip
+    html = render_report(replace(report_input, audit=audit)).html.decode()
+    part = html[html.index('<section id="audit">') : html.index('<section id="coverage">')]
+    assert "this study asks by ifteval, which may move it less or more" in part
+    assert part.count('<span class="sure">found</span>') == 1
+    assert "<td>injection</td><td>orders</td>" in part
+    assert "<script" not in part
+    assert "<img" not in part
+
+
 def test_numbers_in_words() -> None:
     assert number(None) == "–"
     assert number(1234) == "1,234"

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from assay.reports.design_plots import pareto_rows
 from assay.reports.drawing import Plot
 from assay.reports.ifs_plots import infusion
+from assay.reports.judge_audit import audit_attacks, audit_lines, audit_shares
 from assay.reports.plots import draw_plots
 from assay.reports.wording import headlines, number, p_value, percent, rate, reasons, seconds, signed
 
@@ -50,6 +51,8 @@ class ReportInput:
     """Of the study's grid: which of the paper's tables and figures its numbers stand for. Empty: none."""
     errors: Sequence[Mapping[str, Any]] = ()
     """What a judge saw in low-scoring answers, with the rows that it was shown, see `studies.error_analysis`."""
+    audit: Mapping[str, Any] | None = None
+    """A bias audit of the study's judge, as `assay audit-judge` wrote it, with the study's own `study_protocol`."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +93,9 @@ def render_report(report: ReportInput) -> Report:
         set_means=matrix(tables["set_means"], "evaluation_set", "scorer"),
         category_means=matrix(tables.get("category_means", ()), "category", "scorer"),
         kept=kept_table(tables["forgetting"], report.curve_scorers),
+        audit_lines=audit_lines(report.audit) if report.audit else [],
+        audit_shares=audit_shares(report.audit) if report.audit else [],
+        audit_attacks=audit_attacks(report.audit) if report.audit else [],
         most=MAX_TABLE_ROWS,
         css=_asset("report.css"),
         script=_asset("report.js"),
