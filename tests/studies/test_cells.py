@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from assay.errors import ConfigError
+from assay.fingerprint import fingerprint
 from assay.studies.builtin import early_stopping_small, quickstart, s1
 from assay.studies.catalog import load_study
 from assay.studies.cells import expand
@@ -243,3 +244,13 @@ def test_a_study_may_refuse_leaks_instead_of_leaving_them_out() -> None:
     assert len(distinct_trainings(expand(study))) == len(distinct_trainings(expand(quickstart())))
     assert {cell.mixture.leaks.policy for cell in expand(quickstart())} == {"drop"}
     assert study.identity() != quickstart().identity()
+
+
+def test_max_tokens_reaches_every_mixture_and_its_absence_no_key() -> None:
+    study = small(max_tokens=512)
+    assert {cell.mixture.max_tokens for cell in expand(study)} == {512}
+    assert fingerprint(study.identity()) != fingerprint(quickstart().identity())
+    assert {cell.mixture.max_tokens for cell in expand(quickstart())} == {None}
+    assert "max_tokens" not in quickstart().identity()["grid"]  # type: ignore[operator]
+    weights = other_design(design="weights", tasks=["toy_arithmetic"], total=10, points=[], max_tokens=64)
+    assert {cell.mixture.max_tokens for cell in expand(weights)} == {64}

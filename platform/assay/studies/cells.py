@@ -335,8 +335,12 @@ def _transfer(study: Study, grid: TransferGrid) -> Iterator[Cell]:
 
 
 def _checked(study: Study, mixture: MixtureSpec) -> MixtureSpec:
-    """The mixture with the study's own rule for leaks, if it has one."""
-    return mixture if study.leaks is None else mixture.replace(leaks=study.leaks)
+    """The mixture with the study's own rules for leaks and long rows, if it has any."""
+    if study.leaks is not None:
+        mixture = mixture.replace(leaks=study.leaks)
+    if study.grid.max_tokens is not None and mixture.train:
+        mixture = mixture.replace(max_tokens=study.grid.max_tokens)
+    return mixture
 
 
 def _instructions(study: Study, grid: MixtureGrid | SourceGrid) -> Instructions:

@@ -297,6 +297,7 @@ class Study(Config):
         if plain["grid"]["design"] == "target":
             plain["grid"].pop("design")
         for part, name in (
+            (plain["grid"], "max_tokens"),
             (plain, "writer"),
             (plain, "scorer_params"),
             (plain, "error_rows"),
