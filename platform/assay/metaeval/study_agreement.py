@@ -14,7 +14,7 @@ from assay.metaeval.clustered import Block
 from assay.metaeval.comparability import Rows, cat, cit, correlation, is_linearised, tfa, why_undefined
 from assay.metaeval.estimate import Estimate, FloatArray
 from assay.metaeval.study_curves import zero_rows
-from assay.metaeval.study_frame import Panel, StudyFrame
+from assay.metaeval.study_frame import ALONE, Panel, StudyFrame
 
 if TYPE_CHECKING:
     from assay.metaeval.study_tables import TableOptions
@@ -214,7 +214,11 @@ def _tfa(frame: StudyFrame, number: int, options: TableOptions) -> list[tuple[st
     for task in options.tfa_tasks or frame.target_sets:
         panel = frame.panels[task]
         for base in sorted({run.base_model for run in panel.runs}):
-            trained = [row for row, run in enumerate(panel.runs) if run.base_model == base and run.trained_task == task]
+            trained = [
+                row
+                for row, run in enumerate(panel.runs)
+                if run.base_model == base and run.trained_task == task and run.series != ALONE
+            ]
             most = max((panel.runs[row].num_target for row in trained), default=0)
             end = [row for row in trained if panel.runs[row].num_target == most]
             start = zero_rows(panel, base, panel.runs[end[0]].series) if end else ()

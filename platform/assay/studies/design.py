@@ -121,6 +121,8 @@ class HoldOutGrid(Sampled):
     """Rows of the other categories in every mixture; None takes them all."""
     validation_rows: int = Field(100, ge=0)
     """Rows of the other categories for the validation loss."""
+    alone: bool = False
+    """Whether a model is trained on each category alone too, by at most 1,300 rows: the arm "<category> only"."""
 
     @field_validator("categories")
     @classmethod

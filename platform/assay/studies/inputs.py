@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from assay.errors import InputError
 from assay.fingerprint import fingerprint
+from assay.mixtures.designs import cross_category_rows
 from assay.records import TEST, Example
 from assay.store import Store
 from assay.studies.derived import derived_keys
@@ -42,6 +43,9 @@ class Datasets:
     def evaluation_rows(self, wanted: EvaluationSet) -> list[Example]:
         """The test rows of an evaluation set, in id order."""
         name = next(name for name, key in self.keys.items() if key == wanted.dataset_key)
+        if wanted.per_category:
+            chosen = cross_category_rows(self.rows(name), wanted.per_category)
+            return sorted(chosen, key=lambda row: row.example_id)
         test = [row for row in self.rows(name) if row.split == TEST and wanted.category in ("", row.category)]
         return sorted(test[: wanted.rows], key=lambda row: row.example_id)
 

@@ -191,6 +191,7 @@ def _mixture_tokens(mixture: MixtureSpec, outlines: Mapping[str, DatasetOutline]
             count = outline.rows[component.split]
             if component.categories:  # rows of some categories: as many as there would be if all were equally frequent
                 count = round(count * len(component.categories) / (1 + len(INSTRUCTION_CATEGORIES)))
+            count = min(count, component.cap or count)
         rows += count
         chars += count * outline.mean_chars
     if not rows:
@@ -215,6 +216,8 @@ def _generation(
             is_instructions = name not in outlines or name == study.data.instructions
             outline = outlines[study.data.instructions if is_instructions else name]
             wanted = spec.instruction_rows if name == INSTRUCTIONS else spec.target_rows
+            if name == INSTRUCTIONS and spec.cross_category_rows:
+                wanted = spec.cross_category_rows * len(INSTRUCTION_CATEGORIES)
             count = outline.rows["test"] if wanted is None else min(outline.rows["test"], wanted)
             if is_instructions:
                 answer = spec.instruction_max_new_tokens / 2
