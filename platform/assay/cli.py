@@ -110,11 +110,17 @@ def status(
 
 
 @app.command()
-def report(study: StudyArgument, storage: StorageOption = "runs") -> None:
+def report(
+    study: StudyArgument,
+    storage: StorageOption = "runs",
+    audit: Annotated[
+        Path | None, typer.Option(metavar="FILE.json", help="What audit-judge said of the study's judge; kept with it.")
+    ] = None,
+) -> None:
     """Write report.html of a finished study again, from its stored tables."""
     from assay.commands.study import report_command
 
-    report_command(study, storage)
+    report_command(study, storage, audit)
 
 
 @app.command()

@@ -23,6 +23,8 @@ SCORERS = [
     ScorerInfo("errors", 1, "lower", 0.0, 1.0, "heuristic"),
 ]
 TASKS = ("sentiment", "sums")
+CATEGORIES = {f"instructions-{item}": "Write" if item % 4 else "Code" for item in range(36)}
+"""Of 40 instruction rows; four carry none."""
 
 
 def run_row(task: str, n: int, draw: int, seed: int, evaluation_set: str) -> RunRow:
@@ -79,7 +81,7 @@ def study() -> tuple[list[RunRow], list[ScoreRow]]:
 @pytest.fixture(scope="module")
 def tables(study: tuple[list[RunRow], list[ScoreRow]]) -> StudyTables:
     runs, rows = study
-    return build_study_tables(runs, rows, SCORERS, human="truth", seed_key="k", resamples=400)
+    return build_study_tables(runs, rows, SCORERS, human="truth", seed_key="k", resamples=400, categories=CATEGORIES)
 
 
 def rows_of(table: pa.Table, **wanted: object) -> list[dict[str, object]]:
@@ -126,7 +128,9 @@ def test_tables_do_not_depend_on_the_order_of_rows(
 ) -> None:
     runs, rows = study
     shuffled = [rows[place] for place in np.random.default_rng(1).permutation(len(rows))]
-    again = build_study_tables(runs[::-1], shuffled, SCORERS[::-1], human="truth", seed_key="k", resamples=400)
+    again = build_study_tables(
+        runs[::-1], shuffled, SCORERS[::-1], human="truth", seed_key="k", resamples=400, categories=CATEGORIES
+    )
     for name, table in tables.items():
         first, second = io.BytesIO(), io.BytesIO()
         pq.write_table(table, first)
@@ -309,6 +313,43 @@ def test_similarity_is_a_whole_symmetric_matrix(tables: StudyTables) -> None:
     assert len(cells) == 16
     assert all(cells[a, b] == cells[b, a] for a, b in cells)
     assert cells["judge", "judge"] == 1.0
+
+
+def test_similarity_pools_the_tasks_apart_from_the_instruction_set(tables: StudyTables) -> None:
+    # 24 runs of their own task and 3 at N = 0 that answer both; the instruction set adds 27 more rows
+    tasks = the_row(tables["similarity"], level="run", evaluation_set="tasks", scorer_a="judge", scorer_b="truth")
+    every = the_row(tables["similarity"], level="run", evaluation_set="*", scorer_a="judge", scorer_b="truth")
+    assert (tasks["n"], every["n"]) == (30, 57)
+
+
+def test_instruction_means_are_broken_down_by_category(
+    tables: StudyTables, study: tuple[list[RunRow], list[ScoreRow]]
+) -> None:
+    keys = {run.predictions_key for run in study[0] if run.evaluation_set == "instructions"}
+    ratings = [
+        row.rating
+        for row in study[1]
+        if row.predictions_key in keys and row.scorer == "judge" and CATEGORIES.get(row.example_id) == "Code"
+    ]
+    scored = [rating for rating in ratings if rating is not None]
+    row = the_row(tables["category_means"], category="Code", scorer="judge")
+    assert row["mean"] == pytest.approx(np.mean(scored))
+    assert (row["num_items"], row["num_runs"]) == (9, 27)  # items 0, 4, ..., 32; 3 + 2 tasks x 4 sizes x 3 draws
+    assert (row["num_scored"], row["num_unscored"]) == (len(scored), len(ratings) - len(scored))
+    assert {row["category"] for row in tables["category_means"].to_pylist()} == {"Code", "Write"}
+
+
+def test_untagged_instructions_have_no_category_means(study: tuple[list[RunRow], list[ScoreRow]]) -> None:
+    made = build_study_tables(*study, SCORERS, human="truth", seed_key="k", resamples=200)
+    assert made["category_means"].num_rows == 0
+
+
+def test_without_an_instruction_set_all_sets_are_the_tasks(study: tuple[list[RunRow], list[ScoreRow]]) -> None:
+    runs = [run for run in study[0] if run.evaluation_set != "instructions"]
+    kept = {run.predictions_key for run in runs}
+    rows = [row for row in study[1] if row.predictions_key in kept]
+    tables = build_study_tables(runs, rows, SCORERS, human="truth", seed_key="k", resamples=200)
+    assert set(tables["similarity"]["evaluation_set"].to_pylist()) == {*TASKS, "*", "mean"}
 
 
 @pytest.mark.parametrize(

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
 
 from assay.metaeval.study_tables import RunRow, ScorerInfo, build_study_tables
 from assay.records import ScoreRow
-from assay.reports.page import ReportInput, render_report, script_json
+from assay.reports.page import ReportInput, agreement, render_report, script_json, shared_reason
 from assay.reports.wording import headlines, number, percent, plural, rate, reasons, seconds, signed
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)> \x1b[31m {{ 7*7 }} {% raw %}"
@@ -54,7 +55,8 @@ def report_input() -> ReportInput:
         ScorerInfo("exact_match", 1, "higher", 0.0, 1.0, "reference"),
         ScorerInfo("judge", 1, "higher", 0.0, 1.0, "judge"),
     ]
-    tables = build_study_tables(runs, scores, infos, human="truth", seed_key="k", resamples=200)
+    categories = {f"instructions-{item}": ("Code", "Write")[item % 2] for item in range(12)}
+    tables = build_study_tables(runs, scores, infos, human="truth", seed_key="k", resamples=200, categories=categories)
     row = {
         "id": HOSTILE,
         "instruction": HOSTILE,
@@ -168,6 +170,96 @@ def test_figures_exist_in_both_forms(report_input: ReportInput) -> None:
     for plot in plots.values():
         assert plot.svg.startswith("<svg")
         assert plot.png.startswith(b"\x89PNG")
+
+
+def similarity_captions(report_input: ReportInput, design: str) -> list[str]:
+    plots = render_report(replace(report_input, design=design)).plots
+    return [plot.caption for plot in plots if plot.name.startswith("scorer_similarity")]
+
+
+def test_a_matrix_is_called_the_papers_only_in_the_design_that_the_paper_used(report_input: ReportInput) -> None:
+    answers, runs, inside = similarity_captions(report_input, "target")
+    assert "figure 1" not in answers
+    assert "the instruction set apart (the paper's table 3, the CAT setting)" in runs
+    assert "(the paper's table 4, the CIT setting)" in inside
+    answers, runs, inside = similarity_captions(report_input, "hold_out")
+    assert "(the paper's figure 1)" in answers
+    assert "table" not in runs + inside
+    assert not any("paper" in caption for caption in similarity_captions(report_input, ""))
+
+
+def test_tables_from_before_the_tasks_were_pooled_apart_are_not_called_table_3(report_input: ReportInput) -> None:
+    table = report_input.tables["similarity"]
+    kept = [name != "tasks" for name in table["evaluation_set"].to_pylist()]
+    old = replace(report_input, tables={**report_input.tables, "similarity": table.filter(kept)})
+    _, runs, _ = similarity_captions(old, "target")
+    assert "the instruction set too." in runs
+    assert "table 3" not in runs
+
+
+def test_instruction_categories_have_a_table_where_there_are_any(report_input: ReportInput) -> None:
+    html = render_report(report_input).html.decode()
+    part = html[html.index("Mean score on the instruction set by category") :]
+    assert "<tr><td>Code</td><td>" in part
+    tables = {name: table for name, table in report_input.tables.items() if name != "category_means"}
+    assert "by category" not in render_report(replace(report_input, tables=tables)).html.decode()  # an older study
+
+
+def test_what_no_curve_can_show_is_one_sentence(report_input: ReportInput) -> None:
+    assert set(report_input.tables["phases"]["reason"].to_pylist()) == {"3 values of N, at least 4 are needed"}
+    html = render_report(report_input).html.decode()
+    assert html.count("3 values of N, at least 4 are needed") == 1
+    assert "bends at N" not in html
+
+
+def test_a_table_of_bends_stays_where_one_curve_has_one() -> None:
+    rows = [{"change_point": None, "reason": "3 values of N"}, {"change_point": 8.0, "reason": ""}]
+    assert shared_reason(rows, "change_point") == ""
+    assert shared_reason(rows[:1], "change_point") == "3 values of N"
+    assert shared_reason([], "change_point") == ""
+
+
+def statistic(scorer: str, name: str, value: float | None, reason: str = "") -> dict[str, object]:
+    return {"level": "run", "scorer": scorer, "statistic": name, "value": value, "reason": reason}
+
+
+def test_each_reason_of_an_undefined_cell_stands_once_below_the_table() -> None:
+    constant = "conll: constant human column"
+    rows = [
+        *(statistic(scorer, name, None, constant) for scorer in ("judge", "rouge1") for name in ("CIT", "CAT")),
+        statistic("judge", "TFA_absolute", 0.2),
+        statistic("rouge1", "TFA_absolute", None, "no N = 0"),
+    ]
+    ((_, statistics, lines, undefined),) = agreement(rows)
+    assert statistics == ["CIT", "CAT", "TFA_absolute"]
+    assert [scorer for scorer, _ in lines] == ["judge", "rouge1"]
+    assert undefined == f"{constant} (CIT, CAT of every scorer). no N = 0 (TFA absolute of rouge1)"
+
+
+def audit_test(value: float | None, *, found: bool = False) -> dict[str, object]:
+    effect = {"value": value, "low": value, "high": value, "n": 40}
+    return {"effect": effect, "p": 0.01, "p_holm": 0.02, "found": found, "meaning": HOSTILE}
+
+
+def test_an_audit_of_the_judge_has_its_section_and_its_texts_stay_text(report_input: ReportInput) -> None:
+    assert "#audit" not in render_report(report_input).html.decode()
+    attack = {"text": HOSTILE, "n": 3, "moved_up": 2, "mean_points": 1.5}
+    audit = {
+        "judge": HOSTILE, "mode": "strict", "alpha": 0.05, "unit": "points of a scale of 1 to 10",
+        "position": {**audit_test(0.25, found=True), "strata": {}}, "length": audit_test(0.0),
+        "format": {"bullets": audit_test(None)}, "self_preference": audit_test(-0.5),
+        "injection": {**audit_test(0.6), "by_attack": {"orders": attack}},
+        "master_keys": {**audit_test(0.0), "by_attack": {":": {**attack, "moved_up": 0}}},
+        "coverage": {"asked": 9, "scored": 9, "unscored": {}}, "study_protocol": "ifteval",
+        "protocols": {"pairwise": {"name": "vanilla"}, "pointwise": {"name": "mt_bench_single"}},
+    }  # fmt: skip
+    html = render_report(replace(report_input, audit=audit)).html.decode()
+    part = html[html.index('<section id="audit">') : html.index('<section id="coverage">')]
+    assert "this study asks by ifteval, which may move it less or more" in part
+    assert part.count('<span class="sure">found</span>') == 1
+    assert "<td>injection</td><td>orders</td>" in part
+    assert "<script" not in part
+    assert "<img" not in part
 
 
 def test_numbers_in_words() -> None:

@@ -10,13 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from assay.errors import ConfigError
+from assay.fingerprint import fingerprint
 from assay.studies.builtin import BUILTIN, early_stopping_small, quickstart, s1
 from assay.studies.catalog import load_study
 from assay.studies.cells import expand
 from assay.studies.planner import distinct_trainings, plan
 from assay.studies.report_input import notes
 from assay.studies.spec import Study
-from assay.studies.wanted import Base, wanted
+from assay.studies.wanted import Base, evaluation_sets, wanted
 
 KEYS = {name: f"{number:032x}" for number, name in enumerate(quickstart().data.sources)}
 BASES = {"tiny": Base("tiny", "b" * 32, "/base")}
@@ -302,3 +303,44 @@ def test_a_study_may_refuse_leaks_instead_of_leaving_them_out() -> None:
     assert len(distinct_trainings(expand(study))) == len(distinct_trainings(expand(quickstart())))
     assert {cell.mixture.leaks.policy for cell in expand(quickstart())} == {"drop"}
     assert study.identity() != quickstart().identity()
+
+
+def test_max_tokens_reaches_every_mixture_and_its_absence_no_key() -> None:
+    study = small(max_tokens=512)
+    assert {cell.mixture.max_tokens for cell in expand(study)} == {512}
+    assert fingerprint(study.identity()) != fingerprint(quickstart().identity())
+    assert {cell.mixture.max_tokens for cell in expand(quickstart())} == {None}
+    assert "max_tokens" not in quickstart().identity()["grid"]  # type: ignore[operator]
+    weights = other_design(design="weights", tasks=["toy_arithmetic"], total=10, points=[], max_tokens=64)
+    assert {cell.mixture.max_tokens for cell in expand(weights)} == {64}
+
+
+def held_out(evaluation: dict[str, object], **grid: object) -> Study:
+    plain = other_design(design="hold_out", categories=["Classify", "Write"], sizes=[0, 4], draws=2, **grid)
+    return plain.replace(evaluation=plain.evaluation.replace(**evaluation))
+
+
+def test_a_category_can_stand_alone_beside_the_others_without_it() -> None:
+    study = held_out({}, alone=True)
+    made = wanted(study, expand(study), BASES, KEYS)
+    assert len(made.trainings) == 2 * (1 + 2 + 2)
+    alone = [cell for cell in expand(study) if cell.arm == "Write only"]
+    assert [cell.mixture.train[0].cap for cell in alone] == [1300, 1300]
+    assert {cell.mixture.train[0].categories for cell in alone} == {("Write",)}
+    assert {cell.evaluates for cell in alone} == {("Write",)}
+    assert plan(study).distinct_trainings == len(made.trainings)
+    assert "alone" not in held_out({}).identity()["grid"]  # type: ignore[operator]
+
+
+def test_every_model_of_a_held_out_study_answers_the_cross_category_set_where_it_is_asked_for() -> None:
+    study = held_out({"cross_category_rows": 3})
+    made = wanted(study, expand(study), BASES, KEYS)
+    assert {run.evaluation_set for run in made.runs} == {"Classify", "Write", "instructions"}
+    assert len(made.runs) == 2 * len(wanted(held_out({}), expand(held_out({})), BASES, KEYS).runs)
+    sets = evaluation_sets(study, KEYS)
+    assert sets["instructions"].per_category == 3
+    assert sets["instructions"].key != evaluation_sets(held_out({"cross_category_rows": 4}), KEYS)["instructions"].key
+    assert plan(study).predictions > plan(held_out({})).predictions
+    assert "cross_category_rows" not in held_out({}).identity()["evaluation"]  # type: ignore[operator]
+    with pytest.raises(ValueError, match="cross_category_rows is for the design hold_out"):
+        quickstart().replace(evaluation=quickstart().evaluation.replace(cross_category_rows=3))

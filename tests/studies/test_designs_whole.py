@@ -169,6 +169,26 @@ def test_held_out_categories_stand_against_their_own_baselines(tmp_path: Path) -
     assert "without Rewrite" in page
 
 
+def test_a_category_alone_and_the_cross_category_set_are_compared_and_no_point_of_a_curve(tmp_path: Path) -> None:
+    grid = {
+        "design": "hold_out", "categories": ["Classify", "Rewrite"], "sizes": [0, 4], "draws": 1,
+        "validation_rows": 4, "alone": True,
+    }  # fmt: skip
+    evaluation = {"target_rows": 2, "instruction_max_new_tokens": 8, "cross_category_rows": 1}
+    found, page, order = whole(tmp_path, study("alone", grid, evaluation=evaluation))
+    assert len(order) == 2 * (1 + 1 + 1)
+    board = found.tables["leaderboard"].to_pylist()
+    assert {row["arm"] for row in board if row["evaluation_set"] == "Classify"} == {
+        "without Classify", "Classify N=4", "Classify only"
+    }  # fmt: skip
+    only = [row for row in board if row["arm"] == "Classify only" and row["evaluation_set"] == "Classify"]
+    assert {row["baseline"] for row in only} == {"without Classify"}
+    assert set(found.tables["curves"]["num_target"].to_pylist()) == {0, 4}
+    assert len(found.datasets.evaluation_rows(found.sets["instructions"])) == 12
+    assert len({row["category"] for row in found.tables["category_means"].to_pylist()}) == 12
+    assert "Rewrite only" in page
+
+
 @pytest.mark.parametrize("share_of", [pytest.param("rows", marks=pytest.mark.slow), "tokens"])
 def test_weights_of_rows_or_tokens_make_mixtures_of_one_size(tmp_path: Path, share_of: str) -> None:
     total = {"rows": 60, "tokens": 600}[share_of]

@@ -12,6 +12,7 @@ from assay.judge_server.exchange import JudgeRequest, content_key
 from assay.judge_server.quality import quality
 from assay.judge_server.rubric import Rubric, _obeys
 from assay.llm.requests import Message
+from assay.reports.judge_audit import audit_attacks, audit_lines, audit_shares
 from assay.scoring.judges.calls import JudgeCall, JudgeProtocol, replay_protocol
 from assay.scoring.judges.judgements import PointwiseJudgement
 from assay.scoring.judges.table import make_pairwise, make_protocol
@@ -111,6 +112,18 @@ def test_a_judge_of_unknown_family_has_no_self_preference_unless_told_its_phrase
     told = make_plan(num_items=20, num_pairs=4, attack_items=1, self_phrase="As an AI language model, hello there.")
     report = audit(told, 1, self_preference=0.1)
     assert report["family"] == "own" and report["self_preference"]["by_family"]["own"]["value"] > 0.4
+
+
+def test_the_reports_lines_are_the_audits_tests() -> None:
+    report = audit(PLAN, seed=3, position=0.5, injection=0.5)
+    lines = {line["name"]: line for line in audit_lines(report)}
+    found = {name.replace(".", ": ").replace("_", " ") for name in report["found"]}
+    assert {name for name, line in lines.items() if line["found"]} == found
+    assert {"position", "length", "format: markdown", "self preference", "injection", "master keys"} <= set(lines)
+    assert lines["position"]["value"].startswith("+")
+    assert lines["injection"]["value"] == f"{report['injection']['effect']['value']:.3f}"  # a share has no sign
+    assert {row["kind"] for row in audit_attacks(report)} == {"injection", "master keys"}
+    assert audit_shares(report)[0][0] == "same verdict in both orders"
 
 
 def test_real_answers_give_judge_family_against_model_family() -> None:

@@ -107,15 +107,20 @@ def write_report(results: Results) -> Report:
     return _render(folder, content)
 
 
-def report_command(name: str, storage: str) -> None:
-    """Render report.html again from what the study stored."""
+def report_command(name: str, storage: str, audit: Path | None = None) -> None:
+    """Render report.html again from what the study stored, with an audit of its judge if one is given."""
     from assay.store import Store
     from assay.studies.folder import find_folder
+    from assay.studies.stored_audit import keep_audit, read_audit
 
     folder = find_folder(Store(storage), name)
     tables = folder.read_tables()
     content = folder.store.read_study_json(name, "side/report.json")
     browser = folder.store.read_study_json(name, "side/browser.json")
+    resolved = folder.store.read_study_json(name, "study.json")["study"]
+    content["design"] = resolved["grid"]["design"]  # reports stored before had no such field
+    if audit is not None:
+        keep_audit(folder, read_audit(audit), resolved)
     _render(folder, {**content, "tables": tables, "browser": browser})
     typer.echo(f"report   {folder.report_path}")
 
@@ -208,8 +213,9 @@ def refuse_unsupported(resources: StudyResources) -> None:
 
 def _render(folder: StudyFolder, content: dict[str, Any]) -> Report:
     from assay.reports.page import ReportInput, render_report
+    from assay.studies.stored_audit import stored_audit
 
-    report = render_report(ReportInput(**content))
+    report = render_report(ReportInput(**content, audit=stored_audit(folder)))
     store = folder.store
     store.write_study_bytes(folder.name, "report.html", report.html)
     for plot in report.plots:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 LEVELS = ("run", "sample")
 POOLED = "*"
 """Name of all evaluation sets together."""
+TASKS = "tasks"
+"""Name of the target evaluation sets together, where the instruction set is evaluated too."""
 MEAN = "mean"
 """Name of the mean over the target tasks."""
 
@@ -88,6 +90,8 @@ def similarity_rows(frame: StudyFrame, *, seed_key: str, resamples: int) -> list
     scopes: list[tuple[str, Sequence[Panel]]] = [(name, [panel]) for name, panel in frame.panels.items()]
     if len(frame.panels) > 1:
         scopes.append((POOLED, list(frame.panels.values())))
+    if 1 < len(frame.target_sets) < len(frame.panels):
+        scopes.append((TASKS, [frame.panels[name] for name in frame.target_sets]))
     for level in LEVELS:
         for scope, panels in scopes:
             shared = _SharedResamples(seeded(seed_key, "similarity", level, scope), resamples)

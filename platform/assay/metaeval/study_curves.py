@@ -16,7 +16,7 @@ from assay.metaeval.estimate import Estimate, FloatArray
 from assay.metaeval.leaderboard import compare, mean_estimate
 from assay.metaeval.phases import change_point
 from assay.metaeval.rates import wilson
-from assay.metaeval.study_frame import INSTRUCTIONS, Panel, ScorerInfo, StudyFrame, Tally
+from assay.metaeval.study_frame import ALONE, INSTRUCTIONS, Panel, ScorerInfo, StudyFrame, Tally
 from assay.metaeval.variance import RESIDUAL, Component, pooled, variance_components
 
 _NOTHING = Tally(0, 0, {})
@@ -49,7 +49,7 @@ def curve_points(panel: Panel, task: str) -> list[CurvePoint]:
     """The points of every learning curve of `task` on this panel, N = 0 included."""
     groups: dict[tuple[str, str, int], list[int]] = {}
     for row, run in enumerate(panel.runs):
-        if run.trained_task == task and run.num_target > 0:
+        if run.trained_task == task and run.num_target > 0 and run.series != ALONE:
             groups.setdefault((run.base_model, run.series, run.num_target), []).append(row)
     points = [CurvePoint(base, task, series, n, tuple(rows)) for (base, series, n), rows in groups.items()]
     series_seen = {(point.base_model, point.series) for point in points}

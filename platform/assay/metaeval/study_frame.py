@@ -27,6 +27,8 @@ ScorerKind = Literal["reference", "heuristic", "judge", "embedding", "reward", "
 
 INSTRUCTIONS = "instructions"
 """Evaluation set of held-out rows of the instruction set, on which forgetting is measured."""
+ALONE = "only"
+"""Series of mixtures of target rows alone beside a curve of mixtures with others: compared, but no point of a curve."""
 
 
 @dataclass(frozen=True, slots=True)

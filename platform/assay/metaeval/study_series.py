@@ -6,6 +6,8 @@ A series is what a study varies beside N: where the target rows come from, or wh
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from itertools import combinations
 from typing import Any
 
@@ -14,7 +16,7 @@ import numpy as np
 from assay.metaeval.leaderboard import compare, mean_estimate
 from assay.metaeval.rates import holm
 from assay.metaeval.study_curves import curve_points
-from assay.metaeval.study_frame import StudyFrame
+from assay.metaeval.study_frame import INSTRUCTIONS, Panel, StudyFrame
 from assay.metaeval.study_leaderboard import REPEATS
 
 Row = dict[str, Any]
@@ -79,34 +81,52 @@ def series_rows(frame: StudyFrame) -> list[Row]:
 
 
 def set_mean_rows(frame: StudyFrame) -> list[Row]:
-    """Mean of every scorer on every evaluation set over all runs: the paper's table 2, and the right of its table 1."""
+    """Mean of every scorer on every evaluation set over all runs; of a study of categories the paper's table 2."""
+    return [{"evaluation_set": name, **row} for name, panel in frame.panels.items() for row in _mean_rows(frame, panel)]
+
+
+def category_mean_rows(frame: StudyFrame, categories: Mapping[str, str]) -> list[Row]:
+    """The same of the instruction set by category: the paper's table 2, where its instructions are tagged.
+
+    Args:
+        frame: the scores.
+        categories: category by example of the instruction set; rows without one are left out.
+    """
+    panel = frame.panels.get(INSTRUCTIONS)
+    if panel is None:
+        return []
     rows = []
-    for name, panel in frame.panels.items():
-        for base in sorted({run.base_model for run in panel.runs}):
-            members = [row for row, run in enumerate(panel.runs) if run.base_model == base and not run.repeats]
-            for number, scorer in enumerate(frame.scorers):
-                block = panel.block(number, members)
-                count = int(np.isfinite(block.scores).sum())
-                if count == 0:
-                    continue
-                estimate, unit = mean_estimate(block, low=scorer.low, high=scorer.high)
-                rows.append(
-                    {
-                        "base_model": base,
-                        "evaluation_set": name,
-                        "scorer": scorer.name,
-                        "mean": estimate.value,
-                        "low": estimate.low,
-                        "high": estimate.high,
-                        "num_runs": len(members),
-                        "num_scored": count,
-                        "num_unscored": block.scores.size - count,
-                        "unit": unit,
-                        "method": estimate.method,
-                        "reason": estimate.reason,
-                    }
-                )
+    for category in sorted({name for item in panel.items if (name := categories.get(item, ""))}):
+        places = [place for place, item in enumerate(panel.items) if categories.get(item) == category]
+        items = tuple(panel.items[place] for place in places)
+        part = replace(panel, items=items, values=panel.values[:, :, places])
+        rows += [{"category": category, "num_items": len(items), **row} for row in _mean_rows(frame, part)]
     return rows
+
+
+def _mean_rows(frame: StudyFrame, panel: Panel) -> Iterator[Row]:
+    """Mean of every scorer over all runs of a base model and all items of a panel."""
+    for base in sorted({run.base_model for run in panel.runs}):
+        members = [row for row, run in enumerate(panel.runs) if run.base_model == base and not run.repeats]
+        for number, scorer in enumerate(frame.scorers):
+            block = panel.block(number, members)
+            count = int(np.isfinite(block.scores).sum())
+            if count == 0:
+                continue
+            estimate, unit = mean_estimate(block, low=scorer.low, high=scorer.high)
+            yield {
+                "base_model": base,
+                "scorer": scorer.name,
+                "mean": estimate.value,
+                "low": estimate.low,
+                "high": estimate.high,
+                "num_runs": len(members),
+                "num_scored": count,
+                "num_unscored": block.scores.size - count,
+                "unit": unit,
+                "method": estimate.method,
+                "reason": estimate.reason,
+            }
 
 
 def _adjust(rows: list[Row]) -> None:

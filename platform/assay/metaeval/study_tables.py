@@ -6,7 +6,7 @@ times, costs or random ids. Columns and their meanings: study_columns.COLUMNS.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +24,7 @@ from assay.metaeval.study_curves import (
 )
 from assay.metaeval.study_frame import INSTRUCTIONS, RunRow, ScorerInfo, StudyFrame, make_frame
 from assay.metaeval.study_leaderboard import leaderboard_rows
-from assay.metaeval.study_series import series_rows, set_mean_rows
+from assay.metaeval.study_series import category_mean_rows, series_rows, set_mean_rows
 from assay.records import ScoreRow
 
 if TYPE_CHECKING:
@@ -77,6 +77,7 @@ def build_study_tables(
     below_target: int = 100,
     meta_tasks: Sequence[str] | None = None,
     tfa_tasks: Sequence[str] | None = None,
+    categories: Mapping[str, str] | None = None,
 ) -> StudyTables:
     """Every table of COLUMNS.
 
@@ -92,6 +93,7 @@ def build_study_tables(
         below_target: CIT and CAT use runs with fewer target rows than this (the paper: 100).
         meta_tasks: tasks of CIT and CAT; None: all target tasks.
         tfa_tasks: tasks of TFA; None: all target tasks.
+        categories: category by example of the instruction set, where its rows carry any.
 
     Raises:
         ConfigError: `human` is no scorer, `baseline` no arm, or a named task has no evaluation set.
@@ -116,6 +118,7 @@ def build_study_tables(
         "forgetting": lambda: forgetting_rows(frame),
         "series": lambda: series_rows(frame),
         "set_means": lambda: set_mean_rows(frame),
+        "category_means": lambda: category_mean_rows(frame, categories or {}),
         "similarity": lambda: similarity_rows(frame, seed_key=seed_key, resamples=resamples),
         "metaeval": lambda: metaeval_rows(frame, options),
         "metaeval_tasks": lambda: metaeval_task_rows(frame, options),

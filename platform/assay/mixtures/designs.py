@@ -200,8 +200,8 @@ def cross_category_rows(examples: Sequence[Example], per_category: int = 20) -> 
         rows = [example for example in examples if example.split == TEST and example.category == category]
         if len(rows) < per_category:
             raise InputError(
-                f"cross-category test set: saw {len(rows)} test rows of {category!r}; expected {per_category}; tag "
-                "more rows or ask for fewer of each"
+                f"evaluation.cross_category_rows: saw {len(rows)} test rows of {category!r}; expected {per_category}; "
+                "tag more rows or ask for fewer of each"
             )
         chosen += rows[:per_category]
     return chosen

@@ -23,6 +23,8 @@ from assay.reports.drawing import (
 
 MOST_PANELS = 24
 SERIES_SCORERS = 3
+HOLD_OUT = "hold_out"
+"""Design whose evaluation sets are instruction categories: the paper's synthetic study."""
 MANY = "*"
 """Trained task of a mixture with rows of several target tasks."""
 
@@ -94,8 +96,8 @@ def pareto_rows(leaderboard: Rows, scorer: str) -> list[Mapping[str, Any]]:
     ]
 
 
-def set_means(rows: Rows) -> Plot | None:
-    """Mean of every scorer on every evaluation set, as a matrix: the paper's table 2."""
+def set_means(rows: Rows, design: str) -> Plot | None:
+    """Mean of every scorer on every evaluation set, as a matrix; of a study of categories the paper's table 2."""
     sets = sorted({row["evaluation_set"] for row in rows})
     names = sorted({row["scorer"] for row in rows})
     bases = sorted({row["base_model"] for row in rows})
@@ -115,9 +117,10 @@ def set_means(rows: Rows) -> Plot | None:
         ax.grid(visible=False)
         if len(bases) > 1:
             ax.set_title(base, fontsize=9, loc="left")
+    place = " (the paper's table 2)" if design == HOLD_OUT else ""
     caption = (
-        "Mean score by evaluation set, all runs together (the layout of the paper's table 2). Colours run from 0 to 1; "
-        "intervals and counts stand in the table."
+        f"Mean score by evaluation set, all runs together{place}. Colours run from 0 to 1; intervals and counts stand "
+        "in the table."
     )
     return finish("set_means", caption, figure)
 

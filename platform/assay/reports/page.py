@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from assay.reports.design_plots import pareto_rows
 from assay.reports.drawing import Plot
 from assay.reports.ifs_plots import infusion
+from assay.reports.judge_audit import audit_attacks, audit_lines, audit_shares
 from assay.reports.plots import draw_plots
 from assay.reports.wording import headlines, number, p_value, percent, rate, reasons, seconds, signed
 
@@ -46,8 +47,12 @@ class ReportInput:
     """Per stage: stage, seconds, what (a sentence of counts)."""
     browser: Mapping[str, Any]
     """Rows for the browser by evaluation set, see `studies.browser`."""
+    design: str = ""
+    """Of the study's grid: which of the paper's tables and figures its numbers stand for. Empty: none."""
     errors: Sequence[Mapping[str, Any]] = ()
     """What a judge saw in low-scoring answers, with the rows that it was shown, see `studies.error_analysis`."""
+    audit: Mapping[str, Any] | None = None
+    """A bias audit of the study's judge, as `assay audit-judge` wrote it, with the study's own `study_protocol`."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +67,7 @@ def render_report(report: ReportInput) -> Report:
     """The page and its figures."""
     from jinja2 import Environment, StrictUndefined
 
-    plots = draw_plots(report.tables, report.curve_scorers, report.human)
+    plots = draw_plots(report.tables, report.curve_scorers, report.human, report.design)
     if "ifs_curves" in report.tables:
         plot = infusion(report.tables["ifs_curves"].to_pylist(), report.tables["early_stopping"].to_pylist())
         plots += [plot] if plot is not None else []
@@ -81,11 +86,16 @@ def render_report(report: ReportInput) -> Report:
         leaderboards=leaderboards(tables["leaderboard"], report.human),
         several_bases=len({row["base_model"] for row in tables["leaderboard"]}) > 1,
         agreement=agreement(tables["metaeval"]),
+        no_bends=shared_reason(tables["phases"], "change_point"),
         pareto=sorted(
             (row for row in pareto_rows(tables["leaderboard"], report.human) if row["is_pareto"]), key=_place
         ),
         set_means=matrix(tables["set_means"], "evaluation_set", "scorer"),
+        category_means=matrix(tables.get("category_means", ()), "category", "scorer"),
         kept=kept_table(tables["forgetting"], report.curve_scorers),
+        audit_lines=audit_lines(report.audit) if report.audit else [],
+        audit_shares=audit_shares(report.audit) if report.audit else [],
+        audit_attacks=audit_attacks(report.audit) if report.audit else [],
         most=MAX_TABLE_ROWS,
         css=_asset("report.css"),
         script=_asset("report.js"),
@@ -113,8 +123,11 @@ def _place(row: Mapping[str, Any]) -> tuple[str, str, int, str]:
     return row["base_model"], row["evaluation_set"], row["rank"] or 10**6, row["arm"]
 
 
-def agreement(rows: Rows) -> list[tuple[str, list[str], list[tuple[str, list[Mapping[str, Any] | None]]]]]:
-    """The meta-evaluation as the paper's table 1: per level a line per scorer and a cell per statistic."""
+def agreement(rows: Rows) -> list[tuple[str, list[str], list[tuple[str, list[Mapping[str, Any] | None]]], str]]:
+    """The meta-evaluation as the paper's table 1: per level a line per scorer and a cell per statistic.
+
+    Last of each level, why cells are undefined: each reason once, with the statistics and scorers that it holds for.
+    """
     levels = []
     for level in ("run", "sample"):
         part = [row for row in rows if row["level"] == level]
@@ -123,8 +136,35 @@ def agreement(rows: Rows) -> list[tuple[str, list[str], list[tuple[str, list[Map
         scorers = sorted({row["scorer"] for row in part})
         lines = [(scorer, [cells.get((scorer, name)) for name in statistics]) for scorer in scorers]
         if lines:
-            levels.append((level, statistics, lines))
+            levels.append((level, statistics, lines, _undefined(statistics, lines)))
     return levels
+
+
+def _undefined(statistics: Sequence[str], lines: Sequence[tuple[str, Sequence[Mapping[str, Any] | None]]]) -> str:
+    holds_for: dict[str, dict[str, list[str]]] = {}
+    for scorer, cells in lines:
+        for statistic, cell in zip(statistics, cells, strict=True):
+            if cell is not None and cell["value"] is None:
+                holds_for.setdefault(cell["reason"], {}).setdefault(statistic, []).append(scorer)
+    sentences = []
+    for reason, parts in holds_for.items():
+        by_scorers: dict[str, list[str]] = {}
+        for statistic in (name for name in statistics if name in parts):
+            by_scorers.setdefault(_who(parts[statistic], len(lines)), []).append(statistic.replace("_", " "))
+        where = "; ".join(f"{', '.join(names)} of {who}" for who, names in by_scorers.items())
+        sentences.append(f"{reason} ({where})")
+    return ". ".join(sentences)
+
+
+def _who(scorers: Sequence[str], num_scorers: int) -> str:
+    return "every scorer" if len(scorers) == num_scorers > 1 else ", ".join(scorers)
+
+
+def shared_reason(rows: Rows, value: str) -> str:
+    """Why no row has this value, where all of them say the same; else empty."""
+    reasons = {row["reason"] for row in rows}
+    is_shared = len(reasons) == 1 and all(row[value] is None for row in rows)
+    return reasons.pop() if is_shared else ""
 
 
 def matrix(rows: Rows, line: str, column: str) -> list[tuple[str, list[str], list[tuple[str, list[Any]]]]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from assay.reports.design_plots import gain_against_forgetting, series_curves, set_means
+from assay.reports.design_plots import HOLD_OUT, gain_against_forgetting, series_curves, set_means
 from assay.reports.drawing import (
     CURVE_SCORERS,
     Palette,
@@ -31,23 +31,23 @@ if TYPE_CHECKING:
 BEND_P = 0.05
 """Change points are drawn where a straight line would give as much of a knot with a chance below this."""
 SIMILARITY = {
-    ("sample", "*"): ("scorer_similarity", "the scores of single answers, all evaluation sets pooled (figure 1)"),
-    ("run", "*"): ("scorer_similarity_runs", "run means, all evaluation sets pooled (table 3, the CAT setting)"),
-    ("run", "mean"): (
-        "scorer_similarity_in_tasks",
-        "run means inside each task, then averaged (table 4, the CIT setting)",
-    ),
+    ("sample", "*"): ("scorer_similarity", "the scores of single answers"),
+    ("run", "*"): ("scorer_similarity_runs", "run means"),
+    ("run", "mean"): ("scorer_similarity_in_tasks", "run means inside each target set, then averaged"),
 }
-"""(level, evaluation sets) -> name, and what is correlated with the paper's place for it."""
+"""(level, evaluation sets) -> name, and what is correlated."""
 
 
-def draw_plots(tables: Mapping[str, pa.Table], curve_scorers: Sequence[str], human: str) -> list[Plot]:
+def draw_plots(
+    tables: Mapping[str, pa.Table], curve_scorers: Sequence[str], human: str, design: str = ""
+) -> list[Plot]:
     """All figures that the tables have rows for.
 
     Args:
         tables: study tables by name, see `metaeval.study_columns`.
         curve_scorers: scorers drawn in the learning curves, in this order.
         human: scorer of the human column.
+        design: of the study's grid; tells which of the paper's figures and tables a matrix stands for. Empty: none.
     """
     rows = {name: table.to_pylist() for name, table in tables.items()}
     scorers = [row["scorer"] for row in rows["scorers"]]
@@ -57,10 +57,10 @@ def draw_plots(tables: Mapping[str, pa.Table], curve_scorers: Sequence[str], hum
         lambda: series_curves(rows["curves"], curve_scorers),
         lambda: forgetting(rows["forgetting"], curve_scorers, colours),
         lambda: gain_against_forgetting(rows["leaderboard"], human),
-        lambda: set_means(rows["set_means"]),
-        lambda: similarity(rows["similarity"]),
-        lambda: similarity(rows["similarity"], "run", "*"),
-        lambda: similarity(rows["similarity"], "run", "mean"),
+        lambda: set_means(rows["set_means"], design),
+        lambda: similarity(rows["similarity"], "sample", "*", design),
+        lambda: similarity(rows["similarity"], "run", "*", design),
+        lambda: similarity(rows["similarity"], "run", "mean", design),
         lambda: comparability(rows["metaeval"], colours),
     ]
     return [plot for make in makers if (plot := make()) is not None]
@@ -127,9 +127,16 @@ def forgetting(rows: Rows, scorers: Sequence[str], colours: Palette) -> Plot | N
     return finish("forgetting", caption, figure)
 
 
-def similarity(rows: Rows, level: str = "sample", scope: str = "*") -> Plot | None:
-    """Spearman's rho between scorers as a matrix."""
+def similarity(rows: Rows, level: str, scope: str, design: str) -> Plot | None:
+    """Spearman's rho between scorers as a matrix; of all sets together ("*") the target sets, where they are told."""
     name, what = SIMILARITY[level, scope]
+    sets = {row["evaluation_set"] for row in rows if row["level"] == level}
+    has_instructions = "instructions" in sets
+    if scope == "*":
+        scope = "tasks" if "tasks" in sets else "*"
+        what += ", all evaluation sets pooled"
+        if has_instructions:
+            what += ", the instruction set apart" if scope == "tasks" else ", the instruction set too"
     part = [row for row in rows if row["level"] == level and row["evaluation_set"] == scope]
     names = sorted({row["scorer_a"] for row in part})
     if len(names) < 2:
@@ -147,8 +154,19 @@ def similarity(rows: Rows, level: str = "sample", scope: str = "*") -> Plot | No
     ax.set_yticks(range(len(names)), names)
     ax.grid(visible=False)
     figure.colorbar(image, ax=ax, shrink=0.85, label="Spearman's rho")
-    caption = f"Scorer similarity: Spearman's rho between {what} in the paper. – where a scorer is constant."
+    place = "" if scope == "*" and has_instructions else _place_in_paper(name, design)
+    caption = f"Scorer similarity: Spearman's rho between {what}{place}. – where a scorer is constant."
     return finish(name, caption, figure)
+
+
+def _place_in_paper(name: str, design: str) -> str:
+    """The paper's figure 1 is of its synthetic data, tables 3 and 4 of the others."""
+    if design == HOLD_OUT:
+        return " (the paper's figure 1)" if name == "scorer_similarity" else ""
+    if not design or name == "scorer_similarity":
+        return ""
+    settings = {"scorer_similarity_runs": "table 3, the CAT setting"}
+    return f" (the paper's {settings.get(name, 'table 4, the CIT setting')})"
 
 
 def comparability(rows: Rows, colours: Palette) -> Plot | None:

@@ -61,6 +61,9 @@ S2_INSTRUCT = (
 )
 """Tuned models of the same four families, in the order of S1_BASES."""
 
+TAGGED = JudgeTags(of="instructions", judge_rows=5000)
+"""Instructions with categories, for what the paper reports by category."""
+
 
 def quickstart() -> Study:
     """Four toy tasks x N x three draws on a tiny base: minutes on two cores, nothing from outside."""
@@ -138,7 +141,7 @@ def hold_one_out() -> Study:
         "hold_one_out",
         "IFTEval's synthetic study: Alpaca without one category of instructions, and N rows of it added back.",
         HoldOutGrid(sizes=(0, 10, 100, 1000), draws=1, validation_rows=1000),
-        {"tagged": JudgeTags(of="instructions", judge_rows=5000)},
+        {"tagged": TAGGED},
         tasks=(),
     )
     return study.replace(
@@ -149,13 +152,15 @@ def hold_one_out() -> Study:
 
 
 def scorer_benchmark() -> Study:
-    """Tables 1, 3, 4 and figure 1: every scorer against the human column, inside tasks and over them."""
+    """Tables 1 to 4: every scorer against the human column, inside tasks and over them."""
     study = _paper_study(
         "scorer_benchmark",
         "Which scorer orders models as people do, inside tasks and across them: CIT, CAT and TFA of every scorer.",
         MixtureGrid(tasks=S1_TASKS, sizes=(0, 10, 25, 50, 1000), draws=4, validation_rows=1000),
+        {"tagged": TAGGED},
     )
     return study.replace(
+        data=study.data.replace(instructions="tagged"),
         training_seeds_at_zero=(0, 1, 2),
         scorers=ALL_SCORERS,
         scorer_params={name: {"model": REWARD_MODEL} for name in ("reward", "reward_soft")},

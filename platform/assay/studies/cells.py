@@ -10,9 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
+from assay.metaeval.study_frame import ALONE
 from assay.mixtures.designs import (
+    CATEGORY_CAP,
     INSTRUCTION_DRAW,
     Instructions,
+    category_alone,
     instructions_alone,
     synthetic_then_human,
     target_alone,
@@ -93,6 +96,8 @@ class Cell:
         """What the leaderboard calls this cell's mixture."""
         if self.num_target == 0:
             return self.label_at_zero
+        if self.series == ALONE:
+            return f"{self.task} {ALONE}"
         name = f"{self.task} N={self.num_target}"
         return name if not self.series else self.series if self.task == MANY else f"{name} {self.series}"
 
@@ -249,12 +254,17 @@ def _source_mixture(
 
 def _hold_out(study: Study, grid: HoldOutGrid) -> Iterator[_Condition]:
     instructions = Instructions(study.data.instructions, grid.instruction_rows, grid.validation_rows, grid.seed)
+    is_crossed = study.evaluation.cross_category_rows > 0
     for category in grid.categories:
+        evaluates = (category, INSTRUCTIONS) if is_crossed else (category,)
+        label = f"without {category}"
         for size in grid.sizes:
             for draw in range(grid.draws):
                 mixture = without_category(instructions, category, size, grid.draw_seed(draw), mode=study.mode)
-                label = f"without {category}"
-                yield _Condition(category, size, draw, mixture, (category,), owns_zero=True, label_at_zero=label)
+                yield _Condition(category, size, draw, mixture, evaluates, owns_zero=True, label_at_zero=label)
+        for draw in range(grid.draws if grid.alone else 0):
+            mixture = category_alone(study.data.instructions, category, grid.draw_seed(draw), mode=study.mode)
+            yield _Condition(category, CATEGORY_CAP, draw, mixture, evaluates, ALONE)
 
 
 def _weights(study: Study, grid: WeightGrid) -> Iterator[_Condition]:
@@ -347,8 +357,12 @@ def _transfer(study: Study, grid: TransferGrid) -> Iterator[Cell]:
 
 
 def _checked(study: Study, mixture: MixtureSpec) -> MixtureSpec:
-    """The mixture with the study's own rule for leaks, if it has one."""
-    return mixture if study.leaks is None else mixture.replace(leaks=study.leaks)
+    """The mixture with the study's own rules for leaks and long rows, if it has any."""
+    if study.leaks is not None:
+        mixture = mixture.replace(leaks=study.leaks)
+    if study.grid.max_tokens is not None and mixture.train:
+        mixture = mixture.replace(max_tokens=study.grid.max_tokens)
+    return mixture
 
 
 def _instructions(study: Study, grid: MixtureGrid | SourceGrid) -> Instructions:

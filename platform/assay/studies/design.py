@@ -36,6 +36,9 @@ class Sampled(Config):
     """Independent samples of the N rows; nested: a smaller N is a prefix of a larger one of the same draw."""
     seed: int = 0
     """Shifts all draws; a study repeated with another seed draws other rows."""
+    max_tokens: int | None = Field(None, ge=1)
+    """Training and validation rows whose JSON line has more words than this are left out before any is drawn (the
+    paper: 512 tokens); None keeps them all."""
 
     @field_validator("sizes")
     @classmethod
@@ -119,6 +122,8 @@ class HoldOutGrid(Sampled):
     """Rows of the other categories in every mixture; None takes them all."""
     validation_rows: int = Field(100, ge=0)
     """Rows of the other categories for the validation loss."""
+    alone: bool = False
+    """Whether a model is trained on each category alone too, by at most 1,300 rows: the arm "<category> only"."""
 
     @field_validator("categories")
     @classmethod
@@ -182,6 +187,9 @@ class WeightGrid(Config):
     """Shifts all draws."""
     validation_rows: int = Field(100, ge=0)
     """Instruction rows for the validation loss."""
+    max_tokens: int | None = Field(None, ge=1)
+    """Training and validation rows whose JSON line has more words than this are left out before any is drawn (the
+    paper: 512 tokens); None keeps them all."""
 
     @model_validator(mode="after")
     def _known_components(self) -> WeightGrid:

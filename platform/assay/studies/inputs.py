@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from assay.errors import InputError
 from assay.fingerprint import fingerprint
+from assay.mixtures.designs import cross_category_rows
 from assay.records import TEST, Example
 from assay.store import Store
 from assay.studies.derived import derived_keys
@@ -16,11 +17,13 @@ from assay.studies.spec import TINY, Study
 from assay.studies.tiny_bases import tiny_base_key
 from assay.studies.trial_ifs import evaluation_keys
 from assay.studies.wanted import Base, EvaluationSet
+from assay.tasks.catalog import INSTRUCTIONS
 from assay.tasks.loaders import dataset_key, materialise_dataset, read_dataset
 from assay.training.base_models import BaseModel, resolve_base
 
 STUDY_SCHEMA = 2
-"""Raised whenever the result tables of an unchanged study change."""
+"""Raised whenever numbers in the result tables of an unchanged study change. New tables and rows leave it as it is: a
+study that was finished before has none of them, and its report leaves them out."""
 SERIES_SCHEMA = 3
 """The same of studies whose curves come in several series: their TFA was a mixture of them up to 2."""
 
@@ -45,11 +48,10 @@ class Datasets:
 
     def evaluation_rows(self, wanted: EvaluationSet) -> list[Example]:
         """The test rows of an evaluation set, in id order."""
-        test = [
-            row
-            for row in self.rows(self.name_of(wanted))
-            if row.split == TEST and wanted.category in ("", row.category)
-        ]
+        rows = self.rows(self.name_of(wanted))
+        if wanted.per_category:
+            return sorted(cross_category_rows(rows, wanted.per_category), key=lambda row: row.example_id)
+        test = [row for row in rows if row.split == TEST and wanted.category in ("", row.category)]
         return sorted(test[: wanted.rows], key=lambda row: row.example_id)
 
     def by_name(self) -> dict[str, list[Example]]:
@@ -102,6 +104,13 @@ def check_evaluation(
                 f"evaluation.{field}: asks for {wanted.rows or 'the'} {name!r} test rows but the test split holds "
                 f"{found}; ask for fewer, or give the dataset more"
             )
+
+
+def instruction_categories(sets: Mapping[str, EvaluationSet], datasets: Datasets) -> dict[str, str]:
+    """Category of each evaluated row of the instruction set that carries one, by its id."""
+    if INSTRUCTIONS not in sets:
+        return {}
+    return {row.example_id: row.category for row in datasets.evaluation_rows(sets[INSTRUCTIONS]) if row.category}
 
 
 def find_bases(study: Study) -> dict[str, BaseModel]:

@@ -31,6 +31,7 @@ from assay.studies.inputs import (
     Datasets,
     check_evaluation,
     dataset_keys,
+    instruction_categories,
     store_datasets,
     study_bases,
     study_key,
@@ -161,7 +162,8 @@ class Pipeline:
         if until in ("train", "generate", "score"):
             return None
         with self.costs.stage("tables"):
-            tables = self._tables(plan, scoring, inside, folder)
+            categories = instruction_categories(sets, datasets)
+            tables = self._tables(plan, scoring, inside, folder, categories)
         with self.costs.stage("errors"):
             errors = self._errors(plan, scoring, datasets, sets)
         return Results(self.study, folder, datasets, sets, plan, scoring, tables, self.costs, errors)
@@ -406,7 +408,12 @@ class Pipeline:
             self.costs.note("objecqa", f"{stats.done:,} labels, {stats.cached:,} from the ledger")
 
     def _tables(
-        self, plan: Wanted, scoring: ScoringPlan, inside: InsideTrials | None, folder: StudyFolder
+        self,
+        plan: Wanted,
+        scoring: ScoringPlan,
+        inside: InsideTrials | None,
+        folder: StudyFolder,
+        categories: Mapping[str, str],
     ) -> dict[str, pa.Table]:
         from assay.metaeval.study_tables import build_study_tables
 
@@ -422,6 +429,7 @@ class Pipeline:
             below_target=self.study.statistics.below_target,
             meta_tasks=self.study.meta_tasks,
             tfa_tasks=self.study.tfa_tasks,
+            categories=categories,
         )
         if inside is None:
             return dict(tables)

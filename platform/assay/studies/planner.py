@@ -218,6 +218,7 @@ def _mixture_tokens(mixture: MixtureSpec, outlines: Mapping[str, DatasetOutline]
             count = outline.rows[component.split]
             if component.categories:  # rows of some categories: as many as there would be if all were equally frequent
                 count = round(count * len(component.categories) * CATEGORY_SHARE)
+            count = min(count, component.cap or count)
         rows += count
         chars += count * outline.mean_chars
     if not rows:
@@ -242,8 +243,10 @@ def _generation(
             is_instructions = name not in outlines or name == study.data.instructions
             outline = outlines[study.data.instructions if is_instructions else name]
             wanted = spec.instruction_rows if name == INSTRUCTIONS else spec.target_rows
+            if name == INSTRUCTIONS and spec.cross_category_rows:
+                wanted = spec.cross_category_rows * len(INSTRUCTION_CATEGORIES)
             there = outline.rows["test"]
-            if isinstance(study.grid, HoldOutGrid):
+            if isinstance(study.grid, HoldOutGrid) and name != INSTRUCTIONS:
                 there = max(1, round(there * CATEGORY_SHARE))
             count = there if wanted is None else min(there, wanted)
             if is_instructions:

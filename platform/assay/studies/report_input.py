@@ -41,6 +41,7 @@ def report_content(results: Results) -> dict[str, Any]:
         ],
         "notes": notes(study),
         "human": study.statistics.human,
+        "design": study.grid.design,
         "curve_scorers": curve_scorers(study.scorers),
         "tables": results.tables,
         "costs": results.costs.rows(),

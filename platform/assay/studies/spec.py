@@ -84,6 +84,9 @@ class EvaluationSpec(Config):
     """Test rows of the instruction set, for forgetting; 0 leaves that question out."""
     instruction_max_new_tokens: int = Field(256, ge=1)
     """New tokens for an instruction row; a target task brings its own limit."""
+    cross_category_rows: int = Field(0, ge=0)
+    """Of design `hold_out`: test rows of each of the 12 categories (the paper: 20) that every model answers as the
+    instruction set, so that what is gained on one category stands beside the others; 0 leaves that out."""
     max_new_tokens: Mapping[str, int] = Field(default_factory=dict)
     """Task -> new tokens, where the task's own limit does not fit."""
 
@@ -262,6 +265,8 @@ class Study(Config):
                 raise ValueError(f"statistics.{field}: saw the task {unknown[0]!r}; expected some of {expected}")
         if stray := sorted(set(self.scorer_params) - set(self.scorers)):
             raise ValueError(f"scorer_params names {stray[0]!r}, which is none of scorers; add it there")
+        if self.evaluation.cross_category_rows and not isinstance(self.grid, HoldOutGrid):
+            raise ValueError("evaluation.cross_category_rows is for the design hold_out; use instruction_rows")
         if self.ifs is not None and isinstance(self.grid, TransferGrid):
             raise ValueError("ifs is for studies that train once; a transfer study trains in two steps")
         if self.train.dtype == "float32" and self.generation.dtype not in ("float32", "bfloat16"):
@@ -357,6 +362,9 @@ class Study(Config):
             if self.mode == "strict":
                 plain["grid"]["target_validation_rows"] = plain["grid"]["target_validation_rows"] or 0
         for part, name in (
+            (plain["grid"], "max_tokens"),
+            (plain["evaluation"], "cross_category_rows"),
+            *([(plain["grid"], "alone")] if isinstance(self.grid, HoldOutGrid) else []),
             (plain, "writer"),
             (plain, "scorer_params"),
             (plain, "error_rows"),

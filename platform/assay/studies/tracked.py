@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from assay.training.spec import TrainingJob
 
 
+META_TABLES = ("metaeval", "similarity", "_means")
+"""Parts of the names of the tables that are kept with the meta-evaluation too; the study's run has them all."""
+
+
 def tracking_uri(study: Study, store: Store) -> str:
     """Where the study's runs go.
 
@@ -86,7 +90,7 @@ def track_study(results: Results, files: Mapping[str, bytes]) -> str:
         if run.key not in done:
             tracker.child_run(parent, run)
     meta = tracker.child_run(parent, _metaeval_run(results), role="metaeval")
-    tracker.files(meta, {name: data for name, data in tables.items() if "metaeval" in name or "similarity" in name})
+    tracker.files(meta, {name: data for name, data in tables.items() if any(part in name for part in META_TABLES)})
     tracker.files(meta, {name: data for name, data in files.items() if "comparability" in name or "similarity" in name})
     return uri
 

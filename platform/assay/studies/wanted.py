@@ -50,6 +50,8 @@ class EvaluationSet:
     max_new_tokens: int
     category: str = ""
     """Only rows of this instruction category; empty: of any."""
+    per_category: int = 0
+    """The first so many rows of each instruction category instead of the first `rows`; 0: not so."""
 
 
 @dataclass(frozen=True)
@@ -141,10 +143,13 @@ def evaluation_sets(study: Study, dataset_keys: Mapping[str, str]) -> dict[str, 
     instructions = dataset_keys[study.data.instructions]
     if isinstance(study.grid, HoldOutGrid):
         tokens = spec.instruction_max_new_tokens
-        return {
+        sets = {
             name: _evaluation_set(name, instructions, spec.target_rows, tokens, category=name)
             for name in study.grid.categories
         }
+        if spec.cross_category_rows:
+            sets[INSTRUCTIONS] = _cross_category_set(instructions, spec.cross_category_rows, tokens)
+        return sets
     sets = {
         task: _evaluation_set(
             task,
@@ -168,6 +173,12 @@ def _evaluation_set(
         spec["category"] = category
     key = artifact_key("evaluation", EVALUATION_SCHEMA, spec, {"dataset": dataset_key})
     return EvaluationSet(name, key, dataset_key, rows, max_new_tokens, category)
+
+
+def _cross_category_set(dataset_key: str, per_category: int, max_new_tokens: int) -> EvaluationSet:
+    spec: dict[str, object] = {"split": TEST, "per_category": per_category}
+    key = artifact_key("evaluation", EVALUATION_SCHEMA, spec, {"dataset": dataset_key})
+    return EvaluationSet(INSTRUCTIONS, key, dataset_key, None, max_new_tokens, per_category=per_category)
 
 
 def wanted(study: Study, cells: Sequence[Cell], bases: Mapping[str, Base], dataset_keys: Mapping[str, str]) -> Wanted:
