@@ -61,17 +61,8 @@ def test_a_run_without_any_reply_is_bad_input_and_says_what_the_endpoint_said(
 ) -> None:
     out = tmp_path / "report.json"
     flags = ["metaeval", command, "--data", str(pairs_file(tmp_path)), "--judge", "m", "--base-url", picky]
-    flags += [
-        "--step-headers",
-        "--strategy",
-        "Vanilla",
-        "--strategy",
-        "cot",
-        "--tracking",
-        "none",
-        "--storage",
-        str(tmp_path / "store"),
-    ]
+    flags += ["--step-headers", "--strategy", "Vanilla", "cot", "--tracking", "none"]
+    flags += ["--storage", str(tmp_path / "store")]
     assert run_app([*flags, "--out", str(out)]) == 2
     said = capfd.readouterr()
     (line,) = [line for line in said.err.splitlines() if line.startswith("assay:")]
