@@ -83,6 +83,8 @@ class JudgeServerConfig(Config):
     latency_shape: Literal["lognormal", "constant"] = "lognormal"
     latency_sigma: float = Field(0.5, ge=0)
     """Standard deviation of the logarithm of the latency."""
+    response_format: Literal["honour", "refuse"] = "honour"
+    """`refuse`: a request for a JSON schema is answered 400, as by servers without structured output."""
     batch_delay_s: float = Field(0.5, ge=0)
     """From the creation of a batch to its completion."""
     models: tuple[str, ...] = ()
