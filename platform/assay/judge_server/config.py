@@ -124,6 +124,8 @@ class JudgeServerConfig(Config):
         shaping: dict[str, object] = {"seed": self.seed, "faults": dict(self.faults)}
         if self.mode == "rubric":
             shaping |= {"version": RUBRIC_VERSION, "bias": self.bias.model_dump()}
+            if self.faults:  # only their wrong formats are asked for again, and once such replies were none
+                shaping["asked_again"] = 1
         else:
             shaping |= {
                 "files": [file_hash(path) for path in expand_files(self.replay)],
