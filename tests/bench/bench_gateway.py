@@ -1,4 +1,4 @@
-"""CPU and memory of one judgement on the client: prompt, limiter, HTTP, parse, ledger; against a server without limits.
+"""CPU and memory of one IFTEval judgement on the client, from the prompt to the parsed score; the server has no limits.
 
     python tests/bench/bench_gateway.py [--calls 100000] [--quick] [--out FILE.json]
 
@@ -13,28 +13,41 @@ import json
 import re
 import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 from assay.judge_server.launch import start_judge_server
 from assay.llm.endpoint import EndpointSpec
-from assay.llm.gateway import open_gateway
-from assay.llm.requests import Answer, ChatRequest, Message, Sampling
+from assay.llm.gateway import Asker, open_gateway
+from assay.scoring.judges.calls import JudgeCall, JudgeReply, run_protocol, to_request
+from assay.scoring.judges.pointwise import IftevalJudge, PointwiseInstance
 
-SAMPLING = Sampling(max_tokens=32)
-RULES = "You are a fair judge. Judge how well the response follows the instruction, from 0 to 9. " * 8
+PROTOCOL = IftevalJudge()
+"""As studies ask by default: strict, the texts fenced, both readings parsed."""
 RESPONSE = "The first thing to know is that water boils at a lower temperature on a mountain. " * 12
 
 
-def prompts(calls: int, salt: str) -> Iterator[ChatRequest]:
-    for number in range(calls):
-        user = f"{RULES}\n\nInstruction:\nExplain item {salt}{number}.\n\nResponse:\n{RESPONSE}\n\nScore (0-9):"
-        yield ChatRequest("", (Message("system", RULES[:90]), Message("user", user)), SAMPLING)
+def instance(name: str) -> PointwiseInstance:
+    return PointwiseInstance(f"Explain item {name} of the list of facts about cooking.", RESPONSE, RESPONSE[:300])
 
 
-def parse(text: str) -> int | None:
-    found = re.findall(r"\d+", text)
-    return int(found[-1]) if found else None
+async def judge_all(gateway: Asker, calls: int, salt: str, concurrency: int, marks: list[float]) -> int:
+    """Judges so many instances and counts the scores; memory is read ten times on the way."""
+    source = iter(range(calls))
+    scored = 0
+
+    async def ask(call: JudgeCall) -> JudgeReply:
+        return await gateway.ask(to_request(call, PROTOCOL.name))
+
+    async def work() -> None:
+        nonlocal scored
+        for number in source:
+            judgement = await run_protocol(PROTOCOL, instance(f"{salt}{number}"), ask)
+            scored += judgement.score is not None
+            if number % max(1, calls // 10) == 0:
+                marks.append(round(rss_mib(), 1))
+
+    await asyncio.gather(*(work() for _ in range(concurrency)))
+    return scored
 
 
 def rss_mib() -> float:
@@ -47,25 +60,17 @@ async def judge(base_url: str, calls: int, concurrency: int, folder: Path) -> di
     async with open_gateway(
         spec, ledger_url=f"sqlite:///{folder}/ledger.db", study="bench", limiter="process"
     ) as gateway:
-        async for _ in gateway.ask_many(prompts(200, "warm")):  # imports, connections, compiled statements
-            pass
-        marks, parsed, answered = [], 0, 0
+        await judge_all(gateway, 200, "warm", concurrency, [])  # imports, connections, compiled statements
+        marks: list[float] = []
         cpu, wall = time.process_time(), time.perf_counter()
-        async for index, reply in gateway.ask_many(prompts(calls, "")):
-            if isinstance(reply, Answer):
-                answered += 1
-                parsed += parse(reply.text) is not None
-            if index % max(1, calls // 10) == 0:
-                marks.append(round(rss_mib(), 1))
+        scored = await judge_all(gateway, calls, "", concurrency, marks)
         cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
         cached_cpu = time.process_time()
-        async for _ in gateway.ask_many(prompts(min(calls, 2000), "")):
-            pass
+        await judge_all(gateway, min(calls, 2000), "", concurrency, [])
         cached_cpu = time.process_time() - cached_cpu
     return {
         "calls": calls,
-        "answered": answered,
-        "parsed": parsed,
+        "scored": scored,
         "cpu_ms_per_judgement": round(cpu / calls * 1e3, 3),
         "wall_ms_per_judgement": round(wall / calls * 1e3, 3),
         "cpu_ms_per_cached_judgement": round(cached_cpu / min(calls, 2000) * 1e3, 3),
@@ -81,13 +86,13 @@ async def sdk_alone(base_url: str, calls: int, concurrency: int) -> float:
     client = openai.AsyncOpenAI(
         base_url=base_url, api_key="none", max_retries=0, http_client=openai.DefaultAioHttpClient()
     )
-    source = prompts(calls, "sdk")
+    source = iter(range(calls))
 
     async def work() -> None:
-        for request in source:
+        for number in source:
             await client.chat.completions.create(
-                model="rubric-judge", max_tokens=32, temperature=0.0,
-                messages=[{"role": m.role, "content": m.content} for m in request.messages],  # type: ignore[misc]
+                model="rubric-judge", max_tokens=PROTOCOL.max_tokens, temperature=PROTOCOL.temperature,
+                messages=[{"role": m.role, "content": m.content} for m in PROTOCOL.messages(instance(f"sdk{number}"))],  # type: ignore[misc]
             )  # fmt: skip
 
     cpu = time.process_time()

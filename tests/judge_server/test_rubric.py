@@ -12,9 +12,11 @@ from hypothesis import strategies as st
 from assay.judge_server.agreement import agreement
 from assay.judge_server.config import Biases
 from assay.judge_server.exchange import JudgeRequest, content_key
+from assay.judge_server.faults import WRONG_FORMAT
 from assay.judge_server.quality import ACCEPTABLE, quality
 from assay.judge_server.reading import CATEGORIES, read_prompt
 from assay.judge_server.rubric import HONEST, Rubric
+from assay.scoring.judges.asking import REMINDER
 
 IFTEVAL = """You are a helpful assistant that helps evaluate the quality of two responses to a prompt.
 
@@ -51,6 +53,19 @@ def csv_scores(prompt, one, two, rubric=QUIET, **more):
     [text] = ask(IFTEVAL.format(prompt=prompt, one=one, two=two), rubric, **more)
     assert re.fullmatch(r"\d+,\d+", text)
     return tuple(int(part) for part in text.split(","))
+
+
+@pytest.mark.parametrize("unreadable", WRONG_FORMAT)
+def test_a_question_is_answered_when_it_is_asked_again(unreadable: str) -> None:
+    question = IFTEVAL.format(prompt=SENTIMENT, one="positive", two="negative")
+    turns = (("user", question), ("assistant", unreadable), ("user", REMINDER))
+    [first], [second] = (
+        QUIET.replies(JudgeRequest("m", shown, content_key("m", shown)), 1) for shown in (turns[:1], turns)
+    )
+    assert second.text == first.text
+    # worked examples are earlier turns too, and no reminders
+    shown = (("user", "What is 2 + 2?"), ("assistant", "4"), ("user", question))
+    assert QUIET.replies(JudgeRequest("m", shown, content_key("m", shown)), 1)[0].text == first.text
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from assay.judge_server.chat import BadRequestError, ChatService, read_request
+from assay.judge_server.chat import BadRequestError, ChatService
 from assay.judge_server.exchange import NoReplyError
 from assay.judge_server.faults import draw_fault
 
@@ -199,7 +199,7 @@ class BatchService:
         body: dict[str, Any]
         try:
             headers = [(f"x-assay-{name}".encode(), str(value).encode()) for name, value in _asides(row).items()]
-            request = read_request(row["body"], headers)
+            request = chat.read(row["body"], headers)
             draws = chat.batch_draws(request, custom_id)
             fault = draw_fault(chat.config.faults, draws)
             if fault == "5xx":

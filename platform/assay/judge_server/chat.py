@@ -97,7 +97,7 @@ class ChatService:
             if body is None:
                 raise BadRequestError(f"saw a body over {MAX_BODY_BYTES} bytes; expected less")
             data = json.loads(body)
-            request = read_request(data, headers)
+            request = self.read(data, headers)
         except (BadRequestError, ValueError, RecursionError) as error:
             await send_error(send, 400, f"We could not read this request: {error}", "invalid_request_error", None)
             return
@@ -151,6 +151,17 @@ class ChatService:
         await send_bytes(
             send, 200, payload, [_JSON, *self.limits.headers(time.monotonic()), *self._about(request, draws)]
         )
+
+    def read(self, data: Any, headers: Headers = ()) -> JudgeRequest:  # type: ignore[assignment]
+        """The request's content, where this server takes such requests.
+
+        Raises:
+            BadRequestError: a field is missing, of another type, or not supported.
+        """
+        request = read_request(data, headers)
+        if request.schema is not None and self.config.response_format == "refuse":
+            raise BadRequestError("response_format: saw json_schema; this server has no structured output")
+        return request
 
     def complete(self, data: dict[str, Any], request: JudgeRequest, draws: Draws, fault: str = "") -> Completion:
         """The completion, with the faults that change its text.

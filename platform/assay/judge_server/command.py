@@ -64,6 +64,9 @@ def judge_server_command(
     latency_ms: Annotated[float, typer.Option(help="Mean time to answer.")] = 0.0,
     latency_shape: Annotated[str, typer.Option(help="lognormal or constant.")] = "lognormal",
     latency_sigma: Annotated[float, typer.Option(help="Spread of a lognormal latency.")] = 0.5,
+    response_format: Annotated[
+        str, typer.Option(help="honour, or refuse with 400 as servers without structured output do.")
+    ] = "honour",
     batch_delay_s: Annotated[float, typer.Option(help="Time that a batch takes.")] = 0.5,
     model: Annotated[
         list[str] | None, typer.Option(help="Name for /v1/models; repeatable. Default: the recorded judges.")
@@ -104,6 +107,7 @@ def judge_server_command(
         "latency_ms": latency_ms,
         "latency_shape": latency_shape,
         "latency_sigma": latency_sigma,
+        "response_format": response_format,
         "batch_delay_s": batch_delay_s,
         "host": host,
         "port": port,

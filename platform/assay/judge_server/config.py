@@ -83,6 +83,8 @@ class JudgeServerConfig(Config):
     latency_shape: Literal["lognormal", "constant"] = "lognormal"
     latency_sigma: float = Field(0.5, ge=0)
     """Standard deviation of the logarithm of the latency."""
+    response_format: Literal["honour", "refuse"] = "honour"
+    """`refuse`: a request for a JSON schema is answered 400, as by servers without structured output."""
     batch_delay_s: float = Field(0.5, ge=0)
     """From the creation of a batch to its completion."""
     models: tuple[str, ...] = ()
@@ -122,6 +124,8 @@ class JudgeServerConfig(Config):
         shaping: dict[str, object] = {"seed": self.seed, "faults": dict(self.faults)}
         if self.mode == "rubric":
             shaping |= {"version": RUBRIC_VERSION, "bias": self.bias.model_dump()}
+            if self.faults:  # only their wrong formats are asked for again, and once such replies were none
+                shaping["asked_again"] = 1
         else:
             shaping |= {
                 "files": [file_hash(path) for path in expand_files(self.replay)],

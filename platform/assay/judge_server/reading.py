@@ -122,6 +122,11 @@ _DIMENSIONS = (
 )
 
 
+LONGEST_REMINDER = 300
+"""Characters of a turn that only asks for the reply again."""
+_REMINDER = re.compile(r"could not be (?:read|parsed|understood)|\b(?:reply|answer|respond|try) again\b", re.IGNORECASE)
+
+
 def read_prompt(messages: Sequence[tuple[str, str]], protocol: str = "", step: str = "") -> Asked:
     """What these (role, content) messages show and ask for; `form` is "unknown" where no rule knows the wording."""
     body = next((content for role, content in reversed(messages) if role == "user"), "")
@@ -145,6 +150,16 @@ def read_prompt(messages: Sequence[tuple[str, str]], protocol: str = "", step: s
         options=_options(whole) if asked.form == "category" else (),
         reference=_reference(asked, protocol),
     )
+
+
+def without_reminders(messages: Sequence[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
+    """The conversation up to its question: a judge that is told that its reply could not be read answers that again."""
+    while len(messages) >= 3 and messages[-2][0] == "assistant" and messages[-3][0] == "user":
+        role, text = messages[-1]
+        if role != "user" or len(text) > LONGEST_REMINDER or _REMINDER.search(text) is None:
+            break
+        messages = messages[:-2]
+    return tuple(messages)
 
 
 def _take_out(text: str, holes: list[str]) -> str:

@@ -10,6 +10,7 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from assay.judge_server.agreement import words
@@ -18,7 +19,7 @@ from assay.judge_server.draws import Draws, request_hash
 from assay.judge_server.exchange import JudgeRequest, Reply
 from assay.judge_server.patterns import ANALYST, error_patterns
 from assay.judge_server.quality import ACCEPTABLE, quality
-from assay.judge_server.reading import Asked, read_prompt
+from assay.judge_server.reading import Asked, read_prompt, without_reminders
 from assay.judge_server.writer import WRITER, asks_for_rows, written_rows
 
 HONEST = (
@@ -87,6 +88,7 @@ class Rubric:
 
     def replies(self, request: JudgeRequest, count: int = 1) -> list[Reply]:
         """`count` replies; each draws its own noise."""
+        request = replace(request, messages=without_reminders(request.messages))
         free = self._free_texts(request, count)
         if free is not None:
             return free

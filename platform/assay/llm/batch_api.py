@@ -31,6 +31,7 @@ from assay.llm.ledger_segments import PREFIX
 from assay.llm.ledger_tables import FINAL
 from assay.llm.prices import price_of
 from assay.llm.requests import ChatRequest, Failure, Mode, Reply, request_key
+from assay.llm.response_format import FormatSupport
 from assay.llm.token_estimate import TokenEstimate
 
 MAX_CALL_TRIES = 3
@@ -94,6 +95,7 @@ class BatchGateway:
         self._study, self._judge, self._mode = study, judge, self.endpoint.key_mode(mode)
         self._budget_usd, self._poll_s, self._on_progress = budget_usd, poll_s, on_progress
         self._estimate = TokenEstimate()
+        self._formats = FormatSupport()
         self._failed: dict[str, Reply] = {}
         self._figures = Figures()
         self._fresh: set[str] = set()
@@ -129,6 +131,13 @@ class BatchGateway:
             EndpointError: as `ask_many`.
             LimitReached: as `ask_many`.
         """
+        request = self._formats.allowed(completed(request, self.endpoint))
+        reply = await self._ask_once(request)
+        if self._formats.is_refused(request, reply):
+            reply = await self._ask_once(self._formats.allowed(request))
+        return reply
+
+    async def _ask_once(self, request: ChatRequest) -> Reply:
         future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
         self._gathered.append((request, future))
         self._last_asked = time.monotonic()

@@ -260,7 +260,10 @@ def _error_of(content: bytes) -> tuple[str, str]:
         error = json.loads(content)["error"]
         if isinstance(error, str):
             return "", error
-        return f"{error.get('code') or ''} {error.get('type') or ''}", str(error.get("message") or "")
+        message, field = str(error.get("message") or ""), str(error.get("param") or "")[:100]
+        if field and field not in message:
+            message = f"{field}: {message}"
+        return f"{error.get('code') or ''} {error.get('type') or ''}", message
     except (ValueError, RecursionError, KeyError, TypeError, AttributeError):
         return "", content[:MAX_REFUSAL_BYTES].decode("utf-8", "replace")
 

@@ -28,6 +28,7 @@ from assay.llm.local_transport import LocalChat, LocalTransport, open_local_chat
 from assay.llm.prices import Price, price_of
 from assay.llm.rate_headers import Observation, observe
 from assay.llm.requests import ChatRequest, Mode, Reply, request_key
+from assay.llm.response_format import FormatSupport
 from assay.llm.token_estimate import TokenEstimate
 
 BACKOFF_S = 0.5
@@ -105,6 +106,7 @@ class Gateway:
         self._local = local
         self._transport: Transport | None = None
         self._estimate = TokenEstimate()
+        self._formats = FormatSupport()
         self._breaker = Breaker(give_up_s=endpoint.give_up_s)
         self._fetching: dict[str, asyncio.Future[Reply | None]] = {}
         self._figures = Figures()
@@ -133,21 +135,25 @@ class Gateway:
             EndpointError: nothing listens there, or it refuses the key or the model.
             LimitReached: the budget is spent, or the account's quota is.
         """
-        request = completed(request, self.endpoint)
-        key = request_key(self.endpoint.endpoint_name, request, self._mode)
         self._figures.asked += 1
+        request = self._formats.allowed(completed(request, self.endpoint))
+        reply = await self._ask_once(request)
+        if self._formats.is_refused(request, reply):
+            reply = await self._ask_once(self._formats.allowed(request))
+        self._figures.count(reply)
+        return reply
+
+    async def _ask_once(self, request: ChatRequest) -> Reply:
+        key = request_key(self.endpoint.endpoint_name, request, self._mode)
         while (running := self._fetching.get(key)) is not None:
             shared = await asyncio.shield(running)
             if shared is not None:
-                shared = dataclasses.replace(shared, cached=True)
-                self._figures.count(shared)
-                return shared
+                return dataclasses.replace(shared, cached=True)
         future: asyncio.Future[Reply | None] = asyncio.get_running_loop().create_future()
         self._fetching[key] = future
         reply: Reply | None = None
         try:
             reply = await self._fetch(request, key)
-            self._figures.count(reply)
             return reply
         finally:
             del self._fetching[key]

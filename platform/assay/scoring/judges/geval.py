@@ -20,6 +20,7 @@ from assay.scoring.judges.judgements import OK, UNPARSABLE, PointwiseJudgement
 from assay.scoring.judges.parsing import parse_score
 from assay.scoring.judges.pointwise import PointwiseInstance
 from assay.scoring.judges.prompting import SHIPPED, fence, fence_nonce, fill, load_prompt, with_fence_note
+from assay.scoring.judges.structured import MORE_TOKENS, check_structured, identity_of, score_format
 
 _SLOTS = frozenset({"dimension", "definition", "low", "high", "steps", "prompt", "response", "reference_part"})
 
@@ -96,6 +97,8 @@ class GEvalJudge:
     min_parsed: int = 1
     """Fewer readable samples than this leave the response unscored."""
     prompts_dir: Path = SHIPPED / "geval"
+    structured: bool = False
+    """Ask for a JSON schema (endpoints with structured output, `strict` only); the same parser reads the reply."""
 
     VERSION = 1
 
@@ -105,6 +108,9 @@ class GEvalJudge:
                 f"G-Eval: saw {self.samples} samples on {self.dimension.low}..{self.dimension.high}; "
                 "expected at least one sample and a scale that rises"
             )
+        check_structured(self.name, self.mode, self.structured)
+        if self.structured and self.logprobs:
+            raise ConfigError("G-Eval: saw logprobs with structured; expected one of them; drop one")
 
     @property
     def name(self) -> str:
@@ -125,6 +131,7 @@ class GEvalJudge:
             "max_tokens": self.max_tokens,
             "min_parsed": self.min_parsed,
             "prompt": load_prompt(self.prompts_dir, "Rate.txt", _SLOTS).identity,
+            **identity_of(self.structured),
         }
 
     def messages(self, instance: PointwiseInstance) -> tuple[Message, ...]:
@@ -153,14 +160,18 @@ class GEvalJudge:
         """All samples at once; unreadable ones are left out, not asked again."""
         if self.logprobs:
             return (yield from self._weighted(instance))
-        sampling = Sampling(temperature=self.temperature, max_tokens=self.max_tokens)
+        low, high = float(self.dimension.low), float(self.dimension.high)
+        sampling = Sampling(
+            temperature=self.temperature,
+            max_tokens=self.max_tokens + MORE_TOKENS * self.structured,
+            response_format=score_format(self.dimension.low, self.dimension.high) if self.structured else None,
+        )
         messages = self.messages(instance)
         calls = [JudgeCall("score", messages, sampling, sample) for sample in range(self.samples)]
         readings = yield from read_step(calls, self._parse, mode=self.mode)
         values = [reading.value for reading in readings if reading.value is not None]
         exchanges = tuple(item for reading in readings for item in reading.exchanges)
         parts = {"samples": float(self.samples), "parsed": float(len(values))}
-        low, high = float(self.dimension.low), float(self.dimension.high)
         if len(values) < max(1, self.min_parsed):
             status = next((reading.status for reading in readings if reading.status != OK), UNPARSABLE)
             return PointwiseJudgement(None, low, high, status, exchanges, parts)

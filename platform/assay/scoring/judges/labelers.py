@@ -15,6 +15,7 @@ from assay.scoring.judges.judgements import PointwiseJudgement
 from assay.scoring.judges.parsing import parse_class
 from assay.scoring.judges.pointwise import PointwiseInstance
 from assay.scoring.judges.prompting import SHIPPED, fill, load_prompt
+from assay.scoring.judges.structured import MORE_TOKENS, check_structured, class_format, identity_of
 from assay.tasks.catalog import INSTRUCTION_CATEGORIES, OTHER
 
 LABELERS_PROMPTS = SHIPPED / "labelers"
@@ -40,8 +41,13 @@ class Labeler:
     max_tokens: int = 16
     max_reasks: int = 1
     prompts_dir: Path = LABELERS_PROMPTS
+    structured: bool = False
+    """Ask for a JSON schema (endpoints with structured output, `strict` only); the same parser reads the reply."""
 
     VERSION = 1
+
+    def __post_init__(self) -> None:
+        check_structured(self.name, self.mode, self.structured)
 
     def identity(self) -> dict[str, object]:
         """All that shapes the label apart from the model."""
@@ -54,6 +60,7 @@ class Labeler:
             "max_tokens": self.max_tokens,
             "max_reasks": self.max_reasks if self.mode == "strict" else 0,
             "prompt": load_prompt(self.prompts_dir, self.file, self._slots).identity,
+            **identity_of(self.structured),
         }
 
     @property
@@ -68,7 +75,12 @@ class Labeler:
 
     def run(self, instance: PointwiseInstance) -> Steps[PointwiseJudgement]:
         """One call."""
-        call = JudgeCall("label", self.messages(instance), Sampling(temperature=0.0, max_tokens=self.max_tokens))
+        sampling = Sampling(
+            temperature=0.0,
+            max_tokens=self.max_tokens + MORE_TOKENS * self.structured,
+            response_format=class_format(self.classes) if self.structured else None,
+        )
+        call = JudgeCall("label", self.messages(instance), sampling)
         reasks = self.max_reasks if self.mode == "strict" else 0
         (reading,) = yield from read_step([call], self._parse, reasks, mode=self.mode)
         if reading.value is None:
@@ -80,7 +92,7 @@ class Labeler:
         return parse_class(text, self.classes)
 
 
-def objecqa_labeler(mode: Mode = "strict", prompts_dir: Path = LABELERS_PROMPTS) -> Labeler:
+def objecqa_labeler(mode: Mode = "strict", prompts_dir: Path = LABELERS_PROMPTS, structured: bool = False) -> Labeler:
     """ObjecQA: prompt = question, response = the model's answer; score 1 is Objective."""
     return Labeler(
         "objecqa",
@@ -91,10 +103,11 @@ def objecqa_labeler(mode: Mode = "strict", prompts_dir: Path = LABELERS_PROMPTS)
         "answer",
         mode,
         prompts_dir=prompts_dir,
+        structured=structured,
     )
 
 
-def category_labeler(mode: Mode = "strict", prompts_dir: Path = LABELERS_PROMPTS) -> Labeler:
+def category_labeler(mode: Mode = "strict", prompts_dir: Path = LABELERS_PROMPTS, structured: bool = False) -> Labeler:
     """Instruction categories: prompt = instruction, response = its input; `label` is the category."""
     return Labeler(
         "category",
@@ -105,4 +118,5 @@ def category_labeler(mode: Mode = "strict", prompts_dir: Path = LABELERS_PROMPTS
         "input",
         mode,
         prompts_dir=prompts_dir,
+        structured=structured,
     )

@@ -19,6 +19,7 @@ from assay.scoring.judges.judgements import Choice, PairVerdict, PointwiseJudgem
 from assay.scoring.judges.pairwise import map_back
 from assay.scoring.judges.parsing import compat_bracket, parse_score, strict_bracket
 from assay.scoring.judges.prompting import SHIPPED, Prompt, fill, load_prompt
+from assay.scoring.judges.structured import check_structured, identity_of, score_format
 
 LOW, HIGH = 1.0, 10.0
 MAX_TOKENS = 2048
@@ -52,8 +53,13 @@ class MtBenchSingle:
     mode: Mode = "strict"
     prompts_dir: Path = MT_BENCH_PROMPTS
     max_reasks: int = 1
+    structured: bool = False
+    """Ask for a JSON schema (endpoints with structured output, `strict` only); the same parser reads the reply."""
 
     VERSION = 1
+
+    def __post_init__(self) -> None:
+        check_structured(self.name, self.mode, self.structured)
 
     @property
     def name(self) -> str:
@@ -62,7 +68,8 @@ class MtBenchSingle:
 
     def identity(self) -> dict[str, object]:
         """All that shapes the judgement apart from the model."""
-        return _identity(self.name, self.mode, self.VERSION, self.max_reasks, self.prompts_dir, "single")
+        identity = _identity(self.name, self.mode, self.VERSION, self.max_reasks, self.prompts_dir, "single")
+        return identity | identity_of(self.structured)
 
     def messages(self, instance: Dialogue) -> tuple[Message, ...]:
         """What is sent."""
@@ -72,7 +79,9 @@ class MtBenchSingle:
 
     def run(self, instance: Dialogue) -> Steps[PointwiseJudgement]:
         """One call."""
-        call = JudgeCall("score", self.messages(instance), Sampling(temperature=0.0, max_tokens=MAX_TOKENS))
+        asked = score_format(LOW, HIGH, explained=True) if self.structured else None
+        sampling = Sampling(temperature=0.0, max_tokens=MAX_TOKENS, response_format=asked)
+        call = JudgeCall("score", self.messages(instance), sampling)
         parse = compat_double_bracket if self.mode == "compat" else _strict_score
         reasks = self.max_reasks if self.mode == "strict" else 0
         (reading,) = yield from read_step([call], parse, reasks, mode=self.mode)

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from assay.llm.requests import Message, Mode, Sampling
 from assay.scoring.judges.asking import read_step
@@ -24,6 +24,7 @@ from assay.scoring.judges.calls import JudgeCall, Steps
 from assay.scoring.judges.judgements import PointwiseJudgement
 from assay.scoring.judges.parsing import compat_csv_pair, parse_pair, parse_score
 from assay.scoring.judges.prompting import SHIPPED, fill, load_prompt
+from assay.scoring.judges.structured import check_structured, identity_of, pair_format, score_format
 
 IftevalVariant = Literal["two_responses", "swapped", "reference_shown", "alone"]
 
@@ -55,8 +56,13 @@ class IftevalJudge:
     max_reasks: int = 1
     """In `strict`: how often an unreadable reply is asked for again."""
     prompts_dir: Path = SHIPPED / "ifteval"
+    structured: bool = False
+    """Ask for a JSON schema (endpoints with structured output, `strict` only); the same parser reads the reply."""
 
     VERSION = 1
+
+    def __post_init__(self) -> None:
+        check_structured(self.name, self.mode, self.structured)
 
     @property
     def name(self) -> str:
@@ -82,6 +88,7 @@ class IftevalJudge:
             "max_tokens": self.max_tokens,
             "max_reasks": self.max_reasks if self.mode == "strict" else 0,
             "prompt": prompt.identity,
+            **identity_of(self.structured),
         }
 
     def messages(self, instance: PointwiseInstance) -> tuple[Message, ...]:
@@ -103,9 +110,16 @@ class IftevalJudge:
             return None
         return pair if self.variant == "two_responses" else (pair[1], pair[0])
 
+    def _response_format(self) -> dict[str, Any] | None:
+        if not self.structured:
+            return None
+        return score_format(0, 10) if self.variant in ("alone", "reference_shown") else pair_format(0, 10)
+
     def run(self, instance: PointwiseInstance) -> Steps[PointwiseJudgement]:
         """One call; further ones only where a reply cannot be read."""
-        sampling = Sampling(temperature=self.temperature, max_tokens=self.max_tokens)
+        sampling = Sampling(
+            temperature=self.temperature, max_tokens=self.max_tokens, response_format=self._response_format()
+        )
         call = JudgeCall("score", self.messages(instance), sampling)
         reasks = self.max_reasks if self.mode == "strict" else 0
         (reading,) = yield from read_step([call], self.parse, reasks, mode=self.mode)

@@ -1,0 +1,61 @@
+"""JSON schemas of judges' replies, for endpoints with structured output. The protocol's own parser reads the reply.
+
+They are OpenAI's strict form: every property required, no others. A protocol asks for one only where its `structured`
+is set, so that the keys of those without do not move.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from assay.errors import ConfigError
+from assay.llm.requests import Mode
+
+MORE_TOKENS = 32
+"""Room in a short reply for the braces and names around its numbers."""
+
+
+def score_format(low: float, high: float, *, explained: bool = False) -> dict[str, Any]:
+    """One score in low..high; with `explained` an explanation comes before it."""
+    score = {"type": "number", "minimum": low, "maximum": high}
+    return _format("score", {"explanation": {"type": "string"}, "score": score} if explained else {"score": score})
+
+
+def pair_format(low: float, high: float) -> dict[str, Any]:
+    """A score for each of two responses."""
+    score = {"type": "number", "minimum": low, "maximum": high}
+    return _format("scores", {"score_1": score, "score_2": score})
+
+
+def class_format(classes: Sequence[str]) -> dict[str, Any]:
+    """One of the classes."""
+    return _format("label", {"label": {"type": "string", "enum": list(classes)}})
+
+
+def check_structured(protocol: str, mode: Mode, structured: bool) -> None:
+    """Refuse structured output in `compat`: the published request had none, and the published parser reads none.
+
+    Raises:
+        ConfigError: both are asked for.
+    """
+    if structured and mode == "compat":
+        raise ConfigError(
+            f"judge protocol {protocol!r}: saw structured in compat mode; expected it in strict alone, since the "
+            "published request has none; drop one of them"
+        )
+
+
+def identity_of(structured: bool) -> dict[str, object]:
+    """What a protocol's identity says of it; nothing where it is off, so that older keys hold."""
+    return {"structured": True} if structured else {}
+
+
+def _format(name: str, properties: Mapping[str, Any]) -> dict[str, Any]:
+    schema = {
+        "type": "object",
+        "properties": dict(properties),
+        "required": list(properties),
+        "additionalProperties": False,
+    }
+    return {"type": "json_schema", "json_schema": {"name": name, "strict": True, "schema": schema}}
