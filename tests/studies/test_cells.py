@@ -316,7 +316,9 @@ def test_max_tokens_reaches_every_mixture_and_its_absence_no_key() -> None:
 
 
 def held_out(evaluation: dict[str, object], **grid: object) -> Study:
-    plain = other_design(design="hold_out", categories=["Classify", "Write"], sizes=[0, 4], draws=2, **grid)
+    plain = other_design(
+        design="hold_out", categories=["Classify", "Write"], sizes=[0, 4], draws=2, validation_rows=8, **grid
+    )
     return plain.replace(evaluation=plain.evaluation.replace(**evaluation))
 
 

@@ -59,7 +59,7 @@ def test_the_readmes_study_of_ones_own_data_asks_no_hub_for_what_it_does_not_rea
     datasets = store_datasets(example, Store(str(tmp_path / "store")))
     assert datasets.keys == keys
     assert len(datasets.rows("sst2")) == len(datasets.rows("instructions")) == 60
-    made = plan(example)
+    made = plan(example.replace(grid=example.grid.replace(sizes=(0, 5, 10), validation_rows=2)))
     assert (made.cells_per_base, made.trainings_per_base) == (9, 7)
     assert not [note for note in made.assumptions if "mnli" in note or "published sizes" in note]
 
