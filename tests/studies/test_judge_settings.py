@@ -56,3 +56,17 @@ def test_a_cap_in_the_study_holds_unless_the_command_says_another(tmp_path: Path
     for asked, expected in ((None, 3.0), (5.0, 5.0)):
         pipeline = Pipeline(study, Store(str(tmp_path)), SilentProgress(), embedded=None, max_usd=asked)  # type: ignore[arg-type]
         assert pipeline.budget_usd == expected
+
+
+@pytest.mark.parametrize("name", ["ifteval", "geval_coherence"])
+def test_a_study_may_ask_for_a_json_schema_and_one_that_does_not_keeps_its_key(name: str) -> None:
+    plain, structured = (JudgeConfig(protocol=name, structured=flag) for flag in (False, True))
+    assert judge_protocol(structured, "strict").structured  # type: ignore[attr-defined]
+    assert not judge_protocol(plain, "strict").structured  # type: ignore[attr-defined]
+    keys = [load_study("quickstart", []).replace(judge=judge).identity()["judge"] for judge in (plain, structured)]
+    assert keys[1] == {**keys[0], "structured": True} and "structured" not in keys[0]  # type: ignore[dict-item, operator]
+
+
+def test_compat_asks_as_published_without_a_schema() -> None:
+    with pytest.raises(ConfigError, match="structured"):
+        judge_protocol(JudgeConfig(structured=True), "compat")

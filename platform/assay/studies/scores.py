@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from assay.errors import ConfigError
 from assay.llm.endpoint import EndpointSpec
@@ -109,9 +109,10 @@ def judge_protocol(judge: JudgeConfig, mode: Mode) -> PointwiseProtocol:
     known = [name for name in protocol_names("pointwise") if name not in LABELERS]
     if judge.protocol not in known:
         raise ConfigError(f"judge.protocol: saw {judge.protocol!r}; expected one of {', '.join(known)}")
-    if judge.protocol.startswith("geval"):  # its samples stand for probabilities: they are drawn at temperature 1
-        return make_pointwise(judge.protocol, mode)
-    return make_pointwise(judge.protocol, mode, temperature=judge.temperature)
+    options: dict[str, Any] = {"structured": True} if judge.structured else {}
+    if not judge.protocol.startswith("geval"):  # its samples stand for probabilities: they are drawn at temperature 1
+        options["temperature"] = judge.temperature
+    return make_pointwise(judge.protocol, mode, **options)
 
 
 def calls_per_row(protocol: PointwiseProtocol) -> int:

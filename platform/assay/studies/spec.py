@@ -101,6 +101,9 @@ class JudgeConfig(Config):
     """Pointwise protocol that asks the judge."""
     temperature: float = Field(0.1, ge=0, le=2)
     """Sampling temperature (paper: .1)."""
+    structured: bool = False
+    """Ask for a JSON schema (`strict` only). An endpoint without structured output is asked without it, and either reply
+    is read by the same parser."""
     endpoint: str | None = None
     """Name of the endpoint in the ledger; default: the host of `base_url`."""
     base_url: str | None = None
@@ -356,6 +359,8 @@ class Study(Config):
         for asked in (plain["judge"], plain["writer"] or {}):
             for name in REACHING:
                 asked.pop(name, None)
+            if not asked.get("structured"):
+                asked.pop("structured", None)
         # fields that came later say nothing where they are not used, so that older studies keep their keys
         if plain["grid"]["design"] == "target":
             plain["grid"].pop("design")
