@@ -102,8 +102,8 @@ class JudgeConfig(Config):
     temperature: float = Field(0.1, ge=0, le=2)
     """Sampling temperature (paper: .1)."""
     structured: bool = False
-    """Ask for a JSON schema (`strict` only). An endpoint without structured output is asked without it, and either reply
-    is read by the same parser."""
+    """Ask for a JSON schema (`strict` only). An endpoint without structured output is asked without it; the same parser
+    reads both."""
     endpoint: str | None = None
     """Name of the endpoint in the ledger; default: the host of `base_url`."""
     base_url: str | None = None
