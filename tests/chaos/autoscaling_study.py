@@ -16,10 +16,11 @@ import tempfile
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 IDLE_MINUTES = 0.1
 MOST = 3
-CONFIG = {
+CONFIG: dict[str, Any] = {
     "cluster_name": "fake",
     "max_workers": MOST,
     "upscaling_speed": 20,
@@ -64,20 +65,21 @@ def main() -> None:
 
 def start_head(temp: Path) -> str:
     """Address of a head whose monitor scales by CONFIG."""
+    address = f"127.0.0.1:{int(os.environ['SCALE_PORT'])}"
     config = temp / "cluster.json"
-    config.write_text(json.dumps(CONFIG))
+    provider = {**CONFIG["provider"], "gcs_address": address}  # else its nodes look for a head at port 6379
+    config.write_text(json.dumps({**CONFIG, "provider": provider}))
     variables = {**os.environ, "AUTOSCALER_UPDATE_INTERVAL_S": "1", "RAY_FAKE_CLUSTER": "1"}
-    port = int(os.environ["SCALE_PORT"])
     subprocess.run(
         [
-            *("ray", "start", "--head", "--num-cpus", "0", "--port", str(port), "--temp-dir", str(temp / "ray")),
+            *("ray", "start", "--head", "--num-cpus", "0", "--port", address.split(":")[1], "--temp-dir", str(temp / "ray")),
             *("--autoscaling-config", str(config), "--include-dashboard", "false", "--disable-usage-stats"),
             *("--node-ip-address", "127.0.0.1", "--object-store-memory", "150000000"),
             *("--ray-client-server-port", str(int(os.environ["SCALE_CLIENT_PORT"]))),
         ],
         env=variables, check=True, stdout=sys.stderr,
     )  # fmt: skip
-    return f"127.0.0.1:{port}"
+    return address
 
 
 def sample(began: float, over: threading.Event, timeline: list[list[float]]) -> None:
