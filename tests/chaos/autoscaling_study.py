@@ -72,7 +72,8 @@ def start_head(temp: Path) -> str:
     variables = {**os.environ, "AUTOSCALER_UPDATE_INTERVAL_S": "1", "RAY_FAKE_CLUSTER": "1"}
     subprocess.run(
         [
-            *("ray", "start", "--head", "--num-cpus", "0", "--port", address.split(":")[1], "--temp-dir", str(temp / "ray")),
+            *("ray", "start", "--head", "--num-cpus", "0", "--port", address.split(":")[1]),
+            *("--temp-dir", str(temp / "ray")),
             *("--autoscaling-config", str(config), "--include-dashboard", "false", "--disable-usage-stats"),
             *("--node-ip-address", "127.0.0.1", "--object-store-memory", "150000000"),
             *("--ray-client-server-port", str(int(os.environ["SCALE_CLIENT_PORT"]))),
