@@ -46,6 +46,14 @@ def beside_the_driver() -> dict[str, Any]:
     return {"scheduling_strategy": NodeAffinitySchedulingStrategy(node, soft=False)}
 
 
+def on_the_head() -> dict[str, Any]:
+    """Options of an actor that outlives its job: elsewhere it would keep a node from being given back."""
+    for node in ray.nodes():
+        if node["Alive"] and "node:__internal_head__" in node["Resources"]:
+            return {"scheduling_strategy": NodeAffinitySchedulingStrategy(node["NodeID"], soft=True)}
+    return {}
+
+
 def several_machines() -> bool:
     """Whether workers may lie on another machine than this one: what is local here is then not there."""
     hosts = {node["NodeManagerHostname"] for node in ray.nodes() if node["Alive"]}

@@ -9,7 +9,8 @@ import time
 from typing import Any
 
 import ray
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from assay.ray_nodes import beside_the_driver, on_the_head
 
 NAMESPACE = "assay"
 IDLE_S = 900.0
@@ -49,10 +50,8 @@ class NamedActor:
         self._class, self._arguments = actor_class, arguments
         self._options: dict[str, Any] = {
             "name": name, "namespace": NAMESPACE, "lifetime": "detached", "get_if_exists": True,
+            **(beside_the_driver() if here else on_the_head()),
         }  # fmt: skip
-        if here:
-            node = ray.get_runtime_context().get_node_id()
-            self._options["scheduling_strategy"] = NodeAffinitySchedulingStrategy(node, soft=False)
         self._actor = self._find()
 
     async def call(self, method: str, *arguments: Any, attempts: int) -> Any:

@@ -10,6 +10,7 @@ import ray
 
 from assay.fingerprint import content_hash
 from assay.llm.ray_named import NAMESPACE, ExitWhenIdle
+from assay.ray_nodes import on_the_head
 from assay.training.claims import RENEW_EVERY_S, ClaimTable
 
 ANSWER_WITHIN_S = 10.0
@@ -83,4 +84,5 @@ def taken_elsewhere(store_uri: str, keys: list[str]) -> list[str]:
 
 def _actor(store_uri: str) -> ray.actor.ActorHandle:
     name = f"assay-claims-{content_hash(store_uri.encode())[:12]}"
-    return ClaimActor.options(name=name, namespace=NAMESPACE, lifetime="detached", get_if_exists=True).remote()
+    options = {"name": name, "namespace": NAMESPACE, "lifetime": "detached", "get_if_exists": True, **on_the_head()}
+    return ClaimActor.options(**options).remote()
