@@ -106,6 +106,7 @@ def compare_with_one_worker(folder: Path, spec: TrainSpec, num_workers: int, mod
     assert not shared.keys(CHECKPOINT_KIND)
 
 
+@pytest.mark.slow
 def test_two_workers_make_the_adapter_of_one(folder: Path, local_ray: None) -> None:
     compare_with_one_worker(folder, SPEC.replace(zero_stage=2), 2)
 
