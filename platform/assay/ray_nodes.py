@@ -50,7 +50,7 @@ def on_the_head() -> dict[str, Any]:
     """Options of an actor that outlives its job: elsewhere it would keep a node from being given back."""
     for node in ray.nodes():
         if node["Alive"] and "node:__internal_head__" in node["Resources"]:
-            return {"scheduling_strategy": NodeAffinitySchedulingStrategy(node["NodeID"], soft=True)}
+            return {"scheduling_strategy": NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)}
     return {}
 
 

@@ -52,6 +52,15 @@ def ledger_name(url: str) -> str:
     return f"assay-ledger-{content_hash(url.encode())[:12]}"
 
 
+def start_ray_ledger(url: str) -> None:
+    """Make the actor before workers do: where its file is this node's, it lives here and holds no worker's node."""
+    _actor(url)
+
+
+def _actor(url: str) -> NamedActor:
+    return NamedActor(ledger_name(url), LedgerActor, url, here=url.startswith("sqlite"))
+
+
 def open_ray_ledger(url: str) -> LedgerClient:
     """A ledger that all workers of this Ray cluster share. Ray must be connected.
 
@@ -60,7 +69,7 @@ def open_ray_ledger(url: str) -> LedgerClient:
     """
     if not url.startswith(PREFIX):  # replaying segments takes a while, and their writer finds a bad URI as well
         open_database(url).dispose()  # a bad URL should say so here, not as an actor that dies
-    actor = NamedActor(ledger_name(url), LedgerActor, url, here=url.startswith("sqlite"))
+    actor = _actor(url)
 
     async def process(session: str, operations: Sequence[Operation]) -> list[Result]:
         results: list[Result] = await actor.call("process", session, operations, attempts=ATTEMPTS)

@@ -48,10 +48,7 @@ class NamedActor:
         """
         self.name = name
         self._class, self._arguments = actor_class, arguments
-        self._options: dict[str, Any] = {
-            "name": name, "namespace": NAMESPACE, "lifetime": "detached", "get_if_exists": True,
-            **(beside_the_driver() if here else on_the_head()),
-        }  # fmt: skip
+        self._here = beside_the_driver() if here else None
         self._actor = self._find()
 
     async def call(self, method: str, *arguments: Any, attempts: int) -> Any:
@@ -68,4 +65,6 @@ class NamedActor:
         raise ValueError("attempts must be at least 1")
 
     def _find(self) -> Any:
-        return self._class.options(**self._options).remote(*self._arguments)
+        place = self._here or on_the_head()  # which may be another head by now
+        options = {"name": self.name, "namespace": NAMESPACE, "lifetime": "detached", "get_if_exists": True, **place}
+        return self._class.options(**options).remote(*self._arguments)

@@ -16,6 +16,7 @@ import ray
 import ray.data
 
 from assay.errors import ResourceError
+from assay.llm.ray_ledger import start_ray_ledger
 from assay.ray_nodes import beside_the_driver, capacity, several_machines
 from assay.ray_streams import quiet_ray_data, tables_of, workers_errors
 from assay.scoring.jobs import MODEL_ROWS, CallFigures, JudgeSetup, ScoringResources, WantedScores, chunks_of
@@ -95,6 +96,8 @@ class Passes:
         workers = min(wanted, len(chunks))
         if "scheduling_strategy" not in place:
             workers = min(workers, _room_for_workers(self.resources, place.get("resources")))
+        if judge.endpoint.transport != "batch":
+            start_ray_ledger(judge.ledger_url)
         board = Board.options(**beside_the_driver()).remote()
         live = _Live(judge.spec.name, self.collected, total=sum(item.num_rows(self.collected.sizes) for item in todo))
         stops: list[str] = []
