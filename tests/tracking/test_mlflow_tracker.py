@@ -43,7 +43,7 @@ def test_a_rerun_leaves_one_run_per_key_and_one_point_per_step(store: Path) -> N
     assert tracker.existing("cell") == {"c": child}
     times = client.get_run(parent).info
     assert 90_000 <= times.end_time - times.start_time < 150_000
-    # the page opens at the runs, not at traces that no study has
+    # models are trained here, and no traces are written
     assert client.get_experiment_by_name("study").tags["mlflow.experimentKind"] == "custom_model_development"
 
 

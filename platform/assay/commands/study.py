@@ -240,3 +240,4 @@ def _say_where(folder: StudyFolder, uri: str) -> None:
     typer.echo(f"tables   {folder.store.study_path(folder.name, 'tables')}")
     typer.echo(f"mlflow   {uri}")
     typer.echo(f"compare runs in a browser:  {ui_command(uri)}")
+    typer.echo("                            there: Model training (top left), then the study's name")

@@ -27,7 +27,7 @@ from assay.fingerprint import content_hash
 KEY_TAG = "assay.key"
 CONTENT_TAG = "assay.content"
 EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
-"""Opens the experiment at its runs; without it MLflow guesses, and shows an empty page of traces."""
+"""What the experiment is for. MLflow's pages show its runs under "Model training"."""
 METRICS_PER_CALL = 1000
 """MLflow refuses larger batches."""
 PARAMS_PER_CALL = 100
