@@ -56,6 +56,14 @@ _TASK = _key("task", "target task")
 _SCORER = _key("scorer", "scorer")
 _NUM_TARGET = _key("num_target", "target rows in the mixture (N)", "int64")
 _UNIT = _text("unit", "what the interval speaks about: items and runs, or items only")
+_ANSWERED = (
+    _count("num_runs", "runs that answered the set"),
+    _count("num_scored", "answers with a score"),
+    _count("num_unscored", "answers without one"),
+    _UNIT,
+    _METHOD,
+    _REASON,
+)
 
 COLUMNS: Mapping[str, tuple[Column, ...]] = {
     "scorers": (
@@ -188,12 +196,7 @@ COLUMNS: Mapping[str, tuple[Column, ...]] = {
         _number("mean", "mean over all runs and items"),
         _LOW,
         _HIGH,
-        _count("num_runs", "runs that answered the set"),
-        _count("num_scored", "answers with a score"),
-        _count("num_unscored", "answers without one"),
-        _UNIT,
-        _METHOD,
-        _REASON,
+        *_ANSWERED,
     ),
     "category_means": (
         _BASE,
@@ -203,12 +206,7 @@ COLUMNS: Mapping[str, tuple[Column, ...]] = {
         _LOW,
         _HIGH,
         _count("num_items", "items of this category"),
-        _count("num_runs", "runs that answered the set"),
-        _count("num_scored", "answers with a score"),
-        _count("num_unscored", "answers without one"),
-        _UNIT,
-        _METHOD,
-        _REASON,
+        *_ANSWERED,
     ),
     "similarity": (
         _key("level", "run or sample"),

@@ -228,7 +228,7 @@ class _Live:
         info: dict[str, object] = {
             "judge": self.name,
             "calls": f"{now.done}/{max(now.asked, self.total)}",
-            "calls_per_min": round(now.calls_per_min),
+            "calls_per_min": round(now.calls_per_min or self._mean_rate(now)),
             "limit_per_min": now.limit_per_min,
             "tokens": now.prompt_tokens + now.completion_tokens,
             "usd": now.usd,
@@ -237,6 +237,10 @@ class _Live:
         }
         self.collected.progress.advance(STAGE, rows - self.shown, **info)
         self.shown = rows
+
+    def _mean_rate(self, figures: CallFigures) -> float:
+        """Calls a minute since the start: what is left to say when all gateways are closed."""
+        return 60 * (figures.done - figures.cached) / max(1e-3, time.monotonic() - self.started_s)
 
 
 def _specs(todo: Sequence[WantedScores]) -> list[ScorerSpec]:
