@@ -76,7 +76,8 @@ class Rating:
 
     value: float
     detail: str = ""
-    """What the number rests on: a raw judge reply, a matched label. For the row browser; never parsed again."""
+    """What the number rests on: a raw judge reply, a matched label. For the row browser; a judge's repeats alone are
+    read from it again."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,3 +85,23 @@ def test_ranking_and_audit_without_any_reply_say_why(
         assert run_app(flags) == 2
         lines = [line for line in capfd.readouterr().err.splitlines() if line.startswith("assay:")]
         assert len(lines) == 1 and REASON in lines[0], (flags, lines)
+
+
+def test_scores_of_a_judge_that_never_replied_are_written_and_end_with_its_reason(
+    picky: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    rows, out = tmp_path / "predictions.jsonl", tmp_path / "scored.jsonl"
+    rows.write_text("\n".join(json.dumps({"prediction": text, "reference": "yes"}) for text in ("yes", "no")))
+    judge = ["--scorers", "exact_match,judge", "--set", f"judge.base_url={picky}", "--set", "judge.model=m"]
+    assert (
+        run_app(["score", "--predictions", str(rows), *judge, "--storage", str(tmp_path / "store"), "--out", str(out)])
+        == 2
+    )
+    said = capfd.readouterr()
+    (line,) = [line for line in said.err.splitlines() if line.startswith("assay:")]
+    assert "no reply at all" in line and REASON in line
+    scored = [json.loads(row) for row in out.read_text().splitlines()]
+    assert [(row["exact_match"], row["judge"], row["judge_unscored"]) for row in scored] == [
+        (1.0, None, "error: rejected"),
+        (0.0, None, "error: rejected"),
+    ]

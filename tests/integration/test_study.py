@@ -228,6 +228,17 @@ def test_two_studies_are_compared_point_by_point(
     assert "exact_match" in assay("compare", "tiny", "misread", "--storage", str(storage)).out
 
 
+def test_judging_twice_pays_for_the_second_time_alone_and_tells_the_judges_own_variance(storage: Path) -> None:
+    twice = run_tiny(storage, changes={"name": "twice", "judge.repeats": "2"})
+    assert twice.code == 0, twice.err
+    assert "training:" not in twice.err and "generation:" not in twice.err
+    once = {row["evaluation_set"]: row["num_scored"] for row in table(storage, "coverage") if row["scorer"] == "judge"}
+    assert f"{2 * sum(once.values())} judgements, {sum(once.values())} from the ledger" in twice.err  # type: ignore[arg-type]
+    factors = {row["factor"] for row in table(storage, "variance", "twice") if row["scorer"] == "judge"}
+    assert factors == {"draw", "training_seed", "item", "judge_repeat", "residual"}
+    assert not [row for row in table(storage, "variance") if row["factor"] == "judge_repeat"]
+
+
 # --- stages, and what is refused -------------------------------------------------------------------------------
 
 

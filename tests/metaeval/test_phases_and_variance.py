@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from assay.metaeval.phases import change_point
-from assay.metaeval.variance import pooled, repeat_noise, variance_components
+from assay.metaeval.variance import JUDGE_REPEAT, RESIDUAL, pooled, repeat_noise, variance_components, with_repeats
 
 LEVELS = np.array([0, 10, 25, 50, 100, 200, 500, 1000])
 
@@ -97,3 +97,28 @@ def test_repeat_noise_is_the_variance_between_repeats() -> None:
     scores[0, :2000] = math.nan
     assert repeat_noise(scores) == pytest.approx(4, rel=0.08)
     assert math.isnan(repeat_noise(scores[:1]))
+
+
+@pytest.mark.parametrize("lost", [0.0, 0.3])
+def test_the_judges_own_variance_is_told_from_the_rest(lost: float) -> None:
+    rng = np.random.default_rng(4)
+    draws, seeds, items, repeats = 12, 10, 60, 3
+    truth = rng.normal(0, 2, items) + rng.normal(0, 1, (draws, 1, 1)) + rng.normal(0, 0.5, (draws, seeds, items))
+    judged = truth + rng.normal(0, 1.5, (repeats, draws, seeds, items))
+    gone = rng.random(judged.shape) < lost
+    gone[0] = False  # something is left of every row
+    judged[gone] = math.nan
+    parts = variance_components(np.nanmean(judged, axis=0), ("draw", "training_seed", "item"))
+    found = {part.factor: part.variance for part in with_repeats(parts, judged.reshape(repeats, -1))}
+    assert found[JUDGE_REPEAT] == pytest.approx(2.25, rel=0.05)
+    assert found[RESIDUAL] == pytest.approx(0.25, abs=0.06)
+    assert {part.factor: part.variance for part in parts}[RESIDUAL] > 0.9, "the mean of three still has a third of it"
+
+
+def test_repeats_that_never_met_leave_the_residual_as_it_is() -> None:
+    parts = variance_components(np.random.default_rng(0).normal(size=(3, 2, 8)), ("draw", "training_seed", "item"))
+    judged = np.full((2, 48), math.nan)
+    judged[0] = 0.5
+    *_, noise, rest = with_repeats(parts, judged)
+    assert (noise.factor, noise.reason) == (JUDGE_REPEAT, "no row with two repeats") and math.isnan(noise.variance)
+    assert rest == parts[-1]

@@ -123,6 +123,29 @@ def test_series_meet_at_equal_n_and_holm_counts_them_all() -> None:
     assert (mean["evaluation_set"], mean["num_runs"], mean["num_scored"]) == ("sums", 15, 15 * 60)
 
 
+def test_a_repeated_judge_has_its_own_variance_in_the_table(
+    study: tuple[list[RunRow], list[ScoreRow]], tables: StudyTables
+) -> None:
+    runs, rows = study
+    rng = np.random.default_rng(8)
+    means, repeats = [], []
+    for row in rows:
+        if row.scorer == "judge" and row.rating is not None:
+            drawn = row.rating + 0.2 * rng.normal(size=4)
+            repeats += [
+                (row.predictions_key, row.example_id, "judge", place, value) for place, value in enumerate(drawn)
+            ]
+            row = replace(row, rating=float(drawn.mean()))
+        means.append(row)
+    columns = zip(*(repeats[place] for place in rng.permutation(len(repeats))), strict=True)
+    table = pa.table(dict(zip(("predictions_key", "example_id", "scorer", "repeat", "rating"), columns, strict=True)))
+    made = build_study_tables(runs, means, SCORERS, human="truth", seed_key="k", resamples=200, repeats=table)
+    found = rows_of(made["variance"], scorer="judge", factor="judge_repeat")
+    assert found and all(row["variance"] == pytest.approx(0.04, rel=0.15) and row["levels"] == 4 for row in found)
+    assert {row["scorer"] for row in rows_of(made["variance"], factor="judge_repeat")} == {"judge"}
+    assert not rows_of(tables["variance"], factor="judge_repeat")
+
+
 def test_tables_do_not_depend_on_the_order_of_rows(
     study: tuple[list[RunRow], list[ScoreRow]], tables: StudyTables
 ) -> None:

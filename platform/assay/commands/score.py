@@ -25,6 +25,8 @@ from assay.studies.spec import JUDGE, JudgeConfig
 
 if TYPE_CHECKING:
     from assay.scoring.judges.calls import JudgeReply
+    from assay.studies.judge_asking import Unanswered
+    from assay.studies.modes import Mode
 
 MODES = ("strict", "compat")
 JUDGE_ROWS = 4096
@@ -53,6 +55,7 @@ def score_command(
         ConfigError: an unknown scorer, task or mode.
         DataError: a row that cannot be scored; names file and line, and nothing is written then.
         StorageError: `out` cannot be written.
+        EndpointError: the judge gave no reply at all; what else was scored is written.
     """
     if mode not in MODES:
         raise ConfigError(f"--mode {mode}: expected strict or compat")
@@ -66,16 +69,21 @@ def score_command(
         raise StorageError(f"--out {out}: saw a folder; expected a file; name a file in it")
     next(prediction_rows(predictions, task))  # refused before a model is loaded
     score_by: dict[str, Score] = {name: make_scorer(spec).score for name, spec in specs.items()}
+    unanswered = None
     tallies = {name: Tally(*((specs[name].low, specs[name].high) if name in specs else (0.0, 1.0))) for name in names}
     with ExitStack() as stack:
         if JUDGE in names:
             judge = validate(JudgeConfig, params.get(JUDGE, {}), "--set judge")
-            score_by[JUDGE] = stack.enter_context(_asked_judge(judge, mode, storage))
+            score_by[JUDGE], unanswered = stack.enter_context(_asked_judge(judge, mode, storage))  # type: ignore[arg-type]
         lines = _scored_lines(predictions, task, score_by, tallies, JUDGE_ROWS if JUDGE in names else MODEL_ROWS)
         _write_lines(out, lines)
     summary = [tallies[name].summary(name) for name in names]
     _write_text(out.with_suffix(".summary.json"), json.dumps(summary, indent=2) + "\n")
     _print_summary(summary)
+    if unanswered is not None:
+        from assay.studies.judge_asking import check_answered
+
+        check_answered({"endpoint": unanswered.label, "unanswered": [unanswered.told()]})
 
 
 def list_command(as_json: bool) -> None:
@@ -220,24 +228,30 @@ def _fields(number: int, outcomes: Mapping[str, Sequence[Outcome]]) -> dict[str,
 
 
 @contextmanager
-def _asked_judge(judge: JudgeConfig, mode: str, storage: str) -> Iterator[Score]:
-    """A function from requests to the judge's ratings, in one process, without a cluster; the ledger keeps replies."""
+def _asked_judge(judge: JudgeConfig, mode: Mode, storage: str) -> Iterator[tuple[Score, Unanswered]]:
+    """A function from requests to the judge's ratings, in one process, without a cluster, and what it got no reply to.
+
+    The ledger keeps replies.
+    """
     from assay.commands.study import embedded_judge
     from assay.llm.gateway import open_gateway
     from assay.llm.ledger_tables import default_ledger_url
     from assay.scoring.jobs import judge_instance
     from assay.scoring.judges.calls import JudgeCall, run_protocol, to_request
     from assay.stoppable import run_stoppable
+    from assay.studies.judge_asking import Unanswered
     from assay.studies.judge_endpoint import endpoint_of
     from assay.studies.ray_environment import cluster_of_this_job
     from assay.studies.scores import judge_protocol
 
-    protocol = judge_protocol(judge, mode)  # type: ignore[arg-type]
+    protocol = judge_protocol(judge, mode)
     with ExitStack() as stack:
         stack.enter_context(cluster_of_this_job())
         embedded = embedded_judge()
         url = stack.enter_context(embedded.start()) if judge.is_embedded else None
         endpoint = endpoint_of(judge, embedded_url=url, embedded_name=embedded.name)
+
+        unanswered = Unanswered(endpoint.endpoint_name, mode)
 
         async def ask_all(requests: Sequence[ScoreRequest]) -> list[Outcome]:
             async with open_gateway(
@@ -249,7 +263,9 @@ def _asked_judge(judge: JudgeConfig, mode: str, storage: str) -> Iterator[Score]
                 room = asyncio.Semaphore(len(requests) if judge.transport == "batch" else judge.max_concurrency)
 
                 async def ask(call: JudgeCall) -> JudgeReply:
-                    return await gateway.ask(to_request(call, protocol.name))
+                    reply = await gateway.ask(to_request(call, protocol.name))
+                    unanswered.count(reply, 0)
+                    return reply
 
                 async def rate(request: ScoreRequest) -> Outcome:
                     async with room:
@@ -258,4 +274,4 @@ def _asked_judge(judge: JudgeConfig, mode: str, storage: str) -> Iterator[Score]
 
                 return await asyncio.gather(*(rate(request) for request in requests))
 
-        yield lambda requests: run_stoppable(ask_all(requests))
+        yield lambda requests: run_stoppable(ask_all(requests)), unanswered

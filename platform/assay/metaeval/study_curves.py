@@ -17,9 +17,10 @@ from assay.metaeval.leaderboard import compare, mean_estimate
 from assay.metaeval.phases import change_point
 from assay.metaeval.rates import wilson
 from assay.metaeval.study_frame import ALONE, INSTRUCTIONS, Panel, ScorerInfo, StudyFrame, Tally
-from assay.metaeval.variance import RESIDUAL, Component, pooled, variance_components
+from assay.metaeval.variance import JUDGE_REPEAT, RESIDUAL, Component, pooled, variance_components, with_repeats
 
 _NOTHING = Tally(0, 0, {})
+_FACTORS = ("draw", "training_seed", "item")
 
 
 @dataclass(frozen=True)
@@ -233,7 +234,10 @@ def phase_rows(frame: StudyFrame, *, seed_key: str, resamples: int) -> list[dict
 
 
 def variance_rows(frame: StudyFrame) -> list[dict[str, Any]]:
-    """Draw, training seed, item and residual variance of every curve, mean over its points."""
+    """Draw, training seed, item, judge repeat and residual variance of every curve, mean over its points.
+
+    A judge that is asked once has no row for its repeats: they are a part of its residual.
+    """
     rows = []
     for base, task, series, number, points in _curves(frame):
         panel, scorer = frame.panels[task], frame.scorers[number]
@@ -251,7 +255,8 @@ def variance_rows(frame: StudyFrame) -> list[dict[str, Any]]:
             components = pooled(parts)
         else:
             reason = "; ".join(sorted(reasons)) or "no point above N = 0"
-            components = [Component(name, math.nan, 0, reason) for name in ("draw", "training_seed", "item", RESIDUAL)]
+            factors = (*_FACTORS, *([JUDGE_REPEAT] if number in panel.repeats else []), RESIDUAL)
+            components = [Component(name, math.nan, 0, reason) for name in factors]
         total = sum(max(0.0, part.variance) for part in components if not math.isnan(part.variance))
         for part in components:
             known = not math.isnan(part.variance) and total > 0
@@ -292,10 +297,14 @@ def _components(panel: Panel, point: CurvePoint, scorer: int) -> list[Component]
         return "draws and training seeds are not crossed"
     order = [runs[draw, seed] for draw in draws for seed in seeds]
     values = panel.values[scorer][order]
-    values = values[:, np.isfinite(values).all(axis=0)]
-    if values.shape[1] < 2:
+    complete = np.isfinite(values).all(axis=0)
+    if complete.sum() < 2:
         return "no items with a score from every run"
-    return variance_components(values.reshape(len(draws), len(seeds), -1), ("draw", "training_seed", "item"))
+    parts = variance_components(values[:, complete].reshape(len(draws), len(seeds), -1), _FACTORS)
+    if scorer not in panel.repeats:
+        return parts
+    repeats = panel.repeats[scorer][:, order][:, :, complete]
+    return with_repeats(parts, repeats.reshape(len(repeats), -1))
 
 
 def _forgetting_row(

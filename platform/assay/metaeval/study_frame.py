@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -84,6 +84,8 @@ class Panel:
     items: tuple[str, ...]
     values: FloatArray
     """Shape (scorers, runs, items); NaN where there is no score."""
+    repeats: Mapping[int, FloatArray] = field(default_factory=dict)
+    """By scorer that was asked repeatedly, what each repeat gave: shape (repeats, runs, items), NaN where nothing."""
 
     def block(self, scorer: int, rows: Sequence[int], coefficient: float = 1.0) -> Block:
         """The scores of some runs as a block whose runs are adapters and whose items carry the set's name."""
@@ -129,9 +131,19 @@ class StudyFrame:
 
 
 def make_frame(
-    runs: Sequence[RunRow], scores: pa.Table | Sequence[pa.Table] | Iterable[ScoreRow], scorers: Sequence[ScorerInfo]
+    runs: Sequence[RunRow],
+    scores: pa.Table | Sequence[pa.Table] | Iterable[ScoreRow],
+    scorers: Sequence[ScorerInfo],
+    repeats: pa.Table | None = None,
 ) -> StudyFrame:
     """Dense arrays of a study's score rows.
+
+    Args:
+        runs: one per distinct predictions artifact.
+        scores: one row per (predictions, example, scorer).
+        scorers: all scorers that the rows name.
+        repeats: what a scorer that was asked repeatedly gave each time: columns `predictions_key`, `example_id`,
+            `scorer`, `repeat` (from 0) and `rating` (null where nothing), for rows that `scores` has.
 
     Raises:
         DataError: a run or scorer is listed twice; a score row names an unknown one; a cell is scored twice; a row
@@ -148,6 +160,7 @@ def make_frame(
     ratings = _ratings(table)
     set_names = sorted({run.evaluation_set for run in ordered_runs})
     set_of_run = np.array([set_names.index(run.evaluation_set) for run in ordered_runs], dtype=np.int64)
+    drawn = None if repeats is None else _Repeats.of(repeats, ordered_runs, ordered_scorers, item_names)
     panels = {}
     for number, name in enumerate(set_names):
         rows = np.flatnonzero(set_of_run[run_codes] == number) if run_codes.size else np.zeros(0, dtype=np.int64)
@@ -160,8 +173,44 @@ def make_frame(
             raise _twice(cells, shape, ordered_scorers, members, [item_names[item] for item in items])
         values = np.full(shape, np.nan)
         values.reshape(-1)[cells] = ratings[rows]
-        panels[name] = Panel(name, tuple(members), tuple(item_names[item] for item in items), values)
+        again = {} if drawn is None else drawn.arrays(first, len(members), items)
+        panels[name] = Panel(name, tuple(members), tuple(item_names[item] for item in items), values, again)
     return StudyFrame(ordered_scorers, panels, _tallies(table))
+
+
+@dataclass(frozen=True)
+class _Repeats:
+    """Rows of repeated scores, by the places of their scorer, run and item."""
+
+    scorers: np.ndarray
+    runs: np.ndarray
+    items: np.ndarray
+    numbers: np.ndarray
+    ratings: FloatArray
+
+    @classmethod
+    def of(
+        cls, table: pa.Table, runs: Sequence[RunRow], scorers: Sequence[ScorerInfo], items: Sequence[str]
+    ) -> _Repeats:
+        return cls(
+            _codes(table, "scorer", [scorer.name for scorer in scorers], "scorer"),
+            _codes(table, "predictions_key", [run.predictions_key for run in runs], "run"),
+            _codes(table, "example_id", items, "example"),
+            table.column("repeat").to_numpy(),
+            np.asarray(table.column("rating").to_numpy(), dtype=float),
+        )
+
+    def arrays(self, first_run: int, num_runs: int, items: np.ndarray) -> dict[int, FloatArray]:
+        """By scorer: repeats x the runs from `first_run` on x these items."""
+        here = (self.runs >= first_run) & (self.runs < first_run + num_runs)
+        found = {}
+        for scorer in np.unique(self.scorers[here]):
+            rows = np.flatnonzero(here & (self.scorers == scorer))
+            values = np.full((int(self.numbers[rows].max()) + 1, num_runs, items.size), np.nan)
+            places = np.searchsorted(items, self.items[rows])
+            values[self.numbers[rows], self.runs[rows] - first_run, places] = self.ratings[rows]
+            found[int(scorer)] = values
+        return found
 
 
 def _score_table(scores: pa.Table | Sequence[pa.Table] | Iterable[ScoreRow]) -> pa.Table:

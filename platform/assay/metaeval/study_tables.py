@@ -78,6 +78,7 @@ def build_study_tables(
     meta_tasks: Sequence[str] | None = None,
     tfa_tasks: Sequence[str] | None = None,
     categories: Mapping[str, str] | None = None,
+    repeats: pa.Table | None = None,
 ) -> StudyTables:
     """Every table of COLUMNS.
 
@@ -94,12 +95,13 @@ def build_study_tables(
         meta_tasks: tasks of CIT and CAT; None: all target tasks.
         tfa_tasks: tasks of TFA; None: all target tasks.
         categories: category by example of the instruction set, where its rows carry any.
+        repeats: what a judge that was asked repeatedly gave each time, see `make_frame`.
 
     Raises:
         ConfigError: `human` is no scorer, `baseline` no arm, or a named task has no evaluation set.
         DataError: rows that do not fit the runs and scorers.
     """
-    frame = make_frame(runs, scores, scorers)
+    frame = make_frame(runs, scores, scorers, repeats)
     options = TableOptions(
         human,
         baseline,

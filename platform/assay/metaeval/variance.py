@@ -15,6 +15,7 @@ import numpy as np
 from assay.metaeval.estimate import FloatArray
 
 RESIDUAL = "residual"
+JUDGE_REPEAT = "judge_repeat"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,7 @@ def variance_components(scores: FloatArray, factors: Sequence[str]) -> list[Comp
 
     Args:
         scores: complete, one axis per factor.
-        factors: name of each axis ("draw", "training_seed", "item", "judge_repeat").
+        factors: name of each axis ("draw", "training_seed", "item").
 
     Returns:
         One component per factor, then the residual (all interactions and noise together). With mean squares MS_f
@@ -67,6 +68,29 @@ def variance_components(scores: FloatArray, factors: Sequence[str]) -> list[Comp
             components.append(Component(name, value, levels, "" if dof > 0 else "no residual degrees of freedom"))
     reason = "" if dof > 0 else "no residual degrees of freedom"
     return [*components, Component(RESIDUAL, residual, scores.size, reason)]
+
+
+def with_repeats(components: Sequence[Component], scores_JN: FloatArray) -> list[Component]:
+    """The components of means over repeats, with the judge's own variance taken out of their residual.
+
+    Repeats are nested: repeat 1 of one answer has nothing in common with repeat 1 of another. So the variance of one
+    call is that within the rows, and of a mean over J of them 1/J of it is in the residual.
+
+    Args:
+        components: what `variance_components` gives for the means, the residual last.
+        scores_JN: repeats x the same rows; NaN where a repeat gave nothing.
+    """
+    *parts, rest = components
+    noise = repeat_noise(scores_JN)
+    if np.isnan(noise):
+        return [*parts, Component(JUDGE_REPEAT, noise, len(scores_JN), "no row with two repeats"), rest]
+    counts_N = np.isfinite(scores_JN).sum(axis=0)
+    of_means = noise * float(np.mean(1 / counts_N[counts_N > 0]))
+    return [
+        *parts,
+        Component(JUDGE_REPEAT, noise, len(scores_JN)),
+        Component(RESIDUAL, rest.variance - of_means, rest.levels, rest.reason),
+    ]
 
 
 def pooled(parts: Sequence[Sequence[Component]]) -> list[Component]:

@@ -32,6 +32,7 @@ from assay.records import Example, to_table
 from assay.scoring.judges.calls import JudgeCall, JudgeReply, run_protocol, to_request
 from assay.scoring.judges.labelers import category_labeler
 from assay.scoring.judges.pointwise import PointwiseInstance
+from assay.stoppable import run_stoppable
 from assay.store import Store
 from assay.tasks.catalog import get_task
 from assay.tasks.loaders import EXAMPLES_FILE, KIND, SUMMARY_FILE
@@ -138,8 +139,8 @@ def _make(spec: Derived, rows: Sequence[Example], writer: Writer, progress: Prog
         made = randomly_labelled(spec, rows, get_task(rows[0].task))
         return Made(made, {}, f"{len(made):,} rows with answers at random")
     if isinstance(spec, SyntheticRows):
-        return asyncio.run(write_rows(spec, rows, writer, progress))
-    return asyncio.run(tag_rows(spec, rows, writer, progress))
+        return run_stoppable(write_rows(spec, rows, writer, progress))
+    return run_stoppable(tag_rows(spec, rows, writer, progress))
 
 
 async def write_rows(spec: SyntheticRows, rows: Sequence[Example], writer: Writer, progress: Progress) -> Made:

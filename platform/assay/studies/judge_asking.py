@@ -37,8 +37,6 @@ if TYPE_CHECKING:
     from assay.llm.figures import GatewayStats
 
 STAGE = "judging"
-REPLAYS = "assay-replay"
-"""How the name begins that our server tells when it plays recorded judges."""
 
 
 class JudgeConnection(Config):
@@ -127,6 +125,16 @@ class Unanswered:
         """By reason, what the endpoint said first."""
         return {reason: detail for reason, (_, detail) in sorted(self.first.items())}
 
+    def told(self) -> dict[str, Any]:
+        """What brought no reply, for a report."""
+        return {
+            "of": self.label,
+            "asked": self.asked,
+            "by_reason": dict(sorted(self.by_reason.items())),
+            "details": self.details,
+            "is_silence": self.is_silence,
+        }
+
     @property
     def is_silence(self) -> bool:
         """Whether no call brought a reply. A refusal is one; an empty text is one to published code alone."""
@@ -169,8 +177,6 @@ async def _ask_all(connection: JudgeConnection, works: Sequence[Work], mode: Mod
 
     endpoint = connection.to_endpoint()
     check_price(endpoint, connection.max_usd)
-    # a recorded reply belongs to the protocol that got it, even where another one sends the same text
-    key_mode: Mode = "compat" if endpoint.endpoint_name.startswith(REPLAYS) else mode
     judgements: list[list[Any]] = [[None] * len(work.instances) for work in works]
     places = [(number, index) for number, work in enumerate(works) for index in range(len(work.instances))]
     unanswered = [Unanswered(work.label, mode) for work in works]
@@ -182,7 +188,7 @@ async def _ask_all(connection: JudgeConnection, works: Sequence[Work], mode: Mod
         budget_usd=connection.max_usd,
         study=connection.study,
         judge=connection.judge,
-        mode=key_mode,
+        mode=mode,
     ) as gateway:
 
         async def work_on() -> None:
@@ -242,23 +248,12 @@ def check_price(endpoint: EndpointSpec, max_usd: float | None) -> None:
 def calls_of(asked: Asked) -> dict[str, Any]:
     """What the run cost and what brought no reply, for a report; these numbers change from run to run."""
     stats = asked.stats
-    unanswered = [
-        {
-            "of": found.label,
-            "asked": found.asked,
-            "by_reason": dict(sorted(found.by_reason.items())),
-            "details": found.details,
-            "is_silence": found.is_silence,
-        }
-        for found in asked.unanswered
-        if found.by_reason
-    ]
     return {
         "endpoint": asked.endpoint,
         "calls": stats.done,
         "from_ledger": stats.cached,
         "failed": dict(sorted(stats.failed.items())),
-        "unanswered": unanswered,
+        "unanswered": [found.told() for found in asked.unanswered if found.by_reason],
         "prompt_tokens": stats.prompt_tokens,
         "completion_tokens": stats.completion_tokens,
         "usd": stats.usd,
@@ -274,7 +269,7 @@ def check_answered(calls: Mapping[str, Any]) -> None:
     """Refuse a report of which a run got no reply at all, in the endpoint's own words.
 
     Args:
-        calls: what `calls_of` gives.
+        calls: what `calls_of` gives; of it the endpoint and what brought no reply.
 
     Raises:
         EndpointError: some `Work` got no reply.

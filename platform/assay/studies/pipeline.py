@@ -7,7 +7,6 @@ refused is refused before the first stage that takes long.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -20,6 +19,7 @@ from assay.mixtures.sampling import MixtureBuilder, store_mixture
 from assay.mixtures.spec import KIND as MIXTURE_KIND
 from assay.mixtures.spec import MixtureSpec, mixture_key
 from assay.scoring.jobs import JudgeSetup, ScoringBatch
+from assay.stoppable import run_stoppable
 from assay.store import Store
 from assay.studies.cells import Cell, expand
 from assay.studies.costs import Costs
@@ -38,7 +38,7 @@ from assay.studies.inputs import (
 )
 from assay.studies.inside_trials import InsideTrials, connection_to, objecqa_plan, prepare_inside
 from assay.studies.judge_endpoint import check_endpoint, endpoint_of
-from assay.studies.scores import ScoringPlan, judge_protocol, scoring_plan, stored_scores
+from assay.studies.scores import ScoringPlan, judge_protocol, repeat_table, scoring_plan, stored_scores
 from assay.studies.spec import JUDGE, TINY, JudgeConfig, Study
 from assay.studies.starts import make_merged_base, make_stacks
 from assay.studies.tiny_bases import BASE_KIND, store_tiny_base
@@ -203,7 +203,7 @@ class Pipeline:
             return dict(zip(table["example_id"].to_pylist(), table["prediction"].to_pylist(), strict=True))
 
         found = low_rows(plan.runs, scores, examples, answers, human, self.study.error_rows)
-        asked = asyncio.run(ask_patterns(found, self._writer(self.study.judge)))
+        asked = run_stoppable(ask_patterns(found, self._writer(self.study.judge)))
         self.costs.note("errors", f"{len(asked)} readings of the lowest rated answers")
         return asked
 
@@ -430,6 +430,7 @@ class Pipeline:
             meta_tasks=self.study.meta_tasks,
             tfa_tasks=self.study.tfa_tasks,
             categories=categories,
+            repeats=repeat_table(scores, self.study.judge.repeats),
         )
         if inside is None:
             return dict(tables)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ from assay.errors import ConfigError
 from assay.llm.endpoint import EndpointSpec
 from assay.metaeval.study_tables import ScorerInfo
 from assay.scoring.jobs import KIND, SCORES_FILE, PointwiseProtocol, ScoringBatch, judge_spec, make_batches, scores_key
+from assay.scoring.judges.repeats import RepeatedJudge, repeat_ratings, repeated
 from assay.scoring.judges.table import make_pointwise, protocol_names
 from assay.scoring.models import CONTENT_KEY, MODEL, resolve
 from assay.scoring.protocol import ScorerSpec
@@ -112,11 +114,13 @@ def judge_protocol(judge: JudgeConfig, mode: Mode) -> PointwiseProtocol:
     options: dict[str, Any] = {"structured": True} if judge.structured else {}
     if not judge.protocol.startswith("geval"):  # its samples stand for probabilities: they are drawn at temperature 1
         options["temperature"] = judge.temperature
-    return make_pointwise(judge.protocol, mode, **options)
+    return repeated(make_pointwise(judge.protocol, mode, **options), judge.repeats)
 
 
 def calls_per_row(protocol: PointwiseProtocol) -> int:
     """Judge calls for one answer, further ones for unreadable replies left out."""
+    if isinstance(protocol, RepeatedJudge):
+        return protocol.repeats * calls_per_row(protocol.protocol)
     samples = getattr(protocol, "samples", 1)
     return samples if isinstance(samples, int) and not getattr(protocol, "logprobs", False) else 1
 
@@ -124,3 +128,32 @@ def calls_per_row(protocol: PointwiseProtocol) -> int:
 def stored_scores(store: Store, plan: ScoringPlan) -> list[pa.Table]:
     """All score rows of a study, one table per artifact."""
     return [store.read_table(KIND, key, SCORES_FILE) for key in plan.keys]
+
+
+def repeat_table(scores: Sequence[pa.Table], repeats: int) -> pa.Table | None:
+    """What a repeated judge gave each time, as `make_frame` takes it; None for a judge that is asked once.
+
+    Args:
+        scores: score rows of a study, as stored.
+        repeats: `judge.repeats` of the study.
+    """
+    if repeats == 1:
+        return None
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    rows = pa.concat_tables(scores)
+    judged = rows.filter(pc.equal(rows.column("scorer"), JUDGE))
+    ratings = repeat_ratings(judged.column("detail").to_pylist(), repeats)
+    keys = {name: judged.column(name) for name in ("predictions_key", "example_id", "scorer")}
+    parts = [
+        pa.table(
+            {
+                **keys,
+                "repeat": pa.array([number] * judged.num_rows, pa.int64()),
+                "rating": pa.array([row[number] for row in ratings], pa.float64()),
+            }
+        )
+        for number in range(repeats)
+    ]
+    return pa.concat_tables(parts)

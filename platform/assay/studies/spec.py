@@ -17,6 +17,7 @@ from assay.llm.local_model import LocalModel
 from assay.mixtures.spec import LeakSpec
 from assay.mixtures.synthesis import RandomLabels, SyntheticRows
 from assay.scoring.jobs import ScoringResources
+from assay.scoring.judges.repeats import MAX_REPEATS
 from assay.studies.design import Design, HoldOutGrid, SourceGrid, TransferGrid, no_repeats
 from assay.studies.modes import MODES, Mode, in_other_mode, with_mode_rules
 from assay.studies.trial_ifs import TrialIfsSpec
@@ -32,6 +33,7 @@ REACHING = (
 )  # fmt: skip
 """Fields of the judge that say how it is reached and paid, not what it is."""
 
+LATER_JUDGE: Mapping[str, object] = {"structured": False, "repeats": 1}
 LATER_STATISTICS: Mapping[str, object] = {"baseline": None, "below_target": 100, "meta_tasks": None, "tfa_tasks": None}
 
 JUDGE = "judge"
@@ -101,6 +103,9 @@ class JudgeConfig(Config):
     """Pointwise protocol that asks the judge."""
     temperature: float = Field(0.1, ge=0, le=2)
     """Sampling temperature (paper: .1)."""
+    repeats: int = Field(1, ge=1, le=MAX_REPEATS)
+    """Times that each answer is judged, at as many times the price: the score is their mean, and the table `variance`
+    says how far the judge's own draws move it. Not for `writer`."""
     structured: bool = False
     """Ask for a JSON schema (`strict` only). An endpoint without structured output is asked without it; the same parser
     reads both."""
@@ -359,8 +364,9 @@ class Study(Config):
         for asked in (plain["judge"], plain["writer"] or {}):
             for name in REACHING:
                 asked.pop(name, None)
-            if not asked.get("structured"):
-                asked.pop("structured", None)
+            for name, value in LATER_JUDGE.items():
+                if asked.get(name) == value:
+                    asked.pop(name)
         # fields that came later say nothing where they are not used, so that older studies keep their keys
         if plain["grid"]["design"] == "target":
             plain["grid"].pop("design")

@@ -25,8 +25,8 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from assay.adapter_files import check_adapter
 from assay.errors import InputError, ResourceError
-from assay.training.build_lock import clear_stale_locks
 from assay.training.encoding import MicroBatch, TrainRow, pad
+from assay.training.kernel_build import clear_stale_locks, use_own_build
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 _DROPOUT_FIELDS = (
@@ -203,7 +203,7 @@ def init_distributed(device: str = "cpu") -> None:
     if deepspeed.comm.is_initialized():
         return
     quiet_engines()
-    clear_stale_locks(Path(os.environ.get("TORCH_EXTENSIONS_DIR") or get_default_build_root()), now_s=time.time())
+    clear_stale_locks(use_own_build(get_default_build_root()), now_s=time.time())
     backend = "nccl" if device == "cuda" else "gloo"
     with _quiet_stdout():
         if not torch.distributed.is_initialized():
