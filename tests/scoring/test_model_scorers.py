@@ -176,10 +176,10 @@ def test_missing_models_are_one_line_that_says_what_to_do(encoder: Path) -> None
 
 def test_without_the_package_sbert_asks_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(models, "packaged_minilm", lambda: None)
-    models._find.cache_clear()
+    models.find_encoder.cache_clear()
     with pytest.raises(InputError, match=r"'sentence-transformers/all-MiniLM-L6-v2' at .* no copy on this machine"):
         resolve(scorer_spec("sbert"))
-    models._find.cache_clear()
+    models.find_encoder.cache_clear()
 
 
 def test_scores_are_known_by_the_models_content(encoder: Path, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from assay.errors import ConfigError, StageError
+from assay.errors import ConfigError, InputError, StageError
 from assay.hooks import SilentProgress
 from assay.judge_server.config import JudgeServerConfig
 from assay.judge_server.launch import start_judge_server
@@ -18,12 +18,14 @@ from assay.llm.endpoint import EndpointSpec
 from assay.llm.gateway import Asker, open_gateway
 from assay.mixtures.synthesis import RandomLabels, SyntheticRows
 from assay.records import Example
+from assay.scoring.models import MINILM, MINILM_PACKAGE
 from assay.store import Store
 from assay.studies.derived import derived_keys, in_order, make_derived
 from assay.studies.writer import Writer
 from assay.tasks.catalog import get_task
 from assay.tasks.loaders import read_dataset
 from assay.tasks.tagging import JudgeTags
+from tiny_encoders import save_tiny_encoder
 
 TASK = get_task("sst2")
 WORDS = (
@@ -94,14 +96,17 @@ def test_a_writer_that_repeats_itself_is_an_error_with_its_reasons(url: str, tmp
         make_derived(Store(str(tmp_path)), derived, keys, lambda name: human(), made_by, SilentProgress())
 
 
-def test_the_judge_tags_some_rows_and_the_classifier_the_rest(url: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("encoder", ["", MINILM])
+def test_the_judge_tags_some_rows_and_the_classifier_the_rest(url: str, tmp_path: Path, encoder: str) -> None:
+    if encoder:
+        pytest.importorskip(MINILM_PACKAGE)
     asks = ("Translate this into French:", "Summarize the text about", "Calculate how many", "Rewrite the sentence:")
     rows = [
         Example(f"{n}", "instructions", ("train", "test")[n % 3 == 0], f"{asks[n % 4]} {WORDS[n % 15]} {n}", "", "")
         for n in range(240)
     ]
     store, made_by = Store(str(tmp_path)), writer(url, tmp_path)
-    derived = {"tagged": JudgeTags(of="plain", judge_rows=120)}
+    derived = {"tagged": JudgeTags(of="plain", judge_rows=120, encoder=encoder)}
     keys = derived_keys(derived, {"plain": "k"}, made_by.endpoint)
     (said,) = make_derived(store, derived, keys, lambda name: rows, made_by, SilentProgress())
     assert "120 rows tagged by rubric, 120 by a classifier" in said
@@ -122,6 +127,16 @@ def test_keys_follow_what_is_written_and_by_whom() -> None:
     assert derived_keys(derived, {"sst2": "k2"}, endpoint)["r"] != keys["r"]
     assert derived_keys(derived, {"sst2": "k"}, other)["s"] != keys["s"]
     assert derived_keys(derived, {"sst2": "k"}, other)["sst2"] == keys["sst2"]
+
+
+def test_a_taggers_encoder_is_known_by_its_content(tmp_path: Path) -> None:
+    endpoint = EndpointSpec(base_url="http://x/v1", model="a", name="e")
+    folders = [save_tiny_encoder(tmp_path / name, seed=seed) for name, seed in (("a", 1), ("b", 1), ("c", 2))]
+    tags = [JudgeTags(of="x", judge_rows=60, encoder=folder) for folder in ("", *map(str, folders))]
+    keys = [derived_keys({"t": spec}, {"x": "k"}, endpoint)["t"] for spec in tags]
+    assert keys[1] == keys[2] and len(set(keys)) == 3
+    with pytest.raises(InputError, match="encoder of judge_tags"):
+        derived_keys({"t": JudgeTags(of="x", encoder=str(tmp_path / "none"))}, {"x": "k"}, endpoint)
 
 
 def test_what_leads_back_to_itself_is_refused() -> None:

@@ -34,6 +34,14 @@ def tag(
     judge_rows: Annotated[
         int | None, typer.Option(min=50, help="Rows that the judge tags; a classifier tags the rest. Default: all.")
     ] = None,
+    encoder: Annotated[
+        str,
+        typer.Option(
+            metavar="FOLDER|ID",
+            help="Sentence encoder whose vectors the classifier reads. Default: word and letter n-grams.",
+            show_default=False,
+        ),
+    ] = "",
     gold: Annotated[
         Path | None, typer.Option(metavar="FILE", help="JSONL with id and category, to state the agreement with.")
     ] = None,
@@ -47,7 +55,7 @@ def tag(
     from assay.commands.derive import tag_command
 
     prices = {"usd_per_million_input": usd_per_million_input, "usd_per_million_output": usd_per_million_output}
-    tag_command(data, out, judge, base_url, judge_rows, gold, storage, seed, max_usd, prices)
+    tag_command(data, out, judge, base_url, judge_rows, encoder, gold, storage, seed, max_usd, prices)
 
 
 def synthesize(

@@ -18,7 +18,7 @@ from assay.mixtures.synthesis import RandomLabels, SyntheticRows, randomly_label
 from assay.records import Example
 from assay.stoppable import run_stoppable
 from assay.store import Store
-from assay.studies.derived import Made, tag_rows, write_rows
+from assay.studies.derived import Made, tag_encoder, tag_rows, write_rows
 from assay.studies.judge_asking import check_price
 from assay.studies.spec import JudgeConfig
 from assay.studies.writer import Writer, make_writer
@@ -37,6 +37,7 @@ def tag_command(
     judge: str,
     base_url: str | None,
     judge_rows: int | None,
+    encoder: str,
     gold: Path | None,
     storage: str,
     seed: int,
@@ -48,7 +49,10 @@ def tag_command(
 
     known = _gold(gold) if gold is not None else {}
     rows = _rows(data, None)
-    spec = validate(JudgeTags, {"of": data.name, "judge_rows": judge_rows, "seed": seed}, "tag")
+    fields = {"of": data.name, "judge_rows": judge_rows, "encoder": encoder, "seed": seed}
+    spec = validate(JudgeTags, fields, "tag")
+    if encoder:
+        tag_encoder(spec)  # refused before anything is paid
     writer = _writer(judge, base_url, storage, "tag", max_usd, prices)
     made = run_stoppable(tag_rows(spec, rows, writer, console_progress()))
     summary = dict(made.summary)

@@ -65,7 +65,7 @@ def resolve(spec: ScorerSpec) -> ScorerSpec:
             f"scorer {spec.name!r}: saw no model; expected a folder or hub id of a sequence classifier; "
             f"set scorer_params.{spec.name}.model (on the command line --set {spec.name}.model=FOLDER)"
         )
-    found = _find(asked, spec.name)
+    found = find_encoder(asked, f"model of scorer {spec.name!r}")
     params = {**spec.params, MODEL: found.name, CONTENT_KEY: found.key}
     if params.get(LAYER, 0) is None:
         params[LAYER] = BEST_LAYERS.get(found.name)
@@ -95,8 +95,16 @@ def packaged_minilm() -> str | None:
 
 
 @lru_cache(maxsize=64)
-def _find(asked: str, scorer: str) -> FoundModel:
-    what = f"model of scorer {scorer!r}"
+def find_encoder(asked: str, what: str) -> FoundModel:
+    """An encoder or classifier by folder or hub id; all-MiniLM-L6-v2 from its package where that is installed.
+
+    Args:
+        asked: folder or hub id.
+        what: begins every complaint.
+
+    Raises:
+        InputError: it cannot be found or loaded safely; one line.
+    """
     packaged = packaged_minilm() if asked == MINILM else None
     if packaged:
         return find_model(packaged, what, local_name=MINILM, nested=True)

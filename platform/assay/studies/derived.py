@@ -28,15 +28,17 @@ from assay.mixtures.synthesis import (
     shown_pool,
     write_request,
 )
+from assay.model_folders import FoundModel
 from assay.records import Example, to_table
 from assay.scoring.judges.calls import JudgeCall, JudgeReply, run_protocol, to_request
 from assay.scoring.judges.labelers import category_labeler
 from assay.scoring.judges.pointwise import PointwiseInstance
+from assay.scoring.models import find_encoder
 from assay.stoppable import run_stoppable
 from assay.store import Store
 from assay.tasks.catalog import get_task
 from assay.tasks.loaders import EXAMPLES_FILE, KIND, SUMMARY_FILE
-from assay.tasks.tagging import JudgeTags, learn_tags, rows_for_judge
+from assay.tasks.tagging import Embed, JudgeTags, learn_tags, rows_for_judge
 
 if TYPE_CHECKING:
     from assay.llm.gateway import Asker
@@ -73,7 +75,9 @@ def derived_keys(derived: Mapping[str, Derived], keys: Mapping[str, str], endpoi
             writer = {"endpoint": endpoint.endpoint_name, "model": endpoint.model}
         if isinstance(spec, JudgeTags):
             writer["labeler"] = category_labeler().identity()
-        made_by = {"derived": spec.model_dump(mode="json", exclude={"of"}), "writer": writer}
+            if spec.encoder:
+                writer["encoder"] = tag_encoder(spec).key
+        made_by = {"derived": spec.model_dump(mode="json", exclude={"of", "encoder"}), "writer": writer}
         found[name] = artifact_key(KIND, SCHEMA_VERSION, made_by, {"of": found[spec.of]})
     return found
 
@@ -184,6 +188,15 @@ async def write_rows(spec: SyntheticRows, rows: Sequence[Example], writer: Write
     return Made(kept.kept, {"calls": calls, "rejected": rejected, "written_by": writer.endpoint.model}, said)
 
 
+def tag_encoder(spec: JudgeTags) -> FoundModel:
+    """The encoder that a tagger's spec names.
+
+    Raises:
+        InputError: it cannot be found or loaded safely; one line.
+    """
+    return find_encoder(spec.encoder, "encoder of judge_tags")
+
+
 async def tag_rows(spec: JudgeTags, rows: Sequence[Example], writer: Writer, progress: Progress) -> Made:
     """Categories from the judge, and for the rows that it is not asked about, or gave none for, from the classifier.
 
@@ -205,7 +218,7 @@ async def tag_rows(spec: JudgeTags, rows: Sequence[Example], writer: Writer, pro
     untagged = [row for row in rows if row.example_id not in labels]
     if untagged:
         tagged = [(row, labels[row.example_id]) for row in asked if row.example_id in labels]
-        guesses, report = learn_tags(spec, tagged, untagged)
+        guesses, report = learn_tags(spec, tagged, untagged, _embed(spec))
         summary["classifier"] = report.as_dict()
         accuracy = wilson(report.num_right, report.num_held_out)
         labels |= {row.example_id: guess for row, guess in zip(untagged, guesses, strict=True)}
@@ -216,6 +229,14 @@ async def tag_rows(spec: JudgeTags, rows: Sequence[Example], writer: Writer, pro
         )
     made = [dataclasses.replace(row, category=labels[row.example_id]) for row in rows]
     return Made(made, summary, said)
+
+
+def _embed(spec: JudgeTags) -> Embed | None:
+    if not spec.encoder:
+        return None
+    from assay.scoring.embedding_engine import sentence_encoder
+
+    return sentence_encoder(tag_encoder(spec).path)
 
 
 async def _judge_labels(

@@ -358,6 +358,8 @@ class Study(Config):
             plain["data"][which] = {name: value for name, value in plain["data"][which].items() if name in used}
         for source in plain["data"]["sources"].values():
             source.pop("path", None)
+        for derived in plain["data"]["derived"].values():
+            derived.pop("encoder", None)  # known by its content, through the dataset's key
         for params in plain["scorer_params"].values():
             for name in ("model", "labels"):  # known by their content instead
                 params.pop(name, None)

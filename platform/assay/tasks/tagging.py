@@ -1,17 +1,18 @@
 """Categories for an untagged instruction set: which rows a judge tags, and a classifier that tags the others. Pure.
 
-The judge is asked about a sample; a linear classifier over word n-grams learns from its tags and tags the rest. How
-well it does is measured on judge-tagged rows that it did not see, and stated with the result: agreement with the judge,
-not with people. scikit-learn is imported where it is used.
+The judge is asked about a sample; a linear classifier over word n-grams, or over the vectors of a sentence encoder,
+learns from its tags and tags the rest. How well it does is measured on judge-tagged rows that it did not see, and
+stated with the result: agreement with the judge, not with people. scikit-learn is imported where it is used.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
+import numpy as np
 from pydantic import Field
 
 from assay.config import Config
@@ -37,6 +38,9 @@ class JudgeTags(Config):
     """Rows that the judge tags, by a hash of their ids; the classifier tags the others. None: the judge tags all."""
     held_out_share: float = Field(0.2, gt=0, lt=1)
     """Of the judge-tagged rows, kept from the classifier to measure it."""
+    encoder: str = ""
+    """Sentence encoder whose vectors the classifier reads, a folder or a hub id, known by its content. Empty: word and
+    letter n-grams, which need no model."""
     seed: int = 0
 
 
@@ -71,8 +75,12 @@ def rows_for_judge(spec: JudgeTags, rows: Sequence[Example]) -> list[Example]:
     return [row for row in rows if row.example_id in chosen]
 
 
+Embed = Callable[[Sequence[str]], np.ndarray]
+"""From texts to vectors, one row each."""
+
+
 def learn_tags(
-    spec: JudgeTags, tagged: Sequence[tuple[Example, str]], untagged: Sequence[Example]
+    spec: JudgeTags, tagged: Sequence[tuple[Example, str]], untagged: Sequence[Example], embed: Embed | None = None
 ) -> tuple[list[str], TaggerReport]:
     """A category for every untagged row, and how far to believe it.
 
@@ -80,6 +88,7 @@ def learn_tags(
         spec: shares and seed.
         tagged: rows with the judge's category.
         untagged: rows to tag.
+        embed: of the spec's encoder, where it names one.
 
     Raises:
         DataError: too few tagged rows, or all in one category.
@@ -92,7 +101,8 @@ def learn_tags(
     ordered = sorted(tagged, key=lambda pair: _rank(spec, pair[0], "held out"))
     num_held_out = max(1, round(spec.held_out_share * len(ordered)))
     held_out, train = ordered[:num_held_out], ordered[num_held_out:]
-    guesses = _fit_predict(train, [row for row, _ in held_out])
+    features = _features([*(row for row, _ in ordered), *untagged], embed)
+    guesses = _fit_predict(train, [row for row, _ in held_out], features)
     truth = [category for _, category in held_out]
     right = Counter(category for category, guess in zip(truth, guesses, strict=True) if category == guess)
     seen = Counter(truth)
@@ -104,21 +114,35 @@ def learn_tags(
         by_category={name: (right[name], count) for name, count in seen.items()},
     )
     # what tags the rest has learned from the held-out rows too: it can only be better than what was measured
-    return _fit_predict(ordered, untagged) if untagged else [], report
+    return _fit_predict(ordered, untagged, features) if untagged else [], report
 
 
-def _fit_predict(train: Sequence[tuple[Example, str]], rows: Sequence[Example]) -> list[str]:
-    from sklearn.feature_extraction.text import TfidfVectorizer
+def _features(rows: Sequence[Example], embed: Embed | None) -> Mapping[str, Any]:
+    """What the classifier reads, by row id: a text, or its vector."""
+    texts = [_text(row) for row in rows]
+    return dict(zip((row.example_id for row in rows), texts if embed is None else embed(texts), strict=True))
+
+
+def _fit_predict(
+    train: Sequence[tuple[Example, str]], rows: Sequence[Example], features: Mapping[str, Any]
+) -> list[str]:
     from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import make_pipeline, make_union
+    from sklearn.pipeline import make_pipeline
+
+    classifier = LogisticRegression(C=8.0, max_iter=400, class_weight="balanced", random_state=0)
+    is_text = isinstance(next(iter(features.values())), str)
+    model = make_pipeline(_n_grams(), classifier) if is_text else classifier
+    model.fit([features[row.example_id] for row, _ in train], [category for _, category in train])
+    return [str(category) for category in model.predict([features[row.example_id] for row in rows])]
+
+
+def _n_grams() -> Any:
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.pipeline import make_union
 
     words = TfidfVectorizer(ngram_range=(1, 2), min_df=2, sublinear_tf=True).set_params(token_pattern=WORDS)
     letters = TfidfVectorizer(analyzer="char_wb", ngram_range=(3, 5), min_df=3, sublinear_tf=True, max_features=60_000)
-    model = make_pipeline(
-        make_union(words, letters), LogisticRegression(C=8.0, max_iter=400, class_weight="balanced", random_state=0)
-    )
-    model.fit([_text(row) for row, _ in train], [category for _, category in train])
-    return [str(category) for category in model.predict([_text(row) for row in rows])]
+    return make_union(words, letters)
 
 
 def _text(row: Example) -> str:
