@@ -8,6 +8,8 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.assay-ready
 # cpu or gpu, by what is there; override with `make setup ACCELERATOR=cpu`
 ACCELERATOR ?= $(shell command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi -L 2>/dev/null | grep -q GPU && echo gpu || echo cpu)
+# tests on engines run in one process, all others beside them in a second one
+WORKERS := -n 2
 TORCH := torch==2.13.0+cpu
 TORCH_CPU_INDEX := https://download.pytorch.org/whl/cpu
 
@@ -44,10 +46,10 @@ check: $(READY) ## ruff, mypy --strict, import rules, bandit
 	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive --severity-level medium platform jobs
 
 test: $(READY) ## unit and integration tests (real engines), at most 15 minutes on two cores
-	$(BIN)/python -m pytest tests
+	$(BIN)/python -m pytest tests $(WORKERS)
 
 test-all: $(READY) ## the same and the slow and chaos tests
-	$(BIN)/python -m pytest tests -m "not gpu and not network"
+	$(BIN)/python -m pytest tests $(WORKERS) -m "not gpu and not network"
 
 bench: $(READY) ## the measured figures of tests/bench/README.md
 	$(BIN)/python tests/bench/run_all.py

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pytest
 from hypothesis import settings
+from xdist.scheduler import LoadScopeScheduling
 
 settings.register_profile("assay", deadline=None, max_examples=50)  # a loaded machine is slow, not wrong
 settings.load_profile("assay")
@@ -16,6 +17,34 @@ os.environ.setdefault("TRANSFORMERS_OFFLINE", "1")
 os.environ.setdefault("RAY_AUTH_MODE", "disabled")  # loopback clusters of the tests
 
 ROOT = Path(__file__).resolve().parent.parent
+ENGINE_FOLDERS = frozenset({"chaos", "integration"})
+ENGINE_FILES = frozenset({"test_cluster_of_this_job.py", "test_ray_signals.py"})
+LIGHT_FILES = frozenset(
+    f"test_{name}.py"
+    for name in (
+        *("batch_api", "foreign_servers", "gateway", "judge_metaeval", "judge_server", "judge_silence"),
+        *("judgement_accounting", "ledger_postgres", "structured_output"),
+    )
+)
+"""Of the engine folders, files that start neither Ray nor DeepSpeed nor vLLM."""
+
+
+class EnginesInOneWorker(LoadScopeScheduling):  # type: ignore[misc]
+    """Shares tests among workers (`-n 2`): all on engines to one of them, and every other file whole to any.
+
+    An engine takes whole cores, and the tests on them share a finished study; all else fits beside them.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = PurePosixPath(nodeid.split("::", 1)[0])
+        on_engines = (file.parts[1] in ENGINE_FOLDERS and file.name not in LIGHT_FILES) or file.name in ENGINE_FILES
+        return "engines" if on_engines else str(file)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> EnginesInOneWorker:
+    """What `-n` shares tests by."""
+    config.option.loadscopereorder = False  # as collected: the engines come early, and take longest
+    return EnginesInOneWorker(config, log)
 
 
 @pytest.fixture(scope="session")

@@ -228,6 +228,7 @@ def test_run_publishes_every_pair_once_and_equals_the_engine(
     assert progress.done == progress.total
 
 
+@pytest.mark.slow
 def test_a_head_size_that_vllm_lacks_falls_back_to_transformers_with_equal_bytes_however_it_is_run(
     local_ray: None, models: Path, tmp_path: Path
 ) -> None:

@@ -94,18 +94,29 @@ def test_a_judge_command_in_a_job_shares_limits_and_ledger_with_the_cluster(head
         assert any(f":actor_name:{actor}" in log for log in logs), actor
 
 
-def test_relative_storage_is_refused_in_a_job(first: Finished, head: Head) -> None:
-    refused = head.submit("python", "jobs/run_study.py", "quickstart", "--storage", "runs")
-    assert refused.code != 0
-    assert "saw a relative path inside a Ray job" in refused.out
-    assert "exit code 2" in refused.out + refused.err
-
-
-def test_a_gpu_that_the_cluster_lacks_is_refused_at_once_in_a_job(head: Head, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def refused(head: Head, first: Finished, tmp_path_factory: pytest.TempPathFactory) -> tuple[Finished, Finished, Path]:
+    """Two jobs at once that ask for what is not to be had (relative storage, a GPU), and the storage of the latter."""
+    folder = tmp_path_factory.mktemp("nogpu")
     gpu = settings({"name": "nogpu", "resources.training.gpus_per_worker": "1"})
-    refused = head.submit("python", "jobs/run_study.py", "quickstart", "--storage", str(tmp_path), *gpu)
-    assert refused.code != 0
-    assert "the largest node has 2 CPU and 0 GPU" in refused.out
-    assert "exit code 2" in refused.out + refused.err
-    assert not (tmp_path / "artifacts" / "base").exists()
-    assert not os.path.lexists(tmp_path / "studies" / "nogpu" / "done.json")
+    run = ("python", "jobs/run_study.py", "quickstart", "--storage")
+    jobs = [head.submitting(*run, "runs"), head.submitting(*run, str(folder), *gpu)]
+    ended = [(job.communicate(timeout=PATIENCE_S), job.returncode) for job in jobs]
+    relative, without_gpu = (Finished(code, out, err) for (out, err), code in ended)
+    return relative, without_gpu, folder
+
+
+def test_relative_storage_is_refused_in_a_job(refused: tuple[Finished, Finished, Path]) -> None:
+    relative, _, _ = refused
+    assert relative.code != 0
+    assert "saw a relative path inside a Ray job" in relative.out
+    assert "exit code 2" in relative.out + relative.err
+
+
+def test_a_gpu_that_the_cluster_lacks_is_refused_at_once_in_a_job(refused: tuple[Finished, Finished, Path]) -> None:
+    _, without_gpu, folder = refused
+    assert without_gpu.code != 0
+    assert "the largest node has 2 CPU and 0 GPU" in without_gpu.out
+    assert "exit code 2" in without_gpu.out + without_gpu.err
+    assert not (folder / "artifacts" / "base").exists()
+    assert not os.path.lexists(folder / "studies" / "nogpu" / "done.json")

@@ -228,6 +228,7 @@ def test_two_studies_are_compared_point_by_point(
     assert "exact_match" in assay("compare", "tiny", "misread", "--storage", str(storage)).out
 
 
+@pytest.mark.slow
 def test_judging_twice_pays_for_the_second_time_alone_and_tells_the_judges_own_variance(storage: Path) -> None:
     twice = run_tiny(storage, changes={"name": "twice", "judge.repeats": "2"})
     assert twice.code == 0, twice.err

@@ -140,6 +140,7 @@ def test_what_a_scheduler_cuts_short_is_published_under_a_key_of_its_own(folder:
     assert store.keys(ADAPTER_KIND) == {stopped_adapter_key(job.key, result.steps)}
 
 
+@pytest.mark.slow
 def test_stoppers_and_schedulers_go_by_a_hooks_metric_at_its_own_step(folder: Path, local_ray: None) -> None:
     from ray.tune.schedulers import AsyncHyperBandScheduler
 
