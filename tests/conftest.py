@@ -17,7 +17,6 @@ os.environ.setdefault("TRANSFORMERS_OFFLINE", "1")
 os.environ.setdefault("RAY_AUTH_MODE", "disabled")  # loopback clusters of the tests
 
 ROOT = Path(__file__).resolve().parent.parent
-ENGINE_FOLDERS = frozenset({"chaos", "integration"})
 ENGINE_FILES = frozenset({"test_cluster_of_this_job.py", "test_ray_signals.py"})
 LIGHT_FILES = frozenset(
     f"test_{name}.py"
@@ -26,24 +25,27 @@ LIGHT_FILES = frozenset(
         *("judgement_accounting", "ledger_postgres", "structured_output"),
     )
 )
-"""Of the engine folders, files that start neither Ray nor DeepSpeed nor vLLM."""
+"""Of the integration tests, files that start neither Ray nor DeepSpeed nor vLLM."""
 
 
 class EnginesInOneWorker(LoadScopeScheduling):  # type: ignore[misc]
-    """Shares tests among workers (`-n 2`): all on engines to one of them, and every other file whole to any.
+    """Shares tests among workers (`-n 2`): all on engines to one, the chaos tests to one, every other file whole to any.
 
-    An engine takes whole cores, and the tests on them share a finished study; all else fits beside them.
+    An engine takes whole cores, and the tests on them share a finished study; all else fits beside them. The chaos
+    tests wait as long as they work.
     """
 
     def _split_scope(self, nodeid: str) -> str:
         file = PurePosixPath(nodeid.split("::", 1)[0])
-        on_engines = (file.parts[1] in ENGINE_FOLDERS and file.name not in LIGHT_FILES) or file.name in ENGINE_FILES
+        if file.parts[1] == "chaos":
+            return "chaos"
+        on_engines = (file.parts[1] == "integration" and file.name not in LIGHT_FILES) or file.name in ENGINE_FILES
         return "engines" if on_engines else str(file)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> EnginesInOneWorker:
     """What `-n` shares tests by."""
-    config.option.loadscopereorder = False  # as collected: the engines come early, and take longest
+    config.option.loadscopereorder = False  # as collected: chaos and engines come early, and take longest
     return EnginesInOneWorker(config, log)
 
 

@@ -207,6 +207,7 @@ def test_models_score_in_actors_as_they_do_alone(local_ray: None, tmp_path: Path
     assert str(tmp_path) not in json.dumps(manifest)  # a path of this machine is no part of a result
 
 
+@pytest.mark.slow  # a study's own budget is in test_study
 def test_a_spent_budget_stops_cleanly_and_a_higher_one_goes_on(local_ray: None, tmp_path: Path) -> None:
     """And replies that nobody can read are unscored rows with their reason, never zeros."""
     store, batches = stored_predictions(tmp_path)

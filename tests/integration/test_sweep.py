@@ -121,6 +121,7 @@ def test_a_sweep_trains_what_is_missing_retries_what_failed_and_names_what_faile
     assert len(published) == 7
 
 
+@pytest.mark.slow
 def test_what_a_scheduler_cuts_short_is_published_under_a_key_of_its_own(folder: Path, local_ray: None) -> None:
     from ray.tune.schedulers import AsyncHyperBandScheduler
 
