@@ -29,10 +29,9 @@ LIGHT_FILES = frozenset(
 
 
 class EnginesInOneWorker(LoadScopeScheduling):  # type: ignore[misc]
-    """Shares tests among workers (`-n 2`): all on engines to one, the chaos tests to one, every other file whole to any.
+    """Shares tests among workers (`-n 2`): those on engines go to one, chaos tests to one, other files whole to any.
 
-    An engine takes whole cores, and the tests on them share a finished study; all else fits beside them. The chaos
-    tests wait as long as they work.
+    Engines take whole cores, and the tests on them share a finished study; chaos tests wait as long as they work.
     """
 
     def _split_scope(self, nodeid: str) -> str:

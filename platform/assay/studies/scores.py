@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Any
 from assay.errors import ConfigError
 from assay.llm.endpoint import EndpointSpec
 from assay.metaeval.study_tables import ScorerInfo
-from assay.scoring.jobs import KIND, SCORES_FILE, PointwiseProtocol, ScoringBatch, judge_spec, make_batches, scores_key
+from assay.scoring.jobs import (
+    KIND,
+    NO_PREDICTION,
+    SCORES_FILE,
+    PointwiseProtocol,
+    ScoringBatch,
+    judge_spec,
+    make_batches,
+    scores_key,
+)
 from assay.scoring.judges.repeats import RepeatedJudge, repeat_ratings, repeated
 from assay.scoring.judges.table import make_pointwise, protocol_names
 from assay.scoring.models import CONTENT_KEY, MODEL, resolve
@@ -143,8 +152,9 @@ def repeat_table(scores: Sequence[pa.Table], repeats: int) -> pa.Table | None:
     import pyarrow.compute as pc
 
     rows = pa.concat_tables(scores)
-    judged = rows.filter(pc.equal(rows.column("scorer"), JUDGE))
-    ratings = repeat_ratings(judged.column("detail").to_pylist(), repeats)
+    is_judged = pc.not_equal(pc.fill_null(rows.column("unscored"), ""), NO_PREDICTION)
+    judged = rows.filter(pc.and_(pc.equal(rows.column("scorer"), JUDGE), is_judged))
+    ratings = repeat_ratings(judged.column("detail").to_pylist())
     keys = {name: judged.column(name) for name in ("predictions_key", "example_id", "scorer")}
     parts = [
         pa.table(

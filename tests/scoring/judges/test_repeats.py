@@ -8,14 +8,15 @@ from collections.abc import Callable
 import pytest
 
 from assay.llm.requests import Failure
-from assay.records import Rating, Unscored
+from assay.records import Rating, ScoreRow, Unscored, to_table
+from assay.scoring.jobs import NO_PREDICTION, score_row
 from assay.scoring.judges.calls import JudgeCall, JudgeReply, replay_protocol
 from assay.scoring.judges.pointwise import IftevalJudge, PointwiseInstance
 from assay.scoring.judges.repeats import REPEAT_REPLICATES, RepeatedJudge, repeat_ratings, repeated
 from assay.scoring.judges.table import make_pointwise
 from assay.studies.catalog import load_study
 from assay.studies.planner import plan
-from assay.studies.scores import calls_per_row, judge_protocol
+from assay.studies.scores import calls_per_row, judge_protocol, repeat_table
 from assay.studies.spec import JudgeConfig
 
 ONCE = IftevalJudge()
@@ -39,7 +40,7 @@ def test_the_score_is_the_mean_and_each_repeat_is_kept() -> None:
     judgement = replay_protocol(THRICE, INSTANCE, answer)
     outcome = judgement.outcome()
     assert isinstance(outcome, Rating) and outcome.value == pytest.approx(0.6)
-    assert repeat_ratings([outcome.detail], 3) == [[0.7, 0.8, 0.3]]
+    assert repeat_ratings([outcome.detail]) == [[0.7, 0.8, 0.3]]
     assert [row["reply"] for row in json.loads(outcome.detail)] == ["7, 9", "8, 9", "3, 9"]
     assert [item.replicate for item in judgement.exchanges] == [call.replicate for call in seen]
 
@@ -59,7 +60,7 @@ def test_only_the_repeat_that_cannot_be_read_asks_again_under_numbers_of_its_own
     assert [call.step for call in seen] == ["score", "score", "score", "score_again"]
     assert len({call.replicate for call in seen}) == 4
     assert isinstance(outcome, Rating) and outcome.value == pytest.approx(0.5), "mean of the two that were read"
-    assert repeat_ratings([outcome.detail], 3) == [[0.7, None, 0.3]]
+    assert repeat_ratings([outcome.detail]) == [[0.7, None, 0.3]]
 
 
 def test_a_repeat_without_a_reply_leaves_the_row_to_be_asked_again() -> None:
@@ -83,7 +84,18 @@ def test_protocols_of_several_calls_are_repeated_whole() -> None:
 
 
 def test_rows_that_were_never_judged_have_no_repeats() -> None:
-    assert repeat_ratings(["", "no prediction"], 2) == [[None, None], [None, None]]
+    answer, _ = by_repeat("7, 9", "none", "3, 9")
+    judged = score_row("judge", "p", "x1", replay_protocol(THRICE, INSTANCE, answer).outcome())
+    unwritten = ScoreRow("p", "x2", "judge", None, NO_PREDICTION, "[Errno 28] No space left on device")
+    other = ScoreRow("p", "x1", "rouge1", 0.5, None, "[not ours]")
+    made = repeat_table([to_table([other, judged], ScoreRow), to_table([unwritten], ScoreRow)], 3)
+    assert made is not None
+    assert [(row["example_id"], row["repeat"], row["rating"]) for row in made.to_pylist()] == [
+        ("x1", 0, 0.7),
+        ("x1", 1, None),
+        ("x1", 2, 0.3),
+    ]
+    assert repeat_table([to_table([judged], ScoreRow)], 1) is None
 
 
 def test_once_is_the_protocol_itself_and_names_no_other_study() -> None:

@@ -93,19 +93,13 @@ def repeated(
     return protocol if repeats == 1 else RepeatedJudge(protocol, repeats)
 
 
-def repeat_ratings(details: Iterable[str], repeats: int) -> list[list[float | None]]:
-    """What each repeat gave, by row; None where it gave no score, or the row was never judged.
+def repeat_ratings(details: Iterable[str]) -> list[list[float | None]]:
+    """What each repeat gave, by row; None where it gave no score.
 
     Args:
-        details: of stored score rows.
-        repeats: how often each was judged.
+        details: of the outcomes of repeated judgements.
     """
-    found = []
-    for detail in details:
-        told = json.loads(detail) if detail.startswith("[") else []
-        ratings = [row.get("rating") for row in told] if len(told) == repeats else [None] * repeats
-        found.append(ratings)
-    return found
+    return [[repeat.get("rating") for repeat in json.loads(detail)] for detail in details]
 
 
 def _shifted(call: JudgeCall, number: int) -> JudgeCall:
