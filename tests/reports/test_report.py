@@ -99,6 +99,13 @@ def test_report_is_self_contained_and_has_every_section(report_input: ReportInpu
     assert "refused" in html  # the reason of the unscored rows
 
 
+def test_what_has_nothing_to_show_says_so(report_input: ReportInput) -> None:
+    nothing = {name: report_input.tables[name].slice(0, 0) for name in ("leaderboard", "metaeval", "forgetting")}
+    html = render_report(replace(report_input, tables={**report_input.tables, **nothing})).html.decode()
+    assert "The human column (truth) orders nothing here" in html and '<div class="findings">' not in html
+    assert "Not asked: no curve of this study has a mean on the instruction set" in html
+
+
 def test_equal_input_is_equal_bytes(report_input: ReportInput) -> None:
     first, second = render_report(report_input), render_report(report_input)
     assert first.html == second.html

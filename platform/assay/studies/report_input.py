@@ -68,6 +68,11 @@ def notes(study: Study) -> list[str]:
             "No human scores here: a heuristic plays the human column, as in the published study. It is a rule, "
             "not a person; agreement with it is agreement with a rule."
         )
+    elif study.statistics.human != "human":
+        found.append(
+            f"No human scores here: the scorer {study.statistics.human} plays the human column. Agreement with it is "
+            "agreement with that scorer, not with people."
+        )
     if TINY in study.base_models:
         found.append(
             "The base model is a tiny one, trained by the study itself. It shows that every part works and what the "
