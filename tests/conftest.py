@@ -42,6 +42,7 @@ class EnginesInOneWorker(LoadScopeScheduling):  # type: ignore[misc]
         return "engines" if on_engines else str(file)
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> EnginesInOneWorker:
     """What `-n` shares tests by."""
     config.option.loadscopereorder = False  # as collected: chaos and engines come early, and take longest

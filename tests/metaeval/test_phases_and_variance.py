@@ -99,26 +99,55 @@ def test_repeat_noise_is_the_variance_between_repeats() -> None:
     assert math.isnan(repeat_noise(scores[:1]))
 
 
+FACTORS = ("draw", "training_seed", "item")
+
+
+def judged(rng: np.random.Generator, answers: np.ndarray, repeats: int, lost: float) -> np.ndarray:
+    """Judgements of variance 2.25 about a table of known components; equal answers to an item are judged once."""
+    draws, _, items = answers.shape
+    # what an answer is worth may depend on the answer alone
+    worth = rng.normal(0, 0.5, (items, int(answers.max()) + 1))
+    noise = rng.normal(0, 1.5, (repeats, *worth.shape))
+    noise[1:][rng.random(noise[1:].shape) < lost] = math.nan  # something is left of every answer
+    item = np.arange(items)
+    shared = worth[item, answers] + noise[:, item, answers]
+    return rng.normal(0, 2, items) + rng.normal(0, 1, (draws, 1, 1)) + shared
+
+
 @pytest.mark.parametrize("lost", [0.0, 0.3])
 def test_the_judges_own_variance_is_told_from_the_rest(lost: float) -> None:
     rng = np.random.default_rng(4)
-    draws, seeds, items, repeats = 12, 10, 60, 3
-    truth = rng.normal(0, 2, items) + rng.normal(0, 1, (draws, 1, 1)) + rng.normal(0, 0.5, (draws, seeds, items))
-    judged = truth + rng.normal(0, 1.5, (repeats, draws, seeds, items))
-    gone = rng.random(judged.shape) < lost
-    gone[0] = False  # something is left of every row
-    judged[gone] = math.nan
-    parts = variance_components(np.nanmean(judged, axis=0), ("draw", "training_seed", "item"))
-    found = {part.factor: part.variance for part in with_repeats(parts, judged.reshape(repeats, -1))}
+    answers = np.broadcast_to(np.arange(120).reshape(12, 10, 1), (12, 10, 60))  # all differ
+    table = judged(rng, answers, 3, lost)
+    parts = variance_components(np.nanmean(table, axis=0), FACTORS)
+    found = {part.factor: part.variance for part in with_repeats(parts, table, answers * 60 + np.arange(60))}
     assert found[JUDGE_REPEAT] == pytest.approx(2.25, rel=0.05)
     assert found[RESIDUAL] == pytest.approx(0.25, abs=0.06)
     assert {part.factor: part.variance for part in parts}[RESIDUAL] > 0.9, "the mean of three still has a third of it"
 
 
-def test_repeats_that_never_met_leave_the_residual_as_it_is() -> None:
-    parts = variance_components(np.random.default_rng(0).normal(size=(3, 2, 8)), ("draw", "training_seed", "item"))
-    judged = np.full((2, 48), math.nan)
-    judged[0] = 0.5
-    *_, noise, rest = with_repeats(parts, judged)
-    assert (noise.factor, noise.reason) == (JUDGE_REPEAT, "no row with two repeats") and math.isnan(noise.variance)
-    assert rest == parts[-1]
+@pytest.mark.parametrize("distinct", [1, 2, 3])
+def test_noise_that_equal_answers_share_is_taken_out_where_it_shows(distinct: int) -> None:
+    rng = np.random.default_rng(distinct)
+    found: dict[str, list[float]] = {}
+    for _ in range(60):
+        answers = rng.integers(0, distinct, (4, 3, 200))
+        table = judged(rng, answers, 3, 0.2)
+        parts = variance_components(np.nanmean(table, axis=0), FACTORS)
+        for part in with_repeats(parts, table, answers * 200 + np.arange(200)):
+            found.setdefault(part.factor, []).append(part.variance)
+    # of an answer's worth (variance .25), what differs between an item's cells is residual and the rest the item's
+    apart = 0.25 * (1 - 1 / distinct)
+    expected = {"training_seed": 0.0, "item": 4.25 - apart, JUDGE_REPEAT: 2.25, RESIDUAL: apart}
+    for factor, value in expected.items():
+        error = float(np.std(found[factor]) / math.sqrt(len(found[factor])))
+        assert np.mean(found[factor]) == pytest.approx(value, abs=4 * error + 1e-9), factor
+
+
+def test_repeats_that_never_met_leave_residual_and_judge_together() -> None:
+    parts = variance_components(np.random.default_rng(0).normal(size=(3, 2, 8)), FACTORS)
+    table = np.full((2, 3, 2, 8), math.nan)
+    table[0] = 0.5
+    *others, noise, rest = with_repeats(parts, table, np.arange(48).reshape(3, 2, 8))
+    assert [part.factor for part in (noise, rest)] == [JUDGE_REPEAT, RESIDUAL] and others == parts[:-1]
+    assert all(math.isnan(part.variance) and part.reason == "no answer with two repeats" for part in (noise, rest))

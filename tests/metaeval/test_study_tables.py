@@ -132,18 +132,35 @@ def test_a_repeated_judge_has_its_own_variance_in_the_table(
     for row in rows:
         if row.scorer == "judge" and row.rating is not None:
             drawn = row.rating + 0.2 * rng.normal(size=4)
-            repeats += [
-                (row.predictions_key, row.example_id, "judge", place, value) for place, value in enumerate(drawn)
-            ]
+            key = (row.predictions_key, row.example_id, "judge", f"answer of {row.predictions_key}")
+            repeats += [(*key, *drew) for drew in enumerate(drawn)]
             row = replace(row, rating=float(drawn.mean()))
         means.append(row)
     columns = zip(*(repeats[place] for place in rng.permutation(len(repeats))), strict=True)
-    table = pa.table(dict(zip(("predictions_key", "example_id", "scorer", "repeat", "rating"), columns, strict=True)))
+    names = ("predictions_key", "example_id", "scorer", "answer", "repeat", "rating")
+    table = pa.table(dict(zip(names, columns, strict=True)))
     made = build_study_tables(runs, means, SCORERS, human="truth", seed_key="k", resamples=200, repeats=table)
     found = rows_of(made["variance"], scorer="judge", factor="judge_repeat")
     assert found and all(row["variance"] == pytest.approx(0.04, rel=0.15) and row["levels"] == 4 for row in found)
     assert {row["scorer"] for row in rows_of(made["variance"], factor="judge_repeat")} == {"judge"}
     assert not rows_of(tables["variance"], factor="judge_repeat")
+
+
+def test_where_nothing_is_left_for_a_residual_there_are_no_shares() -> None:
+    runs = [run for run in make_runs() if run.draw <= 0 and run.training_seed == 0]  # one draw, one seed
+    rows = [row for row in make_scores(runs, np.random.default_rng(2)) if row.scorer in ("truth", "judge")]
+    repeats = [
+        (row.predictions_key, row.example_id, "judge", row.predictions_key, number, row.rating)
+        for row in rows
+        for number in range(2)
+        if row.scorer == "judge" and row.rating is not None
+    ]
+    names = ("predictions_key", "example_id", "scorer", "answer", "repeat", "rating")
+    table = pa.table(dict(zip(names, zip(*repeats, strict=True), strict=True)))
+    made = build_study_tables(runs, rows, SCORERS, human="truth", seed_key="k", resamples=200, repeats=table)
+    found = made["variance"].to_pylist()
+    assert {row["factor"] for row in found if row["scorer"] == "judge"} >= {"judge_repeat", "residual"}
+    assert all(row["share"] is None for row in found)
 
 
 def test_tables_do_not_depend_on_the_order_of_rows(

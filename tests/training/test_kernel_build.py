@@ -28,20 +28,29 @@ def test_a_machine_that_never_built_has_none(tmp_path: Path) -> None:
     assert clear_stale_locks(tmp_path / "absent", now_s=0.0) == []
 
 
-def test_environments_build_apart_each_with_its_own_ninja(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+@pytest.fixture
+def variables(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """The environment variables of a process, of which none stay behind."""
+    found = {"PATH": "/usr/bin:/bin"}
+    monkeypatch.setattr(os, "environ", found)
+    return found
+
+
+def test_environments_build_apart_each_with_its_own_ninja(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], tmp_path: Path
+) -> None:
     roots = []
-    for name in ("one", "two"):
-        monkeypatch.delenv("TORCH_EXTENSIONS_DIR", raising=False)
-        monkeypatch.setenv("PATH", "/usr/bin:/bin")
-        monkeypatch.setattr(sys, "prefix", str(tmp_path / name))
-        monkeypatch.setattr(sys, "executable", str(tmp_path / name / "bin/python"))
-        roots.append(use_own_build(str(tmp_path)))
-        assert roots[-1] == use_own_build(str(tmp_path)) == Path(os.environ["TORCH_EXTENSIONS_DIR"])
-        assert os.environ["PATH"].split(":") == [str(tmp_path / name / "bin"), "/usr/bin", "/bin"]
-    assert roots[0] != roots[1] and roots[0].parent == roots[1].parent == tmp_path
+    for prefix, version in (("one", "2+cpu"), ("two", "2+cpu"), ("two", "2+cu130")):
+        variables.clear()
+        variables["PATH"] = "/usr/bin:/bin"
+        monkeypatch.setattr(sys, "prefix", str(tmp_path / prefix))
+        monkeypatch.setattr(sys, "executable", str(tmp_path / prefix / "bin/python"))
+        roots.append(use_own_build(str(tmp_path), version))
+        assert roots[-1] == use_own_build(str(tmp_path), version) == Path(variables["TORCH_EXTENSIONS_DIR"])
+        assert variables["PATH"].split(":") == [str(tmp_path / prefix / "bin"), "/usr/bin", "/bin"]
+    assert len(set(roots)) == 3 and {root.parent for root in roots} == {tmp_path}
 
 
-def test_a_folder_that_the_user_names_is_taken(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("TORCH_EXTENSIONS_DIR", str(tmp_path / "mine"))
-    monkeypatch.setenv("PATH", os.environ["PATH"])
-    assert use_own_build(str(tmp_path)) == tmp_path / "mine"
+def test_a_folder_that_the_user_names_is_taken(variables: dict[str, str], tmp_path: Path) -> None:
+    variables["TORCH_EXTENSIONS_DIR"] = str(tmp_path / "mine")
+    assert use_own_build(str(tmp_path), "2+cpu") == tmp_path / "mine"

@@ -18,7 +18,7 @@ from assay.mixtures.synthesis import RandomLabels, SyntheticRows, randomly_label
 from assay.records import Example
 from assay.stoppable import run_stoppable
 from assay.store import Store
-from assay.studies.derived import Made, tag_encoder, tag_rows, write_rows
+from assay.studies.derived import Made, tag_rows, write_rows
 from assay.studies.judge_asking import check_price
 from assay.studies.spec import JudgeConfig
 from assay.studies.writer import Writer, make_writer
@@ -51,8 +51,6 @@ def tag_command(
     rows = _rows(data, None)
     fields = {"of": data.name, "judge_rows": judge_rows, "encoder": encoder, "seed": seed}
     spec = validate(JudgeTags, fields, "tag")
-    if encoder:
-        tag_encoder(spec)  # refused before anything is paid
     writer = _writer(judge, base_url, storage, "tag", max_usd, prices)
     made = run_stoppable(tag_rows(spec, rows, writer, console_progress()))
     summary = dict(made.summary)

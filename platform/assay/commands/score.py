@@ -69,12 +69,12 @@ def score_command(
         raise StorageError(f"--out {out}: saw a folder; expected a file; name a file in it")
     next(prediction_rows(predictions, task))  # refused before a model is loaded
     score_by: dict[str, Score] = {name: make_scorer(spec).score for name, spec in specs.items()}
-    unanswered = None
+    unanswered: Unanswered | None = None
     tallies = {name: Tally(*((specs[name].low, specs[name].high) if name in specs else (0.0, 1.0))) for name in names}
     with ExitStack() as stack:
         if JUDGE in names:
             judge = validate(JudgeConfig, params.get(JUDGE, {}), "--set judge")
-            score_by[JUDGE], unanswered = stack.enter_context(_asked_judge(judge, mode, storage))  # type: ignore[arg-type]
+            score_by[JUDGE], unanswered, endpoint = stack.enter_context(_asked_judge(judge, mode, storage))  # type: ignore[arg-type]
         lines = _scored_lines(predictions, task, score_by, tallies, JUDGE_ROWS if JUDGE in names else MODEL_ROWS)
         _write_lines(out, lines)
     summary = [tallies[name].summary(name) for name in names]
@@ -83,7 +83,7 @@ def score_command(
     if unanswered is not None:
         from assay.studies.judge_asking import check_answered
 
-        check_answered({"endpoint": unanswered.label, "unanswered": [unanswered.told()]})
+        check_answered({"endpoint": endpoint, "unanswered": [unanswered.told()]})
 
 
 def list_command(as_json: bool) -> None:
@@ -228,10 +228,10 @@ def _fields(number: int, outcomes: Mapping[str, Sequence[Outcome]]) -> dict[str,
 
 
 @contextmanager
-def _asked_judge(judge: JudgeConfig, mode: Mode, storage: str) -> Iterator[tuple[Score, Unanswered]]:
-    """A function from requests to the judge's ratings, in one process, without a cluster, and what it got no reply to.
+def _asked_judge(judge: JudgeConfig, mode: Mode, storage: str) -> Iterator[tuple[Score, Unanswered, str]]:
+    """A function from requests to the judge's ratings, what it got no reply to, and the endpoint's name.
 
-    The ledger keeps replies.
+    In one process, without a cluster; the ledger keeps replies.
     """
     from assay.commands.study import embedded_judge
     from assay.llm.gateway import open_gateway
@@ -251,7 +251,7 @@ def _asked_judge(judge: JudgeConfig, mode: Mode, storage: str) -> Iterator[tuple
         url = stack.enter_context(embedded.start()) if judge.is_embedded else None
         endpoint = endpoint_of(judge, embedded_url=url, embedded_name=embedded.name)
 
-        unanswered = Unanswered(endpoint.endpoint_name, mode)
+        unanswered = Unanswered(protocol.name, mode)
 
         async def ask_all(requests: Sequence[ScoreRequest]) -> list[Outcome]:
             async with open_gateway(
@@ -264,7 +264,7 @@ def _asked_judge(judge: JudgeConfig, mode: Mode, storage: str) -> Iterator[tuple
 
                 async def ask(call: JudgeCall) -> JudgeReply:
                     reply = await gateway.ask(to_request(call, protocol.name))
-                    unanswered.count(reply, 0)
+                    unanswered.count(reply, unanswered.asked)
                     return reply
 
                 async def rate(request: ScoreRequest) -> Outcome:
@@ -274,4 +274,4 @@ def _asked_judge(judge: JudgeConfig, mode: Mode, storage: str) -> Iterator[tuple
 
                 return await asyncio.gather(*(rate(request) for request in requests))
 
-        yield lambda requests: run_stoppable(ask_all(requests)), unanswered
+        yield lambda requests: run_stoppable(ask_all(requests)), unanswered, endpoint.endpoint_name

@@ -276,7 +276,10 @@ COLUMNS: Mapping[str, tuple[Column, ...]] = {
         _TASK,
         _SERIES,
         _SCORER,
-        _key("factor", "draw, training_seed, item, judge_repeat (of one call) or residual"),
+        _key(
+            "factor",
+            "draw, training_seed, item, judge_repeat (of one judgement; a mean of J has 1/J of it) or residual",
+        ),
         _number("variance", "variance component, in squared units of the score, mean over the points of the curve"),
         _number("share", "of the sum of the components that are above 0"),
         _count("levels", "levels of the factor"),

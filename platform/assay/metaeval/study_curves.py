@@ -259,7 +259,7 @@ def variance_rows(frame: StudyFrame) -> list[dict[str, Any]]:
             components = [Component(name, math.nan, 0, reason) for name in factors]
         total = sum(max(0.0, part.variance) for part in components if not math.isnan(part.variance))
         for part in components:
-            known = not math.isnan(part.variance) and total > 0
+            known = not math.isnan(part.variance) and not math.isnan(components[-1].variance) and total > 0
             rows.append(
                 {
                     "base_model": base,
@@ -300,11 +300,15 @@ def _components(panel: Panel, point: CurvePoint, scorer: int) -> list[Component]
     complete = np.isfinite(values).all(axis=0)
     if complete.sum() < 2:
         return "no items with a score from every run"
-    parts = variance_components(values[:, complete].reshape(len(draws), len(seeds), -1), _FACTORS)
+    shape = (len(draws), len(seeds), int(complete.sum()))
+    parts = variance_components(values[:, complete].reshape(shape), _FACTORS)
     if scorer not in panel.repeats:
         return parts
-    repeats = panel.repeats[scorer][:, order][:, :, complete]
-    return with_repeats(parts, repeats.reshape(len(repeats), -1))
+    again = panel.repeats[scorer]
+    ratings = again.ratings[:, order][:, :, complete]
+    answers = again.answers[order][:, complete]
+    of_item = answers * shape[-1] + np.arange(shape[-1])  # equal answers to two items are judged apart
+    return with_repeats(parts, ratings.reshape(-1, *shape), of_item.reshape(shape))
 
 
 def _forgetting_row(

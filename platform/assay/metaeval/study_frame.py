@@ -17,7 +17,7 @@ import numpy as np
 
 from assay.errors import DataError
 from assay.metaeval.clustered import Block
-from assay.metaeval.estimate import FloatArray
+from assay.metaeval.estimate import FloatArray, IntArray
 from assay.records import ScoreRow, to_table
 
 if TYPE_CHECKING:
@@ -76,6 +76,16 @@ class ScorerInfo:
 
 
 @dataclass(frozen=True)
+class RepeatedScores:
+    """What a scorer gave that was asked repeatedly."""
+
+    ratings: FloatArray
+    """Shape (repeats, runs, items); NaN where a repeat gave nothing."""
+    answers: IntArray
+    """Shape (runs, items): equal numbers in a column for equal answers, which were judged once; -1 where unknown."""
+
+
+@dataclass(frozen=True)
 class Panel:
     """All scores of one evaluation set."""
 
@@ -84,8 +94,8 @@ class Panel:
     items: tuple[str, ...]
     values: FloatArray
     """Shape (scorers, runs, items); NaN where there is no score."""
-    repeats: Mapping[int, FloatArray] = field(default_factory=dict)
-    """By scorer that was asked repeatedly, what each repeat gave: shape (repeats, runs, items), NaN where nothing."""
+    repeats: Mapping[int, RepeatedScores] = field(default_factory=dict)
+    """By scorer that was asked repeatedly."""
 
     def block(self, scorer: int, rows: Sequence[int], coefficient: float = 1.0) -> Block:
         """The scores of some runs as a block whose runs are adapters and whose items carry the set's name."""
@@ -143,7 +153,8 @@ def make_frame(
         scores: one row per (predictions, example, scorer).
         scorers: all scorers that the rows name.
         repeats: what a scorer that was asked repeatedly gave each time: columns `predictions_key`, `example_id`,
-            `scorer`, `repeat` (from 0) and `rating` (null where nothing), for rows that `scores` has.
+            `scorer`, `answer` (its text, or what stands for it), `repeat` (from 0) and `rating` (null where nothing),
+            for rows that `scores` has.
 
     Raises:
         DataError: a run or scorer is listed twice; a score row names an unknown one; a cell is scored twice; a row
@@ -185,6 +196,7 @@ class _Repeats:
     scorers: np.ndarray
     runs: np.ndarray
     items: np.ndarray
+    answers: np.ndarray
     numbers: np.ndarray
     ratings: FloatArray
 
@@ -196,20 +208,23 @@ class _Repeats:
             _codes(table, "scorer", [scorer.name for scorer in scorers], "scorer"),
             _codes(table, "predictions_key", [run.predictions_key for run in runs], "run"),
             _codes(table, "example_id", items, "example"),
+            _sorted_codes(table, "answer")[1],
             table.column("repeat").to_numpy(),
             np.asarray(table.column("rating").to_numpy(), dtype=float),
         )
 
-    def arrays(self, first_run: int, num_runs: int, items: np.ndarray) -> dict[int, FloatArray]:
-        """By scorer: repeats x the runs from `first_run` on x these items."""
+    def arrays(self, first_run: int, num_runs: int, items: np.ndarray) -> dict[int, RepeatedScores]:
+        """By scorer: the runs from `first_run` on, and these items."""
         here = (self.runs >= first_run) & (self.runs < first_run + num_runs)
         found = {}
         for scorer in np.unique(self.scorers[here]):
             rows = np.flatnonzero(here & (self.scorers == scorer))
-            values = np.full((int(self.numbers[rows].max()) + 1, num_runs, items.size), np.nan)
-            places = np.searchsorted(items, self.items[rows])
-            values[self.numbers[rows], self.runs[rows] - first_run, places] = self.ratings[rows]
-            found[int(scorer)] = values
+            places = self.runs[rows] - first_run, np.searchsorted(items, self.items[rows])
+            ratings = np.full((int(self.numbers[rows].max()) + 1, num_runs, items.size), np.nan)
+            ratings[self.numbers[rows], *places] = self.ratings[rows]
+            answers = np.full((num_runs, items.size), -1, dtype=np.int64)
+            answers[places] = self.answers[rows]
+            found[int(scorer)] = RepeatedScores(ratings, answers)
         return found
 
 

@@ -12,7 +12,7 @@ from itertools import combinations
 
 import numpy as np
 
-from assay.metaeval.estimate import FloatArray
+from assay.metaeval.estimate import FloatArray, IntArray
 
 RESIDUAL = "residual"
 JUDGE_REPEAT = "judge_repeat"
@@ -70,27 +70,58 @@ def variance_components(scores: FloatArray, factors: Sequence[str]) -> list[Comp
     return [*components, Component(RESIDUAL, residual, scores.size, reason)]
 
 
-def with_repeats(components: Sequence[Component], scores_JN: FloatArray) -> list[Component]:
-    """The components of means over repeats, with the judge's own variance taken out of their residual.
+def with_repeats(components: Sequence[Component], scores: FloatArray, answers: IntArray) -> list[Component]:
+    """The components of means over repeats, with the judge's own variance taken out of each.
 
-    Repeats are nested: repeat 1 of one answer has nothing in common with repeat 1 of another. So the variance of one
-    call is that within the rows, and of a mean over J of them 1/J of it is in the residual.
+    Repeats are nested in answers: repeat 1 of one answer has nothing in common with repeat 1 of another. Runs that gave
+    an item the same answer were judged once, so they share that noise, and it shows in the item's mean square and not
+    in the residual. Noise of variance v, shared by the cells of a group g and averaged over J repeats, adds
+    v / J |P g|^2 to the sum of squares of the effect whose projection is P.
 
     Args:
-        components: what `variance_components` gives for the means, the residual last.
-        scores_JN: repeats x the same rows; NaN where a repeat gave nothing.
+        components: what `variance_components` gives for the means over repeats, the residual last.
+        scores: repeats x the axes of that table; NaN where a repeat gave nothing.
+        answers: the same axes; equal numbers for equal answers to the same item.
+
+    Returns:
+        The components, `judge_repeat` (of one judgement; a mean of J has 1/J of it) and the residual.
     """
     *parts, rest = components
-    noise = repeat_noise(scores_JN)
+    noise = repeat_noise(scores.reshape(len(scores), -1))
     if np.isnan(noise):
-        return [*parts, Component(JUDGE_REPEAT, noise, len(scores_JN), "no row with two repeats"), rest]
-    counts_N = np.isfinite(scores_JN).sum(axis=0)
-    of_means = noise * float(np.mean(1 / counts_N[counts_N > 0]))
+        reason = "no answer with two repeats"
+        return [*parts, *(Component(name, noise, len(scores), reason) for name in (JUDGE_REPEAT, RESIDUAL))]
+    squares, rest_square = _shared_squares(answers, 1 / np.isfinite(scores).sum(axis=0))
+    dof = answers.size - 1 - sum(part.levels - 1 for part in parts)
+    of_rest = noise * rest_square / dof if dof > 0 else float("nan")
+    found = []
+    for part, square in zip(parts, squares, strict=True):
+        of_part = noise * square / (part.levels - 1) if part.levels > 1 else float("nan")
+        value = part.variance - (of_part - of_rest) * part.levels / answers.size
+        found.append(Component(part.factor, value, part.levels, part.reason))
     return [
-        *parts,
-        Component(JUDGE_REPEAT, noise, len(scores_JN)),
-        Component(RESIDUAL, rest.variance - of_means, rest.levels, rest.reason),
+        *found,
+        Component(JUDGE_REPEAT, noise, len(scores)),
+        Component(RESIDUAL, rest.variance - of_rest, rest.levels, rest.reason),
     ]
+
+
+def _shared_squares(answers: IntArray, weights: FloatArray) -> tuple[list[float], float]:
+    """Sum over groups g of |P g|^2, weighted as a group's first cell: for each axis's effect, and for the rest."""
+    _, first, group = np.unique(answers.reshape(-1), return_index=True, return_inverse=True)
+    weight_G = weights.reshape(-1)[first]
+    size_G = np.bincount(group).astype(float)
+    of_mean_G = size_G**2 / answers.size
+    rest_G = size_G - of_mean_G
+    squares = []
+    for axis, levels in enumerate(answers.shape):
+        level = np.indices(answers.shape)[axis].reshape(-1)
+        counts_GL = np.zeros((size_G.size, levels))
+        np.add.at(counts_GL, (group, level), 1)
+        of_axis_G = (counts_GL**2).sum(axis=1) * levels / answers.size - of_mean_G
+        squares.append(float(weight_G @ of_axis_G))
+        rest_G = rest_G - of_axis_G
+    return squares, float(weight_G @ rest_G)
 
 
 def pooled(parts: Sequence[Sequence[Component]]) -> list[Component]:

@@ -228,7 +228,7 @@ def sentence_encoder(path: str) -> Callable[[Sequence[str]], np.ndarray]:
         from sentence_transformers import SentenceTransformer
     except ImportError:
         raise InputError(
-            "scorer 'sbert': saw no package sentence-transformers; expected it; pip install 'assay[embeddings]'"
+            "sentence encoder: saw no package sentence-transformers; expected it; pip install 'assay[embeddings]'"
         ) from None
     transformers_logging.disable_progress_bar()
     device = "cuda" if torch.cuda.is_available() else "cpu"

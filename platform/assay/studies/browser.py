@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from assay.metaeval.study_tables import RunRow
 from assay.records import Example
+from assay.scoring.judges.repeats import replies_text
 from assay.store import Store
 from assay.tasks.templates import render_prompt
 
@@ -119,7 +120,7 @@ def _answer(
         "prediction": _cut(prediction["prediction"]),
         "error": prediction["error"],
         "scores": {name: value for name, (value, _) in sorted(scored.items())},
-        "judge": _cut(scored[judge][1]) if judge in scored else "",
+        "judge": _cut(replies_text(scored[judge][1])) if judge in scored else "",
     }
 
 

@@ -129,13 +129,21 @@ def make_derived(
         if store.exists(KIND, keys[name]):
             continue
         made = _make(derived[name], rows_of(derived[name].of), writer, progress)
-        with store.writing(KIND, keys[name], derived[name].model_dump(mode="json")) as artifact:
+        with store.writing(KIND, keys[name], _told(derived[name])) as artifact:
             artifact.table(EXAMPLES_FILE, to_table(made.rows, Example))
             counts = Counter(row.split for row in made.rows)
             categories = Counter(row.category for row in made.rows if row.category)
             artifact.json(SUMMARY_FILE, {"counts": dict(counts), "categories": dict(categories), **made.summary})
         said.append(f"{name}: {made.said}")
     return said
+
+
+def _told(spec: Derived) -> dict[str, object]:
+    """The spec for a manifest: an encoder by its name, never a path of this machine."""
+    told = spec.model_dump(mode="json")
+    if isinstance(spec, JudgeTags) and spec.encoder:
+        told["encoder"] = tag_encoder(spec).name
+    return told
 
 
 def _make(spec: Derived, rows: Sequence[Example], writer: Writer, progress: Progress) -> Made:
@@ -204,6 +212,7 @@ async def tag_rows(spec: JudgeTags, rows: Sequence[Example], writer: Writer, pro
         StageError: the judge gave a category for too few rows.
     """
     asked = rows_for_judge(spec, rows)
+    embed = _embed(spec)  # loaded before anything is paid
     progress.start(TAG_STAGE, len(asked), unit="rows")
     async with writer.open() as gateway:
         labels, reasons = await _judge_labels(asked, gateway, progress)
@@ -218,7 +227,7 @@ async def tag_rows(spec: JudgeTags, rows: Sequence[Example], writer: Writer, pro
     untagged = [row for row in rows if row.example_id not in labels]
     if untagged:
         tagged = [(row, labels[row.example_id]) for row in asked if row.example_id in labels]
-        guesses, report = learn_tags(spec, tagged, untagged, _embed(spec))
+        guesses, report = learn_tags(spec, tagged, untagged, embed)
         summary["classifier"] = report.as_dict()
         accuracy = wilson(report.num_right, report.num_held_out)
         labels |= {row.example_id: guess for row, guess in zip(untagged, guesses, strict=True)}

@@ -430,7 +430,7 @@ class Pipeline:
             meta_tasks=self.study.meta_tasks,
             tfa_tasks=self.study.tfa_tasks,
             categories=categories,
-            repeats=repeat_table(scores, self.study.judge.repeats),
+            repeats=repeat_table(self.store, scores, self.study.judge.repeats),
         )
         if inside is None:
             return dict(tables)

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from assay.errors import ConfigError
+from assay.fingerprint import delimited_hash
+from assay.generation.spec import KIND as PREDICTIONS
+from assay.generation.spec import PREDICTIONS_FILE
 from assay.llm.endpoint import EndpointSpec
 from assay.metaeval.study_tables import ScorerInfo
 from assay.scoring.jobs import (
@@ -139,10 +142,11 @@ def stored_scores(store: Store, plan: ScoringPlan) -> list[pa.Table]:
     return [store.read_table(KIND, key, SCORES_FILE) for key in plan.keys]
 
 
-def repeat_table(scores: Sequence[pa.Table], repeats: int) -> pa.Table | None:
+def repeat_table(store: Store, scores: Sequence[pa.Table], repeats: int) -> pa.Table | None:
     """What a repeated judge gave each time, as `make_frame` takes it; None for a judge that is asked once.
 
     Args:
+        store: for the answers that were judged.
         scores: score rows of a study, as stored.
         repeats: `judge.repeats` of the study.
     """
@@ -154,16 +158,22 @@ def repeat_table(scores: Sequence[pa.Table], repeats: int) -> pa.Table | None:
     rows = pa.concat_tables(scores)
     is_judged = pc.not_equal(pc.fill_null(rows.column("unscored"), ""), NO_PREDICTION)
     judged = rows.filter(pc.and_(pc.equal(rows.column("scorer"), JUDGE), is_judged))
+    keys, ids = (judged.column(name).to_pylist() for name in ("predictions_key", "example_id"))
+    answers = {key: _answers(store, key) for key in sorted(set(keys))}
     ratings = repeat_ratings(judged.column("detail").to_pylist())
-    keys = {name: judged.column(name) for name in ("predictions_key", "example_id", "scorer")}
-    parts = [
-        pa.table(
-            {
-                **keys,
-                "repeat": pa.array([number] * judged.num_rows, pa.int64()),
-                "rating": pa.array([row[number] for row in ratings], pa.float64()),
-            }
-        )
-        for number in range(repeats)
-    ]
+    known = {
+        **{name: judged.column(name) for name in ("predictions_key", "example_id", "scorer")},
+        "answer": pa.array([answers[key][example] for key, example in zip(keys, ids, strict=True)], pa.string()),
+    }
+    parts = []
+    for number in range(repeats):
+        of_repeat = pa.array([row[number] for row in ratings], pa.float64())
+        parts.append(pa.table({**known, "repeat": pa.array([number] * len(ratings), pa.int64()), "rating": of_repeat}))
     return pa.concat_tables(parts)
+
+
+def _answers(store: Store, key: str) -> dict[str, str]:
+    """Hash of each answer by example, of a predictions artifact."""
+    table = store.read_table(PREDICTIONS, key, PREDICTIONS_FILE)
+    examples, texts = (table.column(name).to_pylist() for name in ("example_id", "prediction"))
+    return {example: delimited_hash([text]) for example, text in zip(examples, texts, strict=True)}

@@ -105,7 +105,7 @@ class JudgeConfig(Config):
     """Sampling temperature (paper: .1)."""
     repeats: int = Field(1, ge=1, le=MAX_REPEATS)
     """Times that each answer is judged, at as many times the price: the score is their mean, and the table `variance`
-    says how far the judge's own draws move it. Not for `writer`."""
+    says how far one judgement lies from another. A judge that draws nothing (temperature 0) says the same again."""
     structured: bool = False
     """Ask for a JSON schema (`strict` only). An endpoint without structured output is asked without it; the same parser
     reads both."""
@@ -277,6 +277,10 @@ class Study(Config):
             raise ValueError("evaluation.cross_category_rows is for the design hold_out; use instruction_rows")
         if self.ifs is not None and isinstance(self.grid, TransferGrid):
             raise ValueError("ifs is for studies that train once; a transfer study trains in two steps")
+        if self.judge.repeats > 1 and JUDGE not in self.scorers:
+            raise ValueError(f"judge.repeats={self.judge.repeats} is for the scorer judge, which is none of scorers")
+        if self.writer is not None and self.writer.repeats > 1:
+            raise ValueError(f"writer.repeats={self.writer.repeats}: a writer is asked once; leave it out")
         if self.train.dtype == "float32" and self.generation.dtype not in ("float32", "bfloat16"):
             raise ValueError("generation.dtype must be float32 or bfloat16")
         return self

@@ -17,19 +17,20 @@ STALE_AFTER_S = 600.0
 """No build takes this long, not on a machine that does ten things beside."""
 
 
-def use_own_build(shared_root: str) -> Path:
-    """Build in a folder of this Python environment, with its own Ninja, however the process was started.
+def use_own_build(shared_root: str, torch_version: str) -> Path:
+    """Build in a folder for this Python environment alone, with its own Ninja, however the process was started.
 
     Two environments that share a folder, or two Ninjas, would build the kernel in turn, again and again.
 
     Args:
         shared_root: PyTorch's folder for all environments; not used where $TORCH_EXTENSIONS_DIR names one.
+        torch_version: with its build ("2.13.0+cpu"): an environment that changes it builds anew.
     """
     own_bin = str(Path(sys.executable).parent)
     paths = os.environ.get("PATH", os.defpath).split(os.pathsep)
     if paths[0] != own_bin:
         os.environ["PATH"] = os.pathsep.join([own_bin, *paths])
-    own = hashlib.sha256(sys.prefix.encode()).hexdigest()[:8]
+    own = hashlib.sha256(f"{sys.prefix}\0{sys.version}\0{torch_version}".encode()).hexdigest()[:8]
     return Path(os.environ.setdefault("TORCH_EXTENSIONS_DIR", str(Path(shared_root) / own)))
 
 

@@ -198,12 +198,12 @@ def pin_threads(threads: int) -> None:
 def init_distributed(device: str = "cpu") -> None:
     """DeepSpeed's communication for this process, once. A process alone needs no port and no other host.
 
-    The first call on a machine builds DeepSpeed's shared-memory kernel (about half a minute): see `warm_up`.
+    The first call in an environment builds DeepSpeed's shared-memory kernel (about half a minute): see `warm_up`.
     """
     if deepspeed.comm.is_initialized():
         return
     quiet_engines()
-    clear_stale_locks(use_own_build(get_default_build_root()), now_s=time.time())
+    clear_stale_locks(use_own_build(get_default_build_root(), torch.__version__), now_s=time.time())
     backend = "nccl" if device == "cuda" else "gloo"
     with _quiet_stdout():
         if not torch.distributed.is_initialized():
@@ -216,7 +216,7 @@ def init_distributed(device: str = "cpu") -> None:
 
 
 def warm_up() -> None:
-    """Build what DeepSpeed builds at its first use on a machine, so that no trial waits for it."""
+    """Build what DeepSpeed builds at its first use in an environment, so that no trial waits for it."""
     init_distributed("cpu")
 
 

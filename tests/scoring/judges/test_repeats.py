@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
+from assay.errors import ConfigError
 from assay.llm.requests import Failure
-from assay.records import Rating, ScoreRow, Unscored, to_table
+from assay.records import Prediction, Rating, ScoreRow, Unscored, to_table
 from assay.scoring.jobs import NO_PREDICTION, score_row
 from assay.scoring.judges.calls import JudgeCall, JudgeReply, replay_protocol
 from assay.scoring.judges.pointwise import IftevalJudge, PointwiseInstance
-from assay.scoring.judges.repeats import REPEAT_REPLICATES, RepeatedJudge, repeat_ratings, repeated
+from assay.scoring.judges.repeats import REPEAT_REPLICATES, RepeatedJudge, repeat_ratings, repeated, replies_text
 from assay.scoring.judges.table import make_pointwise
+from assay.store import Store
 from assay.studies.catalog import load_study
 from assay.studies.planner import plan
 from assay.studies.scores import calls_per_row, judge_protocol, repeat_table
@@ -83,19 +86,39 @@ def test_protocols_of_several_calls_are_repeated_whole() -> None:
     assert isinstance(outcome, Rating) and outcome.value == pytest.approx(0.5), "3 on a scale of 1 to 5"
 
 
-def test_rows_that_were_never_judged_have_no_repeats() -> None:
+def test_rows_that_were_never_judged_have_no_repeats_and_equal_answers_are_told(tmp_path: Path) -> None:
+    store = Store(str(tmp_path))
+    answers = {"x1": "yes", "x2": "yes", "x3": "no"}
+    with store.writing("predictions", "p", {}) as artifact:
+        rows = [Prediction(example, text, "stop", 1, 1) for example, text in answers.items()]
+        artifact.table("predictions.parquet", to_table(rows, Prediction))
     answer, _ = by_repeat("7, 9", "none", "3, 9")
-    judged = score_row("judge", "p", "x1", replay_protocol(THRICE, INSTANCE, answer).outcome())
-    unwritten = ScoreRow("p", "x2", "judge", None, NO_PREDICTION, "[Errno 28] No space left on device")
+    outcome = replay_protocol(THRICE, INSTANCE, answer).outcome()
+    judged = [score_row("judge", "p", example, outcome) for example in ("x1", "x2", "x3")]
+    unwritten = ScoreRow("p", "x4", "judge", None, NO_PREDICTION, "[Errno 28] No space left on device")
     other = ScoreRow("p", "x1", "rouge1", 0.5, None, "[not ours]")
-    made = repeat_table([to_table([other, judged], ScoreRow), to_table([unwritten], ScoreRow)], 3)
+    made = repeat_table(store, [to_table([other, *judged], ScoreRow), to_table([unwritten], ScoreRow)], 3)
     assert made is not None
-    assert [(row["example_id"], row["repeat"], row["rating"]) for row in made.to_pylist()] == [
-        ("x1", 0, 0.7),
-        ("x1", 1, None),
-        ("x1", 2, 0.3),
-    ]
-    assert repeat_table([to_table([judged], ScoreRow)], 1) is None
+    found = {(row["example_id"], row["repeat"]): row["rating"] for row in made.to_pylist()}
+    assert found == {(f"x{n}", repeat): (0.7, None, 0.3)[repeat] for n in (1, 2, 3) for repeat in range(3)}
+    by_example = {row["example_id"]: row["answer"] for row in made.to_pylist()}
+    assert by_example["x1"] == by_example["x2"] != by_example["x3"]
+    assert repeat_table(store, [to_table(judged, ScoreRow)], 1) is None
+
+
+def test_people_are_shown_the_replies_and_not_how_they_are_kept() -> None:
+    answer, _ = by_repeat("7, 9", "none", "3, 9")
+    outcome = replay_protocol(THRICE, INSTANCE, answer).outcome()
+    assert replies_text(outcome.detail) == "1: 7, 9\n\n2: none\n\n3: 3, 9"
+    assert replies_text('[{"a judge that speaks": "JSON"}]') == '[{"a judge that speaks": "JSON"}]'
+
+
+@pytest.mark.parametrize(
+    "changes", [["judge.repeats=2", "scorers=[truth]"], ["writer={repeats: 2}"], ["judge.repeats=0"]]
+)
+def test_repeats_that_would_do_nothing_are_refused(changes: list[str]) -> None:
+    with pytest.raises(ConfigError, match="repeats"):
+        load_study("quickstart", changes)
 
 
 def test_once_is_the_protocol_itself_and_names_no_other_study() -> None:

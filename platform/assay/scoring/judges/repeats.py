@@ -22,6 +22,7 @@ from assay.scoring.judges.pointwise import PointwiseInstance
 REPEAT_REPLICATES = 1_000_000
 """Added to the replicate number per repeat: beyond the samples and the further calls of any protocol."""
 MAX_REPEATS = 20
+_REPEATS_BEGIN = '[{"repeat": 1, '
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,8 @@ class RepeatedJudgement(PointwiseJudgement):
         A repeat that got no reply leaves the row unscored, so that it is asked for again: the others are in the ledger.
         """
         outcomes = [judgement.outcome() for judgement in self.repeats]
-        detail = json.dumps([_told(outcome) for outcome in outcomes], ensure_ascii=False)
+        told = [_told(number, outcome) for number, outcome in enumerate(outcomes, start=1)]
+        detail = json.dumps(told, ensure_ascii=False)
         unscored = [outcome.reason for outcome in outcomes if isinstance(outcome, Unscored)]
         lost = [reason for reason in unscored if reason.startswith("error:")]
         if lost or self.fraction is None:
@@ -102,6 +104,14 @@ def repeat_ratings(details: Iterable[str]) -> list[list[float | None]]:
     return [[repeat.get("rating") for repeat in json.loads(detail)] for detail in details]
 
 
+def replies_text(detail: str) -> str:
+    """A judgement's detail for people: the raw reply, or with several repeats each of them under its number."""
+    if not detail.startswith(_REPEATS_BEGIN):
+        return detail
+    told = json.loads(detail)
+    return "\n\n".join(f"{number}: {repeat['reply']}" for number, repeat in enumerate(told, start=1))
+
+
 def _shifted(call: JudgeCall, number: int) -> JudgeCall:
     return dataclasses.replace(call, replicate=call.replicate + REPEAT_REPLICATES * number)
 
@@ -127,7 +137,7 @@ def _together(judgements: Sequence[PointwiseJudgement]) -> RepeatedJudgement:
     )
 
 
-def _told(outcome: Outcome) -> dict[str, object]:
+def _told(number: int, outcome: Outcome) -> dict[str, object]:
     if isinstance(outcome, Rating):
-        return {"rating": outcome.value, "reply": outcome.detail}
-    return {"unscored": outcome.reason, "reply": outcome.detail}
+        return {"repeat": number, "rating": outcome.value, "reply": outcome.detail}
+    return {"repeat": number, "unscored": outcome.reason, "reply": outcome.detail}
