@@ -17,7 +17,7 @@ os.environ.setdefault("TRANSFORMERS_OFFLINE", "1")
 os.environ.setdefault("RAY_AUTH_MODE", "disabled")  # loopback clusters of the tests
 
 ROOT = Path(__file__).resolve().parent.parent
-ENGINE_FILES = frozenset({"test_cluster_of_this_job.py", "test_ray_signals.py"})
+ENGINE_FILES = frozenset({"test_joining.py", "test_ray_signals.py"})
 LIGHT_FILES = frozenset(
     f"test_{name}.py"
     for name in (

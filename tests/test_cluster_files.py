@@ -17,9 +17,9 @@ from typing import Any
 import pytest
 import yaml
 
-from assay.capacity import Capacity, planned_nodes
+from assay.cluster.capacity import Capacity, planned_nodes
 from assay.studies.catalog import load_study
-from assay.training.slots import slots_of
+from assay.training.sweep.slots import slots_of
 
 ROOT = Path(__file__).resolve().parent.parent
 CLOUDS = ("cluster.yaml", "jobs/cluster-gcp.yaml")

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from assay.errors import StorageError
-from assay.llm.ledger_tables import default_ledger_url
+from assay.llm.ledger.tables import default_ledger_url
 from assay.storage_uri import _with_s3_settings, join_uri, open_location
 
 NAMES = st.text("abcxyz0189-_", min_size=1, max_size=8)

@@ -15,10 +15,10 @@ import pyarrow as pa
 import pytest
 
 from assay.errors import StorageError
-from assay.llm.ledger import Finish, LedgerService, Lookup, StoredCall
-from assay.llm.ledger_tables import default_ledger_url
+from assay.llm.ledger.service import Finish, LedgerService, Lookup, StoredCall
+from assay.llm.ledger.tables import default_ledger_url
 from assay.store import Store
-from object_store import BUCKET, SECRET, ObjectStore, object_store
+from support.object_store import BUCKET, SECRET, ObjectStore, object_store
 
 KEY = "0" * 32
 TABLE = pa.table({"x": [1, 2, 3]})

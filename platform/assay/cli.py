@@ -62,7 +62,7 @@ def plan(
 ) -> None:
     """Cells, distinct trainings, tokens, GPU-hours, judge calls and dollars; touches nothing."""
     from assay.commands.plan import plan_command
-    from assay.studies.throughput import rates
+    from assay.studies.planning.throughput import rates
 
     speed = rates(device, train_tokens_per_s, generate_tokens_per_s)
     plan_command(study, overrides or [], as_json, speed)

@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 from scipy import stats
 
-from assay.metaeval.bootstrap import percentile
-from assay.metaeval.slices import Slice, spearman_slices
+from assay.metaeval.statistics.bootstrap import percentile
+from assay.metaeval.statistics.slices import Slice, spearman_slices
 
 NUM_SCORERS, NUM_SLICES, NUM_ROWS, RESAMPLES = 7, 8, 2000, 10_000
 SCIPY_RESAMPLES = 1000

@@ -19,7 +19,7 @@ from assay.judge_server.launch import start_judge_server
 from assay.llm.endpoint import EndpointSpec
 from assay.llm.gateway import Asker, open_gateway
 from assay.scoring.judges.calls import JudgeCall, JudgeReply, run_protocol, to_request
-from assay.scoring.judges.pointwise import IftevalJudge, PointwiseInstance
+from assay.scoring.judges.protocols.pointwise import IftevalJudge, PointwiseInstance
 
 PROTOCOL = IftevalJudge()
 """As studies ask by default: strict, the texts fenced, both readings parsed."""

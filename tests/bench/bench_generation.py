@@ -33,7 +33,7 @@ RANK = 16
 def generate(engine: str, base: Path, adapters: list[Path], num_rows: int, new_tokens: int, out: Path) -> None:
     """One process's work: every adapter over the same rows; answers to a file."""
     from assay.generation.ray_engine import prompt_rows, start_engine
-    from generation.tiny_models import make_examples
+    from support.tiny_models import make_examples
 
     spec = GenerationSpec(engine=engine, max_model_len=256, max_prompt_tokens=128)
     resources = GenerationResources(max_num_seqs=256, kv_cache_gib=0.25)
@@ -85,7 +85,7 @@ def main() -> None:
         return
     if args.quick:
         args.adapters, args.rows = 3, 32
-    from generation.tiny_models import make_adapters, make_model
+    from support.tiny_models import make_adapters, make_model
 
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)

@@ -2,7 +2,7 @@
 
     python tests/bench/bench_joint.py [--quick] [--seeds 40] [--out FILE.json] [--figure FILE.svg|.png]
 
-A simulated judge whose errors are known (see tests/simulated_judges.py) rates nine models, seven of them close. Both
+A judge whose errors are known (tests/support/simulated_judges.py) rates nine models, seven of them close. Both
 ways use the same prompt, scale and parser; they differ in who shares a call. One line of JSON per curve and size.
 """
 
@@ -21,7 +21,7 @@ from scipy.stats import spearmanr
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from simulated_judges import SimulatedJudge, joint, solo
+from support.simulated_judges import SimulatedJudge, joint, solo
 
 QUALITY = {f"m{place}": 0.7 * (3 - place) for place in range(7)} | {"best": 15.0, "worst": -15.0}
 SIZES = (4, 8, 16, 32, 64, 128)

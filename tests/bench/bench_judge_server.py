@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "platform"))
 
 from assay.judge_server import JudgeServer, start_judge_server  # noqa: E402
-from assay.judge_server.recordings import read_exchanges  # noqa: E402
+from assay.judge_server.replay.recordings import read_exchanges  # noqa: E402
 
 CONNECTIONS = 8
 IFTEVAL = (

@@ -43,11 +43,11 @@ def peak_mib() -> float:
 
 def plan(size: int) -> dict[str, float]:
     """A study of about `size` cells: 4 tasks x 10 sizes x draws x 5 seeds on one base."""
+    from assay.studies.artifacts import Base, wanted
     from assay.studies.catalog import load_study
     from assay.studies.cells import expand
     from assay.studies.inputs import dataset_keys
-    from assay.studies.planner import plan as price
-    from assay.studies.wanted import Base, wanted
+    from assay.studies.planning.estimate import plan as price
 
     tasks = len(load_study("quickstart", []).grid.tasks)
     draws = max(1, round(size / (tasks * 10 * 5)))
@@ -100,7 +100,7 @@ def s3(size: int) -> dict[str, float]:
     import boto3
 
     from assay.store import Store
-    from object_store import BUCKET, object_store
+    from support.object_store import BUCKET, object_store
 
     with object_store() as server:
         os.environ.update(server.environment)
@@ -120,8 +120,8 @@ def ledger(size: int) -> dict[str, float]:
     """A ledger of `size` answered calls of ordinary length, asked for stored replies in the batches of a worker."""
     import sqlite3
 
-    from assay.llm.ledger import LedgerService, Lookup
-    from assay.llm.ledger_tables import CALLS
+    from assay.llm.ledger.service import LedgerService, Lookup
+    from assay.llm.ledger.tables import CALLS
 
     rng = random.Random(0)
     words = [f"word{number}" for number in range(2000)]
@@ -173,7 +173,7 @@ def ledger(size: int) -> dict[str, float]:
 
 def report(size: int) -> dict[str, float]:
     """Tables and page of `size` runs over 4 tasks with 20 rows and 3 scorers each."""
-    from assay.metaeval.study_tables import RunRow, ScorerInfo, build_study_tables
+    from assay.metaeval.study_tables.build import RunRow, ScorerInfo, build_study_tables
     from assay.records import ScoreRow
     from assay.reports.page import ReportInput, render_report
 
@@ -221,8 +221,8 @@ def sweep(size: int) -> dict[str, float]:
     import ray
 
     from assay.store import Store
-    from assay.training import ray_sweep
     from assay.training.spec import TrainingJob, TrainResources, TrainSpec
+    from assay.training.sweep import ray_sweep
 
     class NoTrial(ray_sweep.ResidentTrial):
         def setup(self, config: dict[str, Any], inputs: Any) -> None:

@@ -29,7 +29,7 @@ os.environ.setdefault("RAY_AUTH_MODE", "disabled")
 
 from assay.store import Store  # noqa: E402
 from assay.training.spec import TrainingJob, TrainResources, TrainSpec  # noqa: E402
-from tiny_causal_models import store_varied_mixture  # noqa: E402
+from support.tiny_causal_models import store_varied_mixture  # noqa: E402
 
 HIDDEN, LAYERS, BATCH, ROWS = 192, 4, 32, 640
 
@@ -41,7 +41,7 @@ ONE_PROCESS_PER_TRIAL = """
     from transformers import AutoModelForCausalLM, AutoTokenizer, Trainer, TrainingArguments
     from assay.store import Store
     from assay.training.encoding import encode
-    from assay.training.ray_trial import read_dataset_examples
+    from assay.training.sweep.ray_trial import read_dataset_examples
     from assay.training.spec import TrainSpec
 
     base, store, out, rows, batch, steps, seed = sys.argv[1:8]
@@ -142,7 +142,7 @@ def _measure(folder: Path, parts: list[str], slots: int, trials: int, quick: boo
 
 def _sweep(store: Store, folder: Path, name: str, trials: int, slots: int, steps: int) -> dict[str, float]:
     """One sweep; its workers' start is part of the wall time and told apart by `first_step_s`."""
-    from assay.training.ray_sweep import run_sweep
+    from assay.training.sweep.ray_sweep import run_sweep
 
     spec = TrainSpec(batch_size=BATCH, max_steps=steps, num_epochs=10_000, max_length=256, early_stopping_patience=None)
     jobs = [
@@ -181,7 +181,7 @@ def _mean_length(folder: Path) -> float:
     from transformers import AutoTokenizer
 
     from assay.training.encoding import encode
-    from assay.training.ray_trial import read_dataset_examples
+    from assay.training.sweep.ray_trial import read_dataset_examples
 
     examples = read_dataset_examples(Store(str(folder / "store")), "varied")[:ROWS]
     table = encode(examples, AutoTokenizer.from_pretrained(folder / "base"), TrainSpec(max_length=256))

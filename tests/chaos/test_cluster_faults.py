@@ -15,10 +15,10 @@ import psutil
 import pytest
 
 from assay.judge_server.launch import start_judge_server
-from chaos.faults import RunningStudy, Victim, attempts, stored
-from chaos.local_cluster import LocalCluster
-from integration.ray_head import started_head
-from integration.tiny_study import (
+from support.faults import RunningStudy, Victim, attempts, stored
+from support.local_cluster import LocalCluster
+from support.ray_head import started_head
+from support.tiny_study import (
     PATIENCE_S,
     artifact_files,
     finished_study,

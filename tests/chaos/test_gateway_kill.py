@@ -21,7 +21,7 @@ import pytest
 from assay.judge_server.launch import JudgeServer, start_judge_server
 from assay.llm.endpoint import EndpointSpec
 from assay.llm.gateway import open_gateway
-from assay.llm.ledger_report import summarise
+from assay.llm.ledger.report import summarise
 from assay.llm.requests import Answer, ChatRequest, Message, Sampling
 
 pytestmark = pytest.mark.chaos
@@ -127,9 +127,9 @@ def test_a_killed_actor_is_replaced_and_every_question_is_answered_once(
 ) -> None:
     import ray
 
-    from assay.llm.ray_ledger import ledger_name
-    from assay.llm.ray_limits import limiter_name
-    from assay.llm.ray_named import NAMESPACE
+    from assay.cluster.ray_named import NAMESPACE
+    from assay.llm.ledger.ray_ledger import ledger_name
+    from assay.llm.limits.ray_limits import limiter_name
 
     path = tmp_path / "ledger.db"
     url = f"sqlite:///{path}"

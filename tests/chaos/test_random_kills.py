@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 
 from assay.judge_server.launch import JudgeServer, start_judge_server
-from chaos.faults import RunningStudy, Victim, age_s, attempts, stored
-from integration.tiny_study import (
+from support.faults import RunningStudy, Victim, age_s, attempts, stored
+from support.tiny_study import (
     PATIENCE_S,
     artifact_files,
     closed_port,

@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 
 from assay.judge_server.launch import JudgeServer, start_judge_server
-from assay.llm.ledger_report import summarise
-from integration.tiny_study import (
+from assay.llm.ledger.report import summarise
+from support.tiny_study import (
     BIN,
     PATIENCE_S,
     ROOT,

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from integration.tiny_study import (
+from support.tiny_study import (
     BIN,
     PATIENCE_S,
     ROOT,

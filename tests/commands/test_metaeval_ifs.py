@@ -13,13 +13,13 @@ import pytest
 from assay.cli import run_app
 from assay.commands.ifs import is_ifs_study, load_ifs_study
 from assay.errors import ConfigError
+from assay.ifs.prompts import ifs_prompts, is_partial
 from assay.records import Example
-from assay.scoring.ifs_prompts import ifs_prompts, is_partial
-from assay.scoring.tone import ToneSpec
-from assay.scoring.tone_data import dialogues_of, split_dialogues
-from assay.scoring.tone_scorer import TOY_TONE_SOURCE
-from assay.studies.ifs_builtin import IFS_STUDIES
-from assay.tasks.loaders import load_examples
+from assay.studies.ifs_models.builtin import IFS_STUDIES
+from assay.tasks.datasets.loaders import load_examples
+from assay.tone.artifact import TOY_TONE_SOURCE
+from assay.tone.model import ToneSpec
+from assay.tone.texts import dialogues_of, split_dialogues
 
 NUM_PROMPTS = 100
 

@@ -14,7 +14,7 @@ from assay.records import Example
 from assay.tasks.templates import PromptSpec
 from assay.training.encoding import encode
 from assay.training.spec import TrainSpec
-from generation.tiny_models import make_examples, make_tokenizer
+from support.tiny_models import make_examples, make_tokenizer
 
 TEMPLATE = (
     "{{ bos_token }}{% for m in messages %}Instruction : {{ m.content }} {% endfor %}"

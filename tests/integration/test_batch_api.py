@@ -13,10 +13,10 @@ import pytest
 
 from assay.errors import EndpointError, LimitReached
 from assay.judge_server.launch import JudgeServer, start_judge_server
-from assay.llm.batch_api import BatchGateway, BatchProgress
+from assay.llm.batch.gateway import BatchGateway, BatchProgress
 from assay.llm.endpoint import EndpointSpec
 from assay.llm.gateway import open_gateway
-from assay.llm.ledger_report import summarise
+from assay.llm.ledger.report import summarise
 from assay.llm.requests import Answer, ChatRequest, Message, Reply, Sampling
 
 

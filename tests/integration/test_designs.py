@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from integration.tiny_study import PATIENCE_S, TINY, artifact_files, assay, settings, table
+from support.tiny_study import PATIENCE_S, TINY, artifact_files, assay, settings, table
 
 pytestmark = [pytest.mark.timeout(3 * PATIENCE_S), pytest.mark.slow]
 BASE = {name: value for name, value in TINY.items() if not name.startswith("grid.")}

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from assay.store import Store
-from integration.tiny_study import assay, settings, table
+from support.tiny_study import assay, settings, table
 
 SMALL = {
     "name": "stops",

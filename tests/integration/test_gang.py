@@ -16,11 +16,11 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-import lora_scenarios
 from assay.store import Store
 from assay.training.spec import ADAPTER_KIND, CHECKPOINT_KIND, TrainingJob, TrainResources, TrainSpec, adapter_key
-from sweep_faults import FaultyHooks
-from tiny_causal_models import store_toy_mixture
+from support import lora_scenarios
+from support.sweep_faults import FaultyHooks
+from support.tiny_causal_models import store_toy_mixture
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Ray's own
 TESTS = Path(__file__).resolve().parent.parent
@@ -78,7 +78,7 @@ def losses(store: Store, job: TrainingJob, column: str = "loss") -> list[float]:
 
 
 def compare_with_one_worker(folder: Path, spec: TrainSpec, num_workers: int, model: str = "llama") -> None:
-    from assay.training.ray_sweep import run_sweep
+    from assay.training.sweep.ray_sweep import run_sweep
 
     alone, shared = (
         Store(str(folder / f"alone-{model}")),
@@ -126,7 +126,7 @@ def test_every_stage_makes_the_adapter_of_one_worker(
 @pytest.mark.chaos
 @pytest.mark.parametrize("stage", [2, 3])
 def test_a_worker_killed_mid_step_goes_on_from_the_last_checkpoint(folder: Path, local_ray: None, stage: int) -> None:
-    from assay.training.ray_sweep import run_sweep
+    from assay.training.sweep.ray_sweep import run_sweep
 
     spec = SPEC.replace(zero_stage=stage, num_epochs=40)  # 120 steps
     killed, whole = Store(str(folder / f"killed-{stage}")), Store(str(folder / f"whole-{stage}"))
@@ -170,7 +170,7 @@ def kill_a_worker(store: Store, key: str, seen: list[int]) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("stage", [2, 3])
 def test_a_hook_runs_once_and_bad_input_is_not_tried_again(folder: Path, local_ray: None, stage: int) -> None:
-    from assay.training.ray_sweep import SweepFailed, run_sweep
+    from assay.training.sweep.ray_sweep import SweepFailed, run_sweep
 
     store = Store(str(folder / f"hooked-{stage}"))
     good = job_of(folder, store, SPEC.replace(zero_stage=stage), fault="counts")

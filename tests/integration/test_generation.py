@@ -30,7 +30,7 @@ from assay.generation.spec import (
 from assay.hooks import SilentProgress
 from assay.records import Prediction
 from assay.store import Store
-from generation.tiny_models import ARCHITECTURES, make_adapters, make_examples, make_model
+from support.tiny_models import ARCHITECTURES, make_adapters, make_examples, make_model
 
 TESTS = Path(__file__).resolve().parent.parent
 NUM_ROWS = 24

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from integration.tiny_study import assay
+from support.tiny_study import assay
 
 pytestmark = pytest.mark.slow  # a base is pre-trained and tuned, on real engines
 

@@ -128,7 +128,7 @@ def test_a_model_that_is_not_there_is_told_in_one_line(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_local_model_judges_through_vllm_and_its_replies_are_kept(tmp_path: Path) -> None:
-    from tiny_causal_models import save_tiny_model
+    from support.tiny_causal_models import save_tiny_model
 
     model = save_tiny_model(tmp_path / "tiny", "llama", chat=True)
     flags = ["metaeval", "llmbar", "--data", str(pairs_file(tmp_path)), "--judge", str(model), "--transport", "local"]

@@ -16,7 +16,7 @@ from assay.llm.endpoint import EndpointSpec
 from assay.llm.gateway import open_gateway
 from assay.scoring.judges.calls import JudgeCall, JudgeReply, run_protocol, to_request
 from assay.scoring.judges.judgements import PointwiseJudgement
-from assay.scoring.judges.pointwise import IftevalJudge, PointwiseInstance
+from assay.scoring.judges.protocols.pointwise import IftevalJudge, PointwiseInstance
 
 # 20 % of all calls; every tenth fault is one that is billed and never answered
 FAULTS = {

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from assay.llm.ledger import Begin, Finish, LedgerService, Lookup, Store, StoredCall
-from assay.llm.ledger_report import export_parquet, summarise
+from assay.llm.ledger.report import export_parquet, summarise
+from assay.llm.ledger.service import Begin, Finish, LedgerService, Lookup, Store, StoredCall
 
 
 def _programs() -> Path | None:

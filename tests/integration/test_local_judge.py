@@ -9,13 +9,13 @@ import pytest
 
 from assay.llm.local_model import LocalModel
 from assay.llm.requests import ChatRequest, Message, Sampling
-from tiny_causal_models import save_tiny_model
+from support.tiny_causal_models import save_tiny_model
 
 pytestmark = pytest.mark.slow
 
 
 def test_one_request_brings_several_replies_and_their_log_probabilities(tmp_path: Path) -> None:
-    from assay.llm.vllm_chat_engine import VllmChat
+    from assay.llm.transports.vllm_chat_engine import VllmChat
 
     chat = VllmChat(str(save_tiny_model(tmp_path / "tiny", "llama", chat=True)), LocalModel(dtype="float32"))
     sampling = {

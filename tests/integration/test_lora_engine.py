@@ -13,9 +13,9 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-import lora_scenarios
-from lora_scenarios import SPEC
-from tiny_causal_models import ARCHITECTURES
+from support import lora_scenarios
+from support.lora_scenarios import SPEC
+from support.tiny_causal_models import ARCHITECTURES
 
 Run = Callable[..., dict[str, Any]]
 

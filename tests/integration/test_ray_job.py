@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from assay.judge_server import start_judge_server
-from integration.ray_head import Head, started_head
-from integration.tiny_study import (
+from support.ray_head import Head, started_head
+from support.tiny_study import (
     PATIENCE_S,
     Finished,
     artifact_files,

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from integration.tiny_study import environment
+from support.tiny_study import environment
 
 ROOT = Path(__file__).resolve().parents[2]
 DASHBOARD = ROOT / "jobs" / "grafana.json"
@@ -22,9 +22,9 @@ CODE = """
 import sys
 import ray
 from assay.llm.endpoint import EndpointSpec
-from assay.llm.limits import Caps, Report
-from assay.llm.ray_limits import LimiterActor
-from assay.ray_metrics import count, show
+from assay.llm.limits.shared import Caps, Report
+from assay.llm.limits.ray_limits import LimiterActor
+from assay.cluster.ray_metrics import count, show
 port = int(sys.argv[1])
 ray.init(address="local", num_cpus=1, include_dashboard=False, _metrics_export_port=port, log_to_driver=False)
 limiter = LimiterActor.remote(Caps(600.0, None, 8), "judge-1")
@@ -37,7 +37,7 @@ sys.stdin.read()
 
 
 def test_the_dashboard_draws_metrics_that_exist() -> None:
-    from assay.ray_metrics import COUNTERS, GAUGES
+    from assay.cluster.ray_metrics import COUNTERS, GAUGES
 
     exported = {f"ray_{name}_total" for name in COUNTERS} | {f"ray_{name}" for name in GAUGES}
     panels = json.loads(DASHBOARD.read_text())["panels"]

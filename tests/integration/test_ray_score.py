@@ -14,7 +14,7 @@ from assay.errors import DataError, EndpointError, LimitReached
 from assay.hooks import SilentProgress
 from assay.judge_server.launch import JudgeServer, start_judge_server
 from assay.llm.endpoint import EndpointSpec
-from assay.llm.ledger_tables import default_ledger_url
+from assay.llm.ledger.tables import default_ledger_url
 from assay.llm.local_model import LocalModel
 from assay.records import Example, Prediction, ScoreRow, from_table, to_table
 from assay.scoring.jobs import (
@@ -26,10 +26,10 @@ from assay.scoring.jobs import (
     make_batches,
     scores_key,
 )
-from assay.scoring.judges.pointwise import IftevalJudge
+from assay.scoring.judges.protocols.pointwise import IftevalJudge
 from assay.scoring.table import scorer_spec
 from assay.store import Store
-from tiny_encoders import save_tiny_encoder
+from support.tiny_encoders import save_tiny_encoder
 
 # Ray Data copies its context, and warns of the fields that it deprecates itself
 pytestmark = pytest.mark.filterwarnings("ignore:::ray.data.context")
@@ -172,8 +172,8 @@ def test_every_row_is_scored_or_says_why_and_a_rerun_asks_nobody(
 
 def test_models_score_in_actors_as_they_do_alone(local_ray: None, tmp_path: Path) -> None:
     """Two scorers of one encoder and a reward model: stored values are those of a scorer called here, rounded."""
-    from assay.scoring.models import resolve
     from assay.scoring.protocol import ScoreRequest
+    from assay.scoring.scorers.models import resolve
     from assay.scoring.table import make_scorer
     from assay.tasks.catalog import get_task
 
@@ -257,7 +257,7 @@ def test_failed_judgements_alone_are_asked_again(local_ray: None, tmp_path: Path
 
 @pytest.mark.slow
 def test_a_local_model_judges_as_a_stream_of_engines(local_ray: None, tmp_path: Path) -> None:
-    from tiny_causal_models import save_tiny_model
+    from support.tiny_causal_models import save_tiny_model
 
     store, batches = stored_predictions(tmp_path)
     model = save_tiny_model(tmp_path / "tiny", "llama", chat=True)

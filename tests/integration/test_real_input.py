@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from integration.tiny_study import PATIENCE_S, Finished, assay, table
-from tiny_causal_models import save_tiny_model
+from support.tiny_causal_models import save_tiny_model
+from support.tiny_study import PATIENCE_S, Finished, assay, table
 
 pytestmark = pytest.mark.timeout(3 * PATIENCE_S)
 COLOURS = ("red", "green", "blue", "yellow", "brown", "black", "white", "grey")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from integration.tiny_study import CANARIES, PATIENCE_S, assay, closed_port, finished_run, finished_study, settings
+from support.tiny_study import CANARIES, PATIENCE_S, assay, closed_port, finished_run, finished_study, settings
 
 pytestmark = pytest.mark.timeout(3 * PATIENCE_S)
 WORDS = [word.encode() for word in CANARIES.values()]

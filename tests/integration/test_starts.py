@@ -9,11 +9,11 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from assay.store import Store
+from assay.studies.artifacts import Base, MergedBase, StackedAdapter
 from assay.studies.starts import make_merged_base, make_stacks
 from assay.studies.tiny_bases import BASE_KIND
-from assay.studies.wanted import Base, MergedBase, StackedAdapter
 from assay.training.spec import ADAPTER_KIND
-from tiny_causal_models import save_tiny_model
+from support.tiny_causal_models import save_tiny_model
 
 TOKENS = torch.tensor([[5, 9, 33, 60, 120, 7]])
 

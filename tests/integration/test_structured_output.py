@@ -14,7 +14,7 @@ from assay.llm.figures import GatewayStats
 from assay.llm.gateway import open_gateway
 from assay.scoring.judges.calls import JudgeCall, JudgeReply, run_protocol, to_request
 from assay.scoring.judges.judgements import PointwiseJudgement
-from assay.scoring.judges.pointwise import PointwiseInstance
+from assay.scoring.judges.protocols.pointwise import PointwiseInstance
 from assay.scoring.judges.table import make_protocol
 
 INSTANCES = [PointwiseInstance(f"Name {n} colours.", "Red, green and blue.", "Red and blue.") for n in range(6)]

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from assay.judge_server.launch import JudgeServer, start_judge_server
-from assay.scoring.judges.repeats import REPEAT_REPLICATES
-from integration.tiny_study import (
+from assay.scoring.judges.protocols.repeats import REPEAT_REPLICATES
+from support.tiny_study import (
     PATIENCE_S,
     Finished,
     artifact_files,
@@ -273,7 +273,7 @@ def test_until_data_stores_datasets_alone(tmp_path: Path, without_engines: str) 
 def test_until_a_stage_makes_what_it_names_and_no_more(
     storage: Path, tmp_path: Path, until: str, made: set[str]
 ) -> None:
-    from integration.tiny_study import link_artifacts
+    from support.tiny_study import link_artifacts
 
     link_artifacts(storage, tmp_path, ["dataset", "base"])
     changes = {"grid.tasks": "[toy_sentiment]", "grid.draws": "1", "training_seeds_at_zero": "[0]"}
@@ -325,7 +325,7 @@ def test_a_judge_that_dies_while_it_is_asked_ends_the_study_with_code_2_and_keep
     import os
     import subprocess
 
-    from integration.tiny_study import BIN, ROOT, environment, link_artifacts
+    from support.tiny_study import BIN, ROOT, environment, link_artifacts
 
     link_artifacts(storage, tmp_path, ["dataset", "base", "mixture", "adapter", "predictions"])
     with start_judge_server(latency_ms=1000) as server:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from integration.tiny_study import CANARIES, PATIENCE_S, assay, finished_study, settings, table_bytes
-from object_store import ObjectStore, object_store
+from support.object_store import ObjectStore, object_store
+from support.tiny_study import CANARIES, PATIENCE_S, assay, finished_study, settings, table_bytes
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3 * PATIENCE_S)]
 

@@ -16,12 +16,12 @@ from pathlib import Path
 
 import pytest
 
-import lora_scenarios
 from assay.errors import ConfigError, InputError, ResourceError
 from assay.store import Store
 from assay.training.spec import ADAPTER_KIND, TrainingJob, TrainResources, TrainSpec, adapter_key, stopped_adapter_key
-from sweep_faults import FaultyHooks, climbing_hooks
-from tiny_causal_models import ARCHITECTURES, store_toy_mixture
+from support import lora_scenarios
+from support.sweep_faults import FaultyHooks, climbing_hooks
+from support.tiny_causal_models import ARCHITECTURES, store_toy_mixture
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Ray's own
 TESTS = Path(__file__).resolve().parent.parent
@@ -82,7 +82,7 @@ def job_of(folder: Path, store: Store, model: str, rows: int, spec: TrainSpec = 
 def test_a_sweep_trains_what_is_missing_retries_what_failed_and_names_what_failed_for_good(
     folder: Path, local_ray: None, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    from assay.training.ray_sweep import SweepFailed, run_sweep
+    from assay.training.sweep.ray_sweep import SweepFailed, run_sweep
 
     store = Store(str(folder / "store"))
     good = [job_of(folder, store, model, rows) for model in ARCHITECTURES for rows in (40, 64)]
@@ -125,7 +125,7 @@ def test_a_sweep_trains_what_is_missing_retries_what_failed_and_names_what_faile
 def test_what_a_scheduler_cuts_short_is_published_under_a_key_of_its_own(folder: Path, local_ray: None) -> None:
     from ray.tune.schedulers import AsyncHyperBandScheduler
 
-    from assay.training.ray_sweep import run_sweep
+    from assay.training.sweep.ray_sweep import run_sweep
 
     class StopAtFirstReport(AsyncHyperBandScheduler):
         def on_trial_result(self, tune_controller: object, trial: object, result: object) -> str:
@@ -145,7 +145,7 @@ def test_what_a_scheduler_cuts_short_is_published_under_a_key_of_its_own(folder:
 def test_stoppers_and_schedulers_go_by_a_hooks_metric_at_its_own_step(folder: Path, local_ray: None) -> None:
     from ray.tune.schedulers import AsyncHyperBandScheduler
 
-    from assay.training.ray_sweep import MetricStopper, run_sweep
+    from assay.training.sweep.ray_sweep import MetricStopper, run_sweep
 
     class StopAtHalf(AsyncHyperBandScheduler):
         def on_trial_result(self, tune_controller: object, trial: object, result: dict[str, float]) -> str:
@@ -167,7 +167,7 @@ def test_stoppers_and_schedulers_go_by_a_hooks_metric_at_its_own_step(folder: Pa
 
 
 def test_what_the_cluster_can_never_give_is_refused_at_once(folder: Path, local_ray: None) -> None:
-    from assay.training.ray_sweep import run_sweep
+    from assay.training.sweep.ray_sweep import run_sweep
 
     store = Store(str(folder / "store"))
     job = job_of(folder, store, "llama", 30)
@@ -186,7 +186,7 @@ DRIVER = """
     from pathlib import Path
     import ray
     from assay.store import Store
-    from assay.training.ray_sweep import run_sweep
+    from assay.training.sweep.ray_sweep import run_sweep
     from test_sweep import RESOURCES, SPEC, job_of
 
     folder = Path(sys.argv[1])

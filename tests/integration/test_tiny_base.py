@@ -11,7 +11,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from assay.errors import InputError
 from assay.records import Example
 from assay.tasks.templates import render_prompt
-from assay.tasks.toyworld import (
+from assay.tasks.toyworld.world import (
     TOY_TASKS,
     PretrainingDocument,
     lexicon,
@@ -19,8 +19,8 @@ from assay.tasks.toyworld import (
     toy_instruction_examples,
     toy_task_examples,
 )
-from assay.training.tiny_base import TinyBaseSpec, text_documents
-from assay.training.tiny_base_engine import BaseReport, bpe_tokenizer, build_tiny_base, word_tokenizer
+from assay.training.tiny_base.spec import TinyBaseSpec, text_documents
+from assay.training.tiny_base.tiny_base_engine import BaseReport, bpe_tokenizer, build_tiny_base, word_tokenizer
 
 SHORT = TinyBaseSpec(num_documents=1000, num_steps=100, batch_size=16, warmup_steps=10)
 TEXT = TinyBaseSpec(flavour="text", num_steps=20, batch_size=4, block_length=32, vocabulary_size=400, other_weight=1.0)

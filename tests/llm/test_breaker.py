@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from assay.llm.breaker import THRESHOLD, Breaker
-from assay.llm.chat_transport import Exchange
+from assay.llm.transports.chat import Exchange
 
 BAD = Exchange("server error", 503, {})
 GOOD = Exchange("answered", 200, {}, "a")

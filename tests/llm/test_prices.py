@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from assay.errors import ConfigError
-from assay.llm.chat_transport import Exchange
 from assay.llm.endpoint import EndpointSpec
 from assay.llm.gateway import open_gateway
 from assay.llm.prices import price_of, table_date
 from assay.llm.requests import ChatRequest, Message, Sampling
 from assay.llm.token_estimate import TokenEstimate
+from assay.llm.transports.chat import Exchange
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from assay.metaeval.ifs_stopping import StoppingRule
-from assay.metaeval.ifs_tables import Instruments, TrialCurve, curve_rows, stopping_rows
+from assay.metaeval.statistics.ifs_stopping import StoppingRule
+from assay.metaeval.study_tables.ifs import Instruments, TrialCurve, curve_rows, stopping_rows
 from assay.reports.ifs_plots import infusion
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from assay.metaeval.study_tables import RunRow, ScorerInfo, build_study_tables
+from assay.metaeval.study_tables.build import RunRow, ScorerInfo, build_study_tables
 from assay.records import ScoreRow
 from assay.reports.page import ReportInput, agreement, render_report, script_json, shared_reason
 from assay.reports.wording import headlines, number, percent, plural, rate, reasons, seconds, signed

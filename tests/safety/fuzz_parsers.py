@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "platform"), str(ROOT / "tests")]
 
 with atheris.instrument_imports(include=["assay"]):
-    from safety.parsers import PARSERS
+    from support.parsers import PARSERS
 
 NAMES = list(PARSERS)
 

@@ -14,12 +14,12 @@ import pytest
 from assay.cli import run_app
 from assay.config import read_yaml
 from assay.errors import AssayError, ConfigError, DataError, plain_line
-from assay.judge_server.recordings import read_datasets, read_exchanges
+from assay.judge_server.replay.recordings import read_datasets, read_exchanges
 from assay.store import Store
 from assay.studies.catalog import load_study
-from assay.tasks.loaders import load_examples
-from assay.tasks.sources import SourceSpec
-from safety.hostile import ESCAPES, TEXTS
+from assay.tasks.datasets.loaders import load_examples
+from assay.tasks.datasets.sources import SourceSpec
+from support.hostile import ESCAPES, TEXTS
 
 BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "\n".join(
     f"{name}: &{name} [{', '.join([f'*{before}'] * 9)}]" for before, name in zip("abcdefgh", "bcdefghi", strict=True)
@@ -92,7 +92,8 @@ def test_recordings_that_unfold_into_one_endless_line_are_refused_in_bounded_mem
             file.write(b"[" * 1_000_000)
     assert bomb.stat().st_size < 1_000_000
     code = (
-        "import resource, sys; from pathlib import Path; from assay.judge_server.recordings import read_exchanges\n"
+        "import resource, sys; from pathlib import Path\n"
+        "from assay.judge_server.replay.recordings import read_exchanges\n"
         "from assay.errors import DataError\n"
         "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
         "try: list(read_exchanges(Path(sys.argv[1])))\n"

@@ -11,7 +11,7 @@ from assay.cli import run_app
 from assay.errors import AssayError
 from assay.judge_server.config import TOKEN_ENV, JudgeServerConfig
 from assay.judge_server.launch import start_judge_server
-from assay.studies.tracked import ui_command
+from assay.studies.results.tracked import ui_command
 
 
 def listening_addresses(port: int) -> set[str]:

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 
-from safety.hostile import REPLIES, TEXTS
-from safety.parsers import PARSERS
+from support.hostile import REPLIES, TEXTS
+from support.parsers import PARSERS
 
 PATIENCE_S = 5.0
 FUZZ_S = 60

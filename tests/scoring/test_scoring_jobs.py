@@ -22,7 +22,7 @@ from assay.scoring.jobs import (
     summarise,
     tasks_of,
 )
-from assay.scoring.judges.pointwise import IftevalJudge
+from assay.scoring.judges.protocols.pointwise import IftevalJudge
 from assay.scoring.table import make_scorer
 
 EXAMPLES = {

@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 
 from assay.errors import ConfigError
 from assay.fingerprint import fingerprint
-from assay.studies.builtin import BUILTIN, early_stopping_small, quickstart, s1
+from assay.studies.artifacts import Base, evaluation_sets, wanted
+from assay.studies.builtin.paper import BUILTIN, early_stopping_small, quickstart, s1
 from assay.studies.catalog import load_study
 from assay.studies.cells import expand
-from assay.studies.planner import distinct_trainings, plan
-from assay.studies.report_input import notes
+from assay.studies.planning.estimate import distinct_trainings, plan
+from assay.studies.results.report_input import notes
 from assay.studies.spec import Study
-from assay.studies.wanted import Base, evaluation_sets, wanted
 
 KEYS = {name: f"{number:032x}" for number, name in enumerate(quickstart().data.sources)}
 BASES = {"tiny": Base("tiny", "b" * 32, "/base")}

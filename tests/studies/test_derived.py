@@ -18,14 +18,14 @@ from assay.llm.endpoint import EndpointSpec
 from assay.llm.gateway import Asker, open_gateway
 from assay.mixtures.synthesis import RandomLabels, SyntheticRows
 from assay.records import Example
-from assay.scoring.models import MINILM, MINILM_PACKAGE
+from assay.scoring.scorers.models import MINILM, MINILM_PACKAGE
 from assay.store import Store
 from assay.studies.derived import derived_keys, in_order, make_derived
 from assay.studies.writer import Writer
 from assay.tasks.catalog import get_task
-from assay.tasks.loaders import read_dataset
+from assay.tasks.datasets.loaders import read_dataset
 from assay.tasks.tagging import JudgeTags
-from tiny_encoders import save_tiny_encoder
+from support.tiny_encoders import save_tiny_encoder
 
 TASK = get_task("sst2")
 WORDS = (

@@ -22,10 +22,10 @@ from assay.records import Example, Prediction, ScoreRow, to_table
 from assay.scoring.jobs import KIND as SCORES
 from assay.scoring.jobs import SCORES_FILE, scores_key
 from assay.store import Store
-from assay.studies.builtin import quickstart
+from assay.studies.artifacts import Base, MergedBase
+from assay.studies.builtin.paper import quickstart
 from assay.studies.pipeline import Pipeline, Results
 from assay.studies.spec import Study
-from assay.studies.wanted import Base, MergedBase
 
 LAYER = "base_model.model.model.layers.0.self_attn.q_proj"
 

@@ -13,13 +13,13 @@ from assay.commands.study import embedded_judge
 from assay.errors import InputError
 from assay.hooks import SilentProgress
 from assay.store import Store
-from assay.studies.builtin import BUILTIN, quickstart
+from assay.studies.artifacts import evaluation_sets
+from assay.studies.builtin.paper import BUILTIN, quickstart
 from assay.studies.catalog import load_study
 from assay.studies.inputs import check_evaluation, dataset_keys, store_datasets, study_key
 from assay.studies.pipeline import Pipeline
-from assay.studies.planner import plan
+from assay.studies.planning.estimate import plan
 from assay.studies.spec import Study
-from assay.studies.wanted import evaluation_sets
 
 EXAMPLE = """
 extends: s1

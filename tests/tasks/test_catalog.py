@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from assay.errors import ConfigError
-from assay.scoring.heuristics import HEURISTICS
+from assay.scoring.scorers.heuristics import HEURISTICS
 from assay.scoring.table import scorer_names
-from assay.tasks import toyworld
 from assay.tasks.catalog import INSTRUCTION_CATEGORIES, OTHER, Task, get_task, register_task, task_names
+from assay.tasks.toyworld import world as toyworld
 
 
 def test_instructions_are_the_papers(shared_data: Path) -> None:

@@ -11,21 +11,21 @@ import typer
 
 from assay.config import validate
 from assay.errors import DataError, InputError, StorageError
+from assay.judging.asking import check_price
 from assay.llm.endpoint import with_told_name
-from assay.llm.ledger_tables import default_ledger_url
-from assay.metaeval.rates import kappa, wilson
+from assay.llm.ledger.tables import default_ledger_url
+from assay.metaeval.statistics.rates import kappa, wilson
 from assay.mixtures.synthesis import RandomLabels, SyntheticRows, randomly_labelled
 from assay.records import Example
 from assay.stoppable import run_stoppable
 from assay.store import Store
 from assay.studies.derived import Made, tag_rows, write_rows
-from assay.studies.judge_asking import check_price
 from assay.studies.spec import JudgeConfig
 from assay.studies.writer import Writer, make_writer
 from assay.tasks.catalog import get_task
-from assay.tasks.loaders import load_examples
-from assay.tasks.reading import read_rows
-from assay.tasks.sources import SourceSpec
+from assay.tasks.datasets.loaders import load_examples
+from assay.tasks.datasets.reading import read_rows
+from assay.tasks.datasets.sources import SourceSpec
 from assay.tasks.tagging import JudgeTags
 
 MAX_CHARS = 1_000_000

@@ -178,7 +178,7 @@ def _hub() -> Finding:
 
 def _warm_up() -> None:
     """Let DeepSpeed compile now what it would compile inside the first trial (about 30 s, once a machine)."""
-    from assay.training.resident_engine import warm_up
+    from assay.training.engine.resident_engine import warm_up
 
     warm_up()
 

@@ -36,13 +36,13 @@ def human_command(
     Raises:
         InputError: data that is not there, an unknown scorer, or a model that cannot be found.
     """
-    from assay.scoring.models import MINILM, MODEL
+    from assay.human.benchmark import Scored, benchmark_report
+    from assay.human.scores import LENGTH, column, human_set_scores
+    from assay.human.sets import read_sets
+    from assay.reports.human_plot import benchmark_svg
+    from assay.scoring.scorers.models import MINILM, MODEL
     from assay.scoring.table import scorer_names, scorer_spec
-    from assay.studies.human_benchmark import Scored, benchmark_report
-    from assay.studies.human_plots import benchmark_svg
-    from assay.studies.human_scores import LENGTH, column, human_set_scores
-    from assay.studies.human_sets import read_sets
-    from assay.studies.judge_tracking import tracking_uri
+    from assay.tracking.track_report import tracking_uri
 
     uri = tracking_uri(tracking, storage)
     names = list(dict.fromkeys(name.strip() for name in scorers if name.strip()))
@@ -149,7 +149,7 @@ def _described(identity: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _track(report: Mapping[str, Any], out: Path, figure: Path, uri: str | None) -> None:
-    from assay.studies.judge_tracking import track_report
+    from assay.tracking.track_report import track_report
 
     if uri is None:
         return

@@ -16,8 +16,8 @@ from assay.errors import ConfigError, StorageError
 
 if TYPE_CHECKING:
     from assay.store import Store
-    from assay.studies.ifs_models import IfsResult
-    from assay.studies.ifs_spec import IfsStudy
+    from assay.studies.ifs_models.measure import IfsResult
+    from assay.studies.ifs_models.spec import IfsStudy
 
 KIND = "ifs_models"
 FORMATS = ("alpaca", "jsonl", "sharegpt", "messages", "openassistant")
@@ -71,7 +71,7 @@ def ifs_command(
     """Instruction Following Score of any models: raw and corrected, on fragments and on whole instructions."""
     from assay.commands.judge_reports import check_writable
     from assay.commands.study import refuse_throw_away
-    from assay.studies.judge_tracking import tracking_uri
+    from assay.tracking.track_report import tracking_uri
 
     check_writable(out)
     refuse_throw_away(storage)
@@ -91,7 +91,7 @@ def run_ifs_study(reference: str, overrides: Sequence[str], storage: str) -> Non
     """`assay run` of an IFS study: results in its folder of the storage."""
     from assay.commands.stopping import clean_stop
     from assay.commands.study import refuse_throw_away, refuse_unsupported
-    from assay.studies.judge_tracking import tracking_uri
+    from assay.tracking.track_report import tracking_uri
 
     refuse_throw_away(storage)
     study = load_ifs_study(reference, overrides)
@@ -127,7 +127,7 @@ def load_ifs_study(reference: str, overrides: Sequence[str]) -> IfsStudy:
         ConfigError: it does not validate.
     """
     from assay.studies.catalog import merge
-    from assay.studies.ifs_spec import IfsStudy
+    from assay.studies.ifs_models.spec import IfsStudy
 
     if reference in _builtin():
         data: dict[str, Any] = _builtin()[reference]().model_dump(mode="json")
@@ -145,7 +145,7 @@ def study_of_flags(models: Sequence[str], flags: IfsOptions) -> IfsStudy:
     Raises:
         ConfigError: a flag that makes no sense.
     """
-    from assay.studies.ifs_spec import IfsStudy
+    from assay.studies.ifs_models.spec import IfsStudy
 
     classifier = _classifier(flags.encoder, flags.embedding)
     if flags.tone is not None and classifier:
@@ -215,17 +215,17 @@ def responses_file(out: Path) -> Path:
 
 
 def _builtin() -> Mapping[str, Any]:
-    from assay.studies.ifs_builtin import IFS_STUDIES
+    from assay.studies.ifs_models.builtin import IFS_STUDIES
 
     return IFS_STUDIES
 
 
 def _measure(study: IfsStudy, storage: str) -> tuple[Store, IfsResult]:
+    from assay.cluster.environment import prepare_ray_environment
     from assay.commands.progress import console_progress
-    from assay.llm.ledger_tables import default_ledger_url
+    from assay.llm.ledger.tables import default_ledger_url
     from assay.store import Store
-    from assay.studies.ifs_models import measure_ifs
-    from assay.studies.ray_environment import prepare_ray_environment
+    from assay.studies.ifs_models.measure import measure_ifs
 
     store = Store(storage)
     store.check_writable()
@@ -243,7 +243,7 @@ def _classifier(encoder: Path | None, embedding: Path | None) -> dict[str, Any]:
 
 def _source(dialogues: str, form: str) -> tuple[str | None, dict[str, Any]]:
     if dialogues == "toy":
-        from assay.scoring.tone_scorer import TOY_TONE_SOURCE
+        from assay.tone.artifact import TOY_TONE_SOURCE
 
         return None, TOY_TONE_SOURCE.model_dump(mode="json")
     if form not in FORMATS:
@@ -264,7 +264,7 @@ def _model(text: str, base_url: str | None, api_key_env: str) -> dict[str, Any]:
 
 
 def _save_tone(result: IfsResult, store: Store, folder: Path) -> None:
-    from assay.studies.tone import load_tone
+    from assay.tone.artifact import load_tone
 
     key = result.report["tone"].get("key")
     if key is None:
@@ -285,7 +285,7 @@ def _write(result: IfsResult, out: Path) -> Path:
 
 
 def _figure(report: Mapping[str, Any]) -> str:
-    from assay.studies.ifs_plot import ifs_svg
+    from assay.reports.ifs_models_plot import ifs_svg
 
     return ifs_svg(report)
 
@@ -300,7 +300,7 @@ def _json_lines(rows: Sequence[Mapping[str, Any]]) -> bytes:
 
 def _track(study: IfsStudy, result: IfsResult, files: Mapping[str, bytes], uri: str | None) -> None:
     """A child run per model and prompt."""
-    from assay.studies.judge_tracking import track_report
+    from assay.tracking.track_report import track_report
 
     if uri is None:
         return

@@ -11,7 +11,7 @@ import typer
 from assay.commands.judge_reports import check_writable, checked_mode, print_unanswered
 from assay.commands.metaeval import estimate_text, write_json
 from assay.commands.progress import console_progress
-from assay.studies.judge_asking import JudgeConnection, check_answered
+from assay.judging.asking import JudgeConnection, check_answered
 
 
 def audit_command(
@@ -33,8 +33,8 @@ def audit_command(
         InputError: bad data, an unknown protocol, or an endpoint that cannot be used.
         LimitReached: the dollars are used up; the same command continues.
     """
-    from assay.studies.judge_audit import make_plan, read_answers, run_audit
-    from assay.studies.judge_llmbar import read_llmbar
+    from assay.judging.audit import make_plan, read_answers, run_audit
+    from assay.judging.llmbar import read_llmbar
 
     checked = checked_mode(mode)
     pairs = [item for part in read_llmbar(data, num_pairs) for item in part.items] if data else None

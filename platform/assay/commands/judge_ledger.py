@@ -12,7 +12,7 @@ import typer
 from assay.errors import ConfigError, StorageError
 
 if TYPE_CHECKING:
-    from assay.llm.ledger_report import GroupBy, LedgerSummary
+    from assay.llm.ledger.report import GroupBy, LedgerSummary
 
 
 def ledger_command(
@@ -24,8 +24,8 @@ def ledger_command(
         StorageError: there is no ledger yet, or it cannot be opened.
         ConfigError: an unknown column, or an export that is no Parquet file.
     """
-    from assay.llm.ledger_report import GROUPS, summarise
-    from assay.llm.ledger_tables import default_ledger_url
+    from assay.llm.ledger.report import GROUPS, summarise
+    from assay.llm.ledger.tables import default_ledger_url
 
     columns = [name.strip() for name in by.split(",") if name.strip()]
     unknown = [name for name in columns if name not in GROUPS]
@@ -74,7 +74,7 @@ def _export(url: str, export: Path) -> dict[str, int]:
     """Calls under the name that was asked for, the other tables beside it as NAME.attempts.parquet and so on."""
     import tempfile
 
-    from assay.llm.ledger_report import export_parquet
+    from assay.llm.ledger.report import export_parquet
 
     written = {}
     try:

@@ -12,7 +12,7 @@ from assay.commands.judge_reports import check_writable, checked_mode, print_una
 from assay.commands.metaeval import estimate_text, write_json
 from assay.commands.progress import console_progress
 from assay.errors import ConfigError
-from assay.studies.judge_asking import JudgeConnection, check_answered
+from assay.judging.asking import JudgeConnection, check_answered
 
 
 def rank_command(
@@ -35,10 +35,10 @@ def rank_command(
         InputError: bad data, an unknown protocol, or an endpoint that cannot be used.
         LimitReached: the dollars are used up; the same command continues.
     """
-    from assay.scoring.judges.joint import JointJudge
-    from assay.studies.judge_audit import read_answers
-    from assay.studies.judge_plots import ranks_svg
-    from assay.studies.judge_rank import JOINT, group_answers, rank_by_wins, rank_jointly, read_losses
+    from assay.judging.audit import read_answers
+    from assay.judging.rank import JOINT, group_answers, rank_by_wins, rank_jointly, read_losses
+    from assay.reports.judge_plots import ranks_svg
+    from assay.scoring.judges.protocols.joint import JointJudge
 
     checked = checked_mode(mode)
     if protocol == JOINT and baseline is not None:

@@ -13,11 +13,11 @@ from assay.commands.options import CallOptions, LedgerOptions, PairwiseOptions
 from assay.commands.progress import console_progress
 from assay.config import validate
 from assay.errors import ConfigError, DataError, StorageError, plain_line
+from assay.judging.asking import JudgeConnection, check_answered
 from assay.llm.requests import Mode
-from assay.studies.judge_asking import JudgeConnection, check_answered
 
 if TYPE_CHECKING:
-    from assay.studies.judge_llmbar import NamedStrategy
+    from assay.judging.llmbar import NamedStrategy
 
 TRANSPORTS = ("chat", "batch", "local")
 RATES = (
@@ -40,7 +40,7 @@ def connection_of(
     Raises:
         ConfigError: a flag that makes no sense.
     """
-    from assay.llm.ledger_tables import default_ledger_url
+    from assay.llm.ledger.tables import default_ledger_url
 
     if calls.transport not in TRANSPORTS:
         raise ConfigError(f"--transport {calls.transport}: expected one of {', '.join(TRANSPORTS)}")
@@ -93,8 +93,8 @@ def llmbar_command(
         InputError: bad data, an unknown strategy, or an endpoint that cannot be used or never replies.
         LimitReached: the dollars are used up; the same command continues.
     """
-    from assay.studies.judge_llmbar import judge_pairs, make_strategies, read_llmbar
-    from assay.studies.judge_tracking import tracking_uri
+    from assay.judging.llmbar import judge_pairs, make_strategies, read_llmbar
+    from assay.tracking.track_report import tracking_uri
 
     uri = tracking_uri(tracking, storage)
     checked = checked_mode(asking.mode)
@@ -134,8 +134,8 @@ def recorded_pairs_command(
     Raises:
         InputError: bad data or a flag that makes no sense.
     """
-    from assay.studies.judge_pairs import FORMS, read_pair_files, recorded_report
-    from assay.studies.judge_replies import parse_range
+    from assay.judging.pairs import FORMS, read_pair_files, recorded_report
+    from assay.judging.replies import parse_range
 
     checked = checked_mode(mode)
     if form is not None and form not in FORMS:
@@ -168,9 +168,9 @@ def asked_pairs_command(
         InputError: pairs without texts, an unknown strategy, or an endpoint that cannot be used or never replies.
         LimitReached: the dollars are used up; the same command continues.
     """
-    from assay.studies.judge_llmbar import judge_pairs, make_strategies
-    from assay.studies.judge_pairs import read_pair_files
-    from assay.studies.judge_tracking import tracking_uri
+    from assay.judging.llmbar import judge_pairs, make_strategies
+    from assay.judging.pairs import read_pair_files
+    from assay.tracking.track_report import tracking_uri
 
     uri = tracking_uri(tracking, storage)
     checked = checked_mode(asking.mode)
@@ -202,7 +202,7 @@ def replies_command(
     Raises:
         InputError: bad data, or a flag that makes no sense.
     """
-    from assay.studies.judge_replies import parse_range, replies_report
+    from assay.judging.replies import parse_range, replies_report
 
     report = replies_report(replies, items, on, human, *parse_range(scale), group)
     write_json(out, report)
@@ -298,7 +298,7 @@ def print_runs(report: Mapping[str, Any]) -> None:
 
 def draw_runs(out: Path, runs: Sequence[Mapping[str, Any]], title: str) -> Path:
     """The figure beside the report."""
-    from assay.studies.judge_plots import runs_svg
+    from assay.reports.judge_plots import runs_svg
 
     figure = out.with_suffix(".svg")
     figure.write_text(runs_svg(runs, title), encoding="utf-8")
@@ -316,7 +316,7 @@ def track_runs(
     mode: str,
 ) -> None:
     """A child run per run of the report."""
-    from assay.studies.judge_tracking import track_report
+    from assay.tracking.track_report import track_report
 
     if uri is None:
         return

@@ -41,8 +41,8 @@ def label_export(
     seed: Annotated[int, typer.Option(help="Of the draw and of the orders.")] = 0,
 ) -> None:
     """Draw answers, shuffled and without the names of their models, one sheet per annotator."""
-    from assay.studies.judge_replies import parse_range
-    from assay.studies.labels import KEY_FILE, export_sheets
+    from assay.human.labels import KEY_FILE, export_sheets
+    from assay.judging.replies import parse_range
 
     if (predictions is None) == (study is None):
         raise ConfigError("label export: expected --predictions FILE or --study STUDY, and one of them only")
@@ -79,7 +79,7 @@ def label_import(
     out: Annotated[Path, typer.Option(metavar="FILE.jsonl", help="Ratings in 0..1; agreement in FILE.agreement.json.")],
 ) -> None:
     """Read the ratings, show how annotators agree, and write what the scorer `human` reads."""
-    from assay.studies.labels import FORMATS, import_sheets, is_sheet
+    from assay.human.labels import FORMATS, import_sheets, is_sheet
 
     if is_sheet(out) and out.parent.resolve() == folder.resolve():
         raise ConfigError(f"--out {out}: saw a name that would be read as a sheet; expected another, as labels.jsonl")
@@ -120,7 +120,7 @@ def _print_pair(row: dict[str, Any]) -> None:
 
 def _file_answers(path: Path) -> list[Any]:
     from assay.commands.prediction_rows import prediction_rows
-    from assay.studies.labels import Answer
+    from assay.human.labels import Answer
     from assay.tasks.catalog import INSTRUCTIONS
 
     found = []
@@ -135,6 +135,6 @@ def _study_answers(reference: str, overrides: list[str], storage: str) -> list[A
     from assay.commands.study import embedded_judge
     from assay.store import Store
     from assay.studies.catalog import load_study
-    from assay.studies.study_answers import study_answers
+    from assay.studies.results.study_answers import study_answers
 
     return list(study_answers(load_study(reference, overrides), Store(storage), embedded_judge().name))

@@ -35,7 +35,7 @@ def scores_command(
         ConfigError: a column is missing, or is given two parts.
         DataError: the table cannot be read, or a column holds no numbers.
     """
-    from assay.metaeval.tables import scorer_report
+    from assay.metaeval.score_table.report import scorer_report
 
     parts = {"--task": task, "--group": group, "--arm": arm, "--target-rows": target_rows, "--run": run}
     if target_rows is not None and task is None:

@@ -7,8 +7,8 @@ import json
 import typer
 
 from assay.studies.catalog import load_study
-from assay.studies.planner import plan
-from assay.studies.throughput import Rates
+from assay.studies.planning.estimate import plan
+from assay.studies.planning.throughput import Rates
 
 
 def plan_command(reference: str, overrides: list[str], as_json: bool, speed: Rates | None = None) -> None:

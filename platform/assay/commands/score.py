@@ -16,7 +16,7 @@ import typer
 from assay.commands.prediction_rows import prediction_rows
 from assay.config import apply_overrides, validate
 from assay.errors import ConfigError, StorageError
-from assay.metaeval.rates import wilson
+from assay.metaeval.statistics.rates import wilson
 from assay.records import Outcome, Rating
 from assay.scoring.jobs import MODEL_ROWS, RATING_DECIMALS
 from assay.scoring.protocol import Cost, ScoreRequest, ScorerSpec
@@ -24,8 +24,8 @@ from assay.scoring.table import make_scorer, scorer_names, scorer_spec
 from assay.studies.spec import JUDGE, JudgeConfig
 
 if TYPE_CHECKING:
+    from assay.judging.asking import Unanswered
     from assay.scoring.judges.calls import JudgeReply
-    from assay.studies.judge_asking import Unanswered
     from assay.studies.modes import Mode
 
 MODES = ("strict", "compat")
@@ -81,7 +81,7 @@ def score_command(
     _write_text(out.with_suffix(".summary.json"), json.dumps(summary, indent=2) + "\n")
     _print_summary(summary)
     if unanswered is not None:
-        from assay.studies.judge_asking import check_answered
+        from assay.judging.asking import check_answered
 
         check_answered({"endpoint": endpoint, "unanswered": [unanswered.told()]})
 
@@ -233,15 +233,15 @@ def _asked_judge(judge: JudgeConfig, mode: Mode, storage: str) -> Iterator[tuple
 
     In one process, without a cluster; the ledger keeps replies.
     """
+    from assay.cluster.joining import cluster_of_this_job
     from assay.commands.study import embedded_judge
+    from assay.judging.asking import Unanswered
     from assay.llm.gateway import open_gateway
-    from assay.llm.ledger_tables import default_ledger_url
+    from assay.llm.ledger.tables import default_ledger_url
     from assay.scoring.jobs import judge_instance
     from assay.scoring.judges.calls import JudgeCall, run_protocol, to_request
     from assay.stoppable import run_stoppable
-    from assay.studies.judge_asking import Unanswered
     from assay.studies.judge_endpoint import endpoint_of
-    from assay.studies.ray_environment import cluster_of_this_job
     from assay.studies.scores import judge_protocol
 
     protocol = judge_protocol(judge, mode)

@@ -9,7 +9,7 @@ import typer
 
 from assay.config import validate
 from assay.studies.catalog import load_study
-from assay.studies.search import SearchSpec, Trial, best, goal_scorer, judged, searched, with_points
+from assay.studies.search.weights import SearchSpec, Trial, best, goal_scorer, judged, searched, with_points
 
 if TYPE_CHECKING:
     from assay.studies.spec import Study
@@ -19,10 +19,10 @@ def search_command(
     reference: str, overrides: list[str], storage: str, fields: dict[str, Any], max_usd: float | None = None
 ) -> None:
     """Search, report the trials, and leave a finished study of them all."""
+    from assay.cluster.environment import prepare_ray_environment
     from assay.commands.stopping import clean_stop
     from assay.commands.study import refuse_throw_away, refuse_unsupported, run_study
     from assay.store import Store
-    from assay.studies.ray_environment import prepare_ray_environment
 
     refuse_throw_away(storage)
     study = load_study(reference, overrides)
@@ -31,8 +31,8 @@ def search_command(
     scorer = goal_scorer(study, spec)
     refuse_unsupported(study.resources)
     prepare_ray_environment()
-    from assay.studies.ray_cluster import ray_cluster
-    from assay.studies.ray_search import Suggestions
+    from assay.cluster.ray_cluster import ray_cluster
+    from assay.studies.search.ray_search import Suggestions
 
     suggestions = Suggestions(spec, ("instructions", *grid.tasks))
     trials: list[Trial] = []

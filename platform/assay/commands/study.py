@@ -14,16 +14,17 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from assay.cluster.environment import in_ray_job, prepare_ray_environment
 from assay.commands.stopping import clean_stop
 from assay.errors import ConfigError, InputError, plain_line
 from assay.studies.catalog import load_study
-from assay.studies.ray_environment import in_ray_job, prepare_ray_environment
 
 if TYPE_CHECKING:
     from assay.reports.page import Report
     from assay.studies.folder import StudyFolder
     from assay.studies.pipeline import Results
-    from assay.studies.spec import Study, StudyResources
+    from assay.studies.resources import StudyResources
+    from assay.studies.spec import Study
     from assay.studies.writer import EmbeddedJudge
 
 
@@ -62,7 +63,7 @@ def run_study(
     from assay.commands.progress import console_progress
     from assay.store import Store
     from assay.studies.pipeline import Pipeline
-    from assay.studies.tracked import tracking_uri
+    from assay.studies.results.tracked import tracking_uri
 
     store = Store(storage)
     tracking_uri(study, store)  # refused now, not after hours
@@ -94,7 +95,7 @@ def run_study(
 
 def write_report(results: Results) -> Report:
     """Tables, browser rows, figures and report.html of a study, into its folder."""
-    from assay.studies.report_input import report_content
+    from assay.studies.results.report_input import report_content
 
     folder, store = results.folder, results.folder.store
     folder.write_tables(results.tables)
@@ -111,7 +112,7 @@ def report_command(name: str, storage: str, audit: Path | None = None) -> None:
     """Render report.html again from what the study stored, with an audit of its judge if one is given."""
     from assay.store import Store
     from assay.studies.folder import find_folder
-    from assay.studies.stored_audit import keep_audit, read_audit
+    from assay.studies.results.stored_audit import keep_audit, read_audit
 
     folder = find_folder(Store(storage), name)
     tables = folder.read_tables()
@@ -152,7 +153,7 @@ def status_command(reference: str, overrides: list[str], storage: str, as_json: 
 def mixtures_command(reference: str, overrides: list[str], out: Path, storage: str) -> None:
     """Write each distinct mixture of a study as a folder of JSONL files; derived datasets are read from `storage`."""
     from assay.store import Store
-    from assay.studies.mixture_files import write_mixtures
+    from assay.studies.results.mixture_files import write_mixtures
 
     study = load_study(reference, overrides)
     if study.used.derived:
@@ -213,7 +214,7 @@ def refuse_unsupported(resources: StudyResources) -> None:
 
 def _render(folder: StudyFolder, content: dict[str, Any]) -> Report:
     from assay.reports.page import ReportInput, render_report
-    from assay.studies.stored_audit import stored_audit
+    from assay.studies.results.stored_audit import stored_audit
 
     report = render_report(ReportInput(**content, audit=stored_audit(folder)))
     store = folder.store
@@ -226,7 +227,7 @@ def _render(folder: StudyFolder, content: dict[str, Any]) -> Report:
 
 def _track(results: Results, report: Report) -> str:
     """Write the MLflow runs; returns the tracking URI."""
-    from assay.studies.tracked import track_study
+    from assay.studies.results.tracked import track_study
 
     figures = {f"figures/{plot.name}.png": plot.png for plot in report.plots}
     figures |= {f"figures/{plot.name}.svg": plot.svg.encode() for plot in report.plots}
@@ -234,7 +235,7 @@ def _track(results: Results, report: Report) -> str:
 
 
 def _say_where(folder: StudyFolder, uri: str) -> None:
-    from assay.studies.tracked import ui_command
+    from assay.studies.results.tracked import ui_command
 
     typer.echo(f"report   {folder.report_path}")
     typer.echo(f"tables   {folder.store.study_path(folder.name, 'tables')}")

@@ -18,6 +18,9 @@ import pyarrow as pa
 import ray
 import ray.data
 
+from assay.cluster.ray_metrics import count
+from assay.cluster.ray_nodes import beside_the_driver, capacity
+from assay.cluster.ray_streams import quiet_ray_data, tables_of, workers_errors
 from assay.errors import DataError, ResourceError
 from assay.generation.ray_engine import Attempts, EngineActor
 from assay.generation.spec import (
@@ -30,9 +33,6 @@ from assay.generation.spec import (
     check_jobs,
 )
 from assay.hooks import Progress, SilentProgress, log_event
-from assay.ray_metrics import count
-from assay.ray_nodes import beside_the_driver, capacity
-from assay.ray_streams import quiet_ray_data, tables_of, workers_errors
 from assay.records import Example, Prediction, from_table, to_table
 from assay.store import Store
 

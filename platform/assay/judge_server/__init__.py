@@ -2,13 +2,9 @@
 
 config      what the server does, and its command line
 launch      `start_judge_server`: the server as a subprocess that ends with its parent
-app         endpoints over raw ASGI; serving runs them under uvicorn
-chat        one chat completion: limits, faults, latency, answer, bill
-rate_limits, faults, draws, tokens, billing, batches     what `chat` is made of
-reading     what a judge's prompt shows and asks for
-agreement, quality     how good a response is, by rules
-rubric      reading + quality + planted biases -> reply text
-replay      recorded exchanges by the instance's own texts
+server/     endpoints over raw ASGI under uvicorn; one chat completion: limits, faults, latency, answer, bill; batches
+rubric/     what a judge's prompt shows and asks for, how good a response is, planted biases -> reply text
+replay/     recorded exchanges by the instance's own texts
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from typer.core import TyperCommand
 from assay.config import validate
 from assay.errors import ConfigError
 from assay.judge_server.config import TOKEN_ENV, JudgeServerConfig, parse_pairs
-from assay.judge_server.recordings import dataset_files
+from assay.judge_server.replay.recordings import dataset_files
 
 
 class JudgeServerCommand(TyperCommand):
@@ -78,7 +78,7 @@ def judge_server_command(
     watch_parent: Annotated[bool, typer.Option("--watch-parent", hidden=True)] = False,
 ) -> None:
     """A local OpenAI-compatible server: a rubric judge, or recorded judges. The first line is its base URL."""
-    from assay.judge_server.serving import serve
+    from assay.judge_server.server.serving import serve
 
     if rubric and (replay or files):
         raise ConfigError("--rubric with --replay: expected one of them; leave one out")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from assay.llm.chat_transport import Exchange
+from assay.llm.transports.chat import Exchange
 
 THRESHOLD = 12
 """Failures in a row that open the circuit: with every fifth attempt failing, one chance in 2e8 per attempt."""

@@ -17,19 +17,20 @@ from typing import Literal, Protocol, Self
 
 from assay.errors import ConfigError, EndpointError, LimitReached
 from assay.llm.breaker import Breaker, Refusals
-from assay.llm.call_rows import completed, reply_of, reply_row, request_row, stored_reply, usd_of
-from assay.llm.chat_transport import RETRIED, ChatTransport, Exchange
 from assay.llm.endpoint import EndpointSpec, with_told_name
 from assay.llm.figures import Figures, GatewayStats
-from assay.llm.ledger import Begin, Finish, Lookup, Release, Stop, StoredCall, Wait
-from assay.llm.ledger_client import LedgerClient, open_local_ledger
-from assay.llm.limit_client import Limiter, open_local_limiter
-from assay.llm.local_transport import LocalChat, LocalTransport, open_local_chat
+from assay.llm.ledger.call_rows import completed, reply_of, reply_row, request_row, stored_reply, usd_of
+from assay.llm.ledger.client import LedgerClient, open_local_ledger
+from assay.llm.ledger.service import Begin, Finish, Lookup, Release, Stop, StoredCall, Wait
+from assay.llm.limits.client import Limiter, open_local_limiter
+from assay.llm.limits.headers import Observation, observe
+from assay.llm.local_model import LocalChat
 from assay.llm.prices import Price, price_of
-from assay.llm.rate_headers import Observation, observe
 from assay.llm.requests import ChatRequest, Mode, Reply, request_key
 from assay.llm.response_format import FormatSupport
 from assay.llm.token_estimate import TokenEstimate
+from assay.llm.transports.chat import RETRIED, ChatTransport, Exchange
+from assay.llm.transports.local import LocalTransport, open_local_chat
 
 BACKOFF_S = 0.5
 """Mean wait before the second attempt is half of this; it doubles with each further one."""
@@ -372,18 +373,18 @@ def open_gateway(
     local = local or open_local_chat(endpoint)
     endpoint = with_told_name(endpoint)
     if endpoint.transport == "batch":
-        from assay.llm.batch_api import BatchGateway
+        from assay.llm.batch.gateway import BatchGateway
 
         return BatchGateway(endpoint, ledger_url=ledger_url, budget_usd=budget_usd, study=study, judge=judge, mode=mode)
     shared = limiter == "ray" or (limiter == "auto" and _ray_is_connected())
     if shared:
-        from assay.llm.ray_ledger import open_ray_ledger
+        from assay.llm.ledger.ray_ledger import open_ray_ledger
 
         ledger = open_ray_ledger(ledger_url)
     else:
         ledger = open_local_ledger(ledger_url)
     if shared and local is None:
-        from assay.llm.ray_limits import open_ray_limiter
+        from assay.llm.limits.ray_limits import open_ray_limiter
 
         limits = open_ray_limiter(endpoint)
     else:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, Protocol
 
 from pydantic import Field
 
 from assay.config import Config
 from assay.fingerprint import delimited_hash, file_hash
+from assay.llm.requests import ChatRequest
 
 SMALL_BYTES = 20_000_000
 """Files up to here are hashed whole (settings, tokenizer); of larger ones (weights) the size stands for the content."""
@@ -40,3 +43,28 @@ def local_endpoint_name(model: str, dtype: str) -> str:
         size = file.stat().st_size
         fields += [file.name, file_hash(file) if size <= SMALL_BYTES else str(size)]
     return f"local {dtype} {delimited_hash(fields)[:12]}"
+
+
+@dataclass(frozen=True, slots=True)
+class LocalReply:
+    """What the model wrote."""
+
+    text: str
+    finish_reason: str
+    prompt_tokens: int
+    completion_tokens: int
+    """Of all replies together."""
+    error: str = ""
+    """Why this one request cannot be answered (a prompt that is too long); empty where it was."""
+    texts: tuple[str, ...] = ()
+    """All replies, `text` the first of them, where several were asked for."""
+    logprobs: Any = None
+    """OpenAI's `logprobs` object of the first reply, where it was asked for."""
+
+
+class LocalChat(Protocol):
+    """A model: one reply per request, in order. Called from one thread of its own."""
+
+    def __call__(self, requests: Sequence[ChatRequest]) -> Sequence[LocalReply]:
+        """Answer a batch."""
+        ...

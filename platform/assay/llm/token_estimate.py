@@ -6,9 +6,9 @@ limiter is corrected by the reported usage anyway, so a learned ratio within a f
 
 from __future__ import annotations
 
-from assay.llm.chat_transport import Exchange
 from assay.llm.prices import Price
 from assay.llm.requests import ChatRequest
+from assay.llm.transports.chat import Exchange
 
 CHARS_PER_TOKEN = 4.0
 """English prose in the usual vocabularies, until usage says better."""

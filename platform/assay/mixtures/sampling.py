@@ -20,7 +20,7 @@ from assay.mixtures.shares import resolve_shares
 from assay.mixtures.spec import KIND, ComponentSpec, MixtureSpec, mixture_key, require_dataset
 from assay.records import TEST, TRAIN, VALIDATION, Example, MixtureRow, from_table, to_table
 from assay.store import Store
-from assay.tasks.splits import split_line
+from assay.tasks.datasets.splits import split_line
 
 TRAIN_FILE, VALIDATION_FILE, SUMMARY_FILE = "train.parquet", "validation.parquet", "summary.json"
 CountTokens = Callable[[str], int]

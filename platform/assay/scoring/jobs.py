@@ -18,7 +18,7 @@ from assay.llm.endpoint import EndpointSpec
 from assay.records import Example, Outcome, Prediction, Rating, ScoreRow, Unscored
 from assay.scoring.judges.calls import JudgeProtocol
 from assay.scoring.judges.judgements import PointwiseJudgement
-from assay.scoring.judges.pointwise import PointwiseInstance
+from assay.scoring.judges.protocols.pointwise import PointwiseInstance
 from assay.scoring.protocol import Scorer, ScoreRequest, ScorerSpec
 from assay.tasks.catalog import Task, get_task
 

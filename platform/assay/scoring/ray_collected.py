@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 import pyarrow as pa
 
+from assay.cluster.ray_metrics import count
 from assay.hooks import Progress, log_event
-from assay.ray_metrics import count
 from assay.records import ScoreRow, from_table, to_table
 from assay.scoring.jobs import KIND, SCORES_FILE, SUMMARY_FILE, CallFigures, WantedScores, sorted_rows, summarise
 from assay.store import Store

@@ -13,7 +13,7 @@ import ray
 import assay.errors
 from assay.errors import AssayError, EndpointError, StageError
 from assay.llm.gateway import Asker, open_gateway
-from assay.llm.local_transport import open_local_chat
+from assay.llm.transports.local import open_local_chat
 from assay.records import Example, Prediction, ScoreRow
 from assay.scoring.jobs import CallFigures, JudgeSetup, example_of, judge_instance, no_prediction, score_row
 from assay.scoring.judges.calls import JudgeCall, JudgeReply, run_protocol, to_request

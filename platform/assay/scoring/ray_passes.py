@@ -15,10 +15,10 @@ import pyarrow as pa
 import ray
 import ray.data
 
+from assay.cluster.ray_nodes import beside_the_driver, capacity, several_machines
+from assay.cluster.ray_streams import quiet_ray_data, tables_of, workers_errors
 from assay.errors import ResourceError
-from assay.llm.ray_ledger import start_ray_ledger
-from assay.ray_nodes import beside_the_driver, capacity, several_machines
-from assay.ray_streams import quiet_ray_data, tables_of, workers_errors
+from assay.llm.ledger.ray_ledger import start_ray_ledger
 from assay.scoring.jobs import MODEL_ROWS, CallFigures, JudgeSetup, ScoringResources, WantedScores, chunks_of
 from assay.scoring.protocol import ScorerSpec
 from assay.scoring.ray_chunks import ChunkReader, ModelActor, score_chunks

@@ -27,11 +27,11 @@ from assay.scoring.jobs import (
     scores_key,
     tasks_of,
 )
-from assay.scoring.models import resolve
 from assay.scoring.protocol import ScorerSpec
 from assay.scoring.ray_chunks import PREDICTIONS_KIND
 from assay.scoring.ray_collected import STAGE, Collected
 from assay.scoring.ray_passes import Passes
+from assay.scoring.scorers.models import resolve
 from assay.scoring.table import check_scorer
 from assay.store import Store
 

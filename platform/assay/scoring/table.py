@@ -11,8 +11,9 @@ from typing import Literal
 
 from assay.config import validate
 from assay.errors import ConfigError
-from assay.scoring import heuristics, models, references, tone_scorer
 from assay.scoring.protocol import Scorer, ScorerSpec
+from assay.scoring.scorers import heuristics, models, references
+from assay.scoring.scorers import tone as tone_scorer
 
 Mode = Literal["strict", "compat"]
 _Make = Callable[[ScorerSpec], Scorer]

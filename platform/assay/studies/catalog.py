@@ -7,8 +7,8 @@ from pathlib import Path
 
 from assay.config import apply_overrides, read_yaml, validate
 from assay.errors import ConfigError
-from assay.studies.builtin import BUILTIN
-from assay.studies.ifs_builtin import IFS_STUDIES
+from assay.studies.builtin.paper import BUILTIN
+from assay.studies.ifs_models.builtin import IFS_STUDIES
 from assay.studies.modes import MODES, Mode
 from assay.studies.spec import Study
 

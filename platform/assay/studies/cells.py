@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from assay.metaeval.study_frame import ALONE
+from assay.metaeval.study_tables.frame import ALONE
 from assay.mixtures.designs import (
     CATEGORY_CAP,
     INSTRUCTION_DRAW,

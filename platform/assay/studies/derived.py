@@ -19,7 +19,7 @@ from assay.fingerprint import artifact_key
 from assay.hooks import Progress
 from assay.llm.endpoint import EndpointSpec
 from assay.llm.requests import Answer
-from assay.metaeval.rates import wilson
+from assay.metaeval.statistics.rates import wilson
 from assay.mixtures.synthesis import (
     RandomLabels,
     RowFilter,
@@ -31,13 +31,13 @@ from assay.mixtures.synthesis import (
 from assay.model_folders import FoundModel
 from assay.records import Example, to_table
 from assay.scoring.judges.calls import JudgeCall, JudgeReply, run_protocol, to_request
-from assay.scoring.judges.labelers import category_labeler
-from assay.scoring.judges.pointwise import PointwiseInstance
-from assay.scoring.models import find_encoder
+from assay.scoring.judges.protocols.labelers import category_labeler
+from assay.scoring.judges.protocols.pointwise import PointwiseInstance
+from assay.scoring.scorers.models import find_encoder
 from assay.stoppable import run_stoppable
 from assay.store import Store
 from assay.tasks.catalog import get_task
-from assay.tasks.loaders import EXAMPLES_FILE, KIND, SUMMARY_FILE
+from assay.tasks.datasets.loaders import EXAMPLES_FILE, KIND, SUMMARY_FILE
 from assay.tasks.tagging import Embed, JudgeTags, learn_tags, rows_for_judge
 
 if TYPE_CHECKING:
@@ -243,7 +243,7 @@ async def tag_rows(spec: JudgeTags, rows: Sequence[Example], writer: Writer, pro
 def _embed(spec: JudgeTags) -> Embed | None:
     if not spec.encoder:
         return None
-    from assay.scoring.embedding_engine import sentence_encoder
+    from assay.scoring.scorers.embedding_engine import sentence_encoder
 
     return sentence_encoder(tag_encoder(spec).path)
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from assay.fingerprint import delimited_hash
 from assay.llm.requests import Answer, ChatRequest, Message, Sampling
-from assay.metaeval.study_tables import INSTRUCTIONS, RunRow, ScorerInfo
+from assay.metaeval.study_tables.build import INSTRUCTIONS, RunRow, ScorerInfo
 from assay.records import Example
 from assay.tasks.catalog import get_task, task_names
 

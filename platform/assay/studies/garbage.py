@@ -16,9 +16,9 @@ from assay.errors import ConfigError
 from assay.mixtures.spec import KIND as MIXTURE_KIND
 from assay.scoring.jobs import KIND as SCORES_KIND
 from assay.store import Store, StoredArtifact
+from assay.studies.artifacts import Wanted
 from assay.studies.folder import DONE, STUDY
 from assay.studies.tiny_bases import BASE_KIND
-from assay.studies.wanted import Wanted
 
 ARTIFACTS = "side/artifacts.json"
 

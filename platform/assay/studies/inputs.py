@@ -7,19 +7,19 @@ from dataclasses import dataclass, field
 
 from assay.errors import InputError
 from assay.fingerprint import fingerprint
+from assay.ifs.trial_spec import evaluation_keys
 from assay.mixtures.designs import cross_category_rows
+from assay.model_folders import FoundModel, find_model
 from assay.records import TEST, Example
 from assay.store import Store
+from assay.studies.artifacts import Base, EvaluationSet
 from assay.studies.derived import derived_keys
 from assay.studies.judge_endpoint import writer_endpoint
 from assay.studies.scores import content_keys
 from assay.studies.spec import TINY, Study
 from assay.studies.tiny_bases import tiny_base_key
-from assay.studies.trial_ifs import evaluation_keys
-from assay.studies.wanted import Base, EvaluationSet
 from assay.tasks.catalog import INSTRUCTIONS
-from assay.tasks.loaders import dataset_key, materialise_dataset, read_dataset
-from assay.training.base_models import BaseModel, resolve_base
+from assay.tasks.datasets.loaders import dataset_key, materialise_dataset, read_dataset
 
 STUDY_SCHEMA = 2
 """Raised whenever numbers in the result tables of an unchanged study change. New tables and rows leave it as it is: a
@@ -113,13 +113,13 @@ def instruction_categories(sets: Mapping[str, EvaluationSet], datasets: Datasets
     return {row.example_id: row.category for row in datasets.evaluation_rows(sets[INSTRUCTIONS]) if row.category}
 
 
-def find_bases(study: Study) -> dict[str, BaseModel]:
+def find_bases(study: Study) -> dict[str, FoundModel]:
     """Base models that are not the study's own, checked.
 
     Raises:
         InputError: a folder without a tokenizer, an unknown hub id, ...
     """
-    return {name: resolve_base(name) for name in study.all_models if name != TINY}
+    return {name: find_model(name, "base model") for name in study.all_models if name != TINY}
 
 
 def tiny_key(study: Study, keys: Mapping[str, str]) -> str:

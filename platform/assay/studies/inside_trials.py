@@ -5,22 +5,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from assay.ifs.objecqa_labels import KIND, ObjecqaPlan
+from assay.ifs.trial_hook import IfsHooks, prompt_set
+from assay.ifs.trial_spec import evaluation_keys
+from assay.judging.asking import JudgeConnection
 from assay.scoring.jobs import judge_spec
-from assay.scoring.judges.labelers import objecqa_labeler
-from assay.studies.ifs_hook import IfsHooks, prompt_set
-from assay.studies.judge_asking import JudgeConnection
-from assay.studies.objecqa_judging import KIND, ObjecqaPlan
-from assay.studies.tone import KIND as TONE_KIND
-from assay.studies.tone import store_tone
-from assay.studies.trial_ifs import evaluation_keys
-from assay.tasks.loaders import dataset_key, materialise_dataset
+from assay.scoring.judges.protocols.labelers import objecqa_labeler
+from assay.tasks.datasets.loaders import dataset_key, materialise_dataset
+from assay.tone.artifact import KIND as TONE_KIND
+from assay.tone.artifact import store_tone
 
 if TYPE_CHECKING:
+    from assay.ifs.trial_spec import TrialIfsSpec
     from assay.llm.endpoint import EndpointSpec
     from assay.store import Store
+    from assay.studies.artifacts import Wanted
     from assay.studies.spec import Study
-    from assay.studies.trial_ifs import TrialIfsSpec
-    from assay.studies.wanted import Wanted
 
 
 @dataclass(frozen=True)

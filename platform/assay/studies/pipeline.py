@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 from assay.errors import StageError
 from assay.hooks import Progress
-from assay.llm.ledger_tables import default_ledger_url
+from assay.llm.ledger.tables import default_ledger_url
 from assay.mixtures.sampling import MixtureBuilder, store_mixture
 from assay.mixtures.spec import KIND as MIXTURE_KIND
 from assay.mixtures.spec import MixtureSpec, mixture_key
 from assay.scoring.jobs import JudgeSetup, ScoringBatch
 from assay.stoppable import run_stoppable
 from assay.store import Store
+from assay.studies.artifacts import Base, EvaluationSet, MergedBase, Wanted, evaluation_sets, wanted
 from assay.studies.cells import Cell, expand
 from assay.studies.costs import Costs
 from assay.studies.derived import make_derived
@@ -38,11 +39,11 @@ from assay.studies.inputs import (
 )
 from assay.studies.inside_trials import InsideTrials, connection_to, objecqa_plan, prepare_inside
 from assay.studies.judge_endpoint import check_endpoint, endpoint_of
+from assay.studies.resources import check_resources
 from assay.studies.scores import ScoringPlan, judge_protocol, repeat_table, scoring_plan, stored_scores
 from assay.studies.spec import JUDGE, TINY, JudgeConfig, Study
 from assay.studies.starts import make_merged_base, make_stacks
 from assay.studies.tiny_bases import BASE_KIND, store_tiny_base
-from assay.studies.wanted import Base, EvaluationSet, MergedBase, Wanted, evaluation_sets, wanted
 from assay.studies.writer import EmbeddedJudge, Writer, make_writer
 
 if TYPE_CHECKING:
@@ -261,10 +262,11 @@ class Pipeline:
         return endpoint_of(self.study.judge, embedded_name=self.embedded.name)
 
     def _join_ray(self, stack: ExitStack) -> None:
-        from assay.studies.ray_cluster import check_storage, ray_cluster
+        from assay.cluster.ray_cluster import check_storage, ray_cluster
 
         with self.costs.stage("ray"):
             stack.enter_context(ray_cluster(self.study.resources))
+            check_resources(self.study.resources)
             check_storage(self.store)
 
     def _waves(
@@ -323,7 +325,7 @@ class Pipeline:
     def _train(self, jobs: Sequence[TrainingJob], inside: InsideTrials | None) -> None:
         if not jobs:
             return
-        from assay.training.ray_sweep import run_sweep
+        from assay.training.sweep.ray_sweep import run_sweep
 
         hooks = None if inside is None else inside.hooks
         report = run_sweep(self.store, jobs, self.study.resources.training, self.progress, make_hooks=hooks)
@@ -393,7 +395,7 @@ class Pipeline:
 
     def _objecqa(self, plan: Wanted, inside: InsideTrials | None) -> None:
         """Have the judge label the preference answers that the trials left; no trial waits for it."""
-        from assay.studies.objecqa_judging import judge_answers
+        from assay.ifs.objecqa_labels import judge_answers
 
         asked = None if inside is None else objecqa_plan(self.study, plan, self._named_endpoint())
         if asked is None or asked.is_done(self.store):
@@ -415,7 +417,7 @@ class Pipeline:
         folder: StudyFolder,
         categories: Mapping[str, str],
     ) -> dict[str, pa.Table]:
-        from assay.metaeval.study_tables import build_study_tables
+        from assay.metaeval.study_tables.build import build_study_tables
 
         scores = stored_scores(self.store, scoring)
         tables = build_study_tables(
@@ -434,7 +436,7 @@ class Pipeline:
         )
         if inside is None:
             return dict(tables)
-        from assay.studies.ifs_results import ifs_tables
+        from assay.studies.trial_tables import ifs_tables
 
         asked = objecqa_plan(self.study, plan, self._named_endpoint())
         return {**tables, **ifs_tables(self.store, inside.spec, plan, inside.tone, asked, scores)}

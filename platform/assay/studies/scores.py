@@ -11,7 +11,7 @@ from assay.fingerprint import delimited_hash
 from assay.generation.spec import KIND as PREDICTIONS
 from assay.generation.spec import PREDICTIONS_FILE
 from assay.llm.endpoint import EndpointSpec
-from assay.metaeval.study_tables import ScorerInfo
+from assay.metaeval.study_tables.build import ScorerInfo
 from assay.scoring.jobs import (
     KIND,
     NO_PREDICTION,
@@ -22,15 +22,15 @@ from assay.scoring.jobs import (
     make_batches,
     scores_key,
 )
-from assay.scoring.judges.repeats import RepeatedJudge, repeat_ratings, repeated
+from assay.scoring.judges.protocols.repeats import RepeatedJudge, repeat_ratings, repeated
 from assay.scoring.judges.table import make_pointwise, protocol_names
-from assay.scoring.models import CONTENT_KEY, MODEL, resolve
 from assay.scoring.protocol import ScorerSpec
+from assay.scoring.scorers.models import CONTENT_KEY, MODEL, resolve
 from assay.scoring.table import scorer_spec
 from assay.store import Store
+from assay.studies.artifacts import Wanted
 from assay.studies.modes import Mode
 from assay.studies.spec import JUDGE, JudgeConfig, Study
-from assay.studies.wanted import Wanted
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -12,20 +12,21 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from assay.config import Config
-from assay.generation.spec import GenerationResources, GenerationSpec
+from assay.generation.spec import GenerationSpec
+from assay.ifs.trial_spec import TrialIfsSpec
 from assay.llm.local_model import LocalModel
 from assay.mixtures.spec import LeakSpec
 from assay.mixtures.synthesis import RandomLabels, SyntheticRows
-from assay.scoring.jobs import ScoringResources
-from assay.scoring.judges.repeats import MAX_REPEATS
+from assay.scoring.judges.protocols.repeats import MAX_REPEATS
 from assay.studies.design import Design, HoldOutGrid, SourceGrid, TransferGrid, no_repeats
 from assay.studies.modes import MODES, Mode, in_other_mode, with_mode_rules
-from assay.studies.trial_ifs import TrialIfsSpec
+from assay.studies.resources import StudyResources
+from assay.studies.tracking_config import TrackingConfig
 from assay.tasks.catalog import task_names
-from assay.tasks.sources import SourceSpec
+from assay.tasks.datasets.sources import SourceSpec
 from assay.tasks.tagging import JudgeTags
-from assay.training.spec import TrainResources, TrainSpec
-from assay.training.tiny_base import TinyBaseSpec
+from assay.training.spec import TrainSpec
+from assay.training.tiny_base.spec import TinyBaseSpec
 
 REACHING = (
     "base_url", "api_key_env", "transport", "local", "requests_per_min", "tokens_per_min", "max_concurrency",
@@ -157,38 +158,6 @@ class StatisticsSpec(Config):
     them is: all that are."""
     tfa_tasks: tuple[str, ...] | None = None
     """Tasks of TFA (the paper: sst2, mnli, qnli), in the same way."""
-
-
-class StudyResources(Config):
-    """What a study runs on: speed, never meaning."""
-
-    training: TrainResources = TrainResources()
-    generation: GenerationResources = GenerationResources()
-    scoring: ScoringResources = ScoringResources()
-    wave_size: int = Field(512, ge=1)
-    """Trainings whose adapters are generated and scored together before the next wave is trained."""
-    ray_address: str | None = None
-    """None starts a private Ray on this machine, unless the process already runs inside a Ray job."""
-    autoscaling: bool | None = None
-    """Whether nodes may still come, so that missing resources are waited for; None asks the cluster."""
-    num_cpus: int | None = Field(None, ge=1)
-    """CPUs of the private Ray; None takes all."""
-
-    @property
-    def wants_gpu(self) -> bool:
-        """Whether a stage asks for GPUs."""
-        return bool(
-            self.training.gpus_per_worker or self.generation.gpus_per_engine or self.scoring.gpus_per_model_worker
-        )
-
-
-class TrackingConfig(Config):
-    """Where runs are tracked."""
-
-    uri: str | None = None
-    """MLflow tracking URI; None is SQLite beside the artifacts (`<storage>/mlflow.db`)."""
-    experiment: str | None = None
-    """MLflow experiment; default: the study's name."""
 
 
 class Study(Config):

@@ -15,8 +15,8 @@ from typing import Any
 
 from assay.errors import StageError
 from assay.store import Store
+from assay.studies.artifacts import MergedBase, StackedAdapter
 from assay.studies.tiny_bases import BASE_KIND
-from assay.studies.wanted import MergedBase, StackedAdapter
 from assay.training.spec import ADAPTER_KIND
 
 WEIGHTS_FILE, CONFIG_FILE = "adapter_model.safetensors", "adapter_config.json"
@@ -24,7 +24,7 @@ WEIGHTS_FILE, CONFIG_FILE = "adapter_model.safetensors", "adapter_config.json"
 
 def make_merged_base(store: Store, merged: MergedBase, dtype: str) -> None:
     """Write a base model with the adapter in its weights, tokenizer included, as a base of its own."""
-    from assay.training.resident_engine import merge_adapter
+    from assay.training.engine.resident_engine import merge_adapter
 
     adapter = str(store.local_dir(ADAPTER_KIND, merged.adapter_key))
     with tempfile.TemporaryDirectory() as folder:

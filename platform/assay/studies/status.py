@@ -14,6 +14,7 @@ from assay.generation.spec import KIND as PREDICTIONS_KIND
 from assay.mixtures.spec import KIND as MIXTURE_KIND
 from assay.scoring.jobs import KIND as SCORES_KIND
 from assay.store import Store
+from assay.studies.artifacts import wanted
 from assay.studies.cells import expand
 from assay.studies.folder import STUDY, StudyFolder, find_folder
 from assay.studies.garbage import ARTIFACTS
@@ -22,7 +23,6 @@ from assay.studies.judge_endpoint import endpoint_of
 from assay.studies.scores import scoring_plan
 from assay.studies.spec import TINY, Study
 from assay.studies.tiny_bases import BASE_KIND
-from assay.studies.wanted import wanted
 from assay.training.spec import ADAPTER_KIND
 
 PLAIN = re.compile(r"[a-z0-9][a-z0-9_-]*")

@@ -10,11 +10,11 @@ from assay.fingerprint import artifact_key
 from assay.hooks import Progress
 from assay.records import Example
 from assay.store import Store
-from assay.tasks import toyworld
-from assay.tasks.toyworld import PretrainingDocument, pretraining_documents
-from assay.tasks.toyworld_plain import plain_documents
-from assay.training import tiny_base
-from assay.training.tiny_base import TinyBaseSpec, text_documents
+from assay.tasks.toyworld import world as toyworld
+from assay.tasks.toyworld.plain import plain_documents
+from assay.tasks.toyworld.world import PretrainingDocument, pretraining_documents
+from assay.training.tiny_base import spec as tiny_base
+from assay.training.tiny_base.spec import TinyBaseSpec, text_documents
 
 BASE_KIND = "base"
 
@@ -52,7 +52,7 @@ def store_tiny_base(
     key = tiny_base_key(spec, instructions_key)
     if store.exists(BASE_KIND, key):
         return 0
-    from assay.training.tiny_base_engine import build_tiny_base
+    from assay.training.tiny_base.tiny_base_engine import build_tiny_base
 
     documents = _documents(spec, instruction_rows)
     with tempfile.TemporaryDirectory() as folder:

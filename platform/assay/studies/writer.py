@@ -7,10 +7,10 @@ from contextlib import AbstractContextManager, ExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from assay.cluster.joining import cluster_of_this_job
 from assay.llm.endpoint import EndpointSpec
 from assay.llm.gateway import open_gateway
 from assay.studies.judge_endpoint import endpoint_of
-from assay.studies.ray_environment import cluster_of_this_job
 
 if TYPE_CHECKING:
     from assay.llm.gateway import Asker

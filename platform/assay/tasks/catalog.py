@@ -12,7 +12,7 @@ from pydantic import Field
 
 from assay.config import Config
 from assay.errors import ConfigError
-from assay.tasks.toyworld import TOY_TASKS
+from assay.tasks.toyworld.world import TOY_TASKS
 
 INSTRUCTION_CATEGORIES = (
     "Classify",

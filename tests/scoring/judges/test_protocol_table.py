@@ -14,10 +14,10 @@ from assay.errors import ConfigError
 from assay.fingerprint import fingerprint
 from assay.llm.requests import ChatRequest, request_key
 from assay.scoring.judges.calls import JudgeCall, run_protocol, to_request
-from assay.scoring.judges.joint import JointInstance
-from assay.scoring.judges.mt_bench import Dialogue, DialoguePair
-from assay.scoring.judges.pairwise import PairInstance
-from assay.scoring.judges.pointwise import PointwiseInstance
+from assay.scoring.judges.protocols.joint import JointInstance
+from assay.scoring.judges.protocols.mt_bench import Dialogue, DialoguePair
+from assay.scoring.judges.protocols.pairwise import PairInstance
+from assay.scoring.judges.protocols.pointwise import PointwiseInstance
 from assay.scoring.judges.table import (
     make_joint,
     make_pairwise,
@@ -96,6 +96,6 @@ def test_protocols_are_added_once() -> None:
 
 
 def test_importing_the_protocols_loads_no_engine_and_no_numpy() -> None:
-    code = "import sys, assay.scoring.judges.table, assay.scoring.judges.win_rate; print(*sys.modules)"
+    code = "import sys, assay.scoring.judges.table, assay.metaeval.statistics.win_rate; print(*sys.modules)"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not {"ray", "torch", "vllm", "mlflow", "openai", "numpy", "scipy"} & set(run.stdout.split())

@@ -4,8 +4,7 @@
     prompting   prompt files, one-pass filling, fences around untrusted text
     parsing     what a reply says, in `compat` (as published) and `strict` form
     judgements  what a protocol ends with: one rating, a verdict over a pair, ratings of many models at once
-    pointwise, pairwise, chateval, joint, mt_bench, faireval, geval, labelers     the protocols
-    win_rate    verdicts against a fixed baseline, raw and length-controlled
+    protocols/  pointwise, pairwise, chateval, joint, mt_bench, faireval, geval, labelers, repeats
     table       protocols by name
 
 A protocol never calls anything. Its `run(instance)` is a generator: it yields the calls of one step, is sent

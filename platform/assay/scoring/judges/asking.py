@@ -23,7 +23,7 @@ from assay.scoring.judges.calls import (
     reply_text,
 )
 from assay.scoring.judges.judgements import OK, REFUSED, UNPARSABLE
-from assay.scoring.judges.text_numbers import looks_refused
+from assay.scoring.judges.parsing.text_numbers import looks_refused
 
 REMINDER = "Your last reply could not be read. Reply again, in the requested output format and with nothing else."
 AGAIN = "_again"

@@ -13,16 +13,16 @@ from typing import Any, Literal, cast
 from assay.errors import ConfigError
 from assay.llm.requests import Mode
 from assay.scoring.judges.calls import JudgeProtocol
-from assay.scoring.judges.chateval import ChatEvalJudge
-from assay.scoring.judges.choice_parsing import Patterns
-from assay.scoring.judges.faireval import FairEvalJudge
-from assay.scoring.judges.geval import DIMENSIONS, GEvalJudge
-from assay.scoring.judges.joint import JointInstance, JointJudge
 from assay.scoring.judges.judgements import JointJudgement, PairVerdict, PointwiseJudgement
-from assay.scoring.judges.labelers import category_labeler, objecqa_labeler
-from assay.scoring.judges.mt_bench import MtBenchPair, MtBenchSingle
-from assay.scoring.judges.pairwise import STRATEGIES, PairInstance, get_strategy, make_pairwise_judge
-from assay.scoring.judges.pointwise import IftevalJudge, PointwiseInstance
+from assay.scoring.judges.parsing.choices import Patterns
+from assay.scoring.judges.protocols.chateval import ChatEvalJudge
+from assay.scoring.judges.protocols.faireval import FairEvalJudge
+from assay.scoring.judges.protocols.geval import DIMENSIONS, GEvalJudge
+from assay.scoring.judges.protocols.joint import JointInstance, JointJudge
+from assay.scoring.judges.protocols.labelers import category_labeler, objecqa_labeler
+from assay.scoring.judges.protocols.mt_bench import MtBenchPair, MtBenchSingle
+from assay.scoring.judges.protocols.pairwise import STRATEGIES, PairInstance, get_strategy, make_pairwise_judge
+from assay.scoring.judges.protocols.pointwise import IftevalJudge, PointwiseInstance
 
 Kind = Literal["pointwise", "pairwise", "joint", "dialogue", "dialogue_pair"]
 """What an instance is: `PointwiseInstance`, `PairInstance`, `JointInstance`, `Dialogue`, `DialoguePair`."""

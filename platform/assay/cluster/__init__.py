@@ -1,0 +1,1 @@
+"""Ray itself: joining or starting it, what its nodes have, named actors, streams and metrics."""

@@ -1,0 +1,269 @@
+"""Which scorer agrees with people: scorers x tasks on public human scores, with intervals, tests and the human ceiling.
+
+CIT and CAT rest on the sets that have references, the same texts for every scorer; sets without are shown beside them.
+Texts of one document are one cluster. Comparisons are paired: intervals of differences come from shared resamples, p
+values from PERM-BOTH, adjusted by Holm over all pairs of scorers. Axes: S scorers, N texts, K resamples.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+
+from assay.human.sets import HumanSet
+from assay.metaeval.score_table.report import agreement
+from assay.metaeval.statistics.bootstrap import clusters, from_resamples, resample, seeded
+from assay.metaeval.statistics.ceiling import human_ceiling
+from assay.metaeval.statistics.comparability import Rows, cat, cit, correlation
+from assay.metaeval.statistics.correlation import spearman, spearman_resamples
+from assay.metaeval.statistics.estimate import Estimate, FloatArray
+from assay.metaeval.statistics.pairwise import perm_both_draws, permutation_p
+from assay.metaeval.statistics.rates import holm
+
+CEILING = "one person against the others"
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A set with every scorer's numbers for it."""
+
+    part: HumanSet
+    names: tuple[str, ...]
+    values: FloatArray
+    """Shape (S, N), NaN where unscored."""
+    unscored: Mapping[str, Mapping[str, int]]
+    """Scorer -> reason -> texts."""
+
+    @property
+    def common(self) -> np.ndarray:
+        """Texts that every scorer has a number for, shape (N,)."""
+        return np.asarray(np.isfinite(self.values).all(axis=0))
+
+
+def benchmark_report(sets: Sequence[Scored], seed_key: str, *, resamples: int = 2000) -> dict[str, Any]:
+    """All figures of the human benchmark, ready for JSON.
+
+    Args:
+        sets: with the same scorers each, in the same order.
+        seed_key: seeds every resampling, with the names of scorer and statistic.
+        resamples: size of bootstrap and permutation.
+
+    Returns:
+        `tasks` (what each set is, and how many texts are left out and why), `scorers` (per scorer: `tasks`,
+        `attributes`, `cit`, `cat`, `cat_task_centred`, `sum`), `judges`, `ceiling`, `comparisons`.
+    """
+    names = sets[0].names
+    main = [part for part in sets if part.part.has_references] or list(sets)
+    scorers = {}
+    for number, name in enumerate(names):
+        rows = _rows(main, number)
+        seed = (seed_key, name)
+        scorers[name] = {
+            "tasks": {part.part.name: _task(part, number, seed, resamples).as_json() for part in sets},
+            "attributes": {
+                f"{part.part.name}.{attribute}": _attribute(part, number, attribute, seed, resamples).as_json()
+                for part in sets
+                if len(part.part.attributes) > 1
+                for attribute in part.part.attributes
+            },
+            "cit": cit(rows, seeded(*seed, "cit"), resamples=resamples).as_json(),
+            "cat": cat(rows, seeded(*seed, "cat"), resamples=resamples).as_json(),
+            "cat_task_centred": cat(rows, seeded(*seed, "centred"), resamples=resamples, task_centred=True).as_json(),
+            "unscored": {part.part.name: dict(part.unscored[name]) for part in sets if part.unscored[name]},
+        }
+        summaries = [part for part in sets if part.part.name == "summeval"]
+        if summaries:
+            scorers[name]["sum"] = _summary_levels(summaries[0], number, f"{seed_key}\0{name}", resamples)
+    return {
+        "tasks": [_described(part) for part in sets],
+        "cit_tasks": [part.part.name for part in main],
+        "scorers": scorers,
+        "judges": _judge_rows(sets, seed_key, resamples),
+        "ceiling": _ceilings(sets, seed_key, resamples),
+        "comparisons": _comparisons(main, seed_key, resamples),
+    }
+
+
+def _described(part: Scored) -> dict[str, Any]:
+    asked = part.part.num_rows
+    return {
+        "name": part.part.name,
+        "texts": asked,
+        "documents": len(set(part.part.docs)),
+        "human": part.part.human_is,
+        "compared_with": part.part.reference,
+        "has_references": part.part.has_references,
+        "scored_by_all": int(part.common.sum()),
+        "left_out": asked - int(part.common.sum()),
+    }
+
+
+def _task(part: Scored, number: int, seed: tuple[str, str], resamples: int) -> Estimate:
+    """Spearman's rho of one scorer inside one set, over the texts that all scorers have."""
+    rng = seeded(*seed, "task", part.part.name)
+    return correlation(_rows([part], number), rng, resamples=resamples)
+
+
+def _attribute(part: Scored, number: int, attribute: str, seed: tuple[str, str], resamples: int) -> Estimate:
+    human_N = part.part.attributes[attribute]
+    rows = _rows([part], number)
+    rows = Rows(rows.scorer, human_N[part.common], rows.task, rows.run, rows.task_names)
+    return correlation(rows, seeded(*seed, "attribute", part.part.name, attribute), resamples=resamples)
+
+
+def _rows(sets: Sequence[Scored], number: int) -> Rows:
+    """Paired scores of one scorer and people over the common texts of all sets; documents are runs and strata sets."""
+    scorer, human, task, doc = [], [], [], []
+    first = 0
+    for place, part in enumerate(sets):
+        kept = part.common
+        _, of_text = np.unique(np.asarray(part.part.docs)[kept], return_inverse=True)
+        scorer.append(part.values[number][kept])
+        human.append(part.part.human[kept])
+        task.append(np.full(int(kept.sum()), place))
+        doc.append(of_text + first)
+        first += int(of_text.max()) + 1 if of_text.size else 0
+    names = tuple(part.part.name for part in sets)
+    task_N = np.concatenate(task)
+    return Rows(np.concatenate(scorer), np.concatenate(human), task_N, np.concatenate(doc), names, stratum=task_N)
+
+
+def _summary_levels(part: Scored, number: int, seed_key: str, resamples: int) -> dict[str, Any]:
+    """SUM: agreement on SummEval over all summaries, inside documents, and between systems."""
+    scorer_N, human_N = part.values[number], part.part.human
+    found = agreement(scorer_N, human_N, list(part.part.docs), seed_key=seed_key, resamples=resamples)
+    systems = np.asarray(part.part.systems)
+    means = [
+        (np.nanmean(scorer_N[systems == system]), np.nanmean(human_N[systems == system]))
+        for system in np.unique(systems)
+    ]
+    first, second = (np.asarray(column) for column in zip(*means, strict=True))
+    note = f"{first.size} systems: too few for an interval worth having"
+    return {
+        "spearman": found["spearman"],
+        "within_documents": found["spearman_within_group"],
+        "between_systems": Estimate(
+            spearman(first, second), math.nan, math.nan, int(first.size), int(first.size), "", note
+        ).as_json(),
+    }
+
+
+def _judge_rows(sets: Sequence[Scored], seed_key: str, resamples: int) -> list[dict[str, Any]]:
+    """Recorded judges, and every scorer on the same texts and attribute."""
+    found = []
+    for part in sets:
+        for attribute in sorted({attribute for _, attribute in part.part.judges}):
+            # the same texts for all: without those that some scorer has no number for
+            human_N = np.where(part.common, part.part.attributes[attribute], math.nan)
+            columns = {judge: scores for (judge, name), scores in part.part.judges.items() if name == attribute}
+            columns |= {name: part.values[number] for number, name in enumerate(part.names)}
+            for name, scores_N in columns.items():
+                seed = f"{seed_key}\0judge\0{part.part.name}\0{attribute}\0{name}"
+                row = agreement(scores_N, human_N, list(part.part.docs), seed_key=seed, resamples=resamples)
+                found.append(
+                    {
+                        "task": part.part.name,
+                        "attribute": attribute,
+                        "scorer": name,
+                        "is_judge": name not in part.names,
+                        **{field: row[field] for field in ("asked", "n", "unscored", "spearman")},
+                        "within_documents": row["spearman_within_group"],
+                    }
+                )
+    return found
+
+
+def _ceilings(sets: Sequence[Scored], seed_key: str, resamples: int) -> list[dict[str, Any]]:
+    """How well one annotator agrees with the mean of the others, where a set names annotators."""
+    found = []
+    for part in sets:
+        for attribute, scores_AN in part.part.annotators.items():
+            rng = seeded(seed_key, "ceiling", part.part.name, attribute)
+            ceiling = human_ceiling(scores_AN, rng, groups=np.asarray(part.part.docs), resamples=resamples)
+            found.append(
+                {
+                    "task": part.part.name,
+                    "attribute": attribute,
+                    "annotators": ceiling.num_annotators,
+                    CEILING: ceiling.with_the_others.as_json(),
+                    "between pairs": ceiling.between_pairs.as_json(),
+                }
+            )
+    return found
+
+
+def _comparisons(sets: Sequence[Scored], seed_key: str, resamples: int) -> list[dict[str, Any]]:
+    """Every two scorers: difference of CIT and of each task's rho, with PERM-BOTH."""
+    names = sets[0].names
+    boots = [_boot(part, seed_key, resamples) for part in sets]
+    num_clusters = min(len(set(np.asarray(part.part.docs)[part.common])) for part in sets)
+    size = sum(int(part.common.sum()) for part in sets)
+
+    def compare(pair: tuple[int, int]) -> dict[str, Any]:
+        first, second = pair
+        draws = [
+            perm_both_draws(
+                part.values[first][part.common],
+                part.values[second][part.common],
+                part.part.human[part.common],
+                seeded(seed_key, "perm_both", part.part.name, names[first], names[second]),
+                resamples=resamples,
+            )
+            if _vary(part, first, second)
+            else (math.nan, np.full(resamples, math.nan))
+            for part in sets
+        ]
+        observed = [value for value, _ in draws]
+        boot_K = np.mean([boot[first] - boot[second] for boot in boots], axis=0)
+        mean = float(np.mean(observed))
+        difference = (
+            from_resamples(mean, boot_K, num_clusters, n=size)
+            if math.isfinite(mean)
+            else Estimate.undefined("a scorer is constant in one of the tasks", size)
+        )
+        p = permutation_p(mean, np.mean([swapped for _, swapped in draws], axis=0))
+        return {
+            "first": names[first],
+            "second": names[second],
+            "difference": difference.as_json(),
+            "perm_both": None if math.isnan(p) else p,
+            "tasks": {
+                part.part.name: {"difference": _number(value), "perm_both": _number(permutation_p(value, swapped))}
+                for part, (value, swapped) in zip(sets, draws, strict=True)
+            },
+        }
+
+    with ThreadPoolExecutor(max_workers=2) as pool:  # NumPy works outside the interpreter's lock; order stays
+        found = list(pool.map(compare, combinations(range(len(names)), 2)))
+    _add_holm(found)
+    for part in sets:
+        _add_holm([row["tasks"][part.part.name] for row in found])
+    return found
+
+
+def _boot(part: Scored, seed_key: str, resamples: int) -> FloatArray:
+    """Rho of every scorer in every resample of documents, shape (S, K): the same resamples for all."""
+    units = clusters(np.asarray(part.part.docs)[part.common])
+    weights_NK = resample(units, resamples, seeded(seed_key, "difference", part.part.name))
+    return np.atleast_2d(spearman_resamples(part.values[:, part.common], part.part.human[part.common], weights_NK))
+
+
+def _vary(part: Scored, first: int, second: int) -> bool:
+    columns = part.values[first][part.common], part.values[second][part.common]
+    return all(column.size > 2 and np.ptp(column) > 0 for column in columns)
+
+
+def _add_holm(rows: Sequence[dict[str, Any]]) -> None:
+    adjusted = holm([math.nan if row["perm_both"] is None else row["perm_both"] for row in rows])
+    for row, p in zip(rows, adjusted, strict=True):
+        row["perm_both_holm"] = _number(float(p))
+
+
+def _number(value: float) -> float | None:
+    return None if math.isnan(value) else value

@@ -1,0 +1,1 @@
+"""IFS and ObjecQA: prompts and questions, the hook inside trials, and who labels the answers."""

@@ -1,0 +1,1 @@
+"""The judge by recordings: raw replies of real judges, played back."""

@@ -1,0 +1,1 @@
+"""The judge by rules: what it reads in a prompt, and how it rates it."""

@@ -1,0 +1,1 @@
+"""The server itself: endpoints, batches, limits, faults and bills."""

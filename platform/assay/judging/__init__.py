@@ -1,0 +1,1 @@
+"""Judges under test: accuracy, biases, ranks and replies of a judge on data whose answers are known."""

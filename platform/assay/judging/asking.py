@@ -1,0 +1,289 @@
+"""Asking a judge about many instances: protocols on one side, the gateway on the other.
+
+Replies go through the ledger, so that the same command continues where it was stopped and asks nothing twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field
+
+from assay.cluster.joining import cluster_of_this_job
+from assay.config import Config, validate
+from assay.errors import ConfigError, EndpointError
+from assay.hooks import Progress
+from assay.judging.waiting import calls_text, tell_waiting
+from assay.llm.endpoint import OPENAI_URL, EndpointSpec, with_told_name
+from assay.llm.local_model import LocalModel
+from assay.llm.prices import price_of
+from assay.llm.requests import Failure, Mode
+from assay.scoring.judges.calls import (
+    NOTHING,
+    JudgeCall,
+    JudgeProtocol,
+    JudgeReply,
+    failure_reason,
+    run_protocol,
+    to_request,
+)
+from assay.stoppable import run_stoppable
+
+if TYPE_CHECKING:
+    from assay.llm.figures import GatewayStats
+
+STAGE = "judging"
+
+
+class JudgeConnection(Config):
+    """Which judge is asked, where, and within which limits."""
+
+    judge: str = Field(min_length=1)
+    """Model name that is sent."""
+    base_url: str = OPENAI_URL
+    transport: Literal["chat", "batch", "local"] = "chat"
+    """Chat completions, the provider's batch API, or a model of this machine through vLLM (`judge` is its folder)."""
+    local: LocalModel = LocalModel()
+    """How that model is loaded."""
+    endpoint: str | None = None
+    """Names the endpoint in the ledger; default: what our server tells, else host and port."""
+    api_key_env: str = "OPENAI_API_KEY"
+    requests_per_min: float | None = Field(None, gt=0)
+    tokens_per_min: float | None = Field(None, gt=0)
+    max_concurrency: int = Field(64, ge=1)
+    timeout_s: float = Field(120.0, gt=0)
+    max_usd: float | None = Field(None, ge=0)
+    """Stop, to be continued, before all runs under `study` have cost more than this."""
+    usd_per_million_input: float | None = Field(None, ge=0)
+    usd_per_million_output: float | None = Field(None, ge=0)
+    step_headers: bool | None = None
+    """Send protocol and step in headers. None: to servers of ours."""
+    ledger_url: str
+    study: str = "metaeval"
+    """Name under which the ledger books the calls."""
+
+    def to_endpoint(self) -> EndpointSpec:
+        """The endpoint, under the name that a server of ours tells.
+
+        Raises:
+            ConfigError: the URL is none.
+        """
+        fields = {
+            "base_url": self.base_url,
+            "name": self.endpoint,
+            "model": self.judge,
+            "transport": self.transport,
+            "local": self.local,
+            "api_key_env": self.api_key_env,
+            "requests_per_min": self.requests_per_min,
+            "tokens_per_min": self.tokens_per_min,
+            "max_concurrency": self.max_concurrency,
+            "timeout_s": self.timeout_s,
+            "usd_per_million_input": self.usd_per_million_input,
+            "usd_per_million_output": self.usd_per_million_output,
+            "step_headers": self.step_headers,
+        }
+        return with_told_name(validate(EndpointSpec, fields, "judge"))
+
+
+@dataclass(frozen=True)
+class Work:
+    """One protocol and what it is to judge."""
+
+    protocol: JudgeProtocol[Any, Any]
+    instances: Sequence[Any]
+    label: str = ""
+    """What people call it: subset and strategy, model and baseline."""
+
+
+@dataclass
+class Unanswered:
+    """Calls of one `Work` that brought no reply."""
+
+    label: str
+    mode: Mode
+    asked: int = 0
+    by_reason: Counter[str] = field(default_factory=Counter)
+    """Reasons as judgements give them: "refused", "filtered", "error: rejected"."""
+    first: dict[str, tuple[int, str]] = field(default_factory=dict)
+    """By reason: the first instance that met it, and what the endpoint said there."""
+
+    def count(self, reply: JudgeReply, index: int) -> None:
+        """One more call is over."""
+        self.asked += 1
+        if isinstance(reply, Failure):
+            reason = failure_reason(reply)
+            self.by_reason[reason] += 1
+            self.first[reason] = min(self.first.get(reason, (index, reply.detail)), (index, reply.detail))
+
+    @property
+    def details(self) -> dict[str, str]:
+        """By reason, what the endpoint said first."""
+        return {reason: detail for reason, (_, detail) in sorted(self.first.items())}
+
+    def told(self) -> dict[str, Any]:
+        """What brought no reply, for a report."""
+        return {
+            "of": self.label,
+            "asked": self.asked,
+            "by_reason": dict(sorted(self.by_reason.items())),
+            "details": self.details,
+            "is_silence": self.is_silence,
+        }
+
+    @property
+    def is_silence(self) -> bool:
+        """Whether no call brought a reply. A refusal is one; an empty text is one to published code alone."""
+        missing = sum(
+            count
+            for reason, count in self.by_reason.items()
+            if reason.startswith("error") and not (self.mode == "compat" and reason == NOTHING)
+        )
+        return 0 < self.asked == missing
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What came back."""
+
+    judgements: list[list[Any]]
+    """One list per `Work`, in the order of its instances."""
+    endpoint: str
+    """The endpoint's name in the ledger."""
+    stats: GatewayStats
+    unanswered: list[Unanswered]
+    """One per `Work`."""
+
+
+def ask_judge(connection: JudgeConnection, works: Sequence[Work], mode: Mode, progress: Progress) -> Asked:
+    """All judgements of all protocols; instances of all of them share one pool of calls.
+
+    Raises:
+        ConfigError: dollars are capped and the model's price is not known.
+        EndpointError: nothing answers, or key or model are refused.
+        LimitReached: the dollars are used up; the same command continues.
+        StorageError: the ledger cannot be opened.
+    """
+    with cluster_of_this_job():
+        return run_stoppable(_ask_all(connection, works, mode, progress))
+
+
+async def _ask_all(connection: JudgeConnection, works: Sequence[Work], mode: Mode, progress: Progress) -> Asked:
+    from assay.llm.gateway import open_gateway
+
+    endpoint = connection.to_endpoint()
+    check_price(endpoint, connection.max_usd)
+    judgements: list[list[Any]] = [[None] * len(work.instances) for work in works]
+    places = [(number, index) for number, work in enumerate(works) for index in range(len(work.instances))]
+    unanswered = [Unanswered(work.label, mode) for work in works]
+    source = iter(places)
+    progress.start(STAGE, len(places), unit="instances")
+    async with open_gateway(
+        endpoint,
+        ledger_url=connection.ledger_url,
+        budget_usd=connection.max_usd,
+        study=connection.study,
+        judge=connection.judge,
+        mode=mode,
+    ) as gateway:
+
+        async def work_on() -> None:
+            for number, index in source:
+                protocol, instances = works[number].protocol, works[number].instances
+
+                async def ask(
+                    call: JudgeCall, name: str = protocol.name, number: int = number, index: int = index
+                ) -> JudgeReply:
+                    reply = await gateway.ask(to_request(call, name))
+                    unanswered[number].count(reply, index)
+                    return reply
+
+                judgements[number][index] = await run_protocol(protocol, instances[index], ask)
+                stats = gateway.stats()
+                progress.advance(
+                    STAGE,
+                    calls=calls_text(stats),
+                    waiting_for=None,
+                    calls_per_min=round(stats.calls_per_min),
+                    limit=stats.limit_per_min,
+                    tokens=stats.prompt_tokens + stats.completion_tokens,
+                    dollars=stats.usd,
+                )
+
+        # what travels as files travels together
+        width = len(places) if endpoint.transport == "batch" else min(endpoint.max_concurrency, len(places))
+        teller = asyncio.create_task(tell_waiting(progress, STAGE, gateway.stats))
+        workers = [asyncio.create_task(work_on()) for _ in range(width)]
+        try:
+            await asyncio.gather(*workers)
+        finally:
+            for task in (teller, *workers):
+                task.cancel()
+            await asyncio.gather(teller, *workers, return_exceptions=True)
+        stats = gateway.stats()
+    note = f"{stats.cached:,} of {stats.done:,} replies were in the ledger" if stats.cached else ""
+    progress.finish(STAGE, note)
+    return Asked(judgements, endpoint.endpoint_name, stats, unanswered)
+
+
+def check_price(endpoint: EndpointSpec, max_usd: float | None) -> None:
+    """Refuse a cap that nothing can be held against, in the words of the flags.
+
+    Raises:
+        ConfigError: one of two prices, or dollars are capped and the model's price is not known.
+    """
+    if (endpoint.usd_per_million_input is None) != (endpoint.usd_per_million_output is None):
+        raise ConfigError("--usd-per-million-input, --usd-per-million-output: saw one of them; expected both or none")
+    if max_usd is not None and price_of(endpoint) is None:
+        raise ConfigError(
+            f"--max-usd {max_usd:g}: the price of {endpoint.model!r} at {endpoint.endpoint_name} is not known; give "
+            "--usd-per-million-input and --usd-per-million-output, or drop the cap"
+        )
+
+
+def calls_of(asked: Asked) -> dict[str, Any]:
+    """What the run cost and what brought no reply, for a report; these numbers change from run to run."""
+    stats = asked.stats
+    return {
+        "endpoint": asked.endpoint,
+        "calls": stats.done,
+        "from_ledger": stats.cached,
+        "failed": dict(sorted(stats.failed.items())),
+        "unanswered": [found.told() for found in asked.unanswered if found.by_reason],
+        "prompt_tokens": stats.prompt_tokens,
+        "completion_tokens": stats.completion_tokens,
+        "usd": stats.usd,
+    }
+
+
+def with_details(coverage: dict[str, Any], unanswered: Unanswered) -> dict[str, Any]:
+    """The coverage with what the endpoint said, where a call brought no reply."""
+    return {**coverage, "details": unanswered.details} if unanswered.details else coverage
+
+
+def check_answered(calls: Mapping[str, Any]) -> None:
+    """Refuse a report of which a run got no reply at all, in the endpoint's own words.
+
+    Args:
+        calls: what `calls_of` gives; of it the endpoint and what brought no reply.
+
+    Raises:
+        EndpointError: some `Work` got no reply.
+    """
+    silent = [
+        f"{row['of']} ({row['asked']:,} calls; "
+        + "; ".join(f"{reason.removeprefix('error: ')}: {detail}" for reason, detail in row["details"].items())
+        + ")"
+        for row in calls["unanswered"]
+        if row["is_silence"]
+    ]
+    if silent:
+        more = f" and {len(silent) - 3} more" if len(silent) > 3 else ""
+        raise EndpointError(
+            f"endpoint {calls['endpoint']}: no reply at all for {', '.join(silent[:3])}{more}; expected some; correct "
+            "the judge, the strategy or the endpoint, and run the same command again"
+        )

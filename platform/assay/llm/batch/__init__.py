@@ -1,0 +1,1 @@
+"""The provider's batch files: cheaper replies within hours, behind the same ledger."""

@@ -1,0 +1,1 @@
+"""Every reply that was ever paid for, stored before it is used, and what it cost."""

@@ -1,0 +1,1 @@
+"""How a request reaches a model: chat completions over HTTP, or a model in this process."""

@@ -1,0 +1,1 @@
+"""Meta-evaluation of any table of scores beside human ones."""

@@ -1,0 +1,230 @@
+"""Resampling by item, by cluster and by two clusters at once, and the intervals made from it.
+
+A resample is a column of whole-number weights, one per row: how often the row was drawn. Statistics take the whole
+matrix (rows x resamples) at once. The caller passes a seeded Generator; nothing here owns randomness.
+
+Which interval: percentile from 50 clusters on; below that BCa (jackknife over clusters), because percentile
+intervals under-cover there; for correlations BCa throughout. `interval` chooses, and the Estimate names what was used.
+
+Axes: N rows, G clusters, K resamples.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from assay.metaeval.statistics.estimate import FEW_CLUSTERS, MIN_RESAMPLES, Estimate, FloatArray, IntArray
+
+Statistic = Callable[[FloatArray], FloatArray]
+"""From weights (N, K) to one value per resample, (K,)."""
+
+LEVEL = 0.95
+MAX_JACKKNIFE = 2000
+"""Clusters up to which BCa's jackknife is worth its time; beyond, percentile and BCa agree."""
+_MAX_UNDEFINED = 0.5
+"""Share of resamples without a value (a constant column) beyond which there is no interval."""
+
+
+@dataclass(frozen=True)
+class Clusters:
+    """What is drawn, and within which strata."""
+
+    of_row: IntArray
+    """Cluster of every row, shape (N,)."""
+    stratum: IntArray
+    """Stratum of every cluster, shape (G,)."""
+
+    @property
+    def num_clusters(self) -> int:
+        """Independent units."""
+        return int(self.stratum.size)
+
+
+def seeded(*names: str) -> np.random.Generator:
+    """A generator whose stream depends on these names and nothing else."""
+    digest = hashlib.sha256("\0".join(names).encode()).digest()
+    return np.random.default_rng(int.from_bytes(digest[:16], "big"))
+
+
+def rows_as_clusters(num_rows: int) -> Clusters:
+    """Every row is its own unit: items of one model."""
+    return Clusters(np.arange(num_rows), np.zeros(num_rows, dtype=np.int64))
+
+
+def clusters(labels: ArrayLike, strata: ArrayLike | None = None) -> Clusters:
+    """Clusters by label; `strata` (one label per row, equal within a cluster) are resampled separately."""
+    _, of_row_N = np.unique(np.asarray(labels), return_inverse=True)
+    num_clusters = int(of_row_N.max()) + 1 if of_row_N.size else 0
+    stratum_G = np.zeros(num_clusters, dtype=np.int64)
+    if strata is not None:
+        _, stratum_N = np.unique(np.asarray(strata), return_inverse=True)
+        stratum_G[of_row_N] = stratum_N
+    return Clusters(of_row_N.astype(np.int64), stratum_G)
+
+
+def resample(units: Clusters, num_resamples: int, rng: np.random.Generator) -> FloatArray:
+    """Weights of clusters drawn with replacement within each stratum, expanded to rows, shape (N, K)."""
+    return expand(units, resample_clusters(units, num_resamples, rng))
+
+
+def resample_clusters(units: Clusters, num_resamples: int, rng: np.random.Generator) -> FloatArray:
+    """How often each cluster was drawn, shape (G, K)."""
+    weights_GK = np.zeros((units.num_clusters, num_resamples))
+    for stratum in np.unique(units.stratum):
+        members = np.flatnonzero(units.stratum == stratum)
+        weights_GK[members] = draw_counts(members.size, num_resamples, rng)
+    return weights_GK
+
+
+def draw_counts(size: int, num_resamples: int, rng: np.random.Generator) -> FloatArray:
+    """Counts of `size` draws with replacement from `size` units, shape (size, K)."""
+    return small_counts(size, num_resamples, rng).astype(float)
+
+
+def small_counts(size: int, num_resamples: int, rng: np.random.Generator) -> NDArray[np.int16]:
+    """`draw_counts` as 16-bit numbers, for those who read them many times."""
+    dtype = np.uint16 if size <= 2**16 else np.uint32
+    counts_GK = np.empty((size, num_resamples), dtype=np.int16)
+    block = max(1, min(num_resamples, 500_000 // max(size, 1)))
+    for start in range(0, num_resamples, block):
+        stop = min(start + block, num_resamples)
+        # a bincount per resample stays in the first-level cache; one over the whole block does not
+        drawn = rng.integers(0, size, size=(stop - start, size), dtype=dtype)
+        counts = np.empty((stop - start, size), dtype=np.int16)
+        for row, units in enumerate(drawn):
+            counts[row] = np.bincount(units, minlength=size)
+        counts_GK[:, start:stop] = counts.T
+    return counts_GK
+
+
+def two_way(first: Clusters, second: Clusters, num_resamples: int, rng: np.random.Generator) -> FloatArray:
+    """Weights of a draw on both sides (runs and items), multiplied: Owen's pigeonhole bootstrap, shape (N, K).
+
+    Conservative: the residual part of the variance is counted up to three times (Owen 2007).
+    """
+    weights = resample(first, num_resamples, rng)
+    weights *= resample(second, num_resamples, rng)
+    return weights
+
+
+def expand(units: Clusters, weights_GK: FloatArray) -> FloatArray:
+    """Cluster weights as row weights."""
+    if units.num_clusters == units.of_row.size and np.array_equal(units.of_row, np.arange(units.of_row.size)):
+        return weights_GK
+    return weights_GK[units.of_row]
+
+
+def leave_one_out(units: Clusters) -> FloatArray:
+    """Jackknife weights: every cluster left out once, shape (N, G)."""
+    return expand(units, 1.0 - np.eye(units.num_clusters))
+
+
+def interval(
+    statistic: Statistic,
+    units: Clusters,
+    rng: np.random.Generator,
+    *,
+    resamples: int = MIN_RESAMPLES,
+    n: int | None = None,
+    method: str = "auto",
+    weights_NK: FloatArray | None = None,
+) -> Estimate:
+    """A statistic with its 95 % interval.
+
+    Args:
+        statistic: from weights (N, K) to values (K,); NaN where a resample has no value.
+        units: what is drawn.
+        rng: seeded by the caller.
+        resamples: at least 2,000 for anything that is reported.
+        n: rows to report; all of them unless told.
+        method: "percentile", "bca", or "auto": percentile from 50 clusters on, BCa below. A correlation asks for "bca"
+            at any number: its resampled values are biased, and a mean of them over tasks does not average that out
+            (measured: 91.7 % coverage of percentile intervals at 4 tasks of 60 runs, 94.3 % of BCa).
+        weights_NK: resamples drawn before, for statistics that share them; None: drawn here from `rng`.
+    """
+    num_rows = int(units.of_row.size)
+    rows = num_rows if n is None else n
+    value = float(statistic(np.ones((num_rows, 1)))[0])
+    if math.isnan(value):
+        return Estimate.undefined("a constant column has no correlation", rows, units.num_clusters)
+    chosen = method if method != "auto" else ("percentile" if units.num_clusters >= FEW_CLUSTERS else "bca")
+    boot_K = statistic(resample(units, resamples, rng) if weights_NK is None else weights_NK)
+    if chosen == "bca" and units.num_clusters <= MAX_JACKKNIFE:
+        jackknife_G = statistic(leave_one_out(units))
+        return from_resamples(value, boot_K, units.num_clusters, n=rows, jackknife_G=jackknife_G)
+    return from_resamples(value, boot_K, units.num_clusters, n=rows)
+
+
+def from_resamples(
+    value: float, boot_K: FloatArray, num_clusters: int, *, n: int = 0, jackknife_G: FloatArray | None = None
+) -> Estimate:
+    """The Estimate of values already resampled; BCa where jackknife values are given."""
+    undefined = float(np.mean(np.isnan(boot_K)))
+    name = "BCa" if jackknife_G is not None else "percentile"
+    method = f"{name}, {num_clusters} clusters"
+    if undefined > _MAX_UNDEFINED or num_clusters < 2:
+        reason = "one cluster" if num_clusters < 2 else f"no value in {undefined:.0%} of the resamples"
+        return Estimate(value, math.nan, math.nan, n, num_clusters, "", f"no interval: {reason}")
+    reason = f"no value in {undefined:.1%} of the resamples" if undefined else ""
+    defined = boot_K[~np.isnan(boot_K)]
+    if jackknife_G is not None:
+        low, high = bca(value, defined, jackknife_G)
+    else:
+        low, high = percentile(defined)
+    return Estimate(value, low, high, n, num_clusters, method, reason)
+
+
+def percentile(boot_K: FloatArray) -> tuple[float, float]:
+    """The 2.5 % and 97.5 % quantiles of the resampled values."""
+    low, high = np.quantile(boot_K, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return float(low), float(high)
+
+
+def bca(value: float, boot_K: FloatArray, jackknife_G: FloatArray) -> tuple[float, float]:
+    """Bias-corrected and accelerated interval (Efron 1987); ties count half in the bias."""
+    from scipy.special import ndtr, ndtri
+
+    below = (np.sum(boot_K < value) + np.sum(boot_K == value) / 2) / boot_K.size
+    below = min(max(float(below), 0.5 / boot_K.size), 1 - 0.5 / boot_K.size)
+    bias = float(ndtri(below))
+    jackknife = jackknife_G[~np.isnan(jackknife_G)]
+    pull = jackknife.mean() - jackknife if jackknife.size else np.zeros(1)
+    spread = float(np.sum(pull**2))
+    acceleration = float(np.sum(pull**3)) / (6 * spread**1.5) if spread > 0 else 0.0
+    levels = []
+    for level in ((1 - LEVEL) / 2, (1 + LEVEL) / 2):
+        z = bias + float(ndtri(level))
+        levels.append(float(ndtr(bias + z / (1 - acceleration * z))))
+    low, high = np.quantile(boot_K, levels)
+    return float(low), float(high)
+
+
+def studentised(
+    value: float, standard_error: float, boot_K: FloatArray, boot_errors_K: FloatArray
+) -> tuple[float, float]:
+    """Bootstrap-t interval: quantiles of (resampled - value) / its own standard error, turned round.
+
+    Resamples whose standard error is 0 or missing are left out.
+    """
+    usable = np.isfinite(boot_K) & (boot_errors_K > 0)
+    t_K = (boot_K[usable] - value) / boot_errors_K[usable]
+    low, high = np.quantile(t_K, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return value - float(high) * standard_error, value - float(low) * standard_error
+
+
+def weighted_mean(values: ArrayLike) -> Statistic:
+    """The mean as a statistic over weights; pass a difference of two columns for a paired difference."""
+    values_N = np.asarray(values, dtype=float)
+
+    def statistic(weights_NK: FloatArray) -> FloatArray:
+        total = weights_NK.sum(axis=0)
+        sums = np.einsum("n,nk->k", values_N, weights_NK)
+        return np.where(total > 0, sums / np.where(total > 0, total, 1.0), np.nan)
+
+    return statistic

@@ -1,0 +1,151 @@
+"""What moves a judge beside quality: the place at which an answer is shown, and its length.
+
+Pairwise verdicts come in both orders, mapped back to the pair (1 or 2, 0 for a tie, None where nothing was read).
+Joint scores come with the place of each answer in its prompt.
+
+Axes: N pairs or rows.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from assay.metaeval.statistics.clustered import student_quantile
+from assay.metaeval.statistics.estimate import Estimate, FloatArray
+from assay.metaeval.statistics.rates import sign_test, wilson
+
+Verdict = int | None
+"""1 or 2: this output of the pair is better; 0: a tie; None: no verdict could be read."""
+
+
+@dataclass(frozen=True, slots=True)
+class PositionEffect:
+    """How verdicts depend on the order of showing."""
+
+    agreement: Estimate
+    """Share of pairs with the same verdict in both orders, pairs without a verdict left out."""
+    none_rate: Estimate
+    """Share of single verdicts that could not be read."""
+    effect: Estimate
+    """P(first shown wins) - P(second shown wins), ties counting for neither; 0: no effect of place."""
+    p: float
+    """Exact sign test over pairs whose two verdicts both went to the same place."""
+    num_always_first: int
+    """Pairs whose winner was the first shown in both orders."""
+    num_always_second: int
+
+
+def position_effect(original: Sequence[Verdict], swapped: Sequence[Verdict]) -> PositionEffect:
+    """Agreement over orders, and the effect of the place, with intervals over pairs.
+
+    Args:
+        original: verdicts with output 1 shown first.
+        swapped: verdicts on the same pairs with output 2 shown first, mapped back to the outputs.
+    """
+    if len(original) != len(swapped):
+        raise ValueError(f"{len(original)} and {len(swapped)} verdicts; expected the same pairs")
+    read = [(a, b) for a, b in zip(original, swapped, strict=True) if a is not None and b is not None]
+    missing = sum(verdict is None for verdict in (*original, *swapped))
+    same = sum(a == b for a, b in read)
+    # per pair, -1, -1/2, 0, 1/2 or 1: how far the first place won over both orders
+    pull_N = np.array([(_first_place(a, 1) + _first_place(b, 2)) / 2 for a, b in read])
+    always_first, always_second = int(np.sum(pull_N == 1)), int(np.sum(pull_N == -1))
+    return PositionEffect(
+        wilson(same, len(read)),
+        wilson(missing, 2 * len(original)),
+        mean_interval(pull_N),
+        sign_test(always_first, always_second),
+        always_first,
+        always_second,
+    )
+
+
+def positional_agreement_compat(original: Sequence[Verdict], swapped: Sequence[Verdict]) -> float:
+    """Share of pairs with equal verdicts where two unread verdicts count as equal (the published statistic)."""
+    if not original:
+        return math.nan
+    return sum(a == b for a, b in zip(original, swapped, strict=True)) / len(original)
+
+
+def mean_interval(values: ArrayLike) -> Estimate:
+    """Mean of independent values with Student's interval."""
+    values_N = np.asarray(values, dtype=float)
+    if values_N.size == 0:
+        return Estimate.undefined("no values")
+    mean = float(values_N.mean())
+    if values_N.size == 1:
+        return Estimate(mean, math.nan, math.nan, 1, 1, "", "one value")
+    half = student_quantile(0.975, values_N.size - 1) * float(values_N.std(ddof=1)) / math.sqrt(values_N.size)
+    return Estimate(mean, mean - half, mean + half, values_N.size, values_N.size, "studentised")
+
+
+def length_effect(score: ArrayLike, length: ArrayLike, items: Sequence[Hashable]) -> Estimate:
+    """Score gained per doubling of an answer's length, comparing answers to the same item.
+
+    Items are fixed effects, so that long questions are not taken for long answers; the interval is clustered by item.
+
+    Args:
+        score: one per answer; no gaps.
+        length: characters or tokens, above 0.
+        items: which item each answer belongs to; items with one answer say nothing here.
+    """
+    score_N, length_N = np.asarray(score, dtype=float), np.log2(np.asarray(length, dtype=float))
+    places: dict[Hashable, int] = {}
+    item_N = np.array([places.setdefault(item, len(places)) for item in items], dtype=np.int64)
+    counts = np.bincount(item_N)
+    x_N = length_N - (np.bincount(item_N, length_N) / counts)[item_N]
+    y_N = score_N - (np.bincount(item_N, score_N) / counts)[item_N]
+    square = float(np.sum(x_N**2))
+    num_items = int(np.sum(counts > 1))
+    if square < 1e-12 or num_items < 2:
+        return Estimate.undefined("answers to the same item do not differ in length", score_N.size, num_items)
+    slope = float(np.sum(x_N * y_N)) / square
+    sums = np.bincount(item_N, x_N * (y_N - slope * x_N))
+    error = math.sqrt(num_items / (num_items - 1) * float(np.sum(sums**2))) / square
+    half = student_quantile(0.975, num_items - 1) * error
+    method = f"item fixed effects, {num_items} items"
+    return Estimate(slope, slope - half, slope + half, score_N.size, num_items, method)
+
+
+def position_table(
+    score: ArrayLike, model: Sequence[str], position: Sequence[int], item: Sequence[Hashable]
+) -> dict[tuple[str, int], Estimate]:
+    """Mean score of every (model, position), each answer centred on its model's mean and its item's mean.
+
+    An even table of zeros: the place does not matter. Intervals over items.
+    """
+    score_N = np.asarray(score, dtype=float)
+    models, model_N = np.unique(np.asarray(model), return_inverse=True)
+    _, item_N = np.unique(np.asarray([str(label) for label in item]), return_inverse=True)
+    centred_N = _two_way_residual(score_N, model_N, item_N)
+    places = np.asarray(position)
+    return {
+        (str(name), int(place)): mean_interval(centred_N[(model_N == number) & (places == place)])
+        for number, name in enumerate(models)
+        for place in np.unique(places)
+    }
+
+
+def _two_way_residual(values_N: FloatArray, first_N: np.ndarray, second_N: np.ndarray) -> FloatArray:
+    """What neither of two labels explains, by alternating projections (exact for complete tables)."""
+    residual = values_N.copy()
+    for _ in range(100):
+        before = residual
+        for codes in (first_N, second_N):
+            means = np.bincount(codes, residual) / np.maximum(np.bincount(codes), 1)
+            residual = residual - means[codes]
+        if np.max(np.abs(residual - before), initial=0.0) < 1e-12:
+            break
+    return residual
+
+
+def _first_place(verdict: Verdict, first_output: int) -> int:
+    """1 where the first place won, -1 where the second did, 0 for a tie."""
+    if verdict == 0:
+        return 0
+    return 1 if verdict == first_output else -1

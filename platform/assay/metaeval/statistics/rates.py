@@ -1,0 +1,136 @@
+"""Rates, verdicts of two judges on the same items, families of tests, and agreement on labels.
+
+Pure functions; resampling takes a seeded Generator.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from assay.metaeval.statistics.clustered import minimum_detectable_effect
+from assay.metaeval.statistics.estimate import Estimate
+
+_Z = 1.959963984540054
+"""97.5 % quantile of the normal distribution."""
+
+
+def wilson(num_right: float, n: int, z: float = _Z) -> Estimate:
+    """A rate with Wilson's score interval (1927). `num_right` may be a sum of half credits.
+
+    Raises:
+        ValueError: num_right outside 0..n.
+    """
+    if not 0 <= num_right <= n:
+        raise ValueError(f"{num_right} of {n} is no rate")
+    if n == 0:
+        return Estimate.undefined("no items")
+    rate = num_right / n
+    centre = (rate + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * math.sqrt(rate * (1 - rate) / n + z * z / (4 * n * n))
+    low = 0.0 if num_right == 0 else max(0.0, centre - half)
+    high = 1.0 if num_right == n else min(1.0, centre + half)
+    return Estimate(rate, low, high, n, n, "Wilson")
+
+
+@dataclass(frozen=True, slots=True)
+class McNemar:
+    """Two judges on the same items."""
+
+    only_first: int
+    """Items that only the first had right."""
+    only_second: int
+    p: float
+    """Exact, two-sided."""
+
+
+def mcnemar_exact(first_right: ArrayLike, second_right: ArrayLike) -> McNemar:
+    """Exact McNemar test: are the items on which the two differ split evenly?
+
+    Args:
+        first_right: whether the first judge was right, one boolean per item.
+        second_right: the same for the second judge, same items.
+    """
+    first, second = np.asarray(first_right, dtype=bool), np.asarray(second_right, dtype=bool)
+    if first.shape != second.shape:
+        raise ValueError(f"{first.shape} and {second.shape} items; McNemar needs the same items")
+    only_first, only_second = int(np.sum(first & ~second)), int(np.sum(second & ~first))
+    return McNemar(only_first, only_second, sign_test(only_first, only_second))
+
+
+def sign_test(num_first: int, num_second: int) -> float:
+    """Two-sided exact p that `num_first` and `num_second` are an even split."""
+    from scipy.special import bdtr
+
+    n = num_first + num_second
+    if n == 0:
+        return 1.0
+    return min(1.0, 2 * float(bdtr(min(num_first, num_second), n, 0.5)))
+
+
+def paired_permutation(
+    first: ArrayLike, second: ArrayLike, rng: np.random.Generator, *, resamples: int = 10_000
+) -> float:
+    """Two-sided p that the paired scores have equal means, by swapping the two within pairs.
+
+    Exact up to 16 pairs that differ (all swaps), else (1 + hits) / (1 + resamples).
+    """
+    difference = np.asarray(first, dtype=float) - np.asarray(second, dtype=float)
+    difference = difference[difference != 0]
+    if difference.size == 0:
+        return 1.0
+    observed = abs(difference.sum()) - 1e-12 * np.abs(difference).sum()
+    if difference.size <= 16:
+        patterns = (np.arange(2**difference.size)[:, None] >> np.arange(difference.size)) & 1
+        totals = ((1 - 2 * patterns) * difference).sum(axis=1)
+        return float(np.mean(np.abs(totals) >= observed))
+    hits = 0
+    block = max(1, 4_000_000 // difference.size)
+    for start in range(0, resamples, block):
+        rows = min(block, resamples - start)
+        signs = rng.integers(0, 2, size=(rows, difference.size), dtype=np.int8) * 2 - 1
+        hits += int(np.sum(np.abs((signs * difference).sum(axis=1)) >= observed))
+    return (1 + hits) / (1 + resamples)
+
+
+def holm(p_values: ArrayLike) -> np.ndarray:
+    """Holm's adjusted p of a family, in the given order; NaN stays NaN and is no member of the family."""
+    p = np.asarray(p_values, dtype=float)
+    adjusted = np.full(p.shape, np.nan)
+    members = np.flatnonzero(~np.isnan(p))
+    order = members[np.argsort(p[members], kind="stable")]
+    factors = np.arange(order.size, 0, -1)
+    adjusted[order] = np.minimum(1.0, np.maximum.accumulate(p[order] * factors))
+    return adjusted
+
+
+def kappa(first: Sequence[Hashable], second: Sequence[Hashable]) -> float:
+    """Cohen's kappa over the labels as they are; NaN where chance agreement is total."""
+    if len(first) != len(second):
+        raise ValueError(f"{len(first)} and {len(second)} labels; kappa needs the same items")
+    if not first:
+        return math.nan
+    labels = {label: place for place, label in enumerate(dict.fromkeys([*first, *second]))}
+    table = np.zeros((len(labels), len(labels)))
+    np.add.at(table, ([labels[label] for label in first], [labels[label] for label in second]), 1.0)
+    table /= table.sum()
+    chance = float(table.sum(axis=1) @ table.sum(axis=0))
+    return math.nan if chance >= 1 - 1e-12 else (float(np.trace(table)) - chance) / (1 - chance)
+
+
+def rate_mde(n: int, rate: float, *, discordant: float | None = None) -> float:
+    """Smallest true difference of two rates that a test on n items finds with a chance of 80 %.
+
+    Args:
+        n: items.
+        rate: the baseline's rate.
+        discordant: share of items on which the two paired models differ; None: unpaired samples of n items each.
+    """
+    if n < 1:
+        return math.nan
+    variance = 2 * rate * (1 - rate) if discordant is None else discordant
+    return minimum_detectable_effect(math.sqrt(variance / n))

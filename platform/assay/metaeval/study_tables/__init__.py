@@ -1,0 +1,1 @@
+"""The result tables of a study, from its runs and score rows."""

@@ -1,0 +1,127 @@
+"""All result tables of a study, from its runs and score rows. The pipeline calls this; reports show what it makes.
+
+Deterministic: tables depend on the rows (not on their order), the human column, the baseline and `seed_key`. No
+times, costs or random ids. Columns and their meanings: study_columns.COLUMNS.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from assay.errors import ConfigError
+from assay.metaeval.study_tables.agreement import metaeval_rows, metaeval_task_rows, similarity_rows
+from assay.metaeval.study_tables.columns import COLUMNS, Column, arrow_schema, make_table
+from assay.metaeval.study_tables.curves import (
+    coverage_rows,
+    curve_rows,
+    forgetting_rows,
+    phase_rows,
+    run_score_rows,
+    scorer_rows,
+    variance_rows,
+)
+from assay.metaeval.study_tables.frame import INSTRUCTIONS, RunRow, ScorerInfo, StudyFrame, make_frame
+from assay.metaeval.study_tables.leaderboard import leaderboard_rows
+from assay.metaeval.study_tables.options import TableOptions
+from assay.metaeval.study_tables.series import category_mean_rows, series_rows, set_mean_rows
+from assay.records import ScoreRow
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = [
+    "COLUMNS",
+    "INSTRUCTIONS",
+    "Column",
+    "RunRow",
+    "ScorerInfo",
+    "StudyTables",
+    "TableOptions",
+    "arrow_schema",
+    "build_study_tables",
+]
+
+StudyTables = dict[str, "pa.Table"]
+"""Table by name; the names are those of COLUMNS."""
+
+
+def build_study_tables(
+    runs: Sequence[RunRow],
+    scores: pa.Table | Sequence[pa.Table] | Iterable[ScoreRow],
+    scorers: Sequence[ScorerInfo],
+    *,
+    human: str,
+    baseline: str | None = None,
+    seed_key: str,
+    resamples: int = 2000,
+    below_target: int = 100,
+    meta_tasks: Sequence[str] | None = None,
+    tfa_tasks: Sequence[str] | None = None,
+    categories: Mapping[str, str] | None = None,
+    repeats: pa.Table | None = None,
+) -> StudyTables:
+    """Every table of COLUMNS.
+
+    Args:
+        runs: one per distinct predictions artifact. A run with N = 0 is listed once per evaluation set and serves
+            every task's curve.
+        scores: one row per (predictions, example, scorer), as stored: a table, several, or rows.
+        scorers: all scorers that the rows name.
+        human: scorer that plays the human column.
+        baseline: label of the arm that others are compared with; None: the N = 0 mixture of the same base model.
+        seed_key: seeds the resampling (the study's key).
+        resamples: bootstrap size.
+        below_target: CIT and CAT use runs with fewer target rows than this (the paper: 100).
+        meta_tasks: tasks of CIT and CAT; None: all target tasks.
+        tfa_tasks: tasks of TFA; None: all target tasks.
+        categories: category by example of the instruction set, where its rows carry any.
+        repeats: what a judge that was asked repeatedly gave each time, see `make_frame`.
+
+    Raises:
+        ConfigError: `human` is no scorer, `baseline` no arm, or a named task has no evaluation set.
+        DataError: rows that do not fit the runs and scorers.
+    """
+    frame = make_frame(runs, scores, scorers, repeats)
+    options = TableOptions(
+        human,
+        baseline,
+        seed_key,
+        resamples,
+        below_target,
+        None if meta_tasks is None else tuple(meta_tasks),
+        None if tfa_tasks is None else tuple(tfa_tasks),
+    )
+    _check(frame, options)
+    makers: dict[str, Callable[[], list[dict[str, Any]]]] = {
+        "scorers": lambda: scorer_rows(frame, human),
+        "run_scores": lambda: run_score_rows(frame),
+        "curves": lambda: curve_rows(frame),
+        "leaderboard": lambda: leaderboard_rows(frame, baseline),
+        "forgetting": lambda: forgetting_rows(frame),
+        "series": lambda: series_rows(frame),
+        "set_means": lambda: set_mean_rows(frame),
+        "category_means": lambda: category_mean_rows(frame, categories or {}),
+        "similarity": lambda: similarity_rows(frame, seed_key=seed_key, resamples=resamples),
+        "metaeval": lambda: metaeval_rows(frame, options),
+        "metaeval_tasks": lambda: metaeval_task_rows(frame, options),
+        "coverage": lambda: coverage_rows(frame),
+        "phases": lambda: phase_rows(frame, seed_key=seed_key, resamples=resamples),
+        "variance": lambda: variance_rows(frame),
+    }
+    return {name: make_table(name, makers[name]()) for name in COLUMNS}
+
+
+def _check(frame: StudyFrame, options: TableOptions) -> None:
+    if options.human not in frame.scorer_names:
+        known = ", ".join(frame.scorer_names)
+        raise ConfigError(f"human: saw {options.human!r}; expected one of the scorers {known}; name one of them")
+    arms = sorted({run.arm for panel in frame.panels.values() for run in panel.runs})
+    if options.baseline is not None and options.baseline not in arms:
+        shown = ", ".join(repr(arm) for arm in arms[:8]) + (", ..." if len(arms) > 8 else "")
+        raise ConfigError(f"baseline: saw {options.baseline!r}; expected one of the arms {shown}; name one of them")
+    for name in ("meta_tasks", "tfa_tasks"):
+        unknown = [task for task in getattr(options, name) or () if task not in frame.target_sets]
+        if unknown:
+            known = ", ".join(frame.target_sets)
+            raise ConfigError(f"{name}: saw {unknown[0]!r}; expected one of the evaluated tasks {known}; name those")

@@ -1,0 +1,154 @@
+"""Rows of the study's leaderboard: every arm against the baseline on every evaluation set, under every scorer."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from assay.metaeval.statistics.comparison import Comparison, compare, pareto_front
+from assay.metaeval.statistics.rates import holm
+from assay.metaeval.study_tables.curves import zero_rows
+from assay.metaeval.study_tables.frame import INSTRUCTIONS, Panel, RunRow, ScorerInfo, StudyFrame
+
+Row = dict[str, Any]
+REPEATS = "the same weights as in the series"
+"""Why an arm has neither a rank nor a place in the family."""
+
+
+def leaderboard_rows(frame: StudyFrame, baseline: str | None) -> list[Row]:
+    """One row per base model, evaluation set, scorer and arm.
+
+    Args:
+        frame: the study's scores.
+        baseline: label of the baseline; None: the N = 0 mixture of the arm's series.
+    """
+    forgetting: dict[tuple[str, str, str], Comparison] = {}
+    rows: list[Row] = []
+    # the instruction set first: its differences stand beside every other set's
+    for name in sorted(frame.panels, key=lambda name: (name != INSTRUCTIONS, name)):
+        panel = frame.panels[name]
+        for (base_model, arm), members in sorted(_arms(panel).items()):
+            run = panel.runs[members[0]]
+            against = _baseline_rows(panel, base_model, run, baseline)
+            for number, scorer in enumerate(frame.scorers):
+                values = panel.values[number]
+                if not np.isfinite(values[members]).any():
+                    continue
+                found = _compare(panel, number, scorer, members, against)
+                key = (base_model, arm, scorer.name)
+                if name == INSTRUCTIONS:
+                    forgetting[key] = found
+                rows.append(_row(panel, scorer, members, against, found, forgetting.get(key)))
+    counted = [row for row in rows if not row["reason"].startswith(REPEATS)]
+    _adjust(counted)
+    _rank(counted, {scorer.name: scorer.sign for scorer in frame.scorers})
+    return rows
+
+
+def _arms(panel: Panel) -> dict[tuple[str, str], list[int]]:
+    arms: dict[tuple[str, str], list[int]] = {}
+    for row, run in enumerate(panel.runs):
+        arms.setdefault((run.base_model, run.arm), []).append(row)
+    return arms
+
+
+def _baseline_rows(panel: Panel, base_model: str, run: RunRow, baseline: str | None) -> list[int]:
+    if baseline is None:
+        return list(zero_rows(panel, base_model, run.series, run.trained_task))
+    return [row for row, run in enumerate(panel.runs) if run.base_model == base_model and run.arm == baseline]
+
+
+def _compare(panel: Panel, number: int, scorer: ScorerInfo, members: list[int], against: list[int]) -> Comparison:
+    values = panel.values[number]
+    adapters = [run.adapter_key for run in panel.runs]
+    return compare(
+        values[members],
+        values[against],
+        [adapters[row] for row in members],
+        [adapters[row] for row in against],
+        low=scorer.low,
+        high=scorer.high,
+    )
+
+
+def _row(
+    panel: Panel,
+    scorer: ScorerInfo,
+    members: list[int],
+    against: list[int],
+    found: Comparison,
+    forgotten: Comparison | None,
+) -> Row:
+    run = panel.runs[members[0]]
+    is_baseline = members == against
+    difference = found.difference
+    reason = difference.reason
+    if not against:
+        reason = "the baseline has no run on this evaluation set"
+    elif is_baseline:
+        reason = ""
+    if run.repeats:
+        reason = f"{REPEATS} {run.repeats}" + (f"; {reason}" if reason else "")
+    return {
+        "base_model": run.base_model,
+        "evaluation_set": panel.evaluation_set,
+        "scorer": scorer.name,
+        "arm": run.arm,
+        "series": run.series,
+        "trained_task": run.trained_task,
+        "num_target": run.num_target,
+        "baseline": panel.runs[against[0]].arm if against else "",
+        "is_baseline": is_baseline,
+        "rank": None,
+        "mean": found.mean,
+        "baseline_mean": found.baseline_mean,
+        "difference": 0.0 if is_baseline else difference.value,
+        "low": math.nan if is_baseline else difference.low,
+        "high": math.nan if is_baseline else difference.high,
+        "p": math.nan if is_baseline else found.p,
+        "p_holm": math.nan,
+        "family_size": 0,
+        "mde": math.nan if is_baseline else found.mde,
+        "num_items": found.num_items,
+        "num_items_left_out": found.num_items_left_out,
+        "num_runs": len(members),
+        "num_baseline_runs": len(against),
+        "forgetting": math.nan if forgotten is None else 0.0 if is_baseline else forgotten.difference.value,
+        "forgetting_low": math.nan if forgotten is None or is_baseline else forgotten.difference.low,
+        "forgetting_high": math.nan if forgotten is None or is_baseline else forgotten.difference.high,
+        "is_pareto": False,
+        "unit": "" if is_baseline else found.unit,
+        "method": "" if is_baseline else difference.method,
+        "reason": reason,
+    }
+
+
+def _adjust(rows: list[Row]) -> None:
+    families: dict[tuple[str, str], list[Row]] = {}
+    for row in rows:
+        if not math.isnan(row["p"]):
+            families.setdefault((row["base_model"], row["scorer"]), []).append(row)
+    for family in families.values():
+        for row, adjusted in zip(family, holm([row["p"] for row in family]), strict=True):
+            row["p_holm"], row["family_size"] = float(adjusted), len(family)
+
+
+def _rank(rows: list[Row], signs: dict[str, float]) -> None:
+    """Place by difference to the baseline (by mean, where there are several), and the Pareto front of both changes."""
+    boards: dict[tuple[str, str, str], list[Row]] = {}
+    for row in rows:
+        boards.setdefault((row["base_model"], row["evaluation_set"], row["scorer"]), []).append(row)
+    for (_, name, scorer), board in boards.items():
+        gains = np.array([signs[scorer] * row["difference"] for row in board])
+        # gains over several baselines (starting points, held-out categories) do not compare; means do
+        several = len({row["baseline"] for row in board}) > 1
+        places = np.array([signs[scorer] * row["mean"] for row in board]) if several else gains
+        for row, place in zip(board, places, strict=True):
+            row["rank"] = None if math.isnan(place) else 1 + int(np.sum(places > place))
+        if name == INSTRUCTIONS:
+            continue
+        losses = np.array([-signs[scorer] * row["forgetting"] for row in board])
+        for row, is_on_front in zip(board, pareto_front(gains, losses), strict=True):
+            row["is_pareto"] = bool(is_on_front)

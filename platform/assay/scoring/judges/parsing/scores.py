@@ -1,0 +1,264 @@
+"""The one score in a judge's reply.
+
+Pure; never raises on any text. `compat_*` does what published code did, quirks included; the others understand
+decimals, fractions, words, markdown, code fences, labels and JSON, check the range and never clip. An unreadable
+reply is None (missing data), never a zero and never a guess.
+"""
+
+from __future__ import annotations
+
+import re
+
+from assay.scoring.judges.parsing.text_numbers import (
+    JSON_SCORE,
+    Number,
+    bare_number,
+    clean,
+    embedded_json,
+    in_range,
+    number,
+    numbers,
+    text_lines,
+    whole_json,
+)
+
+_RATING = r"(?:scores?|ratings?|grades?|stars)"
+_LABEL = re.compile(
+    rf"\b(?:(?P<final>final|overall|total)[ ]{{1,2}}(?:[a-z]{{1,20}}[ ]{{1,2}}){{0,2}})?{_RATING}\b", re.I
+)
+_DIRECT = re.compile(
+    r"(?:[ ]?\([^()\n]{0,60}\))?(?:[ ]{1,2}for[ ][^\n.:=0-9]{1,60})?[ ]{0,2}(?::|=|->|is|are)?[ ]{0,3}", re.I
+)
+_NEXT_LINE = re.compile(r"(?:[ ]?\([^()\n]{0,60}\))?[ ]{0,2}[:=]?[ ]{0,2}\n(?:[^\n:0-9]{1,40}:)?[ ]{0,3}", re.I)
+_VERB = re.compile(
+    r"\b(?:scor(?:es?|ed|ing)|rat(?:es?|ed|ing)|grad(?:es?|ed|ing)|giv(?:es?|en|ing)|gave|award(?:s|ed|ing)?"
+    r"|assign(?:s|ed|ing)?|deserv(?:es?|ing)|earn(?:s|ed|ing)?|receiv(?:es?|ed|ing)|gets?|got"
+    r"|mak(?:es?|ing)|is(?=[ ]an?[ ])|stars)\b",
+    re.IGNORECASE,
+)
+_SENTENCE_END = re.compile(r"[.!?;](?=\s|$)|\n")
+_LED_IN = re.compile(
+    r"(?:^|[\s(])(?:a|an|it|of|this|that|as|at|to|is|be|only|just|perfect|solid|score|rating)[ :]{1,2}$", re.I
+)
+_CLOSED = re.compile(
+    r"\s*(?:$|\n|[.,;:!?()\[\]]|-(?![a-z])|(?:for|because|as|since|in|on|and|but|due|indicating|with|to|points?|stars?|given|overall"
+    r"|based|which|when|if)\b)",
+    re.IGNORECASE,
+)
+_SCALE_TOP = re.compile(r"\b(?:perfect|maximum|max|full|highest|top|best|lowest|minimum|possible|ideal)[ ]{0,2}$", re.I)
+_HYPOTHETICAL = (
+    r"from[ ]being|to[ ](?:make[ ](?:it|this)|get|earn|receive|reach|become)|short[ ]of|rather[ ]than|instead[ ]of|not"
+    r"|reach|achieve|become"
+)
+_NOT_TOLD = re.compile(rf"\b(?:{_HYPOTHETICAL})[ ]{{0,2}}(?:an?[ ]{{1,2}})?(?:perfect[ ]{{1,2}})?$", re.IGNORECASE)
+_NOT_REACHED = re.compile(
+    rf"\b(?:perfect|{_HYPOTHETICAL})[ ]{{0,2}}(?:an?[ ]{{1,2}})?(?:perfect[ ]{{1,2}})?$", re.IGNORECASE
+)
+_TOP_NAMED = re.compile(
+    r"\b(?:perfect|maximum|max|full|highest|top|best|lowest|minimum)[ ](?:possible[ ])?(?:score|rating|mark)", re.I
+)
+_LISTED = re.compile(r"[ ]{0,4}\d{1,2}[.)][ ]")
+_LEADING_TAIL = re.compile(r"[ ]{0,2}\(|[)\]]{0,2}[ ]{0,2}[:.](?=[ ])|[)\]]|[ ]-[ ]")
+_DOUBLE = re.compile(r"\[\[[ ]{0,3}([^\[\]\n]{1,30})\]\]")
+_OPTION = re.compile(
+    r"(?i:(?:the[ ])?(?:final[ ])?(?:my[ ]|your[ ])?(?:answer|option|choice)[ ]{0,2}(?:is)?[ ]{0,2}:?[ ]{0,2})?"
+    r"[(\[]{0,2}([A-E])[)\]]{0,2}(?:$|[ ]{0,2}[:.)-](?:\s|$))"
+)
+MAX_DIGITS = 300
+"""Beyond, an integer is no finite float."""
+_LOOK = 120
+"""Characters between a verb and its number, at most: "score the consistency of the summary ... as 4"."""
+
+
+def parse_score(text: str, low: float, high: float) -> float | None:
+    """The one score in a reply, in low..high, else None.
+
+    Forms, the first that is there decides, and within a form its last occurrence:
+
+    1. a reply that is JSON with one score, `[[7]]`
+    2. a "final", "overall" or "total" score with its number directly behind it, then any score or rating label
+    3. a first or last line that is nothing but a number ("7", "4/5", "3 stars")
+    4. a JSON object in the reply, then a sentence that scores, rates, gives, earns ... a number ("a score of 4",
+       "scores a 2 out of 5")
+    5. a first or last sentence that is nothing but a number ("Four stars."), or one that opens with it ("1 (dull)")
+    6. an option letter (A is `low`, B is `low` + 1, ...), only on scales that begin at 1 and end at 5 or below
+    7. a fraction of the scale ("a 4 out of 5 in terms of coherence"), unless it names what was not reached;
+       then labels inside a numbered list
+
+    Where forms 1 to 3 hold a number off the scale the reply has no score: an earlier mention is no substitute.
+    """
+    plain = clean(text)
+    for value in whole_json(plain):
+        found, score = _json_score(value, low, high)
+        if found:
+            return score
+    doubles = _DOUBLE.findall(plain)
+    if doubles:
+        item = bare_number(doubles[-1])
+        return None if item is None else item.rating(low, high)
+    lines = text_lines(plain)
+    if not lines:
+        return None
+    joined = "\n".join(lines)
+    found_numbers = [item for item in numbers(joined) if not item.is_scale]
+    decided = _labelled(joined, found_numbers) or _bare_line(lines)
+    if decided is not None:
+        return decided.rating(low, high)
+    for value in embedded_json(plain):
+        found, score = _json_score(value, low, high)
+        if found:
+            return score
+    for rule in (_told, _bare_sentence, _leading, _option, _fraction, _listed):
+        score = rule(joined, found_numbers, low, high)
+        if score is not None:
+            return score
+    return None
+
+
+def _labelled(text: str, found: list[Number], *, listed: bool = False) -> Number | None:
+    """The number directly behind the last "final score", else behind the last other label.
+
+    Labels in a numbered list rate parts of the answer; they are read on their own (`listed`), and last.
+    """
+    starts = {item.start: item for item in found}
+    final = other = None
+    for match in _LABEL.finditer(text):
+        if _SCALE_TOP.search(text, max(0, match.start() - 12), match.start()):
+            continue
+        item = _behind(text, match.end(), starts)
+        if item is None or _is_listed(text, match.start()) != listed:
+            continue
+        if match["final"]:
+            final = item
+        else:
+            other = item
+    return final or other
+
+
+def _is_listed(text: str, position: int) -> bool:
+    return "\n" in text and _LISTED.match(text, text.rfind("\n", 0, position) + 1) is not None
+
+
+def _listed(text: str, found: list[Number], low: float, high: float) -> float | None:
+    item = _labelled(text, found, listed=True)
+    return None if item is None else item.rating(low, high)
+
+
+def _behind(text: str, end: int, starts: dict[int, Number]) -> Number | None:
+    direct = _DIRECT.match(text, end)
+    if direct is not None and direct.end() in starts:
+        item = starts[direct.end()]
+        spelled = not text[item.start].isdigit() and text[item.start] not in "+-"
+        if _CLOSED.match(text, item.end) or (item.out_of is not None and not spelled):
+            return item
+    below = _NEXT_LINE.match(text, end)
+    if below is not None and below.end() in starts:
+        item = starts[below.end()]
+        line_end = text.find("\n", item.end)
+        rest = text[item.end : line_end if line_end >= 0 else len(text)]
+        labelled = ":" in text[end : item.start].partition("\n")[2]
+        if not any(char.isalnum() for char in rest) or (rest.lstrip().startswith("(") and not labelled):
+            return item
+    return None
+
+
+def _bare_line(lines: list[str]) -> Number | None:
+    """The number of a last or first line that is nothing else, perhaps behind a label of a word or two."""
+    for line in dict.fromkeys((lines[-1], lines[0])):
+        label, _, rest = line.rpartition(":")
+        words = _LISTED.sub("", label).split() if len(lines) == 1 else label.split()
+        item = bare_number(rest)
+        if item is not None and len(words) <= 2 and not any(char.isdigit() for word in words for char in word):
+            return item
+    return None
+
+
+def _told(text: str, found: list[Number], low: float, high: float) -> float | None:
+    decided = None
+    index = 0
+    for verb in _VERB.finditer(text):
+        while index < len(found) and found[index].start < verb.end():
+            index += 1
+        if index == len(found):
+            break
+        item = found[index]
+        if item.start - verb.end() > _LOOK or _SENTENCE_END.search(text, verb.end(), item.start):
+            continue
+        if _SCALE_TOP.search(text, max(0, verb.start() - 12), verb.start()):
+            continue
+        if _TOP_NAMED.search(text, verb.end(), item.start) or _NOT_TOLD.search(
+            text, max(0, item.start - 40), item.start
+        ):
+            continue
+        out_of_scale = item.out_of is not None and item.out_of == high
+        led_in = _LED_IN.search(text, max(verb.start(), item.start - 12), item.start) is not None
+        if (out_of_scale or (led_in and _CLOSED.match(text, item.end))) and item.rating(low, high) is not None:
+            decided = item
+    return None if decided is None else decided.rating(low, high)
+
+
+def _bare_sentence(text: str, found: list[Number], low: float, high: float) -> float | None:
+    ends = [match.end() for match in _SENTENCE_END.finditer(text)]
+    if not ends:
+        return None
+    for piece in (text[: ends[0]], text[(ends[-2] if ends[-1] == len(text) and len(ends) > 1 else ends[-1]) :]):
+        item = bare_number(piece)
+        if item is not None:
+            return item.rating(low, high)
+    return None
+
+
+def _leading(text: str, found: list[Number], low: float, high: float) -> float | None:
+    """A number that opens the reply and is told from a list's: "2: somewhat interesting", "1 (dull)", "(2). The"."""
+    opening = text.lstrip(" ([")
+    item = next((item for item in found if item.start == len(text) - len(opening)), None)
+    if item is None or _LEADING_TAIL.match(text, item.end) is None:
+        return None
+    numbered = text[item.end :].startswith(".") or any(line[:1].isdigit() for line in text.split("\n")[1:])
+    return None if numbered else item.rating(low, high)
+
+
+def _option(text: str, found: list[Number], low: float, high: float) -> float | None:
+    if low != 1 or high > 5:
+        return None
+    match = _OPTION.match(text)
+    return None if match is None else in_range(low + "ABCDE".index(match[1]), low, high)
+
+
+def _fraction(text: str, found: list[Number], low: float, high: float) -> float | None:
+    reached = [
+        item
+        for item in found
+        if item.out_of == high and not _NOT_REACHED.search(text, max(0, item.start - 40), item.start)
+    ]
+    return reached[-1].rating(low, high) if reached else None
+
+
+def _json_score(value: object, low: float, high: float) -> tuple[bool, float | None]:
+    """Whether the value holds one score at all, and the score where it is on the scale."""
+    if isinstance(value, list) and len(value) == 1:
+        value = value[0]
+    if isinstance(value, dict):
+        named = [item for key, item in value.items() if JSON_SCORE.fullmatch(str(key)[:60].strip())]
+        if not named:
+            named = [item for item in value.values() if number(item) is not None]
+        if len(named) != 1:
+            return False, None
+        value = named[0]
+    elif number(value) is None:
+        return False, None
+    if isinstance(value, str):
+        item = bare_number(value)
+        return True, None if item is None else item.rating(low, high)
+    return True, in_range(number(value), low, high)
+
+
+def compat_integer(text: str) -> float | None:
+    """LLMBar's ratings as published: `int(reply)`, else missing; neither the range nor anything else is checked."""
+    bare = text.strip()
+    if len(bare) > MAX_DIGITS:
+        return None
+    try:
+        return float(int(bare))  # other scripts' digits and 1_0 are integers to it too
+    except ValueError:
+        return None

@@ -1,0 +1,1 @@
+"""Judge protocols as published and beyond: what a judge is asked, step by step."""

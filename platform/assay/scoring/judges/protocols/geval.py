@@ -1,0 +1,236 @@
+"""G-Eval: a score on one dimension, as the mean over samples or weighted with the tokens' probabilities.
+
+Source: Liu et al. 2023 (arXiv 2303.16634): 20 samples at temperature 1 stand in for the probabilities where an
+endpoint gives none. Samples that cannot be read are left out and counted.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from assay.errors import ConfigError
+from assay.llm.requests import Answer, Failure, Message, Mode, Sampling
+from assay.scoring.judges.asking import read_step
+from assay.scoring.judges.calls import JudgeCall, Steps, exchange, failure_reason, reply_text
+from assay.scoring.judges.judgements import OK, UNPARSABLE, PointwiseJudgement
+from assay.scoring.judges.parsing import parse_score
+from assay.scoring.judges.prompting import SHIPPED, fence, fence_nonce, fill, load_prompt, with_fence_note
+from assay.scoring.judges.protocols.pointwise import PointwiseInstance
+from assay.scoring.judges.structured import MORE_TOKENS, check_structured, identity_of, score_format
+
+_SLOTS = frozenset({"dimension", "definition", "low", "high", "steps", "prompt", "response", "reference_part"})
+
+
+@dataclass(frozen=True, slots=True)
+class Dimension:
+    """What is rated, and on which scale."""
+
+    name: str
+    definition: str
+    steps: tuple[str, ...]
+    """Evaluation steps, written or generated once and then fixed: part of the judge."""
+    low: int = 1
+    high: int = 5
+
+
+DIMENSIONS: dict[str, Dimension] = {
+    item.name.lower(): item
+    for item in (
+        Dimension(
+            "Coherence",
+            "the response as a whole builds up to a well-organised, connected body of text on its topic",
+            (
+                "Read the prompt and find its topic and key points.",
+                "Read the response and see how its sentences connect and in which order they come.",
+                "Assign one score for coherence.",
+            ),
+        ),
+        Dimension(
+            "Consistency",
+            "all that the response states as fact is supported by the prompt; nothing is invented or contradicted",
+            (
+                "Read the prompt and note its facts.",
+                "Check each statement of the response against them.",
+                "Assign one score for consistency.",
+            ),
+        ),
+        Dimension(
+            "Fluency",
+            "the sentences are grammatical, well formed and easy to read",
+            (
+                "Read the response sentence by sentence.",
+                "Note mistakes of grammar, spelling, punctuation and wording.",
+                "Assign one score for fluency.",
+            ),
+        ),
+        Dimension(
+            "Relevance",
+            "the response gives what the prompt asks for, all that matters of it and nothing beside it",
+            (
+                "Read the prompt and note what it asks for.",
+                "Check what of it the response gives, and what it adds.",
+                "Assign one score for relevance.",
+            ),
+        ),
+    )
+}
+
+
+@dataclass(frozen=True)
+class GEvalJudge:
+    """`run` takes a `PointwiseInstance` and returns a `PointwiseJudgement` on the dimension's scale.
+
+    `parts` holds `samples` (asked) and `parsed`, or with `logprobs` the probability `mass` on valid scores.
+    """
+
+    dimension: Dimension
+    mode: Mode = "strict"
+    samples: int = 20
+    logprobs: bool = False
+    """Ask once and weight each score with the probability of its token, where the endpoint gives these."""
+    temperature: float = 1.0
+    max_tokens: int = 16
+    min_parsed: int = 1
+    """Fewer readable samples than this leave the response unscored."""
+    prompts_dir: Path = SHIPPED / "geval"
+    structured: bool = False
+    """Ask for a JSON schema (endpoints with structured output, `strict` only); the same parser reads the reply."""
+
+    VERSION = 1
+
+    def __post_init__(self) -> None:
+        if self.samples < 1 or not self.dimension.low < self.dimension.high:
+            raise ConfigError(
+                f"G-Eval: saw {self.samples} samples on {self.dimension.low}..{self.dimension.high}; "
+                "expected at least one sample and a scale that rises"
+            )
+        check_structured(self.name, self.mode, self.structured)
+        if self.structured and self.logprobs:
+            raise ConfigError("G-Eval: saw logprobs with structured; expected one of them; drop one")
+
+    @property
+    def name(self) -> str:
+        """`geval_<dimension>`."""
+        return f"geval_{self.dimension.name.lower()}"
+
+    def identity(self) -> dict[str, object]:
+        """All that shapes the judgement apart from the model."""
+        d = self.dimension
+        return {
+            "protocol": self.name,
+            "mode": self.mode,
+            "version": self.VERSION,
+            "dimension": [d.name, d.definition, list(d.steps), d.low, d.high],
+            "samples": 1 if self.logprobs else self.samples,
+            "logprobs": self.logprobs,
+            "temperature": self.temperature,
+            "max_tokens": self.max_tokens,
+            "min_parsed": self.min_parsed,
+            "prompt": load_prompt(self.prompts_dir, "Rate.txt", _SLOTS).identity,
+            **identity_of(self.structured),
+        }
+
+    def messages(self, instance: PointwiseInstance) -> tuple[Message, ...]:
+        """What is sent."""
+        d = self.dimension
+        values = {
+            "dimension": d.name,
+            "definition": d.definition,
+            "low": str(d.low),
+            "high": str(d.high),
+            "steps": "\n".join(f"{number}. {step}" for number, step in enumerate(d.steps, 1)),
+            "prompt": instance.prompt,
+            "response": instance.response,
+            "reference_part": f"# Reference\n{instance.reference}\n\n" if instance.reference else "",
+        }
+        prompt = load_prompt(self.prompts_dir, "Rate.txt", _SLOTS)
+        if self.mode == "compat":
+            return fill(prompt, values)
+        nonce = fence_nonce([instance.prompt, instance.response, instance.reference])
+        values["prompt"], values["response"] = fence(instance.prompt, nonce), fence(instance.response, nonce)
+        if instance.reference:
+            values["reference_part"] = f"# Reference\n{fence(instance.reference, nonce)}\n\n"
+        return with_fence_note(fill(prompt, values), nonce)
+
+    def run(self, instance: PointwiseInstance) -> Steps[PointwiseJudgement]:
+        """All samples at once; unreadable ones are left out, not asked again."""
+        if self.logprobs:
+            return (yield from self._weighted(instance))
+        low, high = float(self.dimension.low), float(self.dimension.high)
+        sampling = Sampling(
+            temperature=self.temperature,
+            max_tokens=self.max_tokens + MORE_TOKENS * self.structured,
+            response_format=score_format(self.dimension.low, self.dimension.high) if self.structured else None,
+        )
+        messages = self.messages(instance)
+        calls = [JudgeCall("score", messages, sampling, sample) for sample in range(self.samples)]
+        readings = yield from read_step(calls, self._parse, mode=self.mode)
+        values = [reading.value for reading in readings if reading.value is not None]
+        exchanges = tuple(item for reading in readings for item in reading.exchanges)
+        parts = {"samples": float(self.samples), "parsed": float(len(values))}
+        if len(values) < max(1, self.min_parsed):
+            status = next((reading.status for reading in readings if reading.status != OK), UNPARSABLE)
+            return PointwiseJudgement(None, low, high, status, exchanges, parts)
+        return PointwiseJudgement(sum(values) / len(values), low, high, OK, exchanges, parts)
+
+    def _weighted(self, instance: PointwiseInstance) -> Steps[PointwiseJudgement]:
+        sampling = Sampling(temperature=self.temperature, max_tokens=self.max_tokens, logprobs=True, top_logprobs=20)
+        call = JudgeCall("score", self.messages(instance), sampling)
+        (reply,) = yield [call]
+        low, high = float(self.dimension.low), float(self.dimension.high)
+        exchanges = (exchange(call, reply, self.mode),)
+        text = reply_text(reply, self.mode)
+        if text is None:
+            return PointwiseJudgement(None, low, high, failure_reason(reply), exchanges)
+        weighted = weighted_score(reply.logprobs, low, high) if isinstance(reply, Answer) else None
+        if weighted is not None:
+            score, mass = weighted
+            return PointwiseJudgement(score, low, high, OK, exchanges, {"mass": mass})
+        value = self._parse(text)  # an endpoint that ignores `logprobs`: the reply itself, said in `mass`
+        status = OK if value is not None else failure_reason(reply) if isinstance(reply, Failure) else UNPARSABLE
+        return PointwiseJudgement(value, low, high, status, exchanges, {"mass": 0.0})
+
+    def _parse(self, text: str) -> float | None:
+        return parse_score(text, float(self.dimension.low), float(self.dimension.high))
+
+
+def weighted_score(logprobs: Any, low: float, high: float) -> tuple[float, float] | None:
+    """Mean of the integer scores that the first number token could have been, and the probability on them.
+
+    Args:
+        logprobs: OpenAI's `choices[0].logprobs` object: `content`, a list of tokens with `top_logprobs`.
+        low: end of the scale.
+        high: other end.
+
+    Returns:
+        None where the object has another form or no valid score among its alternatives.
+    """
+    content = logprobs.get("content") if isinstance(logprobs, Mapping) else None
+    if not isinstance(content, Sequence) or isinstance(content, str):
+        return None
+    for token in content:
+        if not isinstance(token, Mapping) or _as_score(token.get("token"), low, high) is None:
+            continue
+        alternatives = token.get("top_logprobs")
+        if not isinstance(alternatives, Sequence) or isinstance(alternatives, str):
+            return None
+        mass: dict[float, float] = {}
+        for item in alternatives:
+            score = _as_score(item.get("token"), low, high) if isinstance(item, Mapping) else None
+            logprob = item.get("logprob") if isinstance(item, Mapping) else None
+            if score is not None and isinstance(logprob, (int, float)) and not math.isnan(logprob):
+                mass[score] = mass.get(score, 0.0) + math.exp(min(float(logprob), 0.0))
+        total = sum(mass.values())
+        return (sum(score * weight for score, weight in mass.items()) / total, min(total, 1.0)) if total > 0 else None
+    return None
+
+
+def _as_score(token: object, low: float, high: float) -> float | None:
+    bare = token.strip() if isinstance(token, str) else ""
+    if not bare.isascii() or not bare.isdigit() or len(bare) > 3:
+        return None
+    return float(bare) if low <= int(bare) <= high else None

@@ -1,0 +1,373 @@
+"""Which artifacts a study wants: cells in, keys out. Pure; equal artifacts are one artifact.
+
+The pipeline makes what this page lists and the store does not have. Nothing else decides what is done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
+
+from assay.fingerprint import artifact_key
+from assay.generation.spec import GenerationJob, predictions_key
+from assay.ifs.trial_spec import evaluation_keys
+from assay.metaeval.study_tables.build import RunRow
+from assay.mixtures.spec import MixtureSpec, mixture_key
+from assay.records import TEST
+from assay.studies.cells import Cell
+from assay.studies.design import HoldOutGrid
+from assay.studies.spec import Study
+from assay.tasks.catalog import INSTRUCTIONS, get_task
+from assay.training.spec import TrainingJob, TrainSpec, adapter_key
+
+EVALUATION_SCHEMA = 1
+MERGED_SCHEMA = 1
+STACKED_SCHEMA = 1
+Job = TypeVar("Job", TrainingJob, GenerationJob)
+
+
+@dataclass(frozen=True)
+class Base:
+    """A base model that is at hand."""
+
+    name: str
+    """What tables and reports call it: its hub id or its folder's name, never a path of this machine."""
+    key: str
+    path: str
+
+
+@dataclass(frozen=True)
+class EvaluationSet:
+    """Test rows that adapters answer: the first rows of a dataset's test split."""
+
+    name: str
+    """Task name, "instructions", or an instruction category."""
+    key: str
+    dataset_key: str
+    rows: int | None
+    """None: all. Of a category at most so many, since how many it has is known only once its rows are tagged."""
+    max_new_tokens: int
+    category: str = ""
+    """Only rows of this instruction category; empty: of any."""
+    per_category: int = 0
+    """The first so many rows of each instruction category instead of the first `rows`; 0: not so."""
+
+
+@dataclass(frozen=True)
+class MergedBase:
+    """A base model with an instruction adapter written into it: an artifact that is a base of its own."""
+
+    base: Base
+    adapter_key: str
+
+    @property
+    def key(self) -> str:
+        """Of the base artifact."""
+        inputs = {"base": self.base.key, "adapter": self.adapter_key}
+        return artifact_key("base", MERGED_SCHEMA, {"merged": True}, inputs)
+
+
+@dataclass(frozen=True)
+class StackedAdapter:
+    """Two adapters of one base served as one, whose rank is the sum of theirs."""
+
+    parts: tuple[str, str]
+    rank: int
+
+    @property
+    def key(self) -> str:
+        """Of the adapter artifact."""
+        return artifact_key("adapter", STACKED_SCHEMA, {"stacked": True}, {"adapters": list(self.parts)})
+
+
+@dataclass(frozen=True)
+class Wave:
+    """What is trained, then generated and scored, before the next wave begins."""
+
+    trainings: tuple[TrainingJob, ...]
+    generations: tuple[GenerationJob, ...]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """All artifacts of a study, each once."""
+
+    mixtures: Mapping[str, MixtureSpec]
+    """Key -> spec."""
+    trainings: tuple[TrainingJob, ...]
+    generations: tuple[GenerationJob, ...]
+    runs: tuple[RunRow, ...]
+    """One per predictions artifact, in key order."""
+    cells: tuple[tuple[Cell, str], ...]
+    """Every cell with the key of its adapter (of a cell that is not trained: of its starting point)."""
+    tunings: tuple[TrainingJob, ...] = ()
+    """Instruction tunings that other trainings start from; done before them all."""
+    merged: tuple[MergedBase, ...] = ()
+    """Made after the tunings."""
+    stacked: Mapping[str, StackedAdapter] = field(default_factory=dict)
+    """Training's key -> the stack that serves its adapter, made after it."""
+    trained_by: Mapping[str, str] = field(default_factory=dict)
+    """Predictions key -> key of the training that they wait for; absent where they wait for none."""
+
+    def waves(self, size: int) -> list[Wave]:
+        """Trainings in waves of at most `size` with what their adapters answer; what waits for none comes first."""
+        by_training: dict[str, list[GenerationJob]] = {}
+        for job in self.generations:
+            by_training.setdefault(self.trained_by.get(job.key, ""), []).append(job)
+        waves = []
+        for start in range(0, max(1, len(self.trainings)), size):
+            trainings = self.trainings[start : start + size]
+            first = by_training.get("", []) if start == 0 else []
+            own = [job for training in trainings for job in by_training.get(training.key, [])]
+            waves.append(Wave(trainings, (*first, *own)))
+        return waves
+
+    def at(self, merged_paths: Mapping[str, str]) -> Wanted:
+        """The same with the folders of the merged bases, which have none before they are made. No key changes."""
+
+        def placed(job: Job) -> Job:
+            path = merged_paths.get(job.base_key)
+            return job if path is None else replace(job, base_path=path)
+
+        return replace(
+            self,
+            trainings=tuple(map(placed, self.trainings)),
+            generations=tuple(map(placed, self.generations)),
+        )
+
+
+def evaluation_sets(study: Study, dataset_keys: Mapping[str, str]) -> dict[str, EvaluationSet]:
+    """The evaluation sets of a study by name: its tasks, and the instruction set's test rows."""
+    spec = study.evaluation
+    instructions = dataset_keys[study.data.instructions]
+    if isinstance(study.grid, HoldOutGrid):
+        tokens = spec.instruction_max_new_tokens
+        sets = {
+            name: _evaluation_set(name, instructions, spec.target_rows, tokens, category=name)
+            for name in study.grid.categories
+        }
+        if spec.cross_category_rows:
+            sets[INSTRUCTIONS] = _cross_category_set(instructions, spec.cross_category_rows, tokens)
+        return sets
+    sets = {
+        task: _evaluation_set(
+            task,
+            dataset_keys[task],
+            spec.target_rows,
+            spec.max_new_tokens.get(task, get_task(task).max_new_tokens),
+        )
+        for task in study.grid.tasks
+    }
+    if spec.instruction_rows:
+        tokens = spec.instruction_max_new_tokens
+        sets[INSTRUCTIONS] = _evaluation_set(INSTRUCTIONS, instructions, spec.instruction_rows, tokens)
+    return sets
+
+
+def _evaluation_set(
+    name: str, dataset_key: str, rows: int | None, max_new_tokens: int, category: str = ""
+) -> EvaluationSet:
+    spec: dict[str, object] = {"split": TEST, "rows": rows}
+    if category:
+        spec["category"] = category
+    key = artifact_key("evaluation", EVALUATION_SCHEMA, spec, {"dataset": dataset_key})
+    return EvaluationSet(name, key, dataset_key, rows, max_new_tokens, category)
+
+
+def _cross_category_set(dataset_key: str, per_category: int, max_new_tokens: int) -> EvaluationSet:
+    spec: dict[str, object] = {"split": TEST, "per_category": per_category}
+    key = artifact_key("evaluation", EVALUATION_SCHEMA, spec, {"dataset": dataset_key})
+    return EvaluationSet(INSTRUCTIONS, key, dataset_key, None, max_new_tokens, per_category=per_category)
+
+
+def wanted(study: Study, cells: Sequence[Cell], bases: Mapping[str, Base], dataset_keys: Mapping[str, str]) -> Wanted:
+    """The artifacts of these cells.
+
+    Args:
+        study: the study.
+        cells: its cells, see `cells.expand`.
+        bases: base models by the study's name for them.
+        dataset_keys: key of each dataset by the study's name for it.
+    """
+    made = _Collected(study, bases, dataset_keys, evaluation_sets(study, dataset_keys))
+    for cell in cells:
+        made.add(cell)
+    return Wanted(
+        mixtures=dict(sorted(made.mixtures.items())),
+        trainings=tuple(made.trainings.values()),
+        generations=tuple(made.generations.values()),
+        runs=tuple(made.runs[key] for key in sorted(made.runs)),
+        cells=tuple(made.placed),
+        tunings=tuple(made.tunings.values()),
+        merged=tuple(made.merged.values()),
+        stacked=made.stacked,
+        trained_by=made.trained_by,
+    )
+
+
+@dataclass(frozen=True)
+class _Point:
+    """What a cell's training starts from, and what answers for it."""
+
+    base: Base
+    start_adapter: str | None = None
+    start_rank: int = 0
+
+
+@dataclass
+class _Collected:
+    """Artifacts as they are found, cell by cell."""
+
+    study: Study
+    bases: Mapping[str, Base]
+    dataset_keys: Mapping[str, str]
+    sets: Mapping[str, EvaluationSet]
+    mixtures: dict[str, MixtureSpec] = field(default_factory=dict)
+    trainings: dict[str, TrainingJob] = field(default_factory=dict)
+    tunings: dict[str, TrainingJob] = field(default_factory=dict)
+    merged: dict[str, MergedBase] = field(default_factory=dict)
+    stacked: dict[str, StackedAdapter] = field(default_factory=dict)
+    generations: dict[str, GenerationJob] = field(default_factory=dict)
+    trained_by: dict[str, str] = field(default_factory=dict)
+    runs: dict[str, RunRow] = field(default_factory=dict)
+    placed: list[tuple[Cell, str]] = field(default_factory=list)
+    _mixture_keys: dict[int, str] = field(default_factory=dict)
+    _evaluation_keys: dict[bool, str] = field(default_factory=dict)
+
+    def add(self, cell: Cell) -> None:
+        """What one cell wants."""
+        point = self._starting_point(cell)
+        if not cell.is_trained:
+            key = point.start_adapter or point.base.key
+            self.placed.append((cell, key))
+            self._evaluate(cell, point, "", point.start_adapter, point.start_rank, key, training="")
+            return
+        mixture = self._mixture(cell.mixture)
+        key = adapter_key(
+            cell.train,
+            base_key=point.base.key,
+            mixture_key=mixture,
+            start_adapter_key=point.start_adapter,
+            evaluation_key=self._evaluation(cell),
+        )
+        self.placed.append((cell, key))
+        if key in self.trainings and cell.num_target:
+            return
+        labels = {"arm": cell.arm, "draw": str(cell.draw), "seed": str(cell.training_seed), "base": point.base.name}
+        job = self._training(key, point.base, mixture, cell.train, point.start_adapter, labels)
+        job = replace(job, evaluation_key=self._evaluation(cell))
+        self.trainings.setdefault(key, job)
+        adapter, rank = key, cell.train.lora_rank
+        if point.start_adapter is not None:
+            stack = StackedAdapter((point.start_adapter, key), point.start_rank + rank)
+            self.stacked[key] = stack
+            adapter, rank = stack.key, stack.rank
+        self._evaluate(cell, point, mixture, adapter, rank, key, training=key)
+
+    def _evaluation(self, cell: Cell) -> str | None:
+        if cell.stops is None or self.study.ifs is None:
+            return None
+        if not self._evaluation_keys:
+            self._evaluation_keys = dict(evaluation_keys(self.study.ifs, self.study.data.root))
+        return self._evaluation_keys[cell.stops]
+
+    def _starting_point(self, cell: Cell) -> _Point:
+        base = self.bases[cell.base_model]
+        if cell.start is None:
+            return _Point(base)
+        tuned = cell.start
+        mixture = self._mixture(tuned.mixture)
+        key = adapter_key(tuned.train, base_key=base.key, mixture_key=mixture)
+        if key not in self.tunings:
+            labels = {"arm": "instruction tuning", "seed": str(tuned.train.seed), "base": base.name}
+            self.tunings[key] = self._training(key, base, mixture, tuned.train, None, labels)
+        if tuned.is_stacked:
+            return _Point(base, key, tuned.train.lora_rank)
+        merged = MergedBase(base, key)
+        self.merged.setdefault(merged.key, merged)
+        return _Point(Base(base.name, merged.key, ""))
+
+    def _mixture(self, spec: MixtureSpec) -> str:
+        key = self._mixture_keys.get(id(spec))
+        if key is None:
+            key = self._mixture_keys[id(spec)] = mixture_key(spec, self.dataset_keys)
+            self.mixtures[key] = spec
+        return key
+
+    def _training(
+        self,
+        key: str,
+        base: Base,
+        mixture: str,
+        recipe: TrainSpec,
+        start_adapter: str | None,
+        labels: Mapping[str, str],
+    ) -> TrainingJob:
+        spec = self.mixtures[mixture]
+        return TrainingJob(
+            key=key,
+            base_key=base.key,
+            base_path=base.path,
+            mixture_key=mixture,
+            spec=recipe,
+            base_name=base.name,
+            dataset_keys=tuple(sorted({self.dataset_keys[name] for name in spec.datasets})),
+            start_adapter_key=start_adapter,
+            num_rows=sum(part.count or 0 for part in spec.train),
+            labels=labels,
+        )
+
+    def _evaluate(
+        self,
+        cell: Cell,
+        point: _Point,
+        mixture: str,
+        adapter: str | None,
+        rank: int,
+        identity: str,
+        *,
+        training: str,
+    ) -> None:
+        """Generation jobs and runs of the cell's model on every evaluation set that it answers."""
+        for name in cell.evaluates:
+            rows = self.sets.get(name)
+            if rows is None:
+                continue
+            key = predictions_key(
+                self.study.generation,
+                base_key=point.base.key,
+                adapter_key=adapter,
+                evaluation_key=rows.key,
+                max_new_tokens=rows.max_new_tokens,
+            )
+            job = GenerationJob(
+                key=key,
+                base_path=point.base.path,
+                evaluation_key=rows.key,
+                max_new_tokens=rows.max_new_tokens,
+                adapter_key=adapter,
+                lora_rank=rank,
+                base_key=point.base.key,
+            )
+            self.generations.setdefault(key, job)
+            if training:
+                self.trained_by.setdefault(key, training)
+            self.runs.setdefault(key, self._run(key, cell, identity, mixture, name))
+
+    def _run(self, key: str, cell: Cell, identity: str, mixture: str, evaluation_set: str) -> RunRow:
+        at_zero = cell.num_target == 0
+        return RunRow(
+            predictions_key=key,
+            adapter_key=identity,
+            mixture_key=mixture,
+            base_model=self.bases[cell.listed_under or cell.base_model].name,
+            trained_task="" if at_zero and not cell.owns_zero else cell.task,
+            evaluation_set=evaluation_set,
+            num_target=cell.num_target,
+            draw=-1 if at_zero else cell.draw,
+            training_seed=cell.training_seed,
+            arm=cell.arm,
+            series=cell.series,
+            repeats=cell.repeats,
+        )

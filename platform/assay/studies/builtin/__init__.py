@@ -1,0 +1,1 @@
+"""Builtin studies: Python values of the same type that a YAML file gives."""

@@ -1,0 +1,1 @@
+"""Studies that compare models by the Instruction Following Score, without training any."""

@@ -1,0 +1,318 @@
+"""What a study would do and cost, before anything is done: cells, distinct trainings, tokens, GPU-hours, dollars.
+
+Touches nothing and imports no engine. Where a dataset can be read here its rows are counted, else the sizes that
+its source states are taken; every assumption is listed with the plan.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+
+from assay.errors import ConfigError
+from assay.fingerprint import fingerprint
+from assay.ifs.objecqa import labelled_answers, preference_questions
+from assay.ifs.trial_spec import TrialIfsSpec
+from assay.llm.prices import price_of, table_date
+from assay.mixtures.spec import MixtureSpec
+from assay.mixtures.synthesis import SyntheticRows
+from assay.studies.cells import Cell, expand
+from assay.studies.design import HoldOutGrid
+from assay.studies.judge_endpoint import endpoint_of
+from assay.studies.planning.outline import CHARS_PER_TOKEN, DatasetOutline, outline_datasets
+from assay.studies.planning.throughput import Rates, rates
+from assay.studies.scores import calls_per_row, judge_protocol, scorer_specs
+from assay.studies.spec import JUDGE, TINY, Study
+from assay.tasks.catalog import INSTRUCTION_CATEGORIES, INSTRUCTIONS, get_task
+from assay.tasks.tagging import JudgeTags
+from assay.training.schedule import schedule_of
+from assay.training.spec import TrainSpec
+
+WRITER_PROMPT_TOKENS = 300
+"""Tokens of what is asked of the writer or tagger, without the rows that it is shown."""
+TAG_REPLY_TOKENS = 4.0
+JUDGE_PROMPT_TOKENS = 170
+"""Tokens of the judge's own instructions (the paper's prompt A.3 has about 150 words)."""
+JUDGE_REPLY_TOKENS = 8
+CATEGORY_SHARE = 1 / (1 + len(INSTRUCTION_CATEGORIES))
+"""Of an instruction set's rows, as if its categories and Other were equally frequent."""
+PROMPT_TOKENS = 40
+"""Tokens of an IFS prompt or preference question with its headings."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A study in numbers. Counts are exact unless `assumptions` says otherwise; costs are estimates."""
+
+    study: str
+    mode: str
+    cells: int
+    distinct_trainings: int
+    cells_per_base: int
+    trainings_per_base: int
+    """Of one base model; all have the same."""
+    train_rows: int
+    """Rows of all distinct trainings' mixtures together."""
+    train_tokens: int
+    """Tokens that pass through training, repeats by epochs included."""
+    predictions: int
+    judge_calls: int
+    """At most: equal answers to equal prompts are judged once."""
+    writer_calls: int
+    """At least, for synthetic rows and tags: a row that cannot be used is asked for again."""
+    usd: float | None
+    """Dollars of judge and writer; None where the model's price is unknown."""
+    gpu_hours: float | None
+    """Hours of one `device` in training and generation; None where a base model's size is unknown."""
+    device: str
+    assumptions: tuple[str, ...]
+
+    def as_dict(self) -> dict[str, object]:
+        """For `--json`."""
+        return asdict(self)
+
+
+def plan(study: Study, speed: Rates | None = None) -> Plan:
+    """Expand and price a study, by the throughput table's default device unless `speed` says another.
+
+    Raises:
+        ConfigError: an unknown scorer or parameter, or a mixture that asks for more rows than are there.
+    """
+    scorer_specs(study)
+    outlines = outline_datasets(study)
+    cells = expand(study)
+    _refuse_too_large(study, cells, outlines)
+    trainings = distinct_trainings(cells)
+    tunings = distinct_tunings(cells)
+    assumptions = [note for outline in outlines.values() for note in outline.assumptions]
+    train_rows = train_tokens = 0
+    rate = speed or rates()
+    device_s = 0.0
+    sizes = {base: parameters(base, study) for base in study.all_models}
+    totals: dict[str, tuple[int, int]] = {}
+    todo = [(cell.base_model, cell.mixture, cell.train) for cell in trainings.values()]
+    for base_model, mixture, recipe in (*tunings, *todo):
+        named = f"{fingerprint(mixture)}/{recipe.num_epochs}/{recipe.max_steps}"
+        if named not in totals:
+            totals[named] = _mixture_tokens(mixture, outlines, recipe)
+        rows, tokens = totals[named]
+        train_rows += rows
+        train_tokens += tokens
+        device_s += rate.train_s(tokens, sizes[base_model] or math.nan)
+    predictions, generated = _generation(study, cells, outlines)
+    for base, generated_tokens in generated.items():
+        device_s += rate.generate_s(generated_tokens, sizes[base] or math.nan)
+    judge_calls = predictions * calls_per_row(judge_protocol(study.judge, study.mode)) if JUDGE in study.scorers else 0
+    if study.ifs is not None:
+        labels, written, note = _inside_trials(study, study.ifs, list(trainings.values()), outlines)
+        judge_calls += labels
+        for base, inside_tokens in written.items():
+            device_s += rate.generate_s(inside_tokens, sizes[base] or math.nan)
+        assumptions.append(note)
+    usd, note = _judge_dollars(study, judge_calls, outlines)
+    assumptions.append(note)
+    writer_calls, writer_usd = _writer_cost(study, outlines)
+    if writer_calls:
+        usd = None if usd is None or writer_usd is None else round(usd + writer_usd, 2)
+        cost = "an unknown price" if writer_usd is None else f"{writer_usd:,.2f} dollars, in usd"
+        assumptions.append(f"{writer_calls:,} calls at least that write or tag rows: {cost}")
+    unknown = sorted(base for base, size in sizes.items() if size is None)
+    if unknown:
+        assumptions.append(f"gpu_hours unknown: no parameter count in the name of {', '.join(unknown)}")
+    else:
+        assumptions.append(rate.note)
+    return Plan(
+        study=study.name,
+        mode=study.mode,
+        cells=len(cells),
+        distinct_trainings=len(tunings) + len(trainings),
+        cells_per_base=len(cells) // len(study.base_models),
+        trainings_per_base=(len(tunings) + len(trainings)) // len(study.base_models),
+        train_rows=train_rows,
+        train_tokens=train_tokens,
+        predictions=predictions,
+        judge_calls=judge_calls,
+        writer_calls=writer_calls,
+        usd=usd,
+        gpu_hours=None if unknown else round(device_s / 3600, 4),
+        device=rate.device,
+        assumptions=tuple(dict.fromkeys(assumptions)),
+    )
+
+
+def _refuse_too_large(study: Study, cells: Sequence[Cell], outlines: Mapping[str, DatasetOutline]) -> None:
+    """As drawing the rows would, where the rows have been counted."""
+    mixtures = {id(mixture): mixture for cell in cells for mixture in _mixtures(cell)}
+    for mixture in mixtures.values():
+        for part in (*mixture.train, *mixture.validation):
+            most = outlines[part.dataset].most.get(part.split)
+            if most is not None and part.count is not None and part.count > most:
+                raise ConfigError(
+                    f"study {study.name!r}: asks for {part.count:,} {part.dataset!r} rows; expected at most {most:,}, "
+                    f"what the {part.split} split holds; lower grid.sizes or give the dataset more rows"
+                )
+
+
+def _mixtures(cell: Cell) -> tuple[MixtureSpec, ...]:
+    return (cell.mixture,) if cell.start is None else (cell.mixture, cell.start.mixture)
+
+
+def distinct_trainings(cells: list[Cell]) -> dict[str, Cell]:
+    """One cell for each distinct (base model, mixture, recipe with its seed), by an identity of planning's own.
+
+    Artifact keys need the data's content; here datasets count by name, which gives the same partition.
+    """
+    recipes: dict[TrainSpec, str] = {}
+    mixtures: dict[int, str] = {}
+    found: dict[str, Cell] = {}
+    for cell in cells:
+        if not cell.is_trained:
+            continue
+        found.setdefault(_training_id(cell, recipes, mixtures), cell)
+    return found
+
+
+def distinct_tunings(cells: list[Cell]) -> list[tuple[str, MixtureSpec, TrainSpec]]:
+    """The instruction tunings that cells start from: one for each base model."""
+    found: dict[str, tuple[str, MixtureSpec, TrainSpec]] = {}
+    for cell in cells:
+        if cell.start is not None:
+            found.setdefault(cell.base_model, (cell.base_model, cell.start.mixture, cell.start.train))
+    return list(found.values())
+
+
+def _training_id(cell: Cell, recipes: dict[TrainSpec, str], mixtures: dict[int, str]) -> str:
+    """Names what a cell trains among the trainings of its study."""
+    recipe = recipes.setdefault(cell.train, f"{len(recipes)}")
+    mixture = mixtures.get(id(cell.mixture))
+    if mixture is None:
+        mixture = mixtures[id(cell.mixture)] = fingerprint(cell.mixture)
+    start = "" if cell.start is None else "stacked" if cell.start.is_stacked else "merged"
+    return f"{cell.base_model}/{start}/{mixture}/{recipe}/{cell.stops}"
+
+
+def parameters(base: str, study: Study) -> float | None:
+    """Parameters of a base model: of the tiny base by its spec, else from a name such as `Qwen2.5-0.5B`."""
+    if base == TINY and study.tiny_base is not None:
+        tiny = study.tiny_base
+        per_layer = 4 * tiny.hidden_size**2 + 3 * tiny.hidden_size * tiny.feed_forward_size
+        return float(tiny.num_layers * per_layer + tiny.vocabulary_size * tiny.hidden_size)
+    match = re.search(r"(\d+(?:\.\d+)?)\s*([bBmM])(?![a-zA-Z])", base.rsplit("/", 1)[-1])
+    if match is None:
+        return None
+    return float(match.group(1)) * (1e9 if match.group(2) in "bB" else 1e6)
+
+
+def _mixture_tokens(mixture: MixtureSpec, outlines: Mapping[str, DatasetOutline], recipe: TrainSpec) -> tuple[int, int]:
+    """Rows of the mixture, and tokens that its training passes through."""
+    rows, chars = 0, 0.0
+    for component in mixture.train:
+        outline = outlines[component.dataset]
+        count = component.count
+        if component.weight is not None:  # of tokens; `total` is shared
+            weights = sum(part.weight or 0.0 for part in mixture.train)
+            count = round((mixture.total or 0) * component.weight / weights * CHARS_PER_TOKEN / outline.mean_chars)
+        elif count is None:
+            count = outline.rows[component.split]
+            if component.categories:  # rows of some categories: as many as there would be if all were equally frequent
+                count = round(count * len(component.categories) * CATEGORY_SHARE)
+            count = min(count, component.cap or count)
+        rows += count
+        chars += count * outline.mean_chars
+    if not rows:
+        return 0, 0
+    tokens_per_row = min(chars / rows / CHARS_PER_TOKEN, recipe.max_length)
+    schedule = schedule_of(recipe, rows)
+    return rows, round(min(schedule.total_steps * schedule.batch_size, rows * recipe.num_epochs) * tokens_per_row)
+
+
+def _generation(
+    study: Study, cells: list[Cell], outlines: Mapping[str, DatasetOutline]
+) -> tuple[int, dict[str, float]]:
+    """Predictions in all, and tokens read and written by each base model."""
+    spec = study.evaluation
+    recipes: dict[TrainSpec, str] = {}
+    mixtures: dict[int, str] = {}
+    answering = {_training_id(cell, recipes, mixtures): cell for cell in cells}
+    predictions = 0
+    tokens = dict.fromkeys(study.all_models, 0.0)
+    for cell in answering.values():
+        for name in cell.evaluates:
+            is_instructions = name not in outlines or name == study.data.instructions
+            outline = outlines[study.data.instructions if is_instructions else name]
+            wanted = spec.instruction_rows if name == INSTRUCTIONS else spec.target_rows
+            if name == INSTRUCTIONS and spec.cross_category_rows:
+                wanted = spec.cross_category_rows * len(INSTRUCTION_CATEGORIES)
+            there = outline.rows["test"]
+            if isinstance(study.grid, HoldOutGrid) and name != INSTRUCTIONS:
+                there = max(1, round(there * CATEGORY_SHARE))
+            count = there if wanted is None else min(there, wanted)
+            if is_instructions:
+                answer = spec.instruction_max_new_tokens / 2
+            else:
+                answer = spec.max_new_tokens.get(name, get_task(name).max_new_tokens) / 2
+            predictions += count
+            tokens[cell.base_model] += count * (outline.mean_chars / CHARS_PER_TOKEN + answer)
+    return predictions, tokens
+
+
+def _inside_trials(
+    study: Study, spec: TrialIfsSpec, trainings: Sequence[Cell], outlines: Mapping[str, DatasetOutline]
+) -> tuple[int, dict[str, float], str]:
+    """ObjecQA labels, and tokens read and written by each base model, of the evaluations inside trials, and a note."""
+    num_questions = 0 if spec.objecqa is None else len(preference_questions(spec.objecqa))
+    tokens = dict.fromkeys(study.all_models, 0.0)
+    total = 0
+    for cell in trainings:
+        rows, _ = _mixture_tokens(cell.mixture, outlines, cell.train)
+        evaluations = 2 + schedule_of(cell.train, rows).total_steps // spec.every_steps
+        read = (spec.num_prompts + num_questions) * PROMPT_TOKENS
+        written = spec.num_prompts * spec.max_new_tokens + num_questions * spec.objecqa_max_new_tokens
+        tokens[cell.base_model] += evaluations * (read + written)
+        total += evaluations
+    sample = len(labelled_answers()) if num_questions else 0
+    note = (
+        f"inside trials: {total:,} evaluations of {spec.num_prompts} prompts and {num_questions} preference questions, "
+        "if no trial is stopped"
+    )
+    return total * num_questions + sample, tokens, note
+
+
+def _writer_cost(study: Study, outlines: Mapping[str, DatasetOutline]) -> tuple[int, float | None]:
+    """Calls that derived datasets take, and their dollars (None where the model's price is not known)."""
+    calls, prompt_tokens, reply_tokens = 0, 0.0, 0.0
+    for spec in study.used.derived.values():
+        row_tokens = outlines[spec.of].mean_chars / CHARS_PER_TOKEN if spec.of in outlines else 0.0
+        if isinstance(spec, SyntheticRows):
+            count = -(-spec.rows // spec.per_call)
+            shown, written = spec.shown, spec.per_call * row_tokens
+        elif isinstance(spec, JudgeTags):
+            rows = sum(outlines[spec.of].rows.values())
+            count = rows if spec.judge_rows is None else min(rows, spec.judge_rows)
+            shown, written = 1, TAG_REPLY_TOKENS
+        else:
+            continue
+        calls += count
+        prompt_tokens += count * (WRITER_PROMPT_TOKENS + shown * row_tokens)
+        reply_tokens += count * written
+    config = study.writer or study.judge
+    if config.is_embedded or not calls:
+        return calls, 0.0
+    price = price_of(endpoint_of(config))
+    return calls, None if price is None else price.usd(round(prompt_tokens), round(reply_tokens))
+
+
+def _judge_dollars(study: Study, calls: int, outlines: Mapping[str, DatasetOutline]) -> tuple[float | None, str]:
+    if study.judge.is_embedded or calls == 0:
+        return 0.0, "usd: the embedded judge costs nothing" if calls else "usd: no judge is asked"
+    price = price_of(endpoint_of(study.judge))
+    if price is None:
+        return None, f"usd unknown: no price for {study.judge.model!r} in the table of {table_date()}"
+    read = [outlines.get(task, outlines[study.data.instructions]) for task in study.grid.tasks]
+    chars = sum(outline.mean_chars for outline in read) / len(read)
+    prompt = JUDGE_PROMPT_TOKENS + 1.5 * chars / CHARS_PER_TOKEN
+    usd = calls * price.usd(round(prompt), JUDGE_REPLY_TOKENS)
+    note = f"prices of {table_date()}, about {prompt:.0f} + {JUDGE_REPLY_TOKENS} tokens a call (assumed)"
+    return round(usd, 2), f"usd: {study.judge.model} at {note}"

@@ -1,0 +1,1 @@
+"""What a finished study leaves: report, tracked runs, browsable rows, mixture files."""

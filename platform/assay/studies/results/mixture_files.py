@@ -1,0 +1,87 @@
+"""The mixtures of a study as files: one folder per distinct mixture, with the provenance of every row."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from assay.errors import ConfigError, StorageError
+from assay.fingerprint import content_hash
+from assay.mixtures.export import mixture_jsonl
+from assay.mixtures.sampling import MixtureBuilder
+from assay.mixtures.spec import MixtureSpec, mixture_key
+from assay.store import Store
+from assay.studies.cells import expand
+from assay.studies.inputs import dataset_keys
+from assay.studies.spec import Study
+from assay.tasks.datasets.loaders import KIND as DATASET_KIND
+from assay.tasks.datasets.loaders import load_examples, read_dataset
+
+
+def write_mixtures(
+    study: Study, out: Path, store: Store | None = None, embedded_name: str | None = None
+) -> list[dict[str, object]]:
+    """Build every distinct mixture and write it below `out`; returns the list that `mixtures.json` holds.
+
+    Args:
+        study: whose mixtures.
+        out: folder, made if it is not there.
+        store: where derived datasets lie; not needed by a study without any.
+        embedded_name: of the embedded judge's endpoint, which derived datasets are named by.
+
+    Raises:
+        StorageError: `out` cannot be written.
+        InputError: a dataset cannot be read, or a mixture asks for more rows than there are.
+        ConfigError: a derived dataset has not been made in this storage.
+    """
+    keys = dataset_keys(study, embedded_name)
+    used = study.used
+    rows = {name: load_examples(source, used.root) for name, source in used.sources.items()}
+    for name in used.derived:
+        if store is None or not store.exists(DATASET_KIND, keys[name]):
+            where = "no storage" if store is None else store.uri
+            raise ConfigError(
+                f"study {study.name!r}: saw no derived dataset {name!r} in {where}; expected one; make it with "
+                "`assay run STUDY --until data` and name the same --storage"
+            )
+        rows[name] = read_dataset(store, keys[name])
+    builder = MixtureBuilder(rows, keys)
+    names = {key: name for name, key in keys.items()}
+    by_key = {keys[name]: examples for name, examples in rows.items()}
+    listed: dict[str, dict[str, object]] = {}
+    try:
+        for arm, draw, spec in _mixtures(study):
+            key = mixture_key(spec, keys)
+            if key in listed:
+                continue
+            folder = arm.replace(" ", "_") + ("" if draw is None else f"_draw{draw}")
+            if any(entry["folder"] == folder for entry in listed.values()):
+                folder += f"_{key[:6]}"
+            mixture = builder.build(spec, f"{study.name} {arm}")
+            for name, data in mixture_jsonl(mixture, by_key, names).items():
+                path = out / folder / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(data)
+            listed[key] = {
+                "key": key,
+                "folder": folder,
+                "arm": arm,
+                "train_rows": len(mixture.train),
+                "validation_rows": len(mixture.validation),
+                "train_hash": content_hash((out / folder / "train.jsonl").read_bytes()),
+            }
+        entries = list(listed.values())
+        (out / "mixtures.json").write_text(json.dumps(entries, indent=2) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise StorageError(f"--out {out}: cannot write ({error.strerror}); expected a writable folder") from error
+    return entries
+
+
+def _mixtures(study: Study) -> Iterator[tuple[str, int | None, MixtureSpec]]:
+    """(arm, draw, mixture) of every cell that is trained, and of what is trained before; N = 0 has no draw."""
+    for cell in expand(study):
+        if cell.start is not None:
+            yield "instruction tuning", None, cell.start.mixture
+        if cell.is_trained:
+            yield cell.arm, cell.draw if cell.num_target else None, cell.mixture

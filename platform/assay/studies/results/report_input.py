@@ -1,0 +1,100 @@
+"""What the report of a study is made of, gathered from its results as plain data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from assay.studies.cells import START_LABELS
+from assay.studies.design import TransferGrid
+from assay.studies.results.browser import browser_rows
+from assay.studies.scores import stored_scores
+from assay.studies.spec import TINY, Study
+
+if TYPE_CHECKING:
+    from assay.studies.pipeline import Results
+
+CURVES = ("exact_match", "heuristic", "judge", "truth", "rouge1", "rouge2", "token_f1")
+"""Scorers for the learning curves, in order of preference."""
+MOST_CURVES = 4
+
+
+def report_content(results: Results) -> dict[str, Any]:
+    """Fields of `reports.page.ReportInput`."""
+    import pyarrow as pa
+
+    study, wanted = results.study, results.wanted
+    scores = pa.concat_tables(stored_scores(results.folder.store, results.scoring))
+    examples = {name: results.datasets.evaluation_rows(part) for name, part in results.sets.items()}
+    return {
+        "title": study.name,
+        "description": study.description,
+        "mode": study.mode,
+        "key": results.folder.key,
+        "facts": [
+            ["cells", f"{len(wanted.cells):,}"],
+            ["distinct trainings", f"{len(wanted.tunings) + len(wanted.trainings):,}"],
+            ["predictions", f"{_num_predictions(results):,}"],
+            ["scores", f"{scores.num_rows:,}"],
+            ["base models", ", ".join(sorted({run.base_model for run in wanted.runs}))],
+            ["target tasks", str(len(study.grid.tasks))],
+        ],
+        "notes": notes(study),
+        "human": study.statistics.human,
+        "design": study.grid.design,
+        "curve_scorers": curve_scorers(study.scorers),
+        "tables": results.tables,
+        "costs": results.costs.rows(),
+        "errors": list(results.errors),
+        "browser": browser_rows(wanted.runs, examples, scores, results.folder.store),
+    }
+
+
+def curve_scorers(scorers: Sequence[str]) -> list[str]:
+    """Scorers drawn in the learning curves."""
+    return [name for name in CURVES if name in scorers][:MOST_CURVES]
+
+
+def notes(study: Study) -> list[str]:
+    """What a reader must know before the first number."""
+    found = []
+    if study.statistics.human == "truth":
+        found.append(
+            "Toy world: the truth of every answer is known and plays the human column; the heuristic stays a scorer. "
+            "CIT and CAT of a demo hold by construction of the toy world and say nothing about real judges."
+        )
+    elif study.statistics.human == "heuristic":
+        found.append(
+            "No human scores here: a heuristic plays the human column, as in the published study. It is a rule, "
+            "not a person; agreement with it is agreement with a rule."
+        )
+    elif study.statistics.human != "human":
+        found.append(
+            f"No human scores here: the scorer {study.statistics.human} plays the human column. Agreement with it is "
+            "agreement with that scorer, not with people."
+        )
+    if TINY in study.base_models:
+        found.append(
+            "The base model is a tiny one, trained by the study itself. It shows that every part works and what the "
+            "curves look like; it says nothing about models of useful size."
+        )
+    if study.judge.is_embedded and "judge" in study.scorers:
+        found.append("The judge is the embedded rubric judge: rules behind an OpenAI-compatible endpoint, no LLM.")
+    if isinstance(study.grid, TransferGrid) and {"merged", "stacked"} <= {*study.grid.starts}:
+        merged, stacked = START_LABELS["merged"], START_LABELS["stacked"]
+        found.append(
+            f'"{stacked}" has the same sum of weights as "{merged}", served in another way. Its runs are shown in '
+            "curves and tables, but are no further evidence: CIT, CAT, TFA, similarity of scorers, means over runs, "
+            "ranks and Holm's families leave them out."
+        )
+    if study.mode == "compat":
+        found.append(
+            "Mode compat: rules of the published study, quirks included; compare with strict before believing."
+        )
+    return found
+
+
+def _num_predictions(results: Results) -> int:
+    table = results.tables["run_scores"]
+    rows = {(row["predictions_key"], row["num_asked"]) for row in table.to_pylist()}
+    return sum(count for _, count in rows)

@@ -1,0 +1,46 @@
+"""All answers of a study's models, from the store alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from assay.errors import DataError
+from assay.human.labels import Answer
+from assay.records import Prediction, from_table
+from assay.store import Store
+from assay.studies.artifacts import evaluation_sets, wanted
+from assay.studies.cells import expand
+from assay.studies.inputs import dataset_keys, store_datasets, study_bases
+from assay.studies.spec import Study
+
+
+def study_answers(study: Study, store: Store, embedded_name: str) -> Iterator[Answer]:
+    """Every answer with the run that gave it; rows without an answer are left out.
+
+    Args:
+        study: whose answers.
+        store: where they lie.
+        embedded_name: of the embedded judge's endpoint, which derived datasets are named by.
+
+    Raises:
+        DataError: the study's predictions are not there yet.
+    """
+    keys = dataset_keys(study, embedded_name)
+    plan = wanted(study, expand(study), study_bases(study, keys), keys)
+    missing = sum(not store.exists("predictions", key) for key in {run.predictions_key for run in plan.runs})
+    if missing:
+        raise DataError(
+            f"study {study.name!r}: saw {missing} of {len(plan.runs)} sets of answers missing in {store.uri}; expected "
+            f"them all; run `assay run {study.name} --until generate` first"
+        )
+    datasets = store_datasets(study, store, embedded_name)
+    examples = {
+        name: {row.example_id: row for row in datasets.evaluation_rows(part)}
+        for name, part in evaluation_sets(study, datasets.keys).items()
+    }
+    for run in plan.runs:
+        source = f"{run.base_model}, {run.arm}, draw {run.draw}, seed {run.training_seed}, {run.evaluation_set}"
+        for row in from_table(store.read_table("predictions", run.predictions_key, "predictions.parquet"), Prediction):
+            example = examples[run.evaluation_set].get(row.example_id)
+            if row.error is None and example is not None:
+                yield Answer(example.instruction, example.input, row.prediction, source, row.example_id)

@@ -1,0 +1,1 @@
+"""Searching mixtures: weights proposed by Optuna, trained as trials of Ray Tune."""

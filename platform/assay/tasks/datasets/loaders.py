@@ -1,0 +1,353 @@
+"""From a source to examples, and to the dataset artifact that the rest of a study reads.
+
+Rows are streamed and bounded (reading.py). Text is data: control characters stay, nothing is formatted or guessed; a
+row that cannot be read as what it was said to be stops the load with its file and line.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from assay.errors import DataError
+from assay.fingerprint import artifact_key, delimited_hash, file_hash
+from assay.records import SPLITS, TEST, TRAIN, VALIDATION, Example, from_table, to_table
+from assay.store import Store
+from assay.tasks.catalog import INSTRUCTIONS, get_task
+from assay.tasks.datasets.conversations import Exchange, exchanges, past_turns, turns_of
+from assay.tasks.datasets.converters import convert
+from assay.tasks.datasets.hub import hub_content, hub_rows
+from assay.tasks.datasets.openassistant import best_path, language, trees
+from assay.tasks.datasets.reading import Row, read_rows
+from assay.tasks.datasets.sources import SourceSpec
+from assay.tasks.datasets.splits import content_split, split_line
+
+KIND = "dataset"
+SCHEMA_VERSION = 1
+"""Raised whenever the code reads other examples out of the same content."""
+EXAMPLES_FILE, SUMMARY_FILE = "examples.parquet", "summary.json"
+SUFFIXES = (".jsonl", ".json", ".jsonl.gz", ".json.gz")
+_SPLIT_NAMES = {
+    **{name: name for name in SPLITS},
+    **dict.fromkeys(("val", "valid", "dev", "eval"), VALIDATION),
+    "training": TRAIN,
+}
+"""How files and `split` fields may call a split."""
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetRef:
+    """A stored dataset: its key, what people call it, and how many examples each split holds."""
+
+    key: str
+    name: str
+    counts: dict[str, int]
+
+
+def dataset_key(source: SourceSpec, data_root: Path | str | None) -> str:
+    """32 hex digits that name the dataset: how it is read and what its files hold, not where they lie.
+
+    Raises:
+        DataError: a file is missing, or a hub dataset cannot be resolved to a commit.
+    """
+    root = Path(data_root) if data_root is not None else None
+    if source.loader == "toyworld":
+        from assay.tasks.toyworld import world as toyworld
+
+        content = {"toyworld": str(toyworld.VERSION)}
+    elif source.loader == "hub":
+        content = hub_content(source, root)
+    else:
+        content = {split or "rows": file_hash(path) for split, path in _files(source, root).items()}
+    return artifact_key(KIND, SCHEMA_VERSION, source.identity(), content)
+
+
+def load_examples(source: SourceSpec, data_root: Path | str | None) -> list[Example]:
+    """All examples of a source, in source order (train, validation, test where these are files of their own).
+
+    Args:
+        source: what to read and how.
+        data_root: folder that `path` and a local `hub` folder are relative to; None where the source needs none.
+
+    Raises:
+        DataError: a file or a row cannot be read; one line with file and line number.
+    """
+    root = Path(data_root) if data_root is not None else None
+    if source.loader == "toyworld":
+        return list(_limited(_toyworld(source), source.limit))
+    reader = _Reader(source)
+    if source.loader == "hub":
+        for split, rows in hub_rows(source, root):
+            reader.read(rows, f"hub dataset {source.hub!r} {split}", split)
+    else:
+        for split, path in _files(source, root).items():
+            is_file = path.name == Path(str(source.path)).name
+            shown = str(source.path) if is_file else f"{source.path}/{path.name}"
+            reader.read(read_rows(path, shown, source.max_chars), shown, split)
+    if not reader.examples:
+        raise DataError(f"dataset {source.label!r}: saw no rows in {source.path or source.hub}; expected at least one")
+    return reader.examples
+
+
+def materialise_dataset(store: Store, source: SourceSpec, data_root: Path | str | None) -> DatasetRef:
+    """The dataset as an artifact, read and stored first where it is not there yet.
+
+    Raises:
+        DataError: see `load_examples`.
+    """
+    key = dataset_key(source, data_root)
+    if not store.exists(KIND, key):
+        examples = load_examples(source, data_root)
+        counts = Counter(example.split for example in examples)
+        categories = Counter(example.category for example in examples if example.category)
+        with store.writing(KIND, key, source.identity()) as artifact:
+            artifact.table(EXAMPLES_FILE, to_table(examples, Example))
+            artifact.json(SUMMARY_FILE, {"counts": dict(counts), "categories": dict(categories)})
+    stored = store.read_json(KIND, key, SUMMARY_FILE)["counts"]
+    return DatasetRef(key, source.label, {split: int(stored.get(split, 0)) for split in SPLITS})
+
+
+def read_dataset(store: Store, key: str) -> list[Example]:
+    """The examples of a stored dataset, in source order."""
+    return from_table(store.read_table(KIND, key, EXAMPLES_FILE), Example)
+
+
+def listed_references(row: Mapping[str, Any]) -> list[str]:
+    """The texts of a row's `references`, else of its `answers`; none where these are no lists of texts."""
+    listed = row.get("references") or row.get("answers")
+    if isinstance(listed, Mapping):  # SQuAD as the hub has it
+        listed = listed.get("text")
+    return listed if isinstance(listed, list) and all(isinstance(text, str) for text in listed) else []
+
+
+class _Reader:
+    """Turns rows into examples: fields, ids, splits, limits."""
+
+    def __init__(self, source: SourceSpec) -> None:
+        self.examples: list[Example] = []
+        self._source = source
+        self._task = source.task or INSTRUCTIONS
+        self._instruction = get_task(source.task).instruction if source.task else ""
+        self._columns = {field: source.columns.get(field, field) for field in ("id", "split", "category")}
+        self._seen: dict[str, int] = {}
+        self._given: set[str] = set()
+        self._counts: Counter[str] = Counter()
+
+    def read(self, rows: Iterable[Row], shown: str, file_split: str) -> None:
+        """Append the examples of one file; stop early once the limit is met."""
+        limit = self._source.limit
+        if self._source.loader == "openassistant":
+            rows = trees(rows, shown)
+        for number, row in rows:
+            made = convert(self._source.convert, row, f"{shown}:{number}")
+            for example in self._from_row(made, f"{shown}:{number}", file_split):
+                if limit is None or self._counts[example.split] < limit:
+                    self._counts[example.split] += 1
+                    self.examples.append(example)
+            if limit is not None and file_split and self._source.split_rule == "files" and self._full(file_split):
+                return
+
+    def _full(self, split: str) -> bool:
+        return self._source.limit is not None and self._counts[split] >= self._source.limit
+
+    def _from_row(self, row: Mapping[str, Any], where: str, file_split: str) -> Iterator[Example]:
+        loader = self._source.loader
+        if loader == "openassistant" and self._source.languages and language(row) not in self._source.languages:
+            return
+        if loader == "sharegpt" or loader == "messages" or loader == "openassistant":
+            turns = best_path(row, where) if loader == "openassistant" else turns_of(row, loader, where)
+            found = exchanges(turns, self._source.turns)
+            if not found and self._source.on_unanswered == "error":
+                raise DataError(
+                    f"{where}: saw a conversation without an answered user turn; expected one; mend the row or set "
+                    "on_unanswered: skip"
+                )
+            parts = [(exchange, "") for exchange in found]
+        else:
+            instruction = self._text(row, "instruction", where, default=self._instruction or None)
+            exchange = Exchange(instruction, self._text(row, "output", where), past_turns(row, where))
+            parts = [(exchange, self._text(row, "input", where, default=""))]
+        given = self._optional(row, "id")
+        for place, (exchange, text) in enumerate(parts):
+            row_id = f"{given}#{place + 1}" if given and len(parts) > 1 else given
+            yield self._example(row, exchange, text, row_id, where, file_split)
+
+    def _example(
+        self, row: Mapping[str, Any], exchange: Exchange, text: str, given: str, where: str, file_split: str
+    ) -> Example:
+        history = exchange.history_json
+        meta = self._meta(row)
+        self._check_text((exchange.instruction, text, exchange.output, history, given, meta), where)
+        return Example(
+            example_id=self._id(given, exchange, text, history, where),
+            task=self._task,
+            split=self._split(row, exchange, text, where, file_split),
+            instruction=exchange.instruction,
+            input=text,
+            reference=exchange.output,
+            category=self._optional(row, "category"),
+            history_json=history,
+            meta_json=meta,
+        )
+
+    def _check_text(self, texts: tuple[str, ...], where: str) -> None:
+        size = sum(map(len, texts))
+        if size > self._source.max_chars:
+            raise DataError(
+                f"{where}: saw a row of {size} characters; expected at most {self._source.max_chars}; mend the row or "
+                "raise max_chars"
+            )
+        try:
+            "".join(texts).encode()
+        except UnicodeEncodeError as error:
+            raise DataError(
+                f"{where}: saw half a character ({error.object[error.start]!a}, a lone surrogate); expected whole "
+                "Unicode text; mend the row"
+            ) from None
+
+    def _id(self, given: str, exchange: Exchange, text: str, history: str, where: str) -> str:
+        if given:
+            if given in self._given:
+                raise DataError(
+                    f"{where}: saw the id {given!r:.60} a second time; expected ids to differ; mend the rows, or take "
+                    'ids from content with columns: {id: ""}'
+                )
+            self._given.add(given)
+            return given
+        content = delimited_hash([exchange.instruction, text, exchange.output, history])
+        repeats = self._seen[content] = self._seen.get(content, 0) + 1
+        return content if repeats == 1 else f"{content}#{repeats}"
+
+    def _split(self, row: Mapping[str, Any], exchange: Exchange, text: str, where: str, file_split: str) -> str:
+        rule = self._source.split_rule
+        if rule != "files":
+            return content_split(split_line(exchange.instruction, text, exchange.output), rule)
+        if file_split:
+            return file_split
+        said = self._optional(row, "split")
+        if said.lower() in _SPLIT_NAMES:
+            return _SPLIT_NAMES[said.lower()]
+        seen = f"the split {said!r:.40}" if said else "no split"
+        raise DataError(
+            f"{where}: saw {seen}; expected train, validation or test; name the file after its split, map the column "
+            "(columns: {split: ...}), or set split_rule: strict to split by content"
+        )
+
+    def _meta(self, row: Mapping[str, Any]) -> str:
+        kept = {name: row[name] for name in self._source.meta_columns if name in row}
+        if listed := listed_references(row):
+            kept["references"] = listed
+        if not kept:
+            return ""
+        return json.dumps(kept, ensure_ascii=False, sort_keys=True, default=str)
+
+    def _optional(self, row: Mapping[str, Any], field: str) -> str:
+        value = _lookup(row, self._columns[field])
+        if value is None:
+            return ""
+        text = str(value)
+        return self._source.values.get(field, {}).get(text, text)
+
+    def _text(self, row: Mapping[str, Any], field: str, where: str, default: str | None = None) -> str:
+        """A field as text; `default` where the row has none or an empty one; an empty output is an output."""
+        column = self._source.columns.get(field, field)
+        if "{" in column:
+            value: object = _PLACEHOLDER.sub(lambda match: self._fill(row, match.group(1), where), column)
+        else:
+            value = _lookup(row, column)
+        if isinstance(value, (bool, int, float)):
+            value = json.dumps(value)
+        if field in self._source.values:
+            renamed = self._source.values[field]
+            value = renamed.get("" if value is None else str(value), value)
+        if isinstance(value, str):
+            return value or default or ""
+        if value is None and default is not None:
+            return default
+        seen = (
+            f"no {column!r} (fields: {', '.join(list(row)[:12])})" if value is None else f"{value!r:.40} in {column!r}"
+        )
+        raise DataError(
+            f"{where}: saw {seen}; expected text for the {field}; mend the row or map the column with columns"
+        )
+
+    def _fill(self, row: Mapping[str, Any], column: str, where: str) -> str:
+        value = _lookup(row, column)
+        if value is None or isinstance(value, (list, dict)):
+            raise DataError(
+                f"{where}: saw {value!r:.40} in {column!r}; expected text to fill columns with; mend the row"
+            )
+        return value if isinstance(value, str) else json.dumps(value)
+
+
+_PLACEHOLDER = re.compile(r"\{([^{}]+)\}")
+
+
+def _lookup(row: Mapping[str, Any], column: str) -> Any:
+    """A column's value; `a.b.0` reaches into objects and lists; None where there is none."""
+    if column in row or "." not in column:
+        return row.get(column)
+    value: Any = row
+    for part in column.split("."):
+        if isinstance(value, Mapping):
+            value = value.get(part)
+        elif isinstance(value, list) and part.isdecimal() and int(part) < len(value):
+            value = value[int(part)]
+        else:
+            return None
+    return value
+
+
+def _files(source: SourceSpec, root: Path | None) -> dict[str, Path]:
+    """Split (or "" where rows say it) -> file, in the order of SPLITS."""
+    if root is None:
+        raise DataError(
+            f"dataset {source.label!r}: saw no data root; expected the folder above {source.path!r}; set it with "
+            "--set data.root=FOLDER"
+        )
+    path = root / str(source.path)
+    if path.is_file():
+        stem = path.name.removesuffix(".gz").rsplit(".", 1)[0]
+        return {_SPLIT_NAMES.get(stem, ""): path}
+    if not path.is_dir():
+        raise DataError(
+            f"dataset {source.label!r}: saw no file or folder {path}; expected one; check path and data.root"
+        )
+    found: dict[str, Path] = {}
+    for name, split in _SPLIT_NAMES.items():
+        for suffix in SUFFIXES:
+            candidate = path / f"{name}{suffix}"
+            if not candidate.is_file():
+                continue
+            if split in found:
+                raise DataError(f"{path}: saw {found[split].name} and {candidate.name}; expected one file a split")
+            found[split] = candidate
+    if not found:
+        raise DataError(
+            f"{path}: saw no file of a split; expected train, validation or test with {', '.join(SUFFIXES)}"
+        )
+    return {split: found[split] for split in SPLITS if split in found}
+
+
+def _toyworld(source: SourceSpec) -> list[Example]:
+    from assay.tasks.toyworld import world as toyworld
+    from assay.tasks.toyworld.unfinished import with_unfinished
+
+    counts = {TRAIN: source.num_train, VALIDATION: source.num_validation, TEST: source.num_test}
+    if source.task is None:
+        rows = toyworld.toy_instruction_examples(counts, source.seed)
+        return list(with_unfinished(rows, source.unfinished, source.seed)) if source.unfinished else list(rows)
+    return list(toyworld.toy_task_examples(source.task, counts, source.seed))
+
+
+def _limited(examples: Iterable[Example], limit: int | None) -> Iterator[Example]:
+    counts: Counter[str] = Counter()
+    for example in examples:
+        counts[example.split] += 1
+        if limit is None or counts[example.split] <= limit:
+            yield example

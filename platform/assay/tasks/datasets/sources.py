@@ -1,0 +1,223 @@
+"""Where a dataset comes from: the specification that a study states, and the content that names it. No reading here.
+
+A dataset's key covers how its rows are read and WHAT the files hold, never where they lie: data moved to another
+folder keeps its key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import PurePosixPath
+from typing import Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from assay.config import Config, validate
+from assay.errors import ConfigError
+from assay.tasks.catalog import INSTRUCTIONS, get_task
+from assay.tasks.datasets.converters import Converter
+
+EXAMPLE_FIELDS = ("id", "split", "category", "instruction", "input", "output")
+"""What `columns` may map, with the names that files use by default."""
+
+
+CONVERSATIONS = ("sharegpt", "messages", "openassistant")
+"""Loaders whose rows are conversations."""
+
+
+class SourceSpec(Config):
+    """Which rows, from where, read how. Every field but `path` and `name` is part of the dataset's key."""
+
+    loader: Literal["toyworld", "jsonl", "alpaca", "sharegpt", "messages", "openassistant", "hub"]
+    """"jsonl": one object a line, fields named by `columns`. "alpaca": the same without `columns`, a JSON list allowed.
+    "sharegpt": `conversations` of from/value. "messages": `messages` of role/content. "openassistant": message trees,
+    or flat messages. "hub": a Hugging Face dataset."""
+    name: str = ""
+    """A label for messages to people; default: the task, else "instructions"."""
+    path: str | None = None
+    """File or folder below the data root. A folder holds train, validation and test as .jsonl, .json, or either .gz."""
+    hub: str | None = None
+    """Hub name (`nyu-mll/glue`) or a local folder that `datasets` wrote, below the data root."""
+    hub_config: str | None = None
+    """Configuration of the hub dataset (`sst2`)."""
+    hub_revision: str = "main"
+    """Branch, tag or commit; the key holds the commit that it stands for."""
+    hub_splits: Mapping[str, str] = Field(default_factory=dict)
+    """Our split -> theirs, as in {"test": "validation"} for GLUE; default: the same names."""
+    columns: Mapping[str, str] = Field(default_factory=dict)
+    """Field (id, split, category, instruction, input, output) -> column; `a.b.0` reaches into objects and lists. The
+    last three may also be patterns with {column} in them. An id of "" is made from content."""
+    values: Mapping[str, Mapping[str, str]] = Field(default_factory=dict)
+    """Field -> its raw value as text -> what to read instead, as in {"output": {"0": "negative"}}."""
+    convert: Converter = "none"
+    """"stsb", "conll", "scitldr": make input and output of the hub's own columns, see converters.py."""
+    meta_columns: tuple[str, ...] = ()
+    """Further columns kept in `meta_json`. References (`references`, `answers`) are always kept."""
+    task: str | None = None
+    """Task that the rows belong to (fills in a missing instruction); None: an instruction set."""
+    split_rule: Literal["files", "strict", "compat"] = "files"
+    """"files": by file name or the row's `split`. "strict", "compat": by content, 80/10/10, see splits.py."""
+    turns: Literal["first", "last", "each"] = "last"
+    """Of a conversation: one example for its first or last answer, or one for each answer."""
+    languages: tuple[str, ...] = ()
+    """OpenAssistant: conversations whose first message is in one of these languages ("en"); empty takes all."""
+    on_unanswered: Literal["error", "skip"] = "error"
+    """What to do with a conversation that has no answered user turn."""
+    limit: int | None = Field(None, ge=1)
+    """At most so many rows of each split, the first ones."""
+    max_chars: int = Field(1_000_000, ge=1)
+    """Most characters that a row may hold in all; a longer row is an error, never cut."""
+    seed: int = 0
+    """Toyworld: seed of the world's rows."""
+    num_train: int = Field(1000, ge=0)
+    """Toyworld: training rows; an instruction set has as many of each category as the count allows."""
+    num_validation: int = Field(100, ge=0)
+    """Toyworld: validation rows."""
+    num_test: int = Field(100, ge=0)
+    """Toyworld: test rows."""
+    unfinished: float = Field(0.0, ge=0, le=1)
+    """Toyworld: share of training rows whose instruction breaks off and is answered all the same."""
+
+    @field_validator("path", "hub")
+    @classmethod
+    def _stay_below_root(cls, path: str | None) -> str | None:
+        if path is None:
+            return None
+        parts = PurePosixPath(path.replace("\\", "/"))
+        if parts.is_absolute() or ".." in parts.parts or path[1:2] == ":" or not path.strip() or "\0" in path:
+            raise ValueError("expected a path below the data root, without '..'; set data.root to the folder above it")
+        return path
+
+    @field_validator("task")
+    @classmethod
+    def _known_task(cls, task: str | None) -> str | None:
+        if task is not None:
+            get_task(task)
+        return task
+
+    @model_validator(mode="after")
+    def _fits_loader(self) -> SourceSpec:
+        if self.loader == "hub" and not self.hub:
+            raise ValueError("loader 'hub' needs `hub`, the name of a Hugging Face dataset")
+        if self.loader in ("jsonl", "alpaca", *CONVERSATIONS) and not self.path:
+            raise ValueError(f"loader {self.loader!r} needs `path`, a file or folder below the data root")
+        unknown = (set(self.columns) | set(self.values)) - set(EXAMPLE_FIELDS)
+        if unknown:
+            raise ValueError(f"columns: saw {sorted(unknown)}; expected some of {', '.join(EXAMPLE_FIELDS)}")
+        return self
+
+    @property
+    def label(self) -> str:
+        """What people call this dataset."""
+        return self.name or self.task or INSTRUCTIONS
+
+    def identity(self) -> dict[str, object]:
+        """What goes into the key beside the content: the fields that matter to this loader."""
+        if self.loader == "toyworld":
+            kept = {"loader", "task", "seed", "num_train", "num_validation", "num_test", "limit"}
+            if self.unfinished:  # a later field: older datasets keep their keys
+                kept.add("unfinished")
+            return self.model_dump(mode="json", include=kept)
+        skip = {"name", "path", "seed", "num_train", "num_validation", "num_test", "unfinished"}
+        if self.loader == "hub":
+            skip |= {"hub", "hub_revision"}  # the content says it: a commit, or hashes of local files
+        else:
+            skip |= {"hub", "hub_config", "hub_revision", "hub_splits"}
+        if self.loader not in CONVERSATIONS:
+            skip |= {"turns", "on_unanswered"}
+        if self.loader != "openassistant":
+            skip |= {"languages"}
+        if self.convert == "none":
+            skip |= {"convert"}
+        fields: dict[str, object] = self.model_dump(mode="json", exclude=skip)
+        if self.task is not None:
+            fields["instruction"] = get_task(self.task).instruction
+        return fields
+
+
+_HUB_SOURCES: dict[str, dict[str, object]] = {
+    "sst2": {
+        "hub": "nyu-mll/glue",
+        "hub_config": "sst2",
+        "columns": {"id": "", "input": "Sentence: {sentence}", "output": "label"},
+    },
+    "mnli": {
+        "hub": "nyu-mll/glue",
+        "hub_config": "mnli",
+        "hub_splits": {"train": "train", "validation": "validation_matched"},
+        "columns": {"id": "", "input": "Premise: {premise}\nHypothesis: {hypothesis}", "output": "label"},
+        "values": {"output": {"entailment": "Entailment", "neutral": "Neutral", "contradiction": "Contradiction"}},
+    },
+    "qnli": {
+        "hub": "nyu-mll/glue",
+        "hub_config": "qnli",
+        "columns": {"id": "", "input": "Question: {question}\nContext: {sentence}", "output": "label"},
+        "values": {"output": {"entailment": "answerable", "not_entailment": "unanswerable"}},
+    },
+    "squadv2": {
+        "hub": "rajpurkar/squad_v2",
+        "columns": {"input": "Context: {context}\nQuestion: {question}", "output": "answers.text.0"},
+        "values": {"output": {"": "unanswerable"}},
+    },
+    "stsb": {"hub": "nyu-mll/glue", "hub_config": "stsb", "columns": {"id": ""}, "convert": "stsb"},
+    "conll": {
+        "hub": "eriktks/conll2003",
+        "hub_revision": "refs/convert/parquet",  # the dataset itself is a script, which is never run
+        "hub_splits": {"train": "train", "validation": "validation", "test": "test"},
+        "columns": {"id": ""},
+        "convert": "conll",
+    },
+    "scitldr": {
+        "hub": "allenai/scitldr",
+        "hub_config": "Abstract",
+        "hub_revision": "refs/convert/parquet",
+        "hub_splits": {"train": "train", "validation": "validation", "test": "test"},
+        "columns": {"id": ""},
+        "convert": "scitldr",
+    },
+    "xsum": {
+        "hub": "EdinburghNLP/xsum",
+        "columns": {"input": "Article: {document}", "output": "summary"},
+    },
+}
+
+
+def toy_source(
+    task: str | None = None,
+    *,
+    train: int,
+    validation: int,
+    test: int,
+    seed: int = 0,
+    unfinished: float = 0.0,
+    name: str = "",
+) -> SourceSpec:
+    """Rows of the toy world: of a task, or where none is named an instruction set."""
+    return SourceSpec(
+        loader="toyworld",
+        task=task,
+        num_train=train,
+        num_validation=validation,
+        num_test=test,
+        seed=seed,
+        unfinished=unfinished,
+        name=name,
+    )
+
+
+def hub_source(
+    task: str, *, revision: str | None = None, split_rule: Literal["strict", "compat"] = "strict"
+) -> SourceSpec:
+    """The source of a task of the study on the Hugging Face hub: labelled splits pooled and split anew by content.
+
+    Pooling is what the study did: the hub's own test splits of GLUE and SQuAD carry no labels.
+
+    Raises:
+        ConfigError: the task has no hub source here.
+    """
+    if task not in _HUB_SOURCES:
+        raise ConfigError(f"hub source: saw the task {task!r}; expected one of {', '.join(sorted(_HUB_SOURCES))}")
+    labelled = {"hub_splits": {"train": "train", "validation": "validation"}}
+    pinned = {"hub_revision": revision} if revision is not None else {}
+    fields = {**labelled, **_HUB_SOURCES[task], **pinned, "split_rule": split_rule}
+    return validate(SourceSpec, {"loader": "hub", "task": task, **fields}, f"hub source {task!r}")

@@ -1,0 +1,1 @@
+"""The toy world: instructions, tasks and preferences whose truth is known."""

@@ -1,0 +1,1 @@
+"""Tone: does a text read like an answer, or like the rest of a question?"""

@@ -1,0 +1,1 @@
+"""One training: PEFT and DeepSpeed on one worker or several."""

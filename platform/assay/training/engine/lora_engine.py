@@ -1,0 +1,280 @@
+"""One training: a LoRA adapter by PEFT and DeepSpeed, as a generator that yields after every optimizer step.
+
+Whoever drives it (a Tune trial, a test, a bench) decides when to go on, so a trial can be watched and stopped. The
+base model stays loaded and is left as it was. Equal inputs give bit-identical adapters on one machine type in
+float32, whether the trial runs first or after others, whole or resumed from a checkpoint; other micro-batch sizes
+and packing move the last bits only.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import torch
+
+from assay.errors import DataError, StageError
+from assay.fingerprint import canonical_json
+from assay.hooks import EvalHook
+from assay.training.checkpoints import Checkpoints, TrialState
+from assay.training.encoding import NO_TARGET, MicroBatch, TrainRow, micro_batches, pad, share_of_worker, step_rows
+from assay.training.engine.deepspeed_engine import DeepSpeedOptimizer
+from assay.training.engine.lora_model_engine import LoraModel
+from assay.training.engine.resident_engine import ResidentBase, init_distributed, pin_threads, quiet_engines
+from assay.training.engine.trial_hooks_engine import TrialHooks
+from assay.training.engine.workers_engine import Workers
+from assay.training.run_state import HISTORY, SUMMARY, RunState, TrainSummary, history_table
+from assay.training.schedule import Schedule, rate_factor, schedule_of
+from assay.training.spec import StepMetrics, TrainResources, TrainSpec
+
+
+def train(
+    spec: TrainSpec,
+    base: ResidentBase,
+    train_rows: Sequence[TrainRow],
+    validation_rows: Sequence[TrainRow],
+    out_dir: Path,
+    *,
+    base_name: str,
+    resources: TrainResources | None = None,
+    hooks: Sequence[EvalHook] = (),
+    checkpoints: Checkpoints | None = None,
+) -> Generator[StepMetrics, None, TrainSummary]:
+    """Train an adapter and write it as a PEFT folder, with its history and summary.
+
+    Args:
+        spec: what is trained.
+        base: the process's base model; used, and given back as it was, also when the generator is closed early.
+        train_rows: in the mixture's order.
+        validation_rows: for validation loss and early stopping; may be empty.
+        out_dir: gets adapter_model.safetensors (float32), adapter_config.json, history.parquet and summary.json.
+        base_name: what the adapter's config calls its base; never a path.
+        resources: micro-batches, packing, threads, checkpoints.
+        hooks: evaluations at intervals, with the trial's own model; a `RecordingHook` leaves its records in `out_dir`.
+        checkpoints: where to resume from and save to; None keeps none.
+
+    Yields:
+        Metrics of each optimizer step, those of an earlier process of this trial left out.
+
+    Raises:
+        DataError: no training rows are left.
+        ConfigError: a target module that the model does not have.
+    """
+    trainer = LoraTrainer(spec, base, train_rows, validation_rows, resources or TrainResources(), hooks, checkpoints)
+    try:
+        yield from trainer.steps()
+        return trainer.write(out_dir, base_name)
+    finally:
+        trainer.close()
+
+
+class LoraTrainer:
+    """The state of one training. `train` is the way to use it; a trial cut short calls `write` where it stands."""
+
+    def __init__(
+        self,
+        spec: TrainSpec,
+        base: ResidentBase,
+        train_rows: Sequence[TrainRow],
+        validation_rows: Sequence[TrainRow],
+        resources: TrainResources,
+        hooks: Sequence[EvalHook] = (),
+        checkpoints: Checkpoints | None = None,
+    ) -> None:
+        if not train_rows:
+            raise DataError(
+                f"training: saw no training rows within max_length={spec.max_length} tokens; expected at least one; "
+                "raise max_length, set too_long: cut, or look at the mixture"
+            )
+        self.spec, self.base, self.resources = spec, base, resources
+        self._train_rows, self._validation_rows = train_rows, validation_rows
+        self._checkpoints = checkpoints
+        self._hook_states: Mapping[str, Any] = {}
+        self.plan: Schedule = schedule_of(spec, len(train_rows))
+        self.run = RunState()
+        pin_threads(resources.threads or max(1, int(resources.cpus_per_worker)))
+        init_distributed(base.device)
+        quiet_engines()
+        self.workers = Workers(base.device)
+        self.packed = resources.packing and base.packing_is_sound()
+        self._model = LoraModel(spec, base, gradient_checkpointing=resources.gradient_checkpointing)
+        self._optimizer = DeepSpeedOptimizer(spec, self._model.peft, self._model.parameters, self.workers)
+        self._hooks = TrialHooks(hooks, self._model, base, self.workers, zero_stage=spec.zero_stage)
+        if checkpoints is not None and (state := self._latest(checkpoints)) is not None:
+            self._restore(state)
+
+    # --- the loop ----------------------------------------------------------------------------------------
+
+    def steps(self) -> Iterator[StepMetrics]:
+        """Run to the end of the plan, or to where early stopping or a hook ends it."""
+        run, plan = self.run, self.plan
+        began_eval_s = self._hooks.begin(self._hook_states)
+        while run.step < plan.total_steps and not run.stop_reason:
+            metrics = self._step()
+            run.step += 1
+            is_last = run.step == plan.total_steps
+            validation_loss = None
+            if self._validation_rows and (run.step % plan.eval_every == 0 or is_last):
+                validation_loss = self._validate()
+                is_best = run.judge(validation_loss, patience=self.spec.early_stopping_patience)
+                if is_best and self.spec.restore_best:
+                    run.best_weights = self._optimizer.weights()
+            evaluated = time.perf_counter()
+            found = self._hooks.evaluate(run.step, is_last=is_last)
+            if any(name.endswith("/stop") and value == 1.0 for name, value in found.items()):
+                run.stop_reason = "hook"
+            result = StepMetrics(
+                step=run.step,
+                total_steps=plan.total_steps,
+                validation_loss=validation_loss,
+                metrics=found,
+                eval_s=time.perf_counter() - evaluated + began_eval_s,
+                **metrics,
+            )
+            began_eval_s = 0.0
+            run.record(result)
+            every = self.resources.checkpoint_every
+            if self._checkpoints is not None and every is not None and run.step % every == 0:
+                self._save(self._checkpoints)
+            yield result
+        run.stop_reason = run.stop_reason or "schedule"
+
+    def _step(self) -> dict[str, Any]:
+        """One optimizer step; the loss is a sum over the step's trained tokens, divided by their number."""
+        began = time.perf_counter()
+        spec, step, engine = self.spec, self.run.step, self._optimizer.engine
+        places = step_rows(
+            len(self._train_rows), self.plan.batch_size, step, seed=spec.seed, shuffled=spec.order == "shuffled"
+        )
+        batches = self._batches([self._train_rows[place] for place in places.tolist()])
+        num_tokens = sum(batch.num_targets for batch in batches)
+        rate = spec.learning_rate * rate_factor(
+            step, total=self.plan.total_steps, warmup=self.plan.warmup_steps, decay=spec.schedule == "linear"
+        )
+        self._optimizer.set_rate(rate)
+        self._model.peft.train()
+        mine = list(share_of_worker(batches, self.workers.rank, self.workers.count))
+        total = torch.zeros((), dtype=torch.float64)
+        for number, batch in enumerate(mine):
+            engine.set_gradient_accumulation_boundary(number == len(mine) - 1)
+            loss_sum = self._model.loss_sum(engine, batch, dropout_step=step)
+            # DeepSpeed averages over workers; each has summed its own share
+            engine.backward(loss_sum * (self.workers.count / max(1, num_tokens)), scale_wrt_gas=False)
+            total += loss_sum.detach().double().cpu()
+        norm = self._optimizer.step()
+        return {
+            "loss": self.workers.total(total) / max(1, num_tokens),
+            "learning_rate": rate,
+            "grad_norm": norm,
+            "answer_tokens": num_tokens,
+            "step_s": time.perf_counter() - began,
+        }
+
+    @torch.no_grad()
+    def _validate(self) -> float:
+        """Mean loss over the validation rows' trained tokens."""
+        self._model.peft.eval()
+        total = torch.zeros((), dtype=torch.float64)
+        batches = self._batches(self._validation_rows)
+        for batch in share_of_worker(batches, self.workers.rank, self.workers.count):
+            total += self._model.loss_sum(self._optimizer.engine, batch, dropout_step=None).double().cpu()
+        num_tokens = sum(batch.num_targets for batch in batches)
+        return self.workers.total(total) / max(1, num_tokens)
+
+    def _batches(self, rows: Sequence[TrainRow]) -> list[MicroBatch]:
+        most = self.resources.micro_batch_size
+        if self.workers.count > 1:  # at least one forward pass for each worker
+            most = min(most or len(rows), max(1, len(rows) // self.workers.count))
+        return micro_batches(
+            rows,
+            pad_id=self.base.pad_id,
+            loss_on=self.spec.loss_on,
+            max_rows=most,
+            max_tokens=self.resources.micro_batch_tokens,
+            pack_length=self.resources.pack_length if self.packed else None,
+        )
+
+    # --- results -----------------------------------------------------------------------------------------
+
+    def write(self, out_dir: Path, base_name: str) -> TrainSummary:
+        """The adapter as it is to be kept, with its history and summary. All workers call it, the first one writes."""
+        run = self.run
+        chosen = run.best_weights if run.best_weights is not None else self._optimizer.weights()
+        summary = TrainSummary(
+            planned_steps=self.plan.total_steps,
+            steps=run.step,
+            stop_reason=run.stop_reason or "cut short",
+            best_step=run.best_step,
+            best_validation_loss=run.best_validation_loss,
+            last_loss=float(run.history[-1]["loss"] or 0.0) if run.history else math.nan,
+            num_train_rows=len(self._train_rows),
+            num_validation_rows=len(self._validation_rows),
+            num_trained_tokens=run.trained_tokens,
+            num_parameters=sum(weight.numel() for weight in chosen.values()),
+            target_modules=self._model.targets,
+            packed=self.packed,
+        )
+        if self.workers.is_first:
+            out_dir.mkdir(parents=True, exist_ok=True)
+            self._model.write(out_dir, chosen, base_name)
+            (out_dir / SUMMARY).write_text(canonical_json(asdict(summary)) + "\n", encoding="utf-8")
+            pq.write_table(history_table(run.history), out_dir / HISTORY, compression="zstd")
+            self._hooks.write(out_dir)
+        return summary
+
+    def close(self) -> None:
+        """Take everything off the base model again."""
+        self._optimizer.close()
+        self._model.close()
+
+    # --- checkpoints -------------------------------------------------------------------------------------
+
+    def _save(self, checkpoints: Checkpoints) -> None:
+        """All workers gather the tensors, the first one writes them."""
+        run = self.run
+        tensors = {"rng/torch": torch.get_rng_state(), **self._optimizer.tensors()}
+        for name, weight in (run.best_weights or {}).items():
+            tensors[f"best/{name}"] = weight
+        if not self.workers.is_first:
+            return
+        arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
+        info = {**run.to_info(), "hooks": self._hooks.states()}
+        checkpoints.save(TrialState(step=run.step, tensors=arrays, info=info))
+
+    def _latest(self, checkpoints: Checkpoints) -> TrialState | None:
+        """The checkpoint that all workers go on from."""
+        state = checkpoints.latest()
+        mine = None if state is None else state.step
+        first = self.workers.tell(mine)
+        if mine != first:
+            raise StageError(
+                f"training: a worker saw the checkpoint of step {mine} and the first worker that of step {first}; "
+                "another run trains the same adapter now; a new attempt finds what it made"
+            )
+        return state
+
+    def _restore(self, state: TrialState) -> None:
+        tensors = {name: torch.from_numpy(np.array(array)) for name, array in state.tensors.items()}
+        if self._optimizer.allocates_moments_late:
+            self._step_on_nothing()
+        self._optimizer.restore(tensors, state.step)
+        torch.set_rng_state(tensors["rng/torch"])
+        best = {name.removeprefix("best/"): t for name, t in tensors.items() if name.startswith("best/")}
+        self.run = RunState.from_checkpoint(state.step, state.info, best or None)
+        self._hook_states = state.info.get("hooks", {})
+
+    def _step_on_nothing(self) -> None:
+        """A step at rate zero with nothing to train, so that the optimizer makes its moments."""
+        row, engine = self._train_rows[0], self._optimizer.engine
+        nothing = pad([[row]], pad_id=self.base.pad_id, loss_on="all")
+        nothing = nothing._replace(targets=np.full_like(nothing.targets, NO_TARGET))
+        self._model.peft.train()
+        engine.set_gradient_accumulation_boundary(True)
+        engine.backward(self._model.loss_sum(engine, nothing, dropout_step=0), scale_wrt_gas=False)
+        engine.step()

@@ -1,0 +1,105 @@
+"""A base model that carries a fresh LoRA adapter: its loss, and its folder in PEFT's format."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from peft import LoraConfig, get_peft_model
+from peft.utils import get_peft_model_state_dict
+from safetensors.torch import save_file
+
+from assay.training.encoding import MicroBatch, dropout_codes
+from assay.training.engine.resident_engine import ResidentBase, TargetSelector, forget_resident_base, model_inputs
+from assay.training.engine.row_dropout_engine import DropoutState, replace_dropout
+from assay.training.spec import TrainSpec
+from assay.training.targets import lora_targets
+
+ADAPTER_WEIGHTS, ADAPTER_CONFIG = "adapter_model.safetensors", "adapter_config.json"
+
+
+class LoraModel:
+    """The adapter on its base, seeded by the spec. `close` gives the base back as it was."""
+
+    def __init__(self, spec: TrainSpec, base: ResidentBase, *, gradient_checkpointing: bool) -> None:
+        """Put the adapter on the base.
+
+        Raises:
+            ConfigError: a target module that the model does not have.
+        """
+        self._spec, self._base, self._gradient_checkpointing = spec, base, gradient_checkpointing
+        self.targets = lora_targets(base.linear_names(), spec.target_modules, base.model_type)
+        torch.manual_seed(spec.seed)
+        self.peft = get_peft_model(
+            base.model,
+            LoraConfig(
+                r=spec.lora_rank,
+                lora_alpha=spec.lora_alpha,
+                lora_dropout=spec.lora_dropout,
+                target_modules=self.targets if isinstance(self.targets, str) else list(self.targets),
+                bias="none",
+                task_type="CAUSAL_LM",
+            ),
+            autocast_adapter_dtype=base.dtype == "float32",
+        )
+        self._dropout = DropoutState()
+        replace_dropout(self.peft, spec.lora_dropout, self._dropout)
+        if gradient_checkpointing:
+            base.model.gradient_checkpointing_enable({"use_reentrant": False})
+        self._selector = TargetSelector(base.model)
+        self.parameters = {name: p for name, p in self.peft.named_parameters() if p.requires_grad}
+
+    def loss_sum(self, forward: Callable[..., Any], batch: MicroBatch, *, dropout_step: int | None) -> torch.Tensor:
+        """Loss summed over the batch's trained tokens.
+
+        Args:
+            forward: the model as DeepSpeed wraps it.
+            batch: rows.
+            dropout_step: optimizer step that the dropout masks follow; None leaves the last ones.
+        """
+        device = self._base.device
+        targets_BL = torch.from_numpy(batch.targets).to(device)
+        mask_BL = targets_BL >= 0
+        self._selector.mask_BL = mask_BL
+        if dropout_step is not None and self._spec.lora_dropout > 0:
+            codes = dropout_codes(batch, seed=self._spec.seed, step=dropout_step)
+            self._dropout.codes_BL = torch.from_numpy(codes).to(device)
+        try:
+            logits = forward(**model_inputs(batch, device), use_cache=False).logits
+        finally:
+            self._selector.mask_BL = None
+        return F.cross_entropy(logits.float(), targets_BL[mask_BL], reduction="sum")
+
+    def write(self, folder: Path, weights: Mapping[str, torch.Tensor], base_name: str) -> None:
+        """Write `weights` as a PEFT adapter of the base `base_name`."""
+        state = get_peft_model_state_dict(self.peft, state_dict=dict(weights), save_embedding_layers=False)
+        tensors = {name: state[name].contiguous() for name in sorted(state)}
+        save_file(tensors, folder / ADAPTER_WEIGHTS, metadata={"format": "pt"})
+        (folder / ADAPTER_CONFIG).write_text(self._config_text(base_name), encoding="utf-8")
+
+    def close(self) -> None:
+        """Take everything off the base model again."""
+        base = self._base
+        self._selector.remove()
+        if self._gradient_checkpointing:
+            base.model.gradient_checkpointing_disable()
+        base.model = self.peft.unload()
+        base.model.requires_grad_(False)
+        base.model.eval()
+        if self._spec.zero_stage == 3:
+            forget_resident_base()  # its weights have been cut into partitions
+        base.model.__dict__.pop("peft_config", None)  # or the next adapter counts as a second one
+
+    def _config_text(self, base_name: str) -> str:
+        config = dict(self.peft.peft_config["default"].to_dict())
+        config["base_model_name_or_path"] = base_name
+        config["inference_mode"] = True
+        plain = {
+            name: sorted(value) if isinstance(value, (set, frozenset)) else value for name, value in config.items()
+        }
+        plain["target_modules"] = sorted(plain["target_modules"])
+        return json.dumps(plain, indent=2, sort_keys=True, default=str) + "\n"

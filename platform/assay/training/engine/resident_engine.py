@@ -1,0 +1,252 @@
+"""The base model that a process keeps between trials, and what every trial of the process shares.
+
+Loading a base takes seconds and setting up DeepSpeed's communication takes more; an adapter takes hundredths of a
+second. So a worker keeps its base and changes adapters, and a trial's weights do not depend on what ran before it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import os
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import deepspeed
+import torch
+import torch.distributed
+from peft import PeftModel
+from torch import nn
+from torch.utils.cpp_extension import get_default_build_root
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+
+from assay.adapter_files import check_adapter
+from assay.errors import InputError, ResourceError
+from assay.training.encoding import MicroBatch, TrainRow, pad
+from assay.training.engine.kernel_build import clear_stale_locks, use_own_build
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+_DROPOUT_FIELDS = (
+    "attention_dropout", "hidden_dropout", "attn_pdrop", "resid_pdrop", "embd_pdrop", "dropout", "activation_dropout",
+    "residual_dropout", "embedding_dropout",
+)  # fmt: skip
+_PACKING_TOLERANCE = 1e-3
+"""Largest relative difference of logits between rows packed together and alone that is rounding."""
+
+
+class ResidentBase:
+    """A base model and its tokenizer in this process. One at a time: `resident_base` swaps it."""
+
+    def __init__(self, path: str, *, dtype: str, device: str, start_adapter_dir: str | None = None) -> None:
+        """Load from a local folder, safetensors only, no code from the folder.
+
+        Args:
+            path: Hugging Face folder with a tokenizer.
+            dtype: "float32" or "bfloat16".
+            device: "cpu" or "cuda".
+            start_adapter_dir: a PEFT folder that is merged into the weights.
+
+        Raises:
+            InputError: the folder does not hold a causal language model.
+        """
+        self.path, self.dtype, self.device = path, dtype, device
+        self.start_adapter_dir = start_adapter_dir
+        try:
+            config = AutoConfig.from_pretrained(path, local_files_only=True, trust_remote_code=False)
+            for name in _DROPOUT_FIELDS:  # the adapter's dropout is the only one: theirs follows the batch's shape
+                if isinstance(getattr(config, name, None), float):
+                    setattr(config, name, 0.0)
+            self.tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True, trust_remote_code=False)
+            model = AutoModelForCausalLM.from_pretrained(
+                path, config=config, dtype=DTYPES[dtype], local_files_only=True, use_safetensors=True,
+                trust_remote_code=False,
+            )  # fmt: skip
+        except (OSError, ValueError, KeyError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise InputError(
+                f"base model {path}: cannot be loaded ({reason}); expected a causal language model"
+            ) from error
+        if start_adapter_dir is not None:
+            model = PeftModel.from_pretrained(model, check_adapter(start_adapter_dir)).merge_and_unload()
+        model.config.use_cache = False
+        model.requires_grad_(False)
+        self.model: nn.Module = model.to(device).eval()
+        self.model_type = str(model.config.model_type)
+        self._packing_is_sound: bool | None = None
+
+    @property
+    def pad_id(self) -> int:
+        """Token that fills up sequences; any will do, as nothing is trained on it and no row sees it."""
+        pad_id = self.tokenizer.pad_token_id
+        return int(self.tokenizer.eos_token_id if pad_id is None else pad_id)
+
+    def linear_names(self) -> list[str]:
+        """Dotted names of the linear layers, the output head left out."""
+        head = self.model.get_output_embeddings()
+        kinds = (nn.Linear, *_conv1d())
+        return [name for name, module in self.model.named_modules() if isinstance(module, kinds) and module is not head]
+
+    def packing_is_sound(self) -> bool:
+        """Whether two rows packed into one sequence get the logits that each gets alone. Tried once per base."""
+        if self._packing_is_sound is None:
+            generator = torch.Generator().manual_seed(0)
+            vocabulary = self.model.get_input_embeddings().num_embeddings
+            rows = [
+                TrainRow(torch.randint(vocabulary, (length,), generator=generator).int().numpy(), 1, place)
+                for place, length in enumerate((9, 6))
+            ]
+            try:
+                packed = self._logits(pad([rows], pad_id=self.pad_id, loss_on="all"))[0]
+                alone = [self._logits(pad([[row]], pad_id=self.pad_id, loss_on="all"))[0] for row in rows]
+            except (TypeError, ValueError, RuntimeError):  # the model takes no positions
+                self._packing_is_sound = False
+            else:
+                difference = (packed - torch.cat(alone)).abs().max()
+                limit = _PACKING_TOLERANCE if self.dtype == "float32" else 30 * _PACKING_TOLERANCE
+                self._packing_is_sound = bool(difference <= limit * packed.abs().max())
+        return self._packing_is_sound
+
+    @torch.no_grad()
+    def _logits(self, batch: MicroBatch) -> torch.Tensor:
+        self.model.eval()
+        return self.model(**model_inputs(batch, self.device), use_cache=False).logits.float()
+
+
+def model_inputs(batch: MicroBatch, device: str) -> dict[str, torch.Tensor]:
+    """What a model is called with; positions only where rows are packed, as they are what keeps attention inside each.
+
+    Transformers makes the mask from them where no mask is given, and flash attention takes the rows' lengths.
+    """
+    inputs = {"input_ids": torch.from_numpy(batch.input_ids).to(device)}
+    if batch.is_packed:
+        inputs["position_ids"] = torch.from_numpy(batch.positions).to(device)
+    return inputs
+
+
+class TargetSelector:
+    """Lets the output head see only the positions whose next token is trained.
+
+    With answers of a few tokens after long prompts, and a vocabulary larger than the model is wide, the head is most
+    of the work and nearly all of it would be thrown away.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self.mask_BL: torch.Tensor | None = None
+        self._handle = model.get_output_embeddings().register_forward_pre_hook(self._select)
+
+    def _select(self, _module: nn.Module, args: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...] | None:
+        if self.mask_BL is None:
+            return None
+        hidden = args[0]
+        kept = self.mask_BL.reshape(-1).nonzero().squeeze(1)
+        return (hidden.reshape(-1, hidden.shape[-1]).index_select(0, kept), *args[1:])
+
+    def remove(self) -> None:
+        """Take the hook off the model."""
+        self._handle.remove()
+
+
+_resident: list[ResidentBase] = []
+"""At most one: two bases would need twice the memory."""
+
+
+def resident_base(path: str, *, dtype: str, device: str, start_adapter_dir: str | None = None) -> ResidentBase:
+    """This process's base model, loaded if it is not the one that is there; the old one is let go first."""
+    wanted = (path, dtype, device, start_adapter_dir)
+    for base in _resident:
+        if (base.path, base.dtype, base.device, base.start_adapter_dir) == wanted:
+            return base
+    if _resident:
+        del base  # or the old weights live until this function returns
+        _resident.clear()
+        if device == "cuda":
+            torch.cuda.empty_cache()
+    _resident.append(ResidentBase(path, dtype=dtype, device=device, start_adapter_dir=start_adapter_dir))
+    return _resident[0]
+
+
+def forget_resident_base() -> None:
+    """Let the process's base go; the next trial loads it again."""
+    _resident.clear()
+
+
+def device_of(gpus_per_worker: float) -> str:
+    """Device "cuda" where a share of a GPU was asked for, else "cpu".
+
+    Raises:
+        ResourceError: a GPU was asked for and torch sees none.
+    """
+    if gpus_per_worker == 0:
+        return "cpu"
+    if not torch.cuda.is_available():
+        raise ResourceError(
+            f"training resources: saw gpus_per_worker={gpus_per_worker:g} and no CUDA device; expected a GPU and the "
+            "CUDA build of torch; set gpus_per_worker: 0"
+        )
+    return "cuda"
+
+
+def pin_threads(threads: int) -> None:
+    """Fix torch's thread count: the order of float sums, and so the last bits of a result, follows it."""
+    if torch.get_num_threads() != threads:
+        torch.set_num_threads(threads)
+
+
+def init_distributed(device: str = "cpu") -> None:
+    """DeepSpeed's communication for this process, once. A process alone needs no port and no other host.
+
+    The first call in an environment builds DeepSpeed's shared-memory kernel (about half a minute): see `warm_up`.
+    """
+    if deepspeed.comm.is_initialized():
+        return
+    quiet_engines()
+    clear_stale_locks(use_own_build(get_default_build_root(), torch.__version__), now_s=time.time())
+    backend = "nccl" if device == "cuda" else "gloo"
+    with _quiet_stdout():
+        if not torch.distributed.is_initialized():
+            os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
+            for name, value in (("RANK", "0"), ("LOCAL_RANK", "0"), ("WORLD_SIZE", "1")):
+                os.environ.setdefault(name, value)
+            store = torch.distributed.HashStore()
+            torch.distributed.init_process_group(backend, store=store, rank=0, world_size=1)
+        deepspeed.init_distributed(dist_backend=backend, auto_mpi_discovery=False)
+
+
+def warm_up() -> None:
+    """Build what DeepSpeed builds at its first use in an environment, so that no trial waits for it."""
+    init_distributed("cpu")
+
+
+def quiet_engines() -> None:
+    """DeepSpeed logs each call at INFO to standard output; warnings and errors stay."""
+    for name in ("DeepSpeed", "deepspeed", "torch.distributed"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+
+
+def merge_adapter(base_path: str, adapter_dirs: Sequence[str], out_dir: Path, *, dtype: str = "float32") -> None:
+    """Write a base model with adapters merged into it, tokenizer included, for engines that want one folder."""
+    base = ResidentBase(base_path, dtype=dtype, device="cpu")
+    model = base.model
+    for adapter_dir in adapter_dirs:
+        model = PeftModel.from_pretrained(model, check_adapter(adapter_dir)).merge_and_unload()
+    model.save_pretrained(out_dir, safe_serialization=True)
+    base.tokenizer.save_pretrained(out_dir)
+
+
+@contextmanager
+def _quiet_stdout() -> Iterator[None]:
+    with contextlib.redirect_stdout(io.StringIO()):
+        yield
+
+
+def _conv1d() -> tuple[type[nn.Module], ...]:
+    from transformers.pytorch_utils import Conv1D
+
+    return (Conv1D,)
+
+
+if __name__ == "__main__":
+    warm_up()

@@ -1,0 +1,317 @@
+"""A trial of the sweep: a resident Ray Tune trainable that trains one adapter after the other in one process.
+
+The trial's configuration is a job's number; what the job is, and the tokenized rows, come through the object store.
+The worker publishes the adapter into the store itself, so what is finished survives the driver.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+import warnings
+from collections import OrderedDict
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import ray
+from ray import tune
+
+from assay.errors import InputError
+from assay.hooks import EvalHook
+from assay.records import Example, MixtureRow, from_table
+from assay.store import Store
+from assay.training.checkpoints import Checkpoints
+from assay.training.encoding import EncodedRows, TrainRow, encode, encoding_key, train_rows
+from assay.training.spec import (
+    ADAPTER_KIND,
+    StepMetrics,
+    TrainingJob,
+    TrainResources,
+    TrainSpec,
+    stopped_adapter_key,
+)
+from assay.training.sweep.ray_claims import Claim
+
+if TYPE_CHECKING:
+    from assay.training.engine.lora_engine import LoraTrainer
+
+LoadRows = Callable[[Store, TrainingJob], tuple[Sequence[MixtureRow], Sequence[MixtureRow]]]
+"""Training and validation rows of a job's mixture."""
+LoadExamples = Callable[[Store, str], Sequence[Example]]
+"""All examples of a dataset, by its key."""
+MakeHooks = Callable[[TrainingJob], Sequence[EvalHook]]
+EncodingId = tuple[str, str, str]
+"""Base key, dataset key, encoding key: what tokenized rows follow from."""
+NEVER_USED = ("mlflow", "sklearn")
+INDEXES_KEPT = 16
+"""Datasets whose id index a worker keeps."""
+
+
+@dataclass(frozen=True)
+class SweepInputs:
+    """What every worker of a sweep gets, once, through the object store."""
+
+    store: Store
+    jobs: Sequence[TrainingJob]
+    encodings: Mapping[EncodingId, Any]
+    """Object references of `EncodedRows`."""
+    resources: TrainResources
+    load_rows: LoadRows
+    make_hooks: MakeHooks | None
+    holder: str = ""
+    """The sweep, as claims on adapters know it: a new attempt of a job takes up the claim of the one that died."""
+
+
+@ray.remote(num_cpus=0)
+class Encoder:
+    """Tokenizes datasets, one after the other in one process, while the trials' workers import their engines.
+
+    It takes no CPU of its own, so it can never wait for one that a trial holds.
+    """
+
+    def encode(
+        self, store: Store, dataset_key: str, base_path: str, spec: TrainSpec, load_examples: LoadExamples
+    ) -> EncodedRows:
+        """A dataset for a base model: once per sweep, not once per trial. Test rows are never trained on."""
+        with without_modules(*NEVER_USED):
+            from transformers import AutoTokenizer
+
+            tokenizer = AutoTokenizer.from_pretrained(base_path, local_files_only=True, trust_remote_code=False)
+        return encode([e for e in load_examples(store, dataset_key) if e.split != "test"], tokenizer, spec)
+
+
+def read_mixture_rows(store: Store, job: TrainingJob) -> tuple[list[MixtureRow], list[MixtureRow]]:
+    """Training and validation rows of a stored mixture."""
+    train, validation = (
+        from_table(store.read_table("mixture", job.mixture_key, f"{name}.parquet"), MixtureRow)
+        for name in ("train", "validation")
+    )
+    return train, validation
+
+
+def read_dataset_examples(store: Store, dataset_key: str) -> list[Example]:
+    """All examples of a stored dataset."""
+    return from_table(store.read_table("dataset", dataset_key, "examples.parquet"), Example)
+
+
+@contextmanager
+def without_modules(*names: str) -> Iterator[None]:
+    """Imports inside see these packages as not installed.
+
+    DeepSpeed imports MLflow for its autotuner, and transformers imports scikit-learn for assisted generation: a
+    third of a worker's start and 200 MB, for what no trial uses.
+    """
+    hidden = [name for name in names if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]
+    try:
+        yield
+    finally:
+        for name in hidden:
+            sys.modules.pop(name, None)
+
+
+class TrainedElsewhere(Exception):
+    """Another study of the cluster trains this adapter now."""
+
+
+class JobRows:
+    """Tokenized rows of jobs, out of the object store. One per process: it keeps what the next job may use."""
+
+    def __init__(self, inputs: SweepInputs) -> None:
+        self._inputs = inputs
+        self._indexes: OrderedDict[EncodingId, tuple[EncodedRows, dict[str, int]]] = OrderedDict()
+
+    def of(self, job: TrainingJob) -> tuple[list[TrainRow], list[TrainRow]]:
+        """Training and validation rows of a job, in the mixture's order.
+
+        Raises:
+            InputError: a row that its dataset does not hold.
+        """
+        train, validation = self._inputs.load_rows(self._inputs.store, job)
+        return self._rows(job, train), self._rows(job, validation)
+
+    def _rows(self, job: TrainingJob, rows: Sequence[MixtureRow]) -> list[TrainRow]:
+        datasets = sorted({row.dataset for row in rows})
+        tables, indexes = [], {}
+        for number, dataset in enumerate(datasets):
+            table, index = self._indexed((job.base_key, dataset, encoding_key(job.spec)))
+            tables.append(table)
+            indexes[dataset] = (number, index)
+        ordered = sorted(rows, key=lambda row: row.position)
+        try:
+            sources = np.array([indexes[row.dataset][0] for row in ordered], dtype=np.int64)
+            places = np.array([indexes[row.dataset][1][row.example_id] for row in ordered], dtype=np.int64)
+        except KeyError as error:
+            raise InputError(
+                f"mixture {job.mixture_key}: row {error} is not among the train or validation rows of its dataset"
+            ) from None
+        return train_rows(tables, sources, places)
+
+    def _indexed(self, encoding: EncodingId) -> tuple[EncodedRows, dict[str, int]]:
+        if encoding not in self._indexes:
+            table: EncodedRows = ray.get(self._inputs.encodings[encoding])
+            self._indexes[encoding] = (table, {name: place for place, name in enumerate(table.example_ids)})
+            if len(self._indexes) > INDEXES_KEPT:
+                self._indexes.popitem(last=False)
+        self._indexes.move_to_end(encoding)
+        return self._indexes[encoding]
+
+
+def open_trainer(inputs: SweepInputs, job: TrainingJob, rows: JobRows) -> LoraTrainer:
+    """The job's trainer in this process; where it has checkpoints it stands at the newest one.
+
+    Raises:
+        InputError: the base model, the rows or the recipe do not fit together.
+    """
+    with without_modules(*NEVER_USED):
+        from assay.training.engine.lora_engine import LoraTrainer
+        from assay.training.engine.resident_engine import device_of, resident_base
+
+    train_set, validation_set = rows.of(job)
+    start_dir = None
+    if job.start_adapter_key is not None:
+        start_dir = str(inputs.store.local_dir(ADAPTER_KIND, job.start_adapter_key))
+    device = device_of(inputs.resources.gpus_per_worker)
+    base = resident_base(job.base_path, dtype=job.spec.dtype, device=device, start_adapter_dir=start_dir)
+    hooks = inputs.make_hooks(job) if inputs.make_hooks is not None else ()
+    return LoraTrainer(
+        job.spec, base, train_set, validation_set, inputs.resources, hooks, checkpoints_of(inputs, job)
+    )  # fmt: skip
+
+
+def checkpoints_of(inputs: SweepInputs, job: TrainingJob) -> Checkpoints | None:
+    """Where the job keeps its checkpoints; None where it keeps none."""
+    return Checkpoints(inputs.store, job.key) if inputs.resources.checkpoint_every is not None else None
+
+
+def publish(store: Store, job: TrainingJob, key: str, trainer: LoraTrainer) -> None:
+    """The trainer's adapter as an artifact. All workers of a training call it, the first one writes."""
+    with TemporaryDirectory(prefix="assay-adapter-") as folder:
+        trainer.write(Path(folder), job.base_name or f"assay-base-{job.base_key}")
+        if not trainer.workers.is_first:
+            return
+        spec = {"train": job.spec, "base": job.base_key, "mixture": job.mixture_key}
+        if job.evaluation_key is not None:
+            spec["evaluation"] = job.evaluation_key
+        with store.writing(ADAPTER_KIND, key, spec) as writer:
+            writer.folder(Path(folder))
+
+
+def trial_report(
+    job: TrainingJob, last: StepMetrics | None, *, step_s: float = 0.0, eval_s: float = 0.0, wall_s: float = 0.0
+) -> dict[str, Any]:
+    """What a trial tells Tune: how far it is.
+
+    Args:
+        job: the trial's.
+        last: its last optimizer step; None before the first.
+        step_s: seconds of this process in optimizer steps.
+        eval_s: seconds of this process in evaluation hooks.
+        wall_s: seconds since it took the job up.
+    """
+    return {
+        "job": job.key,
+        "loss": last.loss if last else float("nan"),
+        "validation_loss": last.validation_loss if last and last.validation_loss is not None else float("nan"),
+        "step": last.step if last else 0,
+        "total_steps": last.total_steps if last else 0,
+        "step_s": step_s,
+        "eval_s": eval_s,
+        "wall_s": wall_s,
+    }
+
+
+class ResidentTrial(tune.Trainable):
+    """One job after the other in one process: the base model stays, adapters come and go."""
+
+    def setup(self, config: dict[str, Any], inputs: SweepInputs) -> None:
+        """First job of this process; engines are imported here, in the worker."""
+        warnings.simplefilter("ignore")
+        self._inputs, self._rows = inputs, JobRows(inputs)
+        self._trainer: LoraTrainer | None = None
+        self._begin(config)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Next job of this process."""
+        self._publish_what_was_cut_short()
+        self._begin(new_config)
+        return True
+
+    def step(self) -> dict[str, Any]:
+        """Train for about `report_every_s` seconds, so that the scheduler sees and can stop the trial."""
+        try:
+            self._generator = self._generator or self._train()
+            until = time.monotonic() + self._inputs.resources.report_every_s
+            while time.monotonic() < until:
+                self._last = next(self._generator)
+                self._pure_s += self._last.step_s
+                self._eval_s += self._last.eval_s
+                self._metrics |= self._last.metrics
+                if self._last.metrics:  # a stopper must see every evaluation, at its own step
+                    break
+            return self._report(done=False)
+        except StopIteration:
+            return self._report(done=True)
+        except TrainedElsewhere:  # the sweep comes back to it
+            return {**self._report(done=True), "deferred": True}
+        except InputError as error:  # bad input stays bad: no new attempt
+            return {**self._report(done=True), "refused": f"{type(error).__name__}: {error}"}
+
+    def cleanup(self) -> None:
+        """The process ends: leave what a scheduler cut short under a key of its own."""
+        self._publish_what_was_cut_short()
+
+    def save_checkpoint(self, checkpoint_dir: str) -> None:
+        """Nothing: trials keep their checkpoints in the store, by key."""
+
+    def load_checkpoint(self, checkpoint: Any) -> None:
+        """Nothing: see `save_checkpoint`."""
+
+    # --- one job -----------------------------------------------------------------------------------------
+
+    def _begin(self, config: Mapping[str, Any]) -> None:
+        self._job = self._inputs.jobs[int(config["job"])]
+        self._began_s = time.monotonic()
+        self._generator: Generator[StepMetrics, None, Any] | None = None
+        self._last: StepMetrics | None = None
+        self._pure_s = self._eval_s = 0.0
+        self._metrics: dict[str, float] = {}
+        self._found = False
+
+    def _train(self) -> Generator[StepMetrics, None, None]:
+        job, inputs = self._job, self._inputs
+        with closing(Claim(inputs.store.uri, job.key, inputs.holder)) as claim:
+            if not claim.held:
+                raise TrainedElsewhere
+            self._found = inputs.store.exists(ADAPTER_KIND, job.key)  # by an attempt that died then, or another sweep
+            if self._found:
+                return
+            self._trainer = open_trainer(inputs, job, self._rows)
+            try:
+                yield from self._trainer.steps()
+                publish(inputs.store, job, job.key, self._trainer)
+                if (checkpoints := checkpoints_of(inputs, job)) is not None:
+                    checkpoints.clear()
+            finally:
+                self._trainer.close()
+                self._trainer = None
+
+    def _publish_what_was_cut_short(self) -> None:
+        if self._trainer is not None and self._generator is not None and self._last is not None:
+            key = stopped_adapter_key(self._job.key, self._last.step)
+            publish(self._inputs.store, self._job, key, self._trainer)
+        if self._generator is not None:
+            self._generator.close()
+
+    def _report(self, *, done: bool) -> dict[str, Any]:
+        """What Tune sees: a hook's metrics stay at their last values, so a scheduler can go by them at any report."""
+        report = trial_report(
+            self._job, self._last, step_s=self._pure_s, eval_s=self._eval_s, wall_s=time.monotonic() - self._began_s
+        )
+        # Tune sets `done` by itself where a scheduler stops a trial
+        return {**report, **self._metrics, "done": done, "finished": done, "found": self._found}

@@ -1,0 +1,76 @@
+"""Position and length effects, by hand and planted."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from assay.metaeval.statistics.position import (
+    length_effect,
+    mean_interval,
+    position_effect,
+    position_table,
+    positional_agreement_compat,
+)
+
+
+def test_agreement_leaves_unread_pairs_out_and_counts_them() -> None:
+    original = [1, 1, 2, None, None]
+    swapped = [1, 2, 2, None, 1]
+    found = position_effect(original, swapped)
+    assert found.agreement.value == pytest.approx(2 / 3) and found.agreement.n == 3
+    assert found.none_rate.value == pytest.approx(3 / 10)
+    # published form: two unread verdicts are equal
+    assert positional_agreement_compat(original, swapped) == pytest.approx(3 / 5)
+    assert math.isnan(positional_agreement_compat([], []))
+
+
+def test_the_effect_is_the_first_places_lead() -> None:
+    # pair 1: first place in both orders (+1); pair 2: output 1 both times (0); pair 3: second place twice (-1);
+    # pair 4: output 1, then a tie (+1/2)
+    found = position_effect([1, 1, 2, 1], [2, 1, 1, 0])
+    assert found.effect.value == pytest.approx((1 + 0 - 1 + 0.5) / 4)
+    assert (found.num_always_first, found.num_always_second) == (1, 1)
+    assert found.p == 1.0
+
+
+def test_a_planted_position_bias_is_found_with_its_size() -> None:
+    rng = np.random.default_rng(0)
+    biased = rng.random(2000) < 0.3
+    better = rng.integers(1, 3, 2000)
+    original = [1 if b else int(w) for b, w in zip(biased, better, strict=True)]
+    swapped = [2 if b else int(w) for b, w in zip(biased, better, strict=True)]
+    found = position_effect(original, swapped)
+    assert found.effect.low < 0.3 < found.effect.high and found.p < 1e-6
+    assert found.agreement.value == pytest.approx(1 - biased.mean())
+
+
+def test_length_effect_is_seen_inside_items_only() -> None:
+    rng = np.random.default_rng(1)
+    items = np.repeat(np.arange(200), 4)
+    question = rng.normal(6, 1, 200)[items]
+    length = np.exp2(question + rng.normal(size=800))
+    # long questions have low scores; each doubling of an answer within a question gives .5
+    score = -2 * question + 0.5 * np.log2(length) + rng.normal(size=800)
+    found = length_effect(score, length, items.tolist())
+    assert found.low < 0.5 < found.high and found.high - found.low < 0.3
+    assert not length_effect([1.0, 2.0], [5.0, 5.0], ["a", "a"]).is_defined
+
+
+def test_position_table_frees_models_and_items() -> None:
+    # model b is 10 better, item y is 4 harder, the first place gives 1 more
+    rows = [("a", 0, "x", 1), ("b", 1, "x", 10), ("a", 1, "y", -4), ("b", 0, "y", 7)]
+    table = position_table([r[3] for r in rows], [r[0] for r in rows], [r[1] for r in rows], [r[2] for r in rows])
+    assert {key: round(value.value, 9) for key, value in table.items()} == {
+        ("a", 0): 0.5,
+        ("a", 1): -0.5,
+        ("b", 0): 0.5,
+        ("b", 1): -0.5,
+    }
+
+
+def test_mean_interval_of_one_value_has_no_width() -> None:
+    assert math.isnan(mean_interval([1.0]).low)
+    assert not mean_interval([]).is_defined

@@ -1,0 +1,145 @@
+"""What the engine tests run in a process of their own: DeepSpeed's communication stays for a process's lifetime."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from assay.hooks import Generate
+from assay.store import Store
+from assay.training.spec import TrainResources, TrainSpec
+from support.tiny_causal_models import arithmetic_examples, save_tiny_model
+
+SPEC = TrainSpec(batch_size=16, small_below=0, num_epochs=2, eval_every=3, max_length=128, early_stopping_patience=None)
+PROMPTS = ("### Instruction:\nAdd.\n\n### Input:\n2 + 3\n\n### Response:\n", "2 + ")
+
+
+class Recording:
+    """A recording hook: remembers what the model writes, before the first step too."""
+
+    name = "recording"
+    every_steps = 2
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[int, list[str]]] = []
+
+    def begin(self, generate: Generate, state: Mapping[str, Any] | None) -> None:
+        self.seen = [(int(step), list(texts)) for step, texts in state["seen"]] if state else []
+        if state is None:
+            self(generate, 0)
+
+    def __call__(self, generate: Generate, step: int) -> Mapping[str, float]:
+        self.seen.append((step, generate(PROMPTS, 4)))
+        return {"seen": float(len(self.seen))}
+
+    def state(self) -> dict[str, Any]:
+        return {"seen": self.seen}
+
+    def write(self, folder: Path) -> None:
+        (folder / "recording.json").write_text(json.dumps(self.seen))
+
+
+def make_models(folder: Path, names: tuple[str, ...]) -> None:
+    import warnings
+
+    warnings.simplefilter("ignore")  # the libraries' own
+    for name in names:
+        save_tiny_model(folder / name, name)
+
+
+class Counting:
+    """An evaluation that looks at what the model writes, and stops the trial at a step."""
+
+    name = "counting"
+    every_steps = 2
+
+    def __init__(self, stop_at: int | None = None) -> None:
+        self.stop_at, self.texts = stop_at, []
+
+    def __call__(self, generate: Generate, step: int) -> Mapping[str, float]:
+        self.texts.append(generate(["### Response:\n", "a longer prompt that is padded\n### Response:\n"], 4))
+        return {"num": 2.0, "stop": float(step == self.stop_at)}
+
+
+def train_once(
+    folder: Path, model: str, out: str, spec: TrainSpec = SPEC, *, rows: int = 48, kill_at: int | None = None,
+    stop_at: int | None = None, store: str | None = None, records: bool = False, **resources: Any,
+) -> dict[str, Any]:  # fmt: skip
+    """Train `model` into folder/out; the adapter's hash and tensors, metrics and summary."""
+    from safetensors.numpy import load
+
+    from assay.training.checkpoints import Checkpoints
+    from assay.training.encoding import encode, train_rows
+    from assay.training.engine.lora_engine import train
+    from assay.training.engine.resident_engine import resident_base
+
+    base = resident_base(str(folder / model), dtype=spec.dtype, device="cpu")
+    sets = []
+    for examples in (arithmetic_examples(rows), arithmetic_examples(12, split="validation", first=90)):
+        table = encode(examples, base.tokenizer, spec)
+        sets.append(train_rows([table], np.zeros(len(table), np.int64), np.arange(len(table))))
+    hook = Counting(stop_at)
+    steps = train(
+        spec, base, *sets, folder / out, base_name="toy/base", resources=TrainResources(threads=1, **resources),
+        hooks=[*([hook] if stop_at is not None else []), *([Recording()] if records else [])],
+        checkpoints=Checkpoints(Store(store), out.split("-")[0]) if store else None,
+    )  # fmt: skip
+    metrics = []
+    try:
+        while True:
+            metrics.append(next(steps))
+            if kill_at is not None and len(metrics) == kill_at:
+                steps.close()
+                return {"metrics": metrics}
+    except StopIteration as stop:
+        data = (folder / out / "adapter_model.safetensors").read_bytes()
+        return {
+            "hash": hashlib.sha256(data).hexdigest(),
+            "tensors": load(data),
+            "metrics": metrics,
+            "summary": stop.value,
+            "texts": hook.texts,
+        }
+
+
+def generate_alone(folder: Path, model: str, adapter: str, prompts: list[str], max_new_tokens: int) -> list[str]:
+    """Greedy continuations by plain transformers and PEFT, one prompt at a time."""
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(folder / model)
+    peft = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(folder / model), folder / adapter).eval()
+    texts = []
+    for prompt in prompts:
+        ids = tokenizer(prompt, return_tensors="pt")["input_ids"]
+        out = peft.generate(input_ids=ids, max_new_tokens=max_new_tokens, do_sample=False, pad_token_id=0)
+        texts.append(tokenizer.decode(out[0, ids.shape[1] :], skip_special_tokens=True))
+    return texts
+
+
+def reference_loss(folder: Path, model: str, adapter: str) -> float:
+    """Mean loss of the validation rows' answer tokens by plain transformers, one row at a time."""
+    import torch
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    from assay.training.encoding import encode
+
+    tokenizer = AutoTokenizer.from_pretrained(folder / model)
+    peft = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(folder / model), folder / adapter).eval()
+    table = encode(arithmetic_examples(12, split="validation", first=90), tokenizer, SPEC)
+    total = count = 0.0
+    for place in range(len(table)):
+        ids = torch.tensor(table.tokens[table.starts[place] : table.starts[place + 1]].astype(np.int64))[None]
+        labels = ids.clone()
+        labels[:, : table.answer_starts[place]] = -100
+        tokens = int((labels != -100).sum())
+        with torch.no_grad():
+            total += float(peft(input_ids=ids, labels=labels).loss) * tokens
+        count += tokens
+    return total / count
