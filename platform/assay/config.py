@@ -63,7 +63,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         data = _load_yaml(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         reason = " ".join(str(error).split())
-        raise ConfigError(f"{path}: saw no valid YAML ({reason}); mend the file") from None
+        raise ConfigError(f"{path}: saw no valid YAML ({reason}); fix the file") from None
     if not isinstance(data, dict):
         raise ConfigError(f"{path}: saw a {type(data).__name__}; expected a mapping of field to value")
     return dict(data)

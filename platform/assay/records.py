@@ -10,13 +10,20 @@ import types
 import typing
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 SPLITS = (TRAIN, VALIDATION, TEST)
+
+Mode = Literal["strict", "compat"]
+"""`compat` does what the published study did, quirks included; `strict` does it right. Every result says which."""
+
+INSTRUCTIONS = "instructions"
+"""The task of an instruction set's rows, each of which brings its own instruction; and the evaluation set of its
+held-out rows, on which forgetting is measured."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,7 +40,7 @@ def read_rows(path: Path) -> list[Row]:
         numbered, word = _read_lines(path, text), ""
     for number, value in numbered:
         if not isinstance(value, dict):
-            raise DataError(f"{path}:{word}{number}: saw a {type(value).__name__}; expected a JSON object; mend it")
+            raise DataError(f"{path}:{word}{number}: saw a {type(value).__name__}; expected a JSON object; fix it")
     if not numbered:
         raise DataError(f"{path}: saw no rows; expected at least one JSON object")
     return [value for _, value in numbered]
@@ -125,7 +125,7 @@ def _read_lines(path: Path, text: str) -> list[tuple[int, Any]]:
             try:
                 found.append((number, json.loads(line)))
             except (ValueError, RecursionError):
-                raise DataError(f"{path}:{number}: saw {line[:60]!r}; expected a JSON object; mend the line") from None
+                raise DataError(f"{path}:{number}: saw {line[:60]!r}; expected a JSON object; fix the line") from None
     return found
 
 

@@ -43,7 +43,7 @@ def peak_mib() -> float:
 
 def plan(size: int) -> dict[str, float]:
     """A study of about `size` cells: 4 tasks x 10 sizes x draws x 5 seeds on one base."""
-    from assay.studies.artifacts import Base, wanted
+    from assay.studies.artifacts import Base, study_artifacts
     from assay.studies.catalog import load_study
     from assay.studies.cells import expand
     from assay.studies.inputs import dataset_keys
@@ -64,7 +64,7 @@ def plan(size: int) -> dict[str, float]:
     keys = dataset_keys(study, "bench")
     expand_s, cells = timed(lambda: expand(study))
     bases = {name: Base(name, "0" * 32, "") for name in study.base_models}
-    wanted_s, found = timed(lambda: wanted(study, cells, bases, keys))
+    wanted_s, found = timed(lambda: study_artifacts(study, cells, bases, keys))
     return {
         "cells": priced.cells, "trainings": len(found.trainings), "predictions": len(found.generations),
         "plan_s": plan_s, "expand_s": expand_s, "wanted_s": wanted_s, "peak_mib": peak_mib(),

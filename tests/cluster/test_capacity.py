@@ -44,7 +44,7 @@ def cluster(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[dict[str, o
 def test_the_head_of_ray_up_counts_the_nodes_of_its_cluster_file(
     cluster: list[dict[str, object]], tmp_path: Path
 ) -> None:
-    from assay.cluster.ray_nodes import capacity, grows, several_machines, told_whether_it_grows
+    from assay.cluster.ray_nodes import capacity, grows, grows_override, several_machines
 
     assert capacity() == Capacity(({"CPU": 2.0},))
     assert not grows()
@@ -56,7 +56,7 @@ def test_the_head_of_ray_up_counts_the_nodes_of_its_cluster_file(
     )
     assert capacity().room_for({"GPU": 1.0}) == 3
     assert several_machines()
-    with told_whether_it_grows(False):
+    with grows_override(False):
         assert capacity().room_for({"GPU": 1.0}) == 0
 
 

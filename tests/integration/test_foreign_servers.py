@@ -12,7 +12,7 @@ import pytest
 
 from assay.errors import ConfigError
 from assay.judge_server.launch import start_judge_server
-from assay.llm.endpoint import EndpointSpec, with_told_name
+from assay.llm.endpoint import EndpointSpec, with_reported_name
 from assay.llm.gateway import open_gateway
 from assay.llm.prices import price_of
 from assay.llm.requests import Answer, ChatRequest, Message
@@ -76,19 +76,19 @@ async def texts_of(spec: EndpointSpec, folder: Path, protocols: list[str]) -> li
 
 
 def test_only_names_of_our_servers_are_taken(foreign: Foreign) -> None:
-    spec = with_told_name(EndpointSpec(base_url=foreign.base_url, model="m"))
+    spec = with_reported_name(EndpointSpec(base_url=foreign.base_url, model="m"))
     assert (spec.endpoint_name, spec.ours) == (f"127.0.0.1:{foreign.server_port}", False)
     with start_judge_server() as server:
-        spec = with_told_name(EndpointSpec(base_url=server.base_url, model="m"))
+        spec = with_reported_name(EndpointSpec(base_url=server.base_url, model="m"))
         assert (spec.endpoint_name, spec.ours) == (server.name, True)
-        named = with_told_name(EndpointSpec(base_url=server.base_url, model="m", name="mine"))
+        named = with_reported_name(EndpointSpec(base_url=server.base_url, model="m", name="mine"))
         assert (named.endpoint_name, named.ours) == ("mine", True)
 
 
 @pytest.mark.parametrize("told", ["assay-\n", "assay-" + "x" * 200, "assay", 7, None])
 def test_names_that_are_none_are_not_taken(foreign: Foreign, told: object) -> None:
     foreign.told = told  # type: ignore[assignment]
-    assert not with_told_name(EndpointSpec(base_url=foreign.base_url, model="m")).ours
+    assert not with_reported_name(EndpointSpec(base_url=foreign.base_url, model="m")).ours
 
 
 async def test_a_server_that_is_not_ours_gets_no_step_headers_unless_asked_for(
@@ -104,7 +104,7 @@ async def test_a_server_that_is_not_ours_gets_no_step_headers_unless_asked_for(
 
 async def test_a_proxy_on_this_machine_is_not_free(foreign: Foreign, tmp_path: Path) -> None:
     spec = EndpointSpec(base_url=foreign.base_url, model="gpt-4o")
-    price = price_of(with_told_name(spec))
+    price = price_of(with_reported_name(spec))
     assert price is not None
     assert price.usd(10**6, 0) == 2.5
     with pytest.raises(ConfigError, match="price of 'mystery'"):
@@ -115,6 +115,6 @@ async def test_a_proxy_on_this_machine_is_not_free(foreign: Foreign, tmp_path: P
 
 def test_a_server_of_ours_is_free() -> None:
     with start_judge_server() as server:
-        price = price_of(with_told_name(EndpointSpec(base_url=server.base_url, model="gpt-4o")))
+        price = price_of(with_reported_name(EndpointSpec(base_url=server.base_url, model="gpt-4o")))
     assert price is not None
     assert price.usd(10**6, 10**6) == 0

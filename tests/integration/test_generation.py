@@ -199,7 +199,7 @@ def run(
 def test_run_publishes_every_pair_once_and_equals_the_engine(
     local_ray: None, models: Path, probes: dict[str, Any], tmp_path: Path
 ) -> None:
-    from assay.generation.ray_generate import read_predictions
+    from support.stored_rows import read_predictions
 
     store, progress = Store(str(tmp_path)), Watched()
     broken = models / "llama-broken"

@@ -287,7 +287,7 @@ def test_until_a_stage_makes_what_it_names_and_no_more(
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"judge.base_url": "http://127.0.0.1:{closed}/v1"}, "saw nothing that listens there"),
+        ({"judge.base_url": "http://127.0.0.1:{closed}/v1"}, "nothing is listening there"),
         ({"judge.model": "gpt-4o", "judge.api_key_env": "NO_SUCH_KEY"}, "NO_SUCH_KEY"),
         ({"grid.sizes": "[0, 41]"}, "asks for 41 'toy_sentiment' examples but the train split holds 40"),
         ({"evaluation.target_rows": "101"}, "asks for 101 'toy_sentiment' test rows but the test split holds 100"),

@@ -21,11 +21,12 @@ from assay.mixtures.designs import (
     without_category,
 )
 from assay.mixtures.export import mixture_jsonl
-from assay.mixtures.sampling import Mixture, MixtureBuilder, build_mixture, read_mixture, store_mixture
+from assay.mixtures.sampling import Mixture, MixtureBuilder, store_mixture
 from assay.mixtures.spec import ComponentSpec, MixtureSpec
 from assay.records import Example
 from assay.store import Store
 from assay.tasks.catalog import INSTRUCTION_CATEGORIES
+from support.stored_rows import read_mixture
 
 CATEGORIES = ("Code", "Classify", "Other")
 
@@ -40,6 +41,10 @@ def rows(name: str, train: int = 40, validation: int = 10, test: int = 10) -> li
 
 DATASETS = {name: rows(name) for name in ("alpaca", "sst2", "synthetic")}
 KEYS = {"alpaca": "k-alpaca", "sst2": "k-sst2", "synthetic": "k-synthetic"}
+
+
+def build_mixture(spec, datasets, keys, label="", count_tokens=None):  # type: ignore[no-untyped-def]
+    return MixtureBuilder(datasets, keys, count_tokens).build(spec, label)
 
 
 def build(spec: MixtureSpec, label: str = "") -> Mixture:

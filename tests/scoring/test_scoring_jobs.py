@@ -12,10 +12,10 @@ from assay.scoring.jobs import (
     WantedScores,
     check_scorers,
     chunks_of,
+    is_retryable,
     judge_instance,
     judge_spec,
     make_batches,
-    may_be_mended,
     score_locally,
     score_row,
     scores_key,
@@ -99,8 +99,8 @@ def test_summary_counts_asked_scored_and_unscored_by_reason() -> None:
     summary = summarise(SCORERS[0].spec, rows)
     assert (summary["num_asked"], summary["num_scored"]) == (5, 2)
     assert summary["unscored"] == {"error: timeout": 2, "unparsable": 1}
-    assert may_be_mended(summary)
-    assert not may_be_mended({"unscored": {"unparsable": 3, NO_PREDICTION: 1}})
+    assert is_retryable(summary)
+    assert not is_retryable({"unscored": {"unparsable": 3, NO_PREDICTION: 1}})
 
 
 def test_ratings_are_stored_to_six_decimals() -> None:

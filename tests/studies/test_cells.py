@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from assay.errors import ConfigError
 from assay.fingerprint import fingerprint
-from assay.studies.artifacts import Base, evaluation_sets, wanted
+from assay.studies.artifacts import Base, evaluation_sets, study_artifacts
 from assay.studies.builtin.paper import BUILTIN, early_stopping_small, quickstart, s1
 from assay.studies.catalog import load_study
 from assay.studies.cells import expand
@@ -90,7 +90,7 @@ def test_wanted_trainings_are_the_planned_ones(draws: int, sizes: set[int], num_
         training_seeds=tuple(range(num_seeds)), training_seeds_at_zero=()
     )
     cells = expand(study)
-    made = wanted(study, cells, BASES, KEYS)
+    made = study_artifacts(study, cells, BASES, KEYS)
     nonzero = len(sizes - {0})
     assert len(cells) == 4 * len(sizes) * draws * num_seeds
     assert len(made.trainings) == 4 * nonzero * draws * num_seeds + (num_seeds if 0 in sizes else 0)
@@ -100,7 +100,7 @@ def test_wanted_trainings_are_the_planned_ones(draws: int, sizes: set[int], num_
 
 def test_zero_rows_answer_every_task_and_other_mixtures_their_own() -> None:
     study = quickstart()
-    made = wanted(study, expand(study), BASES, KEYS)
+    made = study_artifacts(study, expand(study), BASES, KEYS)
     answered = {(run.trained_task, run.evaluation_set) for run in made.runs}
     assert {task for trained, task in answered if trained == ""} == {*study.grid.tasks, "instructions"}
     assert {task for trained, task in answered if trained == "toy_sentiment"} == {"toy_sentiment", "instructions"}
@@ -109,7 +109,7 @@ def test_zero_rows_answer_every_task_and_other_mixtures_their_own() -> None:
 
 def test_waves_cover_every_training_once() -> None:
     study = quickstart()
-    made = wanted(study, expand(study), BASES, KEYS)
+    made = study_artifacts(study, expand(study), BASES, KEYS)
     waves = made.waves(10)
     assert [len(wave.trainings) for wave in waves] == [10, 10, 10, 9]
     assert [job for wave in waves for job in wave.trainings] == list(made.trainings)
@@ -165,7 +165,7 @@ def test_starting_points_of_s2_are_made_once_and_never_trained_at_zero() -> None
         validation_rows=8, instruction_validation_rows=8,
     )  # fmt: skip
     cells = expand(study)
-    made = wanted(study, cells, BASES, KEYS)
+    made = study_artifacts(study, cells, BASES, KEYS)
     assert len(cells) == 3 * (2 + 2)  # starts x (draws at 0 and at 8)
     (tuning,) = made.tunings
     (merged,) = made.merged
@@ -207,7 +207,7 @@ def test_sources_share_their_baseline_and_curricula_keep_their_order() -> None:
         synthetic_first=5,
     )
     cells = expand(study)
-    made = wanted(study, cells, BASES, KEYS)
+    made = study_artifacts(study, cells, BASES, KEYS)
     assert len(made.trainings) == 1 + 4 * 2
     assert {run.arm for run in made.runs} == {
         "instructions only", *(f"toy_sentiment N=8 {source}" for source in ("H", "S", "R", "S+H"))
@@ -219,7 +219,7 @@ def test_sources_share_their_baseline_and_curricula_keep_their_order() -> None:
 
 def test_a_held_out_category_has_a_baseline_of_its_own() -> None:
     study = other_design(design="hold_out", categories=["Classify", "Write"], sizes=[0, 4], draws=2)
-    made = wanted(study, expand(study), BASES, KEYS)
+    made = study_artifacts(study, expand(study), BASES, KEYS)
     assert len(made.trainings) == 2 * (1 + 2)
     assert {(run.evaluation_set, run.trained_task) for run in made.runs} == {
         ("Classify", "Classify"), ("Write", "Write")
@@ -285,7 +285,7 @@ def test_a_study_of_early_stopping_trains_everything_in_full_and_stopped() -> No
     cells = expand(study)
     assert [(cell.training_seed, cell.stops) for cell in cells] == [(0, False), (0, True), (1, False), (1, True)]
     keys = {name: f"{number:032x}" for number, name in enumerate(study.data.sources)}
-    made = wanted(study, cells, BASES, keys)
+    made = study_artifacts(study, cells, BASES, keys)
     assert len(made.trainings) == len({job.key for job in made.trainings}) == plan(study).distinct_trainings == 4
     assert len({job.evaluation_key for job in made.trainings}) == 2
     assert {job.spec.seed for job in made.trainings} == {0, 1}
@@ -324,7 +324,7 @@ def held_out(evaluation: dict[str, object], **grid: object) -> Study:
 
 def test_a_category_can_stand_alone_beside_the_others_without_it() -> None:
     study = held_out({}, alone=True)
-    made = wanted(study, expand(study), BASES, KEYS)
+    made = study_artifacts(study, expand(study), BASES, KEYS)
     assert len(made.trainings) == 2 * (1 + 2 + 2)
     alone = [cell for cell in expand(study) if cell.arm == "Write only"]
     assert [cell.mixture.train[0].cap for cell in alone] == [1300, 1300]
@@ -336,9 +336,9 @@ def test_a_category_can_stand_alone_beside_the_others_without_it() -> None:
 
 def test_every_model_of_a_held_out_study_answers_the_cross_category_set_where_it_is_asked_for() -> None:
     study = held_out({"cross_category_rows": 3})
-    made = wanted(study, expand(study), BASES, KEYS)
+    made = study_artifacts(study, expand(study), BASES, KEYS)
     assert {run.evaluation_set for run in made.runs} == {"Classify", "Write", "instructions"}
-    assert len(made.runs) == 2 * len(wanted(held_out({}), expand(held_out({})), BASES, KEYS).runs)
+    assert len(made.runs) == 2 * len(study_artifacts(held_out({}), expand(held_out({})), BASES, KEYS).runs)
     sets = evaluation_sets(study, KEYS)
     assert sets["instructions"].per_category == 3
     assert sets["instructions"].key != evaluation_sets(held_out({"cross_category_rows": 4}), KEYS)["instructions"].key

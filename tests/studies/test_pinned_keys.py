@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 
 from assay.fingerprint import fingerprint
-from assay.ifs.objecqa_labels import SAMPLE, ObjecqaPlan
+from assay.ifs.objecqa_labels import SAMPLE, ObjecqaLabels
 from assay.ifs.trial_spec import evaluation_keys
 from assay.llm.endpoint import EndpointSpec
 from assay.scoring.jobs import judge_spec, make_batches, scores_key
 from assay.scoring.judges.protocols.labelers import objecqa_labeler
-from assay.studies.artifacts import Base, evaluation_sets, wanted
+from assay.studies.artifacts import Base, evaluation_sets, study_artifacts
 from assay.studies.builtin.paper import BUILTIN
 from assay.studies.catalog import load_study
 from assay.studies.cells import expand
@@ -43,7 +43,7 @@ def keys_of(study: Study) -> dict[str, str]:
     is_toy = study.ifs is None or {study.ifs.prompts.loader, study.ifs.tone.source.loader} == {"toy"}
     if not is_toy:
         study = study.replace(ifs=None)  # its files lie on a hub
-    made = wanted(study, expand(study), bases, datasets)
+    made = study_artifacts(study, expand(study), bases, datasets)
     keys = {
         "study": identity,
         "mixtures": next(iter(made.mixtures)),
@@ -90,7 +90,7 @@ def current_keys() -> dict[str, dict[str, str]]:
 def objecqa_key() -> str:
     """Key of the judge's labels of the labelled sample."""
     endpoint = EndpointSpec(name="judge", model="rubric", base_url="http://127.0.0.1:1/v1")
-    return ObjecqaPlan(judge_spec("judge", objecqa_labeler("strict"), endpoint), ()).key(SAMPLE)
+    return ObjecqaLabels(judge_spec("judge", objecqa_labeler("strict"), endpoint), ()).key(SAMPLE)
 
 
 def test_keys_of_stored_artifacts_stay() -> None:

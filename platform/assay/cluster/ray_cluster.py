@@ -20,7 +20,7 @@ import ray
 
 from assay.cluster.config import ClusterResources
 from assay.cluster.environment import in_ray_job
-from assay.cluster.ray_nodes import several_machines, told_whether_it_grows
+from assay.cluster.ray_nodes import grows_override, several_machines
 from assay.errors import ResourceError, StorageError
 from assay.store import Store
 
@@ -36,7 +36,7 @@ def ray_cluster(resources: ClusterResources) -> Iterator[None]:
     Raises:
         ResourceError: the cluster cannot be reached.
     """
-    with told_whether_it_grows(resources.autoscaling):
+    with grows_override(resources.autoscaling):
         if ray.is_initialized():
             yield
             return

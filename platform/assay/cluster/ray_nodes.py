@@ -19,7 +19,7 @@ _TOLD: ContextVar[bool | None] = ContextVar("told", default=None)
 
 
 @contextmanager
-def told_whether_it_grows(grows: bool | None) -> Iterator[None]:
+def grows_override(grows: bool | None) -> Iterator[None]:
     """Inside, the caller's word on whether nodes may still come holds; None leaves it to what the cluster shows."""
     token = _TOLD.set(grows)
     try:

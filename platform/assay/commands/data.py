@@ -89,7 +89,7 @@ def search(
     algorithm: Annotated[str, typer.Option(help="optuna or random, both through Ray Tune.")] = "optuna",
     trials: Annotated[int, typer.Option(min=1, help="Mixtures to try.")] = 12,
     batch: Annotated[int, typer.Option(min=1, help="Mixtures of a round.")] = 4,
-    scorer: Annotated[str | None, typer.Option(help="Whose score is the goal; default: the judge.")] = None,
+    scorer: Annotated[str | None, typer.Option(help="Scorer to maximise; default: the judge.")] = None,
     max_forgetting: Annotated[float, typer.Option(min=0, help="Relative loss on the instruction set, at most.")] = 0.01,
     seed: SeedOption = 0,
     max_usd: UsdOption = None,

@@ -12,7 +12,7 @@ import typer
 from assay.config import validate
 from assay.errors import DataError, InputError, StorageError
 from assay.judging.asking import check_price
-from assay.llm.endpoint import with_told_name
+from assay.llm.endpoint import with_reported_name
 from assay.llm.ledger.tables import default_ledger_url
 from assay.metaeval.statistics.rates import kappa, wilson
 from assay.mixtures.synthesis import RandomLabels, SyntheticRows, randomly_labelled
@@ -106,7 +106,7 @@ def _writer(
     ledger_url = default_ledger_url(store.uri)
     writer = make_writer(config, embedded_judge(), ledger_url=ledger_url, budget_usd=max_usd, study=study)
     if not config.is_embedded:
-        check_price(with_told_name(writer.endpoint), max_usd)
+        check_price(with_reported_name(writer.endpoint), max_usd)
     return writer
 
 

@@ -70,11 +70,11 @@ def ifs_command(
 ) -> None:
     """Instruction Following Score of any models: raw and corrected, on fragments and on whole instructions."""
     from assay.commands.judge_reports import check_writable
-    from assay.commands.study import refuse_throw_away
+    from assay.commands.study import refuse_temporary_storage
     from assay.tracking.track_report import tracking_uri
 
     check_writable(out)
-    refuse_throw_away(storage)
+    refuse_temporary_storage(storage)
     uri = tracking_uri(tracking, storage)
     study = study_of_flags(model, flags)
     store, result = _measure(study, storage)
@@ -90,10 +90,10 @@ def ifs_command(
 def run_ifs_study(reference: str, overrides: Sequence[str], storage: str) -> None:
     """`assay run` of an IFS study: results in its folder of the storage."""
     from assay.commands.stopping import clean_stop
-    from assay.commands.study import refuse_throw_away, refuse_unsupported
+    from assay.commands.study import refuse_temporary_storage, refuse_unsupported
     from assay.tracking.track_report import tracking_uri
 
-    refuse_throw_away(storage)
+    refuse_temporary_storage(storage)
     study = load_ifs_study(reference, overrides)
     uri = tracking_uri(study.tracking.uri, storage, "tracking.uri")
     refuse_unsupported(study.resources)

@@ -14,7 +14,7 @@ from assay.commands.progress import console_progress
 from assay.config import validate
 from assay.errors import ConfigError, DataError, StorageError, plain_line
 from assay.judging.asking import JudgeConnection, check_answered
-from assay.llm.requests import Mode
+from assay.records import Mode
 
 if TYPE_CHECKING:
     from assay.judging.llmbar import NamedStrategy
@@ -237,7 +237,7 @@ def print_unanswered(calls: Mapping[str, Any]) -> None:
     Runs without any reply are left to `check_answered`.
     """
     for row in calls["unanswered"]:
-        if not row["is_silence"]:
+        if not row["is_unanswered"]:
             for reason, count in row["by_reason"].items():
                 told = f"{row['of']}: {count:,} of {row['asked']:,} calls brought no reply, {reason}"
                 typer.echo(plain_line(f"{told}: {row['details'][reason]}"), err=True)

@@ -121,7 +121,7 @@ def _print_pair(row: dict[str, Any]) -> None:
 def _file_answers(path: Path) -> list[Any]:
     from assay.commands.prediction_rows import prediction_rows
     from assay.human.labels import Answer
-    from assay.tasks.catalog import INSTRUCTIONS
+    from assay.records import INSTRUCTIONS
 
     found = []
     for row, request in prediction_rows(path, INSTRUCTIONS):

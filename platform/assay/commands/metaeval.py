@@ -106,7 +106,7 @@ def read_table(path: Path) -> pa.Table:
         found = readers[path.suffix]()
     except (pa.ArrowInvalid, OSError) as error:
         reason = " ".join(str(error).split())[:200]
-        raise DataError(f"--table {path}: {reason}; expected a {path.suffix} table; mend the file") from None
+        raise DataError(f"--table {path}: {reason}; expected a {path.suffix} table; fix the file") from None
     if twice := [name for name, count in Counter(found.column_names).items() if count > 1]:
         raise DataError(f"--table {path}: saw two columns named {twice[0]!r}; expected one of each name; rename one")
     return found

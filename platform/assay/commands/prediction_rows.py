@@ -48,7 +48,7 @@ def prediction_rows(path: Path, task: str) -> Iterator[PredictionRow]:
 def _request(row: Mapping[str, Any], number: int, where: str, default: Task) -> ScoreRequest:
     prediction = row.get("prediction")
     if not isinstance(prediction, str):
-        raise DataError(f"{where}: saw {prediction!r:.60} as prediction; expected text; mend the row")
+        raise DataError(f"{where}: saw {prediction!r:.60} as prediction; expected text; fix the row")
     _check_unicode(row, where)
     references = _references(row, where)
     task = default if row.get("task") in (None, "") else _task(row["task"], where)
@@ -71,10 +71,10 @@ def _check_unicode(row: Mapping[str, Any], where: str) -> None:
     except UnicodeEncodeError as error:
         raise DataError(
             f"{where}: saw half a character ({error.object[error.start]!a}, a lone surrogate); expected whole Unicode "
-            "text; mend the row"
+            "text; fix the row"
         ) from None
     except RecursionError:
-        raise DataError(f"{where}: saw a row nested too deeply; expected a plain one; mend the row") from None
+        raise DataError(f"{where}: saw a row nested too deeply; expected a plain one; fix the row") from None
 
 
 def _references(row: Mapping[str, Any], where: str) -> list[str]:
@@ -83,7 +83,7 @@ def _references(row: Mapping[str, Any], where: str) -> list[str]:
     if isinstance(given, list):
         if not all(isinstance(text, str) for text in given):
             raise DataError(
-                f"{where}: saw {given!r:.60} as reference; expected text, an object or a list of texts; mend the row"
+                f"{where}: saw {given!r:.60} as reference; expected text, an object or a list of texts; fix the row"
             )
         first = given
     else:

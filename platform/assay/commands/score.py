@@ -25,8 +25,8 @@ from assay.studies.spec import JUDGE, JudgeConfig
 
 if TYPE_CHECKING:
     from assay.judging.asking import Unanswered
+    from assay.records import Mode
     from assay.scoring.judges.calls import JudgeReply
-    from assay.studies.modes import Mode
 
 MODES = ("strict", "compat")
 JUDGE_ROWS = 4096

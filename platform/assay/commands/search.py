@@ -21,10 +21,10 @@ def search_command(
     """Search, report the trials, and leave a finished study of them all."""
     from assay.cluster.environment import prepare_ray_environment
     from assay.commands.stopping import clean_stop
-    from assay.commands.study import refuse_throw_away, refuse_unsupported, run_study
+    from assay.commands.study import refuse_temporary_storage, refuse_unsupported, run_study
     from assay.store import Store
 
-    refuse_throw_away(storage)
+    refuse_temporary_storage(storage)
     study = load_study(reference, overrides)
     spec = validate(SearchSpec, fields, "search")
     grid = searched(study)

@@ -43,7 +43,7 @@ def run_command(
 
     if until is not None and until not in STAGES:
         raise ConfigError(f"--until {until}: expected one of {', '.join(STAGES)}")
-    refuse_throw_away(storage)
+    refuse_temporary_storage(storage)
     study = load_study(reference, overrides)
     refuse_unsupported(study.resources)
     run_study(study, storage, max_usd=max_usd, until=until, retry_failed=retry_failed, log_json=log_json)
@@ -181,7 +181,7 @@ def embedded_judge() -> EmbeddedJudge:
     return EmbeddedJudge(config.endpoint_name(), start)
 
 
-def refuse_throw_away(storage: str) -> None:
+def refuse_temporary_storage(storage: str) -> None:
     """Inside `ray job submit` the working directory is a copy that is thrown away: relative storage would be lost.
 
     Raises:

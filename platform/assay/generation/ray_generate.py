@@ -105,11 +105,6 @@ def run_generation(
     )
 
 
-def read_predictions(store: Store, key: str) -> list[Prediction]:
-    """The rows of a predictions artifact, sorted by example id."""
-    return from_table(store.read_table(KIND, key, PREDICTIONS_FILE), Prediction)
-
-
 def _run_base(
     store: Store,
     base_path: str,

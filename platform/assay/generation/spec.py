@@ -14,7 +14,7 @@ from pydantic import Field, model_validator
 from assay.config import Config
 from assay.errors import AssayError, ConfigError
 from assay.fingerprint import artifact_key
-from assay.records import Prediction
+from assay.records import Mode, Prediction
 from assay.tasks.templates import PromptSpec
 
 KIND = "predictions"
@@ -32,7 +32,7 @@ class GenerationSpec(Config):
     dtype: Literal["float32", "bfloat16"] = "float32"
     """bfloat16 is equal only within a tolerance: 249 of 256 tiny-model answers agreed between the engines."""
     prompt: PromptSpec = PromptSpec()
-    mode: Literal["strict", "compat"] = "strict"
+    mode: Mode = "strict"
     """`compat` cuts a prediction at a further "###", as the published study did; it shortens markdown answers."""
     max_prompt_tokens: int = Field(512, ge=16)
     """Longer prompts lose the end of their input, never the marker that asks for the response."""

@@ -183,7 +183,7 @@ def _ratings(sheet: Path, places: Mapping[str, int], scale: Sequence[float]) -> 
         label_id, told = str(row.get("label_id", "")).strip(), row.get("rating")
         where = f"{sheet}: row {number}"
         if label_id not in places:
-            raise DataError(f"{where}: saw label_id {label_id!r}; expected one of the export; mend the row")
+            raise DataError(f"{where}: saw label_id {label_id!r}; expected one of the export; fix the row")
         if places[label_id] in found:
             raise DataError(f"{where}: saw label_id {label_id!r} a second time; expected each once; remove one")
         if told is None or not str(told).strip():

@@ -11,13 +11,13 @@ from assay.fingerprint import artifact_key, fingerprint
 from assay.hooks import Progress
 from assay.human.sets import IS_REFERENCE, HumanSet
 from assay.metaeval.statistics.estimate import FloatArray
-from assay.records import TEST, Example, Outcome, Rating, ScoreRow, Unscored, from_table, to_table
+from assay.records import INSTRUCTIONS, TEST, Example, Outcome, Rating, ScoreRow, Unscored, from_table, to_table
 from assay.scoring.jobs import SCORES_FILE, score_row
 from assay.scoring.protocol import ScoreRequest, ScorerSpec
 from assay.scoring.scorers.models import resolve
 from assay.scoring.table import make_scorer
 from assay.store import Store
-from assay.tasks.catalog import INSTRUCTIONS, get_task
+from assay.tasks.catalog import get_task
 
 KIND = "human_scores"
 SCHEMA_VERSION = 1

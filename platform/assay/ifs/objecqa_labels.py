@@ -21,7 +21,7 @@ from assay.scoring.judges.protocols.pointwise import PointwiseInstance
 if TYPE_CHECKING:
     from assay.hooks import Progress
     from assay.llm.figures import GatewayStats
-    from assay.llm.requests import Mode
+    from assay.records import Mode
     from assay.scoring.protocol import ScorerSpec
     from assay.store import Store
 
@@ -34,7 +34,7 @@ NO_ANSWER = "no answer"
 
 
 @dataclass(frozen=True)
-class ObjecqaPlan:
+class ObjecqaLabels:
     """Whose answers are to be judged, by whom."""
 
     judge: ScorerSpec
@@ -55,7 +55,7 @@ class ObjecqaPlan:
 
 
 def judge_answers(
-    store: Store, plan: ObjecqaPlan, connection: JudgeConnection, mode: Mode, progress: Progress
+    store: Store, plan: ObjecqaLabels, connection: JudgeConnection, mode: Mode, progress: Progress
 ) -> GatewayStats | None:
     """Ask the judge about what has no labels yet and store them; None where nothing was missing.
 
@@ -78,7 +78,7 @@ def judge_answers(
     return asked.stats
 
 
-def read_labels(store: Store, plan: ObjecqaPlan, adapter: str) -> list[dict[str, Any]]:
+def read_labels(store: Store, plan: ObjecqaLabels, adapter: str) -> list[dict[str, Any]]:
     """step, question_id, label, unscored, reply of every answer of an adapter (of SAMPLE: with `expected`)."""
     rows: list[dict[str, Any]] = store.read_table(KIND, plan.key(adapter), LABELS_FILE).to_pylist()
     return rows

@@ -20,8 +20,7 @@ from typing import Literal
 
 from assay.errors import DataError
 from assay.fingerprint import delimited_hash
-from assay.records import TEST, Example
-from assay.tasks.catalog import INSTRUCTIONS
+from assay.records import INSTRUCTIONS, TEST, Example
 from assay.tasks.templates import PromptSpec
 from assay.tone.texts import Dialogue, cut, with_input
 

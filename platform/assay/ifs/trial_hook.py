@@ -21,9 +21,8 @@ from assay.ifs.prompts import STYLES, ifs_prompts, is_partial
 from assay.ifs.trial_spec import TrialIfsSpec
 from assay.metaeval.statistics.ifs import ifs
 from assay.metaeval.statistics.ifs_stopping import decide
-from assay.records import TEST, Example
+from assay.records import INSTRUCTIONS, TEST, Example
 from assay.store import Store
-from assay.tasks.catalog import INSTRUCTIONS
 from assay.tasks.datasets.loaders import read_dataset
 from assay.tasks.templates import render_prompt, truncate_output
 from assay.tone.artifact import load_tone

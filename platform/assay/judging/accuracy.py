@@ -19,7 +19,6 @@ from typing import Any, Literal
 
 import numpy as np
 
-from assay.llm.requests import Mode
 from assay.metaeval.statistics.bootstrap import (
     clusters,
     draw_counts,
@@ -32,6 +31,7 @@ from assay.metaeval.statistics.bootstrap import (
 from assay.metaeval.statistics.estimate import MIN_RESAMPLES, Estimate, FloatArray
 from assay.metaeval.statistics.position import mean_interval, position_effect
 from assay.metaeval.statistics.rates import holm, kappa, mcnemar_exact, paired_permutation, rate_mde, wilson
+from assay.records import Mode
 from assay.scoring.judges.calls import NOTHING
 from assay.scoring.judges.judgements import OK, PairVerdict
 

@@ -18,10 +18,11 @@ from assay.config import Config, validate
 from assay.errors import ConfigError, EndpointError
 from assay.hooks import Progress
 from assay.judging.waiting import calls_text, tell_waiting
-from assay.llm.endpoint import OPENAI_URL, EndpointSpec, with_told_name
+from assay.llm.endpoint import OPENAI_URL, EndpointSpec, with_reported_name
 from assay.llm.local_model import LocalModel
 from assay.llm.prices import price_of
-from assay.llm.requests import Failure, Mode
+from assay.llm.requests import Failure
+from assay.records import Mode
 from assay.scoring.judges.calls import (
     NOTHING,
     JudgeCall,
@@ -87,7 +88,7 @@ class JudgeConnection(Config):
             "usd_per_million_output": self.usd_per_million_output,
             "step_headers": self.step_headers,
         }
-        return with_told_name(validate(EndpointSpec, fields, "judge"))
+        return with_reported_name(validate(EndpointSpec, fields, "judge"))
 
 
 @dataclass(frozen=True)
@@ -132,11 +133,11 @@ class Unanswered:
             "asked": self.asked,
             "by_reason": dict(sorted(self.by_reason.items())),
             "details": self.details,
-            "is_silence": self.is_silence,
+            "is_unanswered": self.is_unanswered,
         }
 
     @property
-    def is_silence(self) -> bool:
+    def is_unanswered(self) -> bool:
         """Whether no call brought a reply. A refusal is one; an empty text is one to published code alone."""
         missing = sum(
             count
@@ -279,7 +280,7 @@ def check_answered(calls: Mapping[str, Any]) -> None:
         + "; ".join(f"{reason.removeprefix('error: ')}: {detail}" for reason, detail in row["details"].items())
         + ")"
         for row in calls["unanswered"]
-        if row["is_silence"]
+        if row["is_unanswered"]
     ]
     if silent:
         more = f" and {len(silent) - 3} more" if len(silent) > 3 else ""

@@ -32,11 +32,11 @@ from assay.judging.probes import (
     phrases,
     rating_probes,
 )
-from assay.llm.requests import Mode
 from assay.metaeval.statistics.bootstrap import seeded
 from assay.metaeval.statistics.estimate import Estimate, FloatArray
 from assay.metaeval.statistics.position import length_effect, mean_interval
 from assay.metaeval.statistics.rates import holm, paired_permutation, sign_test, wilson
+from assay.records import Mode
 from assay.row_files import read_rows, text_field
 from assay.scoring.judges.calls import JudgeProtocol
 from assay.scoring.judges.judgements import PairVerdict, PointwiseJudgement

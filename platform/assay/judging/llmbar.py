@@ -15,7 +15,7 @@ from assay.errors import ConfigError, DataError
 from assay.hooks import Progress
 from assay.judging.accuracy import Judged, PairItem, Verdicts, averages, comparisons, run_report
 from assay.judging.asking import JudgeConnection, Unanswered, Work, ask_judge, calls_of, with_details
-from assay.llm.requests import Mode
+from assay.records import Mode
 from assay.row_files import expand, read_rows, subset_names, text_field
 from assay.scoring.judges.calls import JudgeProtocol
 from assay.scoring.judges.judgements import PairVerdict
@@ -158,5 +158,5 @@ def _item(row: Mapping[str, Any], where: str) -> PairItem:
     question, first, second = (text_field(row, (name,), where) for name in ("input", "output_1", "output_2"))
     label = row.get("label")
     if str(label) not in ("1", "2"):
-        raise DataError(f"{where}: saw label {label!r}; expected 1 or 2, the better output; mend the row")
+        raise DataError(f"{where}: saw label {label!r}; expected 1 or 2, the better output; fix the row")
     return PairItem(question, first, second, int(str(label)))

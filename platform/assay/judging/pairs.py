@@ -21,8 +21,8 @@ from typing import Any, Literal
 from assay.errors import ConfigError, DataError
 from assay.judging.accuracy import Judged, PairItem, Verdict, Verdicts, run_report
 from assay.judging.llmbar import PairSet
-from assay.llm.requests import Mode
 from assay.metaeval.statistics.estimate import Estimate
+from assay.records import Mode
 from assay.row_files import Row, expand, finite, lookup, read_rows, subset_names
 from assay.scoring.judges.judgements import OK, UNPARSABLE
 from assay.scoring.judges.parsing import parse_option, parse_pair, strict_choice

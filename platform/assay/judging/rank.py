@@ -29,12 +29,12 @@ from assay.judging.asking import (
     with_details,
 )
 from assay.judging.audit import ModelAnswer
-from assay.llm.requests import Mode
 from assay.metaeval.statistics.bootstrap import clusters, interval, seeded, weighted_mean
 from assay.metaeval.statistics.estimate import Estimate, FloatArray
 from assay.metaeval.statistics.joint_fit import AdditiveFit, ModelScore, additive_fit, bradley_terry
 from assay.metaeval.statistics.loss_line import loss_line
 from assay.metaeval.statistics.win_rate import WinRate, length_controlled_win_rate, win_rate
+from assay.records import Mode
 from assay.row_files import finite, read_rows, text_field
 from assay.scoring.judges.judgements import JointJudgement, PairVerdict
 from assay.scoring.judges.protocols.joint import JointInstance, JointJudge

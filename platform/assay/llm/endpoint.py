@@ -16,7 +16,7 @@ from pydantic import Field, field_validator
 from assay.config import Config
 from assay.errors import EndpointError
 from assay.llm.local_model import LocalModel, local_endpoint_name
-from assay.llm.requests import Mode
+from assay.records import Mode
 
 OPENAI_URL = "https://api.openai.com/v1"
 _OUR_NAME = re.compile(r"assay-[A-Za-z0-9._-]{1,100}")
@@ -30,7 +30,7 @@ class EndpointSpec(Config):
     """URL up to and with `/v1`."""
     name: str | None = None
     """Names the endpoint in ledger keys. Default: host (and port) of `base_url`. Our local server tells a name of its
-    own with the hash of its rules or replay files, so that its port does not matter (`with_told_name`)."""
+    own with the hash of its rules or replay files, so that its port does not matter (`with_reported_name`)."""
     model: str = "gpt-4o-mini"
     """Sent to the endpoint; with `transport=local` a model folder or a hub id."""
     api_key_env: str = "OPENAI_API_KEY"
@@ -55,7 +55,7 @@ class EndpointSpec(Config):
     """Send X-Assay-Protocol, X-Assay-Step, X-Assay-Replicate and X-Assay-Attempt. None: to servers of ours. Where they
     are sent a reply may depend on them, so the ledger's keys cover the protocol."""
     ours: bool = False
-    """A server of this project, which reads the step headers and costs nothing. `with_told_name` finds out."""
+    """A server of this project, which reads the step headers and costs nothing. `with_reported_name` finds out."""
     max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
     """How this endpoint calls the longest reply; OpenAI's reasoning models want the second."""
     usd_per_million_input: float | None = Field(None, ge=0)
@@ -119,7 +119,7 @@ class EndpointSpec(Config):
         return hashlib.sha256(b"assay account\0" + self.api_key().encode()).hexdigest()[:8]
 
 
-def with_told_name(endpoint: EndpointSpec) -> EndpointSpec:
+def with_reported_name(endpoint: EndpointSpec) -> EndpointSpec:
     """The endpoint as `ours`, where a server of ours tells its name at /healthz; unchanged elsewhere.
 
     It also gets that name, unless it has one: another server may get the same port tomorrow, and only the told name

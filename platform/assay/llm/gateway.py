@@ -17,7 +17,7 @@ from typing import Literal, Protocol, Self
 
 from assay.errors import ConfigError, EndpointError, LimitReached
 from assay.llm.breaker import Breaker, Refusals
-from assay.llm.endpoint import EndpointSpec, with_told_name
+from assay.llm.endpoint import EndpointSpec, with_reported_name
 from assay.llm.figures import Figures, GatewayStats
 from assay.llm.ledger.call_rows import completed, reply_of, reply_row, request_row, stored_reply, usd_of
 from assay.llm.ledger.client import LedgerClient, open_local_ledger
@@ -26,11 +26,12 @@ from assay.llm.limits.client import Limiter, open_local_limiter
 from assay.llm.limits.headers import Observation, observe
 from assay.llm.local_model import LocalChat
 from assay.llm.prices import Price, price_of
-from assay.llm.requests import ChatRequest, Mode, Reply, request_key
+from assay.llm.requests import ChatRequest, Reply, request_key
 from assay.llm.response_format import FormatSupport
 from assay.llm.token_estimate import TokenEstimate
 from assay.llm.transports.chat import RETRIED, ChatTransport, Exchange
 from assay.llm.transports.local import LocalTransport, open_local_chat
+from assay.records import Mode
 
 BACKOFF_S = 0.5
 """Mean wait before the second attempt is half of this; it doubles with each further one."""
@@ -371,7 +372,7 @@ def open_gateway(
     if local is not None and endpoint.transport != "local":
         raise ConfigError(f"judge.transport={endpoint.transport}: saw a local model; expected it with transport=local")
     local = local or open_local_chat(endpoint)
-    endpoint = with_told_name(endpoint)
+    endpoint = with_reported_name(endpoint)
     if endpoint.transport == "batch":
         from assay.llm.batch.gateway import BatchGateway
 

@@ -15,8 +15,8 @@ from pydantic import Field
 
 from assay.config import Config
 from assay.fingerprint import canonical_json, delimited_hash
+from assay.records import Mode
 
-Mode = Literal["strict", "compat"]
 Role = Literal["system", "user", "assistant"]
 KEY_VERSION = "chat/1"
 

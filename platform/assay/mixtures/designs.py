@@ -11,10 +11,9 @@ from typing import Literal
 
 from assay.errors import InputError
 from assay.mixtures.spec import ComponentSpec, MixtureSpec
-from assay.records import TEST, Example
+from assay.records import TEST, Example, Mode
 from assay.tasks.catalog import INSTRUCTION_CATEGORIES
 
-Mode = Literal["strict", "compat"]
 CATEGORY_CAP = 1300
 """Most training rows of a set of one category alone."""
 COMPAT_VALIDATION_ROWS = 125

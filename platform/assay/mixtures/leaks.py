@@ -68,7 +68,7 @@ def refuse_leaks(leaks: Sequence[Leak], rows: Sequence[Example], held_out: Seque
     )
     raise DataError(
         f"{where}: saw {len(leaks)} rows that validation or test rows repeat ({pairs}); expected none; set "
-        "leaks.policy to drop, or mend the splits"
+        "leaks.policy to drop, or fix the splits"
     )
 
 

@@ -18,7 +18,7 @@ from assay.errors import InputError
 from assay.mixtures.leaks import find_leaks, refuse_leaks
 from assay.mixtures.shares import resolve_shares
 from assay.mixtures.spec import KIND, ComponentSpec, MixtureSpec, mixture_key, require_dataset
-from assay.records import TEST, TRAIN, VALIDATION, Example, MixtureRow, from_table, to_table
+from assay.records import TEST, TRAIN, VALIDATION, Example, MixtureRow, to_table
 from assay.store import Store
 from assay.tasks.datasets.splits import split_line
 
@@ -243,17 +243,6 @@ class MixtureBuilder:
         return self._datasets[name]
 
 
-def build_mixture(
-    spec: MixtureSpec,
-    datasets: Mapping[str, Sequence[Example]],
-    dataset_keys: Mapping[str, str],
-    label: str = "",
-    count_tokens: CountTokens | None = None,
-) -> Mixture:
-    """One mixture; see `MixtureBuilder.build`, which does many faster."""
-    return MixtureBuilder(datasets, dataset_keys, count_tokens).build(spec, label)
-
-
 def store_mixture(store: Store, mixture: Mixture, spec: MixtureSpec) -> None:
     """Write the mixture's artifact unless it is there: row ids, never text."""
     if store.exists(KIND, mixture.key):
@@ -262,14 +251,6 @@ def store_mixture(store: Store, mixture: Mixture, spec: MixtureSpec) -> None:
         artifact.table(TRAIN_FILE, to_table(mixture.train, MixtureRow))
         artifact.table(VALIDATION_FILE, to_table(mixture.validation, MixtureRow))
         artifact.json(SUMMARY_FILE, mixture.summary)
-
-
-def read_mixture(store: Store, key: str) -> Mixture:
-    """A stored mixture."""
-    train, validation = (
-        from_table(store.read_table(KIND, key, name), MixtureRow) for name in (TRAIN_FILE, VALIDATION_FILE)
-    )
-    return Mixture(key, train, validation, dict(store.read_json(KIND, key, SUMMARY_FILE)))
 
 
 _NONE: Places = np.empty(0, dtype=np.int64)

@@ -15,6 +15,7 @@ from pydantic import Field, model_validator
 from assay.config import Config
 from assay.errors import ConfigError
 from assay.fingerprint import artifact_key
+from assay.records import Mode
 from assay.tasks.catalog import OTHER
 
 KIND = "mixture"
@@ -91,7 +92,7 @@ class MixtureSpec(Config):
     """Components of the training rows; may be empty (a model that is not trained)."""
     validation: tuple[ComponentSpec, ...] = ()
     """Components of the validation rows, usually with split="validation"."""
-    mode: Literal["strict", "compat"] = "strict"
+    mode: Mode = "strict"
     """"compat" looks for no leaks, as the published study did not."""
     order: Literal["shuffled", "curriculum"] = "shuffled"
     """"curriculum" keeps components in their order (synthetic before human), rows shuffled inside each, or inside a

@@ -282,7 +282,7 @@ def summarise(spec: ScorerSpec, rows: Sequence[ScoreRow]) -> dict[str, object]:
     }
 
 
-def may_be_mended(summary: Mapping[str, object]) -> bool:
+def is_retryable(summary: Mapping[str, object]) -> bool:
     """Whether a stored summary counts failures that another try may not meet: calls without a reply."""
     unscored = summary.get("unscored")
     return isinstance(unscored, Mapping) and any(str(reason).startswith("error:") for reason in unscored)

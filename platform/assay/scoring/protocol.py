@@ -9,7 +9,7 @@ from typing import Literal, Protocol, runtime_checkable
 from pydantic import Field, model_validator
 
 from assay.config import Config
-from assay.records import Example, Outcome
+from assay.records import Example, Mode, Outcome
 from assay.tasks.catalog import Task
 
 ScorerKind = Literal["reference", "heuristic", "judge", "embedding", "reward", "classifier", "human"]
@@ -33,7 +33,7 @@ class ScorerSpec(Config):
     """Smallest rating; None where there is no lower end."""
     high: float | None = 1.0
     """Largest rating; None where there is no upper end."""
-    mode: Literal["strict", "compat"] = "strict"
+    mode: Mode = "strict"
     """"compat" does what the published study did, quirks included."""
     params: Mapping[str, str | int | float | bool | None] = Field(default_factory=dict)
     """All else that shapes the number."""

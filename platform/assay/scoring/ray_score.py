@@ -23,7 +23,7 @@ from assay.scoring.jobs import (
     ScoringResources,
     WantedScores,
     check_scorers,
-    may_be_mended,
+    is_retryable,
     scores_key,
     tasks_of,
 )
@@ -89,7 +89,7 @@ def run_scoring(
         if item.key not in stored:
             return False
         redo = retry_failed and item.spec.name in is_judge
-        return not (redo and may_be_mended(store.read_json(KIND, item.key, SUMMARY_FILE)))
+        return not (redo and is_retryable(store.read_json(KIND, item.key, SUMMARY_FILE)))
 
     todo = [item for item in plan if not is_done(item)]
     sizes = {key: len(examples) for key, examples in examples_by_set.items()}

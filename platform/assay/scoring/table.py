@@ -7,15 +7,14 @@ gives a ready scorer; `register_scorer` adds one.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
 
 from assay.config import validate
 from assay.errors import ConfigError
+from assay.records import Mode
 from assay.scoring.protocol import Scorer, ScorerSpec
 from assay.scoring.scorers import heuristics, models, references
 from assay.scoring.scorers import tone as tone_scorer
 
-Mode = Literal["strict", "compat"]
 _Make = Callable[[ScorerSpec], Scorer]
 
 _SPECS: dict[str, Callable[[Mode], ScorerSpec]] = {}

@@ -14,11 +14,11 @@ from assay.generation.spec import GenerationJob, predictions_key
 from assay.ifs.trial_spec import evaluation_keys
 from assay.metaeval.study_tables.build import RunRow
 from assay.mixtures.spec import MixtureSpec, mixture_key
-from assay.records import TEST
+from assay.records import INSTRUCTIONS, TEST
 from assay.studies.cells import Cell
 from assay.studies.design import HoldOutGrid
 from assay.studies.spec import Study
-from assay.tasks.catalog import INSTRUCTIONS, get_task
+from assay.tasks.catalog import get_task
 from assay.training.spec import TrainingJob, TrainSpec, adapter_key
 
 EVALUATION_SCHEMA = 1
@@ -90,7 +90,7 @@ class Wave:
 
 
 @dataclass(frozen=True)
-class Wanted:
+class StudyArtifacts:
     """All artifacts of a study, each once."""
 
     mixtures: Mapping[str, MixtureSpec]
@@ -123,7 +123,7 @@ class Wanted:
             waves.append(Wave(trainings, (*first, *own)))
         return waves
 
-    def at(self, merged_paths: Mapping[str, str]) -> Wanted:
+    def at(self, merged_paths: Mapping[str, str]) -> StudyArtifacts:
         """The same with the folders of the merged bases, which have none before they are made. No key changes."""
 
         def placed(job: Job) -> Job:
@@ -181,7 +181,9 @@ def _cross_category_set(dataset_key: str, per_category: int, max_new_tokens: int
     return EvaluationSet(INSTRUCTIONS, key, dataset_key, None, max_new_tokens, per_category=per_category)
 
 
-def wanted(study: Study, cells: Sequence[Cell], bases: Mapping[str, Base], dataset_keys: Mapping[str, str]) -> Wanted:
+def study_artifacts(
+    study: Study, cells: Sequence[Cell], bases: Mapping[str, Base], dataset_keys: Mapping[str, str]
+) -> StudyArtifacts:
     """The artifacts of these cells.
 
     Args:
@@ -193,7 +195,7 @@ def wanted(study: Study, cells: Sequence[Cell], bases: Mapping[str, Base], datas
     made = _Collected(study, bases, dataset_keys, evaluation_sets(study, dataset_keys))
     for cell in cells:
         made.add(cell)
-    return Wanted(
+    return StudyArtifacts(
         mixtures=dict(sorted(made.mixtures.items())),
         trainings=tuple(made.trainings.values()),
         generations=tuple(made.generations.values()),

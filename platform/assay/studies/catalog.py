@@ -7,9 +7,10 @@ from pathlib import Path
 
 from assay.config import apply_overrides, read_yaml, validate
 from assay.errors import ConfigError
+from assay.records import Mode
 from assay.studies.builtin.paper import BUILTIN
 from assay.studies.ifs_models.builtin import IFS_STUDIES
-from assay.studies.modes import MODES, Mode
+from assay.studies.modes import MODES
 from assay.studies.spec import Study
 
 MOST_EXTENSIONS = 5

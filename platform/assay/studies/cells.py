@@ -24,17 +24,17 @@ from assay.mixtures.designs import (
 )
 from assay.mixtures.shares import largest_remainder
 from assay.mixtures.spec import ComponentSpec, MixtureSpec
+from assay.records import INSTRUCTIONS
 from assay.studies.design import (
     HoldOutGrid,
-    MixtureGrid,
     Source,
     SourceGrid,
     Start,
+    TargetGrid,
     TransferGrid,
     WeightGrid,
 )
 from assay.studies.spec import Study
-from assay.tasks.catalog import INSTRUCTIONS
 from assay.training.spec import TrainSpec
 
 MANY = "*"
@@ -168,7 +168,7 @@ def _stopped(cell: Cell) -> Cell:
 
 def _conditions(study: Study) -> Iterator[_Condition]:
     grid = study.grid
-    if isinstance(grid, MixtureGrid):
+    if isinstance(grid, TargetGrid):
         return _target(study, grid)
     if isinstance(grid, SourceGrid):
         return _sources(study, grid)
@@ -183,7 +183,7 @@ def _answers(tasks: tuple[str, ...], task: str, size: int) -> tuple[str, ...]:
     return (task, INSTRUCTIONS) if size else (*tasks, INSTRUCTIONS)
 
 
-def _target(study: Study, grid: MixtureGrid) -> Iterator[_Condition]:
+def _target(study: Study, grid: TargetGrid) -> Iterator[_Condition]:
     instructions = _instructions(study, grid)
     validation = grid.target_validation_rows
     if validation is None and study.mode == "strict":
@@ -365,5 +365,5 @@ def _checked(study: Study, mixture: MixtureSpec) -> MixtureSpec:
     return mixture
 
 
-def _instructions(study: Study, grid: MixtureGrid | SourceGrid) -> Instructions:
+def _instructions(study: Study, grid: TargetGrid | SourceGrid) -> Instructions:
     return Instructions(study.data.instructions, grid.instruction_rows, grid.validation_rows, grid.seed)

@@ -66,7 +66,7 @@ class Targets(Sampled):
         return no_repeats("tasks", tasks)
 
 
-class MixtureGrid(Targets):
+class TargetGrid(Targets):
     """S1: all instruction rows, and N rows of one target task, drawn several times."""
 
     design: Literal["target"] = "target"
@@ -221,7 +221,7 @@ def _which(value: Any) -> str:
 
 
 Design = Annotated[
-    Annotated[MixtureGrid, Tag("@target")]
+    Annotated[TargetGrid, Tag("@target")]
     | Annotated[SourceGrid, Tag("@sources")]
     | Annotated[HoldOutGrid, Tag("@hold_out")]
     | Annotated[TransferGrid, Tag("@transfer")]

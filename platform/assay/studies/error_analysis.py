@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from assay.fingerprint import delimited_hash
 from assay.llm.requests import Answer, ChatRequest, Message, Sampling
-from assay.metaeval.study_tables.build import INSTRUCTIONS, RunRow, ScorerInfo
-from assay.records import Example
+from assay.metaeval.study_tables.build import RunRow, ScorerInfo
+from assay.records import INSTRUCTIONS, Example
 from assay.tasks.catalog import get_task, task_names
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def low_rows(
     for _, run in sorted(chosen.items()):
         rated = ratings.get(run.predictions_key, {})
         best = max(rated.values(), default=0.0) if scorer.high is None else scorer.high
-        low = [(value * scorer.sign, row_id) for row_id, value in rated.items() if value != best]
+        low = [(value, row_id) for row_id, value in rated.items() if value != best]
         low.sort(key=lambda pair: (pair[0], delimited_hash(["low", pair[1]])))
         by_id = {row.example_id: row for row in examples[run.evaluation_set]}
         texts = predictions(run.predictions_key) if low else {}
@@ -82,7 +82,7 @@ def low_rows(
                 "input": _cut(by_id[row_id].input or by_id[row_id].instruction),
                 "prediction": _cut(texts.get(row_id, "")),
                 "reference": _cut(by_id[row_id].reference),
-                "rating": value * scorer.sign,
+                "rating": value,
                 "example_id": row_id,
             }
             for value, row_id in low[:count]

@@ -16,7 +16,7 @@ from assay.errors import ConfigError
 from assay.mixtures.spec import KIND as MIXTURE_KIND
 from assay.scoring.jobs import KIND as SCORES_KIND
 from assay.store import Store, StoredArtifact
-from assay.studies.artifacts import Wanted
+from assay.studies.artifacts import StudyArtifacts
 from assay.studies.folder import DONE, STUDY
 from assay.studies.tiny_bases import BASE_KIND
 
@@ -38,7 +38,7 @@ class Garbage:
 
 
 def references(
-    plan: Wanted, scores: Iterable[str], datasets: Iterable[str], bases: Iterable[str]
+    plan: StudyArtifacts, scores: Iterable[str], datasets: Iterable[str], bases: Iterable[str]
 ) -> dict[str, list[str]]:
     """Keys of all artifacts that a study wants, by kind."""
     found: dict[str, set[str]] = {

@@ -10,7 +10,7 @@ from assay.fingerprint import fingerprint
 from assay.ifs.trial_spec import evaluation_keys
 from assay.mixtures.designs import cross_category_rows
 from assay.model_folders import FoundModel, find_model
-from assay.records import TEST, Example
+from assay.records import INSTRUCTIONS, TEST, Example
 from assay.store import Store
 from assay.studies.artifacts import Base, EvaluationSet
 from assay.studies.derived import derived_keys
@@ -18,7 +18,6 @@ from assay.studies.judge_endpoint import writer_endpoint
 from assay.studies.scores import content_keys
 from assay.studies.spec import TINY, Study
 from assay.studies.tiny_bases import tiny_base_key
-from assay.tasks.catalog import INSTRUCTIONS
 from assay.tasks.datasets.loaders import dataset_key, materialise_dataset, read_dataset
 
 STUDY_SCHEMA = 2

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from assay.ifs.objecqa_labels import KIND, ObjecqaPlan
+from assay.ifs.objecqa_labels import KIND, ObjecqaLabels
 from assay.ifs.trial_hook import IfsHooks, prompt_set
 from assay.ifs.trial_spec import evaluation_keys
 from assay.judging.asking import JudgeConnection
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from assay.ifs.trial_spec import TrialIfsSpec
     from assay.llm.endpoint import EndpointSpec
     from assay.store import Store
-    from assay.studies.artifacts import Wanted
+    from assay.studies.artifacts import StudyArtifacts
     from assay.studies.spec import Study
 
 
@@ -35,7 +35,7 @@ class InsideTrials:
     datasets: tuple[str, ...]
     """Keys of the dialogues that prompts and classifier come from."""
 
-    def references(self, labels: ObjecqaPlan | None) -> dict[str, list[str]]:
+    def references(self, labels: ObjecqaLabels | None) -> dict[str, list[str]]:
         """Artifacts by kind that only evaluations inside trials want."""
         found = {TONE_KIND: [self.tone]}
         return found if labels is None else {**found, KIND: sorted(labels.keys.values())}
@@ -59,12 +59,12 @@ def prepare_inside(study: Study, store: Store) -> InsideTrials | None:
     return InsideTrials(spec, tone, IfsHooks(store, spec, tone, prompts, stops), datasets)
 
 
-def objecqa_plan(study: Study, plan: Wanted, endpoint: EndpointSpec) -> ObjecqaPlan | None:
+def objecqa_labels(study: Study, plan: StudyArtifacts, endpoint: EndpointSpec) -> ObjecqaLabels | None:
     """The ObjecQA labels that a study wants; None where it asks no preference questions."""
     if study.ifs is None or study.ifs.objecqa is None:
         return None
     adapters = tuple(job.key for job in plan.trainings if job.evaluation_key is not None)
-    return ObjecqaPlan(judge_spec(KIND, objecqa_labeler(study.mode), endpoint), adapters)
+    return ObjecqaLabels(judge_spec(KIND, objecqa_labeler(study.mode), endpoint), adapters)
 
 
 def connection_to(endpoint: EndpointSpec, ledger_url: str, max_usd: float | None, study: str) -> JudgeConnection:

@@ -65,6 +65,6 @@ def check_endpoint(endpoint: EndpointSpec) -> None:
         socket.create_connection((host, parts.port or {"http": 80}.get(parts.scheme, 443)), CONNECT_S).close()
     except OSError as error:
         raise EndpointError(
-            f"judge.base_url {endpoint.base_url}: saw nothing that listens there ({error.strerror or error}); expected "
+            f"judge.base_url {endpoint.base_url}: nothing is listening there ({error.strerror or error}); expected "
             "an OpenAI-compatible endpoint; start it or correct the URL, and run the same command again"
         ) from None

@@ -8,11 +8,11 @@ override says always stays.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 from assay.config import Config
+from assay.records import Mode
 
-Mode = Literal["strict", "compat"]
 MODES: tuple[Mode, ...] = ("strict", "compat")
 
 LOSS_ON: Mapping[Mode, str] = {"strict": "answer", "compat": "all"}

@@ -21,7 +21,7 @@ from assay.mixtures.spec import MixtureSpec, mixture_key
 from assay.scoring.jobs import JudgeSetup, ScoringBatch
 from assay.stoppable import run_stoppable
 from assay.store import Store
-from assay.studies.artifacts import Base, EvaluationSet, MergedBase, Wanted, evaluation_sets, wanted
+from assay.studies.artifacts import Base, EvaluationSet, MergedBase, StudyArtifacts, evaluation_sets, study_artifacts
 from assay.studies.cells import Cell, expand
 from assay.studies.costs import Costs
 from assay.studies.derived import make_derived
@@ -37,10 +37,10 @@ from assay.studies.inputs import (
     study_bases,
     study_key,
 )
-from assay.studies.inside_trials import InsideTrials, connection_to, objecqa_plan, prepare_inside
+from assay.studies.inside_trials import InsideTrials, connection_to, objecqa_labels, prepare_inside
 from assay.studies.judge_endpoint import check_endpoint, endpoint_of
 from assay.studies.resources import check_resources
-from assay.studies.scores import ScoringPlan, judge_protocol, repeat_table, scoring_plan, stored_scores
+from assay.studies.scores import ScoreJobs, judge_protocol, repeat_table, score_jobs, stored_scores
 from assay.studies.spec import JUDGE, TINY, JudgeConfig, Study
 from assay.studies.starts import make_merged_base, make_stacks
 from assay.studies.tiny_bases import BASE_KIND, store_tiny_base
@@ -67,8 +67,8 @@ class Results:
     folder: StudyFolder
     datasets: Datasets
     sets: Mapping[str, EvaluationSet]
-    wanted: Wanted
-    scoring: ScoringPlan
+    wanted: StudyArtifacts
+    scoring: ScoreJobs
     tables: Mapping[str, pa.Table]
     costs: Costs
     errors: Sequence[Mapping[str, Any]] = ()
@@ -147,14 +147,14 @@ class Pipeline:
                 bases = self._bases(datasets)
             if until == "base":
                 return None
-            plan = wanted(self.study, cells, bases, datasets.keys)
-            scoring = scoring_plan(self.study, plan, self._named_endpoint())
+            plan = study_artifacts(self.study, cells, bases, datasets.keys)
+            scoring = score_jobs(self.study, plan, self._named_endpoint())
             with self.costs.stage("tone"):
                 inside = prepare_inside(self.study, self.store)
             read = [*datasets.keys.values(), *(inside.datasets if inside is not None else ())]
             used = references(plan, scoring.keys, read, [bases[TINY].key] if TINY in bases else [])
             if inside is not None:
-                used |= inside.references(objecqa_plan(self.study, plan, self._named_endpoint()))
+                used |= inside.references(objecqa_labels(self.study, plan, self._named_endpoint()))
             self.store.write_study_json(folder.name, ARTIFACTS, used)
             self._waves(plan, sets, datasets, scoring, inside, until)
             if until is None:
@@ -188,7 +188,7 @@ class Pipeline:
         )
 
     def _errors(
-        self, plan: Wanted, scoring: ScoringPlan, datasets: Datasets, sets: Mapping[str, EvaluationSet]
+        self, plan: StudyArtifacts, scoring: ScoreJobs, datasets: Datasets, sets: Mapping[str, EvaluationSet]
     ) -> list[dict[str, Any]]:
         """What the judge sees in the lowest rated answers of each task."""
         if not self.study.error_rows or JUDGE not in self.study.scorers:
@@ -248,13 +248,13 @@ class Pipeline:
         """Refuse a judge that cannot be asked before hours of training; not where it has said all already."""
         if not self.study.asks_judge or self.study.judge.is_embedded:
             return
-        plan = wanted(self.study, cells, study_bases(self.study, datasets.keys), datasets.keys)
-        labels = objecqa_plan(self.study, plan, self._named_endpoint())
+        plan = study_artifacts(self.study, cells, study_bases(self.study, datasets.keys), datasets.keys)
+        labels = objecqa_labels(self.study, plan, self._named_endpoint())
         has_labels = labels is None or labels.is_done(self.store)
-        if not has_labels or not self._has_scores(scoring_plan(self.study, plan, self._named_endpoint())):
+        if not has_labels or not self._has_scores(score_jobs(self.study, plan, self._named_endpoint())):
             check_endpoint(self._named_endpoint())
 
-    def _has_scores(self, scoring: ScoringPlan) -> bool:
+    def _has_scores(self, scoring: ScoreJobs) -> bool:
         return self.store.present("scores", scoring.keys) == set(scoring.keys)
 
     def _named_endpoint(self) -> EndpointSpec:
@@ -271,10 +271,10 @@ class Pipeline:
 
     def _waves(
         self,
-        plan: Wanted,
+        plan: StudyArtifacts,
         sets: Mapping[str, EvaluationSet],
         datasets: Datasets,
-        scoring: ScoringPlan,
+        scoring: ScoreJobs,
         inside: InsideTrials | None,
         until: str | None,
     ) -> None:
@@ -355,7 +355,7 @@ class Pipeline:
             key, reason = next(iter(report.failed.items()))
             raise StageError(
                 f"generation: {len(report.failed)} of {len(jobs)} pairs have no answer at all; the first, {key}: "
-                f"{reason}; mend it and run the same command again"
+                f"{reason}; fix it and run the same command again"
             )
         self.costs.note(
             "generate", f"{report.num_rows:,} rows, {report.num_tokens:,} tokens, {report.num_error_rows} error rows"
@@ -363,7 +363,7 @@ class Pipeline:
 
     def _score(
         self,
-        scoring: ScoringPlan,
+        scoring: ScoreJobs,
         batches: Sequence[ScoringBatch],
         examples: Mapping[str, Sequence[Example]],
         endpoint: EndpointSpec,
@@ -393,11 +393,11 @@ class Pipeline:
                 f"{calls.prompt_tokens + calls.completion_tokens:,} tokens, {usd}",
             )
 
-    def _objecqa(self, plan: Wanted, inside: InsideTrials | None) -> None:
+    def _objecqa(self, plan: StudyArtifacts, inside: InsideTrials | None) -> None:
         """Have the judge label the preference answers that the trials left; no trial waits for it."""
         from assay.ifs.objecqa_labels import judge_answers
 
-        asked = None if inside is None else objecqa_plan(self.study, plan, self._named_endpoint())
+        asked = None if inside is None else objecqa_labels(self.study, plan, self._named_endpoint())
         if asked is None or asked.is_done(self.store):
             return
         with ExitStack() as stack:
@@ -411,8 +411,8 @@ class Pipeline:
 
     def _tables(
         self,
-        plan: Wanted,
-        scoring: ScoringPlan,
+        plan: StudyArtifacts,
+        scoring: ScoreJobs,
         inside: InsideTrials | None,
         folder: StudyFolder,
         categories: Mapping[str, str],
@@ -438,5 +438,5 @@ class Pipeline:
             return dict(tables)
         from assay.studies.trial_tables import ifs_tables
 
-        asked = objecqa_plan(self.study, plan, self._named_endpoint())
+        asked = objecqa_labels(self.study, plan, self._named_endpoint())
         return {**tables, **ifs_tables(self.store, inside.spec, plan, inside.tone, asked, scores)}

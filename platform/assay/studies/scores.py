@@ -12,6 +12,7 @@ from assay.generation.spec import KIND as PREDICTIONS
 from assay.generation.spec import PREDICTIONS_FILE
 from assay.llm.endpoint import EndpointSpec
 from assay.metaeval.study_tables.build import ScorerInfo
+from assay.records import Mode
 from assay.scoring.jobs import (
     KIND,
     NO_PREDICTION,
@@ -28,8 +29,7 @@ from assay.scoring.protocol import ScorerSpec
 from assay.scoring.scorers.models import CONTENT_KEY, MODEL, resolve
 from assay.scoring.table import scorer_spec
 from assay.store import Store
-from assay.studies.artifacts import Wanted
-from assay.studies.modes import Mode
+from assay.studies.artifacts import StudyArtifacts
 from assay.studies.spec import JUDGE, JudgeConfig, Study
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ LABELERS = ("objecqa", "category")
 
 
 @dataclass(frozen=True)
-class ScoringPlan:
+class ScoreJobs:
     """All scores of a study."""
 
     local: tuple[ScorerSpec, ...]
@@ -67,7 +67,7 @@ class ScoringPlan:
         )
 
 
-def scoring_plan(study: Study, plan: Wanted, endpoint: EndpointSpec) -> ScoringPlan:
+def score_jobs(study: Study, plan: StudyArtifacts, endpoint: EndpointSpec) -> ScoreJobs:
     """The scores of a study.
 
     Raises:
@@ -80,7 +80,7 @@ def scoring_plan(study: Study, plan: Wanted, endpoint: EndpointSpec) -> ScoringP
     waves = []
     for wave in plan.waves(study.resources.wave_size):
         waves.append(make_batches([(job.key, job.evaluation_key) for job in wave.generations]))
-    return ScoringPlan(local, judge, tuple(waves))
+    return ScoreJobs(local, judge, tuple(waves))
 
 
 def local_scorers(study: Study) -> tuple[ScorerSpec, ...]:
@@ -137,7 +137,7 @@ def calls_per_row(protocol: PointwiseProtocol) -> int:
     return samples if isinstance(samples, int) and not getattr(protocol, "logprobs", False) else 1
 
 
-def stored_scores(store: Store, plan: ScoringPlan) -> list[pa.Table]:
+def stored_scores(store: Store, plan: ScoreJobs) -> list[pa.Table]:
     """All score rows of a study, one table per artifact."""
     return [store.read_table(KIND, key, SCORES_FILE) for key in plan.keys]
 

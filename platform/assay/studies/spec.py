@@ -17,9 +17,10 @@ from assay.ifs.trial_spec import TrialIfsSpec
 from assay.llm.local_model import LocalModel
 from assay.mixtures.spec import LeakSpec
 from assay.mixtures.synthesis import RandomLabels, SyntheticRows
+from assay.records import Mode
 from assay.scoring.judges.protocols.repeats import MAX_REPEATS
 from assay.studies.design import Design, HoldOutGrid, SourceGrid, TransferGrid, no_repeats
-from assay.studies.modes import MODES, Mode, in_other_mode, with_mode_rules
+from assay.studies.modes import MODES, in_other_mode, with_mode_rules
 from assay.studies.resources import StudyResources
 from assay.studies.tracking_config import TrackingConfig
 from assay.tasks.catalog import task_names

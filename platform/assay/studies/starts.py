@@ -13,13 +13,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from assay.adapter_files import CONFIG, WEIGHTS
 from assay.errors import StageError
 from assay.store import Store
 from assay.studies.artifacts import MergedBase, StackedAdapter
 from assay.studies.tiny_bases import BASE_KIND
 from assay.training.spec import ADAPTER_KIND
-
-WEIGHTS_FILE, CONFIG_FILE = "adapter_model.safetensors", "adapter_config.json"
 
 
 def make_merged_base(store: Store, merged: MergedBase, dtype: str) -> None:
@@ -41,8 +40,8 @@ def make_stacks(store: Store, stacks: Sequence[StackedAdapter]) -> None:
             continue
         weights, config = stacked([_read(store, key) for key in stack.parts])
         with store.writing(ADAPTER_KIND, stack.key, {"adapters": list(stack.parts)}) as artifact:
-            artifact.file(WEIGHTS_FILE, weights)
-            artifact.json(CONFIG_FILE, config)
+            artifact.file(WEIGHTS, weights)
+            artifact.json(CONFIG, config)
 
 
 def stacked(adapters: Sequence[tuple[bytes, dict[str, Any]]]) -> tuple[bytes, dict[str, Any]]:
@@ -79,5 +78,5 @@ def stacked(adapters: Sequence[tuple[bytes, dict[str, Any]]]) -> tuple[bytes, di
 
 
 def _read(store: Store, key: str) -> tuple[bytes, dict[str, Any]]:
-    config = json.loads(store.read_bytes(ADAPTER_KIND, key, CONFIG_FILE))
-    return store.read_bytes(ADAPTER_KIND, key, WEIGHTS_FILE), config
+    config = json.loads(store.read_bytes(ADAPTER_KIND, key, CONFIG))
+    return store.read_bytes(ADAPTER_KIND, key, WEIGHTS), config

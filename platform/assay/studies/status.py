@@ -14,13 +14,13 @@ from assay.generation.spec import KIND as PREDICTIONS_KIND
 from assay.mixtures.spec import KIND as MIXTURE_KIND
 from assay.scoring.jobs import KIND as SCORES_KIND
 from assay.store import Store
-from assay.studies.artifacts import wanted
+from assay.studies.artifacts import study_artifacts
 from assay.studies.cells import expand
 from assay.studies.folder import STUDY, StudyFolder, find_folder
 from assay.studies.garbage import ARTIFACTS
 from assay.studies.inputs import dataset_keys, study_bases, study_key
 from assay.studies.judge_endpoint import endpoint_of
-from assay.studies.scores import scoring_plan
+from assay.studies.scores import score_jobs
 from assay.studies.spec import TINY, Study
 from assay.studies.tiny_bases import BASE_KIND
 from assay.training.spec import ADAPTER_KIND
@@ -41,8 +41,8 @@ def study_status(study: Study, store: Store, embedded_name: str) -> dict[str, An
     bases = study_bases(study, keys)
     endpoint = endpoint_of(study.judge, embedded_name=embedded_name)
     key = study_key(study, keys, {name: base.key for name, base in bases.items()}, endpoint.endpoint_name)
-    plan = wanted(study, expand(study), bases, keys)
-    scoring = scoring_plan(study, plan, endpoint)
+    plan = study_artifacts(study, expand(study), bases, keys)
+    scoring = score_jobs(study, plan, endpoint)
     own_base = [*([bases[TINY].key] if TINY in bases else []), *(part.key for part in plan.merged)]
     stages = [
         _stage(store, "base", BASE_KIND, own_base),

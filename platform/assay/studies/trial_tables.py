@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from assay.ifs.objecqa_labels import SAMPLE, ObjecqaPlan, read_labels
+from assay.ifs.objecqa_labels import SAMPLE, ObjecqaLabels, read_labels
 from assay.ifs.trial_hook import IFS_FILE
 from assay.metaeval.study_tables.columns import make_table
 from assay.metaeval.study_tables.ifs import (
@@ -30,14 +30,19 @@ if TYPE_CHECKING:
 
     from assay.ifs.trial_spec import TrialIfsSpec
     from assay.store import Store
-    from assay.studies.artifacts import Wanted
+    from assay.studies.artifacts import StudyArtifacts
     from assay.studies.cells import Cell
 
 EXACT_MATCH = "exact_match"
 
 
 def ifs_tables(
-    store: Store, spec: TrialIfsSpec, plan: Wanted, tone: str, objecqa: ObjecqaPlan | None, scores: Sequence[pa.Table]
+    store: Store,
+    spec: TrialIfsSpec,
+    plan: StudyArtifacts,
+    tone: str,
+    objecqa: ObjecqaLabels | None,
+    scores: Sequence[pa.Table],
 ) -> dict[str, pa.Table]:
     """`ifs_curves`, `early_stopping` and `ifs_instruments` of a study whose artifacts are all there.
 
@@ -68,8 +73,8 @@ def _curve(
     store: Store,
     cell: Cell,
     key: str,
-    plan: Wanted,
-    objecqa: ObjecqaPlan | None,
+    plan: StudyArtifacts,
+    objecqa: ObjecqaLabels | None,
     exact: Mapping[str, float | None],
 ) -> TrialCurve:
     job = next(job for job in plan.trainings if job.key == key)
@@ -108,7 +113,7 @@ def _objective(rows: Sequence[Mapping[str, Any]]) -> list[float]:
     return [math.nan if not row["label"] else float(row["label"] == "Objective") for row in rows]
 
 
-def _exact_match(plan: Wanted, scores: Sequence[pa.Table]) -> dict[str, dict[str, float | None]]:
+def _exact_match(plan: StudyArtifacts, scores: Sequence[pa.Table]) -> dict[str, dict[str, float | None]]:
     """Adapter -> test row of its target task -> exact match."""
     runs = {
         run.predictions_key: run
@@ -125,7 +130,7 @@ def _exact_match(plan: Wanted, scores: Sequence[pa.Table]) -> dict[str, dict[str
     return found
 
 
-def _instruments(store: Store, tone: str, objecqa: ObjecqaPlan | None) -> Instruments:
+def _instruments(store: Store, tone: str, objecqa: ObjecqaLabels | None) -> Instruments:
     model, report = load_tone(store, tone), tone_report(store, tone)
     judged = {}
     if objecqa is not None:

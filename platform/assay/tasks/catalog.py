@@ -12,6 +12,7 @@ from pydantic import Field
 
 from assay.config import Config
 from assay.errors import ConfigError
+from assay.records import INSTRUCTIONS
 from assay.tasks.toyworld.world import TOY_TASKS
 
 INSTRUCTION_CATEGORIES = (
@@ -32,9 +33,6 @@ INSTRUCTION_CATEGORIES = (
 
 OTHER = "Other"
 """The 13th tag: rows that fit no category; kept out of mixtures."""
-
-INSTRUCTIONS = "instructions"
-"""Name of the task of an instruction set's rows: each row brings its own instruction."""
 
 AnswerFormat = Literal["label", "integer", "number", "json", "span", "free"]
 

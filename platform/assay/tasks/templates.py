@@ -12,7 +12,7 @@ from typing import Literal, TypeVar
 
 from assay.config import Config
 from assay.errors import DataError
-from assay.records import Example
+from assay.records import Example, Mode
 
 RESPONSE_MARKER = "### Response:\n"
 STOP_SEQUENCE = "###"
@@ -24,7 +24,6 @@ ALPACA_WITH_INPUT = (
     "response that appropriately completes the request.\n\n"
 )
 """Stanford Alpaca's two openings (tatsu-lab/stanford_alpaca, train.py)."""
-Mode = Literal["strict", "compat"]
 T = TypeVar("T")
 
 
@@ -104,7 +103,7 @@ def history(example: Example) -> list[tuple[str, str]]:
     if not all(role in _PAST_TURN and isinstance(text, str) for role, text in pairs):
         raise DataError(
             f"example {example.example_id}: saw history {example.history_json[:60]!r}; expected a JSON list of "
-            "[role, text] with role system, user or assistant; mend the row"
+            "[role, text] with role system, user or assistant; fix the row"
         )
     return pairs
 

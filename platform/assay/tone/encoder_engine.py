@@ -24,11 +24,11 @@ from assay.tone.model import (
     Counted,
     ToneSpec,
     count_right,
+    drop_empty,
     fit_logistic,
     labels_of,
     read_counts,
     read_spec,
-    without_empty,
     write_card,
 )
 from assay.tone.texts import ToneText, normalise
@@ -54,7 +54,7 @@ class EmbeddingToneModel:
     def probabilities(self, texts: Sequence[str]) -> np.ndarray:
         """See `ToneModel`."""
         logits_N = embed(self._encoder, self._tokenizer, texts, self.spec) @ self._weights_H + self._bias
-        return without_empty(texts, 1.0 / (1.0 + np.exp(-logits_N)))
+        return drop_empty(texts, 1.0 / (1.0 + np.exp(-logits_N)))
 
     def answer_like(self, texts: Sequence[str]) -> list[bool]:
         """See `ToneModel`."""
@@ -84,7 +84,7 @@ class EncoderToneModel:
         with torch.inference_mode():
             for places, batch in _batches(self._tokenizer, texts, self.spec):
                 found[places] = self._encoder(**batch).logits.float().softmax(-1)[:, 1].numpy()
-        return without_empty(texts, found)
+        return drop_empty(texts, found)
 
     def answer_like(self, texts: Sequence[str]) -> list[bool]:
         """See `ToneModel`."""

@@ -14,10 +14,10 @@ from assay.tone.model import (
     WEIGHTS_FILE,
     Counted,
     ToneSpec,
+    drop_empty,
     labels_of,
     read_counts,
     read_spec,
-    without_empty,
     write_card,
 )
 
@@ -43,7 +43,7 @@ class LinearToneModel:
         """See `ToneModel`."""
         features_NF = feature_matrix(texts, self.spec.num_features, self.spec.max_words)
         logits_N = np.asarray(features_NF @ self._weights_F) + self._bias
-        return without_empty(texts, 1.0 / (1.0 + np.exp(-logits_N)))
+        return drop_empty(texts, 1.0 / (1.0 + np.exp(-logits_N)))
 
     def answer_like(self, texts: Sequence[str]) -> list[bool]:
         """See `ToneModel`."""

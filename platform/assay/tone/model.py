@@ -149,7 +149,7 @@ def labels_of(probabilities_N: NDArray[np.float64]) -> list[bool]:
     return [bool(value >= THRESHOLD) for value in probabilities_N]
 
 
-def without_empty(texts: Sequence[str], probabilities_N: NDArray[np.float64]) -> NDArray[np.float64]:
+def drop_empty(texts: Sequence[str], probabilities_N: NDArray[np.float64]) -> NDArray[np.float64]:
     """The probabilities, 0 where a text holds no letter or digit."""
     return np.where([bool(normalise(text)) for text in texts], probabilities_N, 0.0)
 

@@ -157,11 +157,6 @@ def default_uri(storage: Path) -> str:
     return f"sqlite:///{storage}/mlflow.db"
 
 
-def ui_command(uri: str) -> str:
-    """The command that shows the runs in a browser."""
-    return uri if uri.startswith("http") else f"mlflow ui --backend-store-uri {uri}"
-
-
 @contextlib.contextmanager
 def _alone(uri: str) -> Iterator[None]:
     """For a SQLite store: no other process of this machine opens it at the same time."""

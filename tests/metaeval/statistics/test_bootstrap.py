@@ -20,7 +20,6 @@ from assay.metaeval.statistics.bootstrap import (
     rows_as_clusters,
     seeded,
     studentised,
-    two_way,
     weighted_mean,
 )
 from assay.metaeval.statistics.correlation import spearman_resamples
@@ -45,13 +44,6 @@ def test_strata_keep_their_number_of_clusters() -> None:
     units = clusters([0, 1, 2, 3, 4], ["x", "x", "x", "y", "y"])
     weights = resample(units, 40, np.random.default_rng(1))
     assert np.all(weights[:3].sum(axis=0) == 3) and np.all(weights[3:].sum(axis=0) == 2)
-
-
-def test_two_way_weights_are_products() -> None:
-    runs, items = clusters([0, 0, 1, 1]), clusters([0, 1, 0, 1])
-    weights = two_way(runs, items, 25, np.random.default_rng(2))
-    # on a full table the product weights have rank one
-    assert np.all(weights[0] * weights[3] == weights[1] * weights[2])
 
 
 def test_jackknife_leaves_one_cluster_out_at_a_time() -> None:

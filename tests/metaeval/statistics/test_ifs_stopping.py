@@ -7,10 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assay.metaeval.statistics.ifs_stopping import StoppingRule, decide, infused_at
+from assay.metaeval.statistics.ifs_stopping import StoppingRule, decide
 
 SENSITIVITY, SPECIFICITY = (970, 1000), (980, 1000)
 NUM_PROMPTS = 300
+
+
+def infused_at(labels, sensitivity, specificity, rule):  # type: ignore[no-untyped-def]
+    """Index of the first evaluation at which the rule stops; None where it never does."""
+    stops = (decide(labels, sensitivity, specificity, rule, at).is_infused for at in range(len(labels)))
+    return next((at for at, is_infused in enumerate(stops) if is_infused), None)
 
 
 def simulated_curve(rng: np.random.Generator, *, steady: bool = True) -> tuple[np.ndarray, int]:

@@ -245,13 +245,6 @@ def test_a_named_baseline_replaces_the_zero_mixture(study: tuple[list[RunRow], l
     assert row["difference"] is None and "no run" in row["reason"]
 
 
-def test_lower_is_better_turns_correlations_and_ranks_round(tables: StudyTables) -> None:
-    row = the_row(tables["metaeval"], level="sample", scorer="errors", statistic="CAT")
-    assert row["value"] == pytest.approx(1.0)
-    best = [row["arm"] for row in rows_of(tables["leaderboard"], evaluation_set="sums", scorer="errors", rank=1)]
-    assert best == ["sums N=256"]
-
-
 def test_cit_and_cat_use_runs_below_the_limit_only(tables: StudyTables) -> None:
     row = the_row(tables["metaeval"], level="run", scorer="judge", statistic="CIT")
     # per task: 3 runs at N = 0 (shared clusters) and 9 at N = 8, 32, 64

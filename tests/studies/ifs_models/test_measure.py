@@ -13,7 +13,6 @@ from assay.generation.spec import KIND as PREDICTIONS
 from assay.generation.spec import PREDICTIONS_FILE, predictions_key
 from assay.hooks import SilentProgress
 from assay.ifs.prompts import ifs_prompts, is_partial
-from assay.mixtures.sampling import read_mixture
 from assay.model_folders import find_model
 from assay.records import TEST, TRAIN, Prediction, to_table
 from assay.store import Store
@@ -26,6 +25,7 @@ from assay.tasks.datasets.sources import SourceSpec
 from assay.tone.model import ToneSpec
 from assay.tone.texts import dialogues_of, normalise
 from assay.tone.training import train_tone_model
+from support.stored_rows import read_mixture
 
 TOY = SourceSpec(loader="toyworld", seed=5, num_train=240, num_validation=24, num_test=240)
 

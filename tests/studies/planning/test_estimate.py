@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from assay.errors import ConfigError
-from assay.studies.artifacts import Base, wanted
+from assay.studies.artifacts import Base, study_artifacts
 from assay.studies.builtin.paper import BUILTIN, quickstart
 from assay.studies.catalog import load_study
 from assay.studies.cells import expand
-from assay.studies.planning.estimate import Plan, parameters, plan
+from assay.studies.planning.estimate import Estimate, parameters, plan
 from assay.studies.planning.throughput import rates
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -101,7 +101,7 @@ def test_every_builtin_study_is_planned_and_wants_what_is_planned(name: str) -> 
     made = plan(study)
     keys = {source: f"{number:032x}" for number, source in enumerate(study.data.names)}
     bases = {model: Base(model, f"base of {model}", "") for model in study.all_models}
-    wants = wanted(study, expand(study), bases, keys)
+    wants = study_artifacts(study, expand(study), bases, keys)
     assert made.distinct_trainings == len(wants.tunings) + len(wants.trainings)
     assert made.gpu_hours is not None
     assert made.usd is not None
@@ -182,7 +182,7 @@ def test_more_rows_than_a_file_holds_are_refused(tmp_path: Path, name: str, end:
     line = json.dumps({"id": "", "input": "x", "output": "positive"})
     (tmp_path / "rows" / "train.jsonl").write_text("\n".join([line] * 20) + end)
 
-    def made(size: int) -> Plan:
+    def made(size: int) -> Estimate:
         task = "grid.tasks=[sst2]", f"data.sources.sst2={{loader: jsonl, task: sst2, path: {name}, split_rule: {rule}}}"
         return plan(load_study("quickstart", [*task, f"grid.sizes=[0, {size}]", f"data.root={tmp_path}"]))
 

@@ -241,5 +241,5 @@ def _exchange(path: Path, number: int, line: str) -> Exchange:
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DataError(
             f"{path}:{number}: saw no exchange ({error!r}); expected an object with judge, strategy, index, stage, "
-            "messages and completion; mend or drop the line"
+            "messages and completion; fix or drop the line"
         ) from None

@@ -23,16 +23,17 @@ from assay.errors import ConfigError, EndpointError, LimitReached
 from assay.llm.batch.client import BatchClient
 from assay.llm.batch.files import MAX_ROWS, RequestFile, read_line, request_line
 from assay.llm.batch.ledger import BatchLedger, BatchState
-from assay.llm.endpoint import EndpointSpec, with_told_name
+from assay.llm.endpoint import EndpointSpec, with_reported_name
 from assay.llm.figures import Figures, GatewayStats
 from assay.llm.ledger.call_rows import completed, reply_of, reply_row, request_row, stored_reply, usd_of
 from assay.llm.ledger.segments import PREFIX
 from assay.llm.ledger.tables import FINAL
 from assay.llm.prices import price_of
-from assay.llm.requests import ChatRequest, Failure, Mode, Reply, request_key
+from assay.llm.requests import ChatRequest, Failure, Reply, request_key
 from assay.llm.response_format import FormatSupport
 from assay.llm.token_estimate import TokenEstimate
 from assay.llm.transports.chat import Exchange, one_line
+from assay.records import Mode
 
 MAX_CALL_TRIES = 3
 """Batches that a request may be part of before it counts as failed."""
@@ -82,7 +83,7 @@ class BatchGateway:
             poll_s: seconds between two looks at a batch, at most; the first ones follow each other sooner.
             on_progress: told after every look.
         """
-        self.endpoint = with_told_name(endpoint).replace(transport="batch")
+        self.endpoint = with_reported_name(endpoint).replace(transport="batch")
         self.price = price_of(self.endpoint)
         if budget_usd is not None and self.price is None:
             raise ConfigError(

@@ -13,7 +13,6 @@ import sqlalchemy as sa
 from assay.errors import ConfigError
 from assay.llm.ledger.service import Unseen, unseen_attempts
 from assay.llm.ledger.tables import ATTEMPTS, BATCHES, CALLS, open_database
-from assay.records import to_table
 
 GroupBy = Literal["study", "judge", "day", "model", "endpoint", "protocol", "transport", "status"]
 GROUPS: tuple[GroupBy, ...] = ("study", "judge", "day", "model", "endpoint", "protocol", "transport", "status")
@@ -111,11 +110,6 @@ def export_parquet(ledger_url: str, folder: Path) -> dict[str, int]:
     finally:
         engine.dispose()
     return counts
-
-
-def summary_table(summary: LedgerSummary) -> Any:
-    """The summary's rows as an Arrow table."""
-    return to_table(summary.rows, LedgerRow)
 
 
 def _summarise(connection: sa.Connection, by: tuple[GroupBy, ...], study: str | None) -> LedgerSummary:

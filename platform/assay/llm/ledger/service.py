@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
@@ -119,14 +119,6 @@ class Unseen:
 
     attempts: int
     est_tokens: int
-
-
-class LedgerBackend(Protocol):
-    """Whatever answers batches: the service itself, or a stub of the actor that holds it."""
-
-    def process(self, session: str, operations: Sequence[Operation]) -> list[Result]:
-        """One result per operation, in order; all of it committed when this returns."""
-        ...
 
 
 @dataclass

@@ -428,7 +428,7 @@ def _whole(name: str, column: Sequence[Any]) -> list[Any]:
     labels = list(column)
     for place, label in enumerate(labels):
         if label is None or label != label:
-            raise DataError(f"column {name!r}: saw nothing in row {place}; expected a label in every row; mend the row")
+            raise DataError(f"column {name!r}: saw nothing in row {place}; expected a label in every row; fix the row")
     return labels
 
 
@@ -458,12 +458,12 @@ def _numbers(name: str, column: ArrayLike) -> FloatArray:
         for place, value in enumerate(column):
             if value is not None and not isinstance(value, (int, float, np.number)):
                 raise DataError(
-                    f"column {name!r}: saw {value!r} in row {place}; expected a number or nothing; mend the row"
+                    f"column {name!r}: saw {value!r} in row {place}; expected a number or nothing; fix the row"
                 ) from None
         values_N = np.array([np.nan if value is None else float(value) for value in column])
     if np.isinf(values_N).any():
         place = int(np.flatnonzero(np.isinf(values_N))[0])
-        raise DataError(f"column {name!r}: saw an infinity in row {place}; expected a finite number; mend the row")
+        raise DataError(f"column {name!r}: saw an infinity in row {place}; expected a finite number; fix the row")
     return values_N
 
 

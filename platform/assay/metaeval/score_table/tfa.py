@@ -107,6 +107,6 @@ def whole_counts(name: str, column: Sequence[object]) -> IntArray:
         if not is_number or not math.isfinite(value) or value < 0 or value != int(value):  # type: ignore[arg-type, operator, call-overload]
             raise DataError(
                 f"column {name!r}: saw {value!r} in row {place}; expected a whole number of target rows, 0 for none; "
-                "mend the row"
+                "fix the row"
             )
     return np.array(column, dtype=np.int64)

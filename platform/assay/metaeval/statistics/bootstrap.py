@@ -103,16 +103,6 @@ def small_counts(size: int, num_resamples: int, rng: np.random.Generator) -> NDA
     return counts_GK
 
 
-def two_way(first: Clusters, second: Clusters, num_resamples: int, rng: np.random.Generator) -> FloatArray:
-    """Weights of a draw on both sides (runs and items), multiplied: Owen's pigeonhole bootstrap, shape (N, K).
-
-    Conservative: the residual part of the variance is counted up to three times (Owen 2007).
-    """
-    weights = resample(first, num_resamples, rng)
-    weights *= resample(second, num_resamples, rng)
-    return weights
-
-
 def expand(units: Clusters, weights_GK: FloatArray) -> FloatArray:
     """Cluster weights as row weights."""
     if units.num_clusters == units.of_row.size and np.array_equal(units.of_row, np.arange(units.of_row.size)):

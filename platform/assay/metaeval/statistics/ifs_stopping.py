@@ -66,11 +66,3 @@ def decide(
     gain = corrected_difference(labels_N, before_N, sensitivity, specificity, level=BOUND_LEVEL)
     is_infused = corrected.is_defined and corrected.low > rule.threshold and gain.high < rule.max_gain
     return Decision(corrected, gain, bool(is_infused))
-
-
-def infused_at(labels_EN: BoolArray, sensitivity: Counts, specificity: Counts, rule: StoppingRule) -> int | None:
-    """Index of the first evaluation at which the rule stops; None where it never does."""
-    for at in range(len(labels_EN)):
-        if decide(labels_EN, sensitivity, specificity, rule, at).is_infused:
-            return at
-    return None

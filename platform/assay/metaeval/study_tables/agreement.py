@@ -152,8 +152,8 @@ def paired_rows(
     num_items = 0
     for task, panel in enumerate(panels):
         kept = [row for row, run in enumerate(panel.runs) if run.num_target < below_target and not run.repeats]
-        a_RI = panel.values[first][kept] * frame.scorers[first].sign
-        b_RI = panel.values[second][kept] * frame.scorers[second].sign
+        a_RI = panel.values[first][kept]
+        b_RI = panel.values[second][kept]
         both = np.isfinite(a_RI) & np.isfinite(b_RI)
         run_codes = np.array([adapter_places[panel.runs[row].adapter_key] for row in kept], dtype=np.int64)
         stratum = np.array(

@@ -21,11 +21,11 @@ from assay.metaeval.study_tables.curves import (
     scorer_rows,
     variance_rows,
 )
-from assay.metaeval.study_tables.frame import INSTRUCTIONS, RunRow, ScorerInfo, StudyFrame, make_frame
+from assay.metaeval.study_tables.frame import RunRow, ScorerInfo, StudyFrame, make_frame
 from assay.metaeval.study_tables.leaderboard import leaderboard_rows
 from assay.metaeval.study_tables.options import TableOptions
 from assay.metaeval.study_tables.series import category_mean_rows, series_rows, set_mean_rows
-from assay.records import ScoreRow
+from assay.records import INSTRUCTIONS, ScoreRow
 
 if TYPE_CHECKING:
     import pyarrow as pa

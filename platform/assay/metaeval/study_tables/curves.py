@@ -24,7 +24,8 @@ from assay.metaeval.statistics.variance import (
     variance_components,
     with_repeats,
 )
-from assay.metaeval.study_tables.frame import ALONE, INSTRUCTIONS, Panel, ScorerInfo, StudyFrame, Tally
+from assay.metaeval.study_tables.frame import ALONE, Panel, ScorerInfo, StudyFrame, Tally
+from assay.records import INSTRUCTIONS
 
 _NOTHING = Tally(0, 0, {})
 _FACTORS = ("draw", "training_seed", "item")

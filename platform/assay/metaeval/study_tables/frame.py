@@ -18,15 +18,13 @@ import numpy as np
 from assay.errors import DataError
 from assay.metaeval.statistics.clustered import Block
 from assay.metaeval.statistics.estimate import FloatArray, IntArray
-from assay.records import ScoreRow, to_table
+from assay.records import INSTRUCTIONS, ScoreRow, to_table
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 ScorerKind = Literal["reference", "heuristic", "judge", "embedding", "reward", "classifier", "human"]
 
-INSTRUCTIONS = "instructions"
-"""Evaluation set of held-out rows of the instruction set, on which forgetting is measured."""
 ALONE = "only"
 """Series of mixtures of target rows alone beside a curve of mixtures with others: compared, but no point of a curve."""
 
@@ -63,16 +61,11 @@ class ScorerInfo:
 
     name: str
     version: int
-    direction: Literal["higher", "lower"]
+    direction: Literal["higher"]
     low: float | None
     """Lower end of the range; None where there is none."""
     high: float | None
     kind: ScorerKind
-
-    @property
-    def sign(self) -> float:
-        """1 where higher is better, else -1."""
-        return 1.0 if self.direction == "higher" else -1.0
 
 
 @dataclass(frozen=True)

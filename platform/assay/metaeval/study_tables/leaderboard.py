@@ -10,7 +10,8 @@ import numpy as np
 from assay.metaeval.statistics.comparison import Comparison, compare, pareto_front
 from assay.metaeval.statistics.rates import holm
 from assay.metaeval.study_tables.curves import zero_rows
-from assay.metaeval.study_tables.frame import INSTRUCTIONS, Panel, RunRow, ScorerInfo, StudyFrame
+from assay.metaeval.study_tables.frame import Panel, RunRow, ScorerInfo, StudyFrame
+from assay.records import INSTRUCTIONS
 
 Row = dict[str, Any]
 REPEATS = "the same weights as in the series"
@@ -43,7 +44,7 @@ def leaderboard_rows(frame: StudyFrame, baseline: str | None) -> list[Row]:
                 rows.append(_row(panel, scorer, members, against, found, forgetting.get(key)))
     counted = [row for row in rows if not row["reason"].startswith(REPEATS)]
     _adjust(counted)
-    _rank(counted, {scorer.name: scorer.sign for scorer in frame.scorers})
+    _rank(counted)
     return rows
 
 
@@ -135,20 +136,20 @@ def _adjust(rows: list[Row]) -> None:
             row["p_holm"], row["family_size"] = float(adjusted), len(family)
 
 
-def _rank(rows: list[Row], signs: dict[str, float]) -> None:
+def _rank(rows: list[Row]) -> None:
     """Place by difference to the baseline (by mean, where there are several), and the Pareto front of both changes."""
     boards: dict[tuple[str, str, str], list[Row]] = {}
     for row in rows:
         boards.setdefault((row["base_model"], row["evaluation_set"], row["scorer"]), []).append(row)
-    for (_, name, scorer), board in boards.items():
-        gains = np.array([signs[scorer] * row["difference"] for row in board])
+    for (_, name, _), board in boards.items():
+        gains = np.array([row["difference"] for row in board])
         # gains over several baselines (starting points, held-out categories) do not compare; means do
         several = len({row["baseline"] for row in board}) > 1
-        places = np.array([signs[scorer] * row["mean"] for row in board]) if several else gains
+        places = np.array([row["mean"] for row in board]) if several else gains
         for row, place in zip(board, places, strict=True):
             row["rank"] = None if math.isnan(place) else 1 + int(np.sum(places > place))
         if name == INSTRUCTIONS:
             continue
-        losses = np.array([-signs[scorer] * row["forgetting"] for row in board])
+        losses = np.array([-row["forgetting"] for row in board])
         for row, is_on_front in zip(board, pareto_front(gains, losses), strict=True):
             row["is_pareto"] = bool(is_on_front)

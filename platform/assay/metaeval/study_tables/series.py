@@ -16,8 +16,9 @@ import numpy as np
 from assay.metaeval.statistics.comparison import compare, mean_estimate
 from assay.metaeval.statistics.rates import holm
 from assay.metaeval.study_tables.curves import curve_points
-from assay.metaeval.study_tables.frame import INSTRUCTIONS, Panel, StudyFrame
+from assay.metaeval.study_tables.frame import Panel, StudyFrame
 from assay.metaeval.study_tables.leaderboard import REPEATS
+from assay.records import INSTRUCTIONS
 
 Row = dict[str, Any]
 

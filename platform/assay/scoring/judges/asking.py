@@ -11,7 +11,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from assay.llm.requests import FINAL_FAILURES, Failure, Message, Mode
+from assay.llm.requests import FINAL_FAILURES, Failure, Message
+from assay.records import Mode
 from assay.scoring.judges.calls import (
     NOTHING,
     Exchange,

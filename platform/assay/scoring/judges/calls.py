@@ -12,7 +12,8 @@ from collections.abc import Awaitable, Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import Generic, Literal, Protocol, TypeVar
 
-from assay.llm.requests import Answer, ChatRequest, Failure, Message, Mode, Sampling
+from assay.llm.requests import Answer, ChatRequest, Failure, Message, Sampling
+from assay.records import Mode
 
 Order = Literal["", "original", "swapped"]
 """Which output was shown first; empty where a call has no order."""

@@ -61,7 +61,7 @@ def parse_prompt(name: str, text: str, slots: Iterable[str] | None = None) -> Pr
     turns = tuple(Message(role, content.strip()) for role, content in _TURN.findall(text.replace("\r\n", "\n")))
     if not turns:
         raise ConfigError(
-            f"prompt {name}: saw no turn; expected ChatML text, <|im_start|>user ... <|im_end|>; mend the file"
+            f"prompt {name}: saw no turn; expected ChatML text, <|im_start|>user ... <|im_end|>; fix the file"
         )
     prompt = Prompt(name, turns, frozenset(slot for turn in turns for slot in _SLOT.findall(turn.content)))
     missing = sorted(set(slots or ()) - prompt.slots)

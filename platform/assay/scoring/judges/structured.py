@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from assay.errors import ConfigError
-from assay.llm.requests import Mode
+from assay.records import Mode
 
 MORE_TOKENS = 32
 """Room in a short reply for the braces and names around its numbers."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 from assay.errors import ConfigError
-from assay.llm.requests import Mode
+from assay.records import Mode
 from assay.scoring.judges.calls import JudgeProtocol
 from assay.scoring.judges.judgements import JointJudgement, PairVerdict, PointwiseJudgement
 from assay.scoring.judges.parsing.choices import Patterns
@@ -72,7 +72,7 @@ def make_protocol(name: str, mode: Mode = "strict", **params: Any) -> JudgeProto
     try:
         return cast("JudgeProtocol[Any, Any]", make(mode=mode, **params))
     except TypeError as error:
-        raise ConfigError(f"judge protocol {name!r}: saw parameters {sorted(params)}; {error}; mend them") from None
+        raise ConfigError(f"judge protocol {name!r}: saw parameters {sorted(params)}; {error}; fix them") from None
 
 
 def make_pointwise(

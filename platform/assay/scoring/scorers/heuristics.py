@@ -14,7 +14,7 @@ from functools import lru_cache, partial
 from typing import Literal
 
 from assay.errors import ConfigError
-from assay.records import Outcome, Rating, Unscored
+from assay.records import Mode, Outcome, Rating, Unscored
 from assay.scoring.protocol import Scorer, ScoreRequest, ScorerSpec
 from assay.scoring.scorers.literals import UNREADABLE, find_object, find_reference_object, read_value
 from assay.scoring.scorers.references import (
@@ -27,7 +27,6 @@ from assay.scoring.scorers.references import (
     token_f1,
 )
 
-Mode = Literal["strict", "compat"]
 Heuristic = Callable[[ScoreRequest, Mode], Rating]
 NO_LABEL = "no label"
 """Detail of a rating of 0 for an answer that names no label."""

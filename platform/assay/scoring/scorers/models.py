@@ -10,15 +10,14 @@ import importlib.util
 from collections.abc import Callable, Mapping
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Literal
 
 from assay.errors import InputError
 from assay.fingerprint import file_hash
 from assay.model_folders import FoundModel, find_model
+from assay.records import Mode
 from assay.scoring.protocol import Scorer, ScorerSpec
 from assay.scoring.scorers.human_labels import HumanScorer
 
-Mode = Literal["strict", "compat"]
 Params = dict[str, str | int | float | bool | None]
 
 MODEL, LABELS, CONTENT_KEY, LAYER = "model", "labels", "content_key", "layer"

@@ -13,13 +13,12 @@ import unicodedata
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
-from typing import Any, Literal
+from typing import Any
 
-from assay.records import Outcome, Rating, Unscored
+from assay.records import Mode, Outcome, Rating, Unscored
 from assay.scoring.protocol import Scorer, ScoreRequest, ScorerSpec
 from assay.scoring.scorers.literals import UNREADABLE, read_json
 
-Mode = Literal["strict", "compat"]
 MAX_CHARS = 200_000
 """Longer predictions are left unscored: comparing them would hold up all the others."""
 MAX_CHARS_ROUGE_L = 20_000

@@ -12,10 +12,9 @@ import tempfile
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal
 
 from assay.fingerprint import fingerprint
-from assay.records import Outcome, Rating
+from assay.records import Mode, Outcome, Rating
 from assay.scoring.protocol import Scorer, ScoreRequest, ScorerSpec
 from assay.tasks.datasets.loaders import load_examples
 from assay.tasks.toyworld import world as toyworld
@@ -73,10 +72,10 @@ def toy_tone() -> ToneModel:
     return load_tone_model(home / key)
 
 
-def _spec(mode: Literal["strict", "compat"]) -> ScorerSpec:
+def _spec(mode: Mode) -> ScorerSpec:
     return ScorerSpec(name="tone", kind="classifier", mode=mode, params={"model": TOY, "output": "probability"})
 
 
-SCORERS: tuple[tuple[str, Callable[[Literal["strict", "compat"]], ScorerSpec], Callable[[ScorerSpec], Scorer]], ...] = (
+SCORERS: tuple[tuple[str, Callable[[Mode], ScorerSpec], Callable[[ScorerSpec], Scorer]], ...] = (
     ("tone", _spec, ToneScorer),
 )

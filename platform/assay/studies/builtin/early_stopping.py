@@ -13,7 +13,7 @@ from assay.studies.builtin.parts import (
     TOY_RESOURCES,
     TOY_TRAIN,
 )
-from assay.studies.design import MixtureGrid
+from assay.studies.design import TargetGrid
 from assay.studies.spec import TINY, DataSpec, EvaluationSpec, JudgeConfig, StatisticsSpec, Study
 from assay.tasks.datasets.sources import SourceSpec, hub_source, toy_source
 from assay.tone.artifact import ToneConfig
@@ -34,7 +34,7 @@ def early_stopping() -> Study:
         description="When is the format infused, what does stopping there save, and what moves afterwards?",
         data=DataSpec(sources={"instructions": ALPACA, "sst2": hub_source("sst2")}),
         base_models=("huggyllama/llama-7b", "EleutherAI/pythia-6.9b"),
-        grid=MixtureGrid(tasks=("sst2",), sizes=(0, 500), draws=1, validation_rows=500),
+        grid=TargetGrid(tasks=("sst2",), sizes=(0, 500), draws=1, validation_rows=500),
         train=TrainSpec(
             dtype="bfloat16", max_steps=200, eval_every=10, early_stopping_patience=None, restore_best=False
         ),
@@ -56,7 +56,7 @@ def early_stopping_small() -> Study:
         data=DataSpec(sources={"instructions": instructions, "toy_sentiment": sentiment}),
         base_models=(TINY,),
         tiny_base=QUICK_BASE,
-        grid=MixtureGrid(tasks=("toy_sentiment",), sizes=(64,), draws=1, validation_rows=24),
+        grid=TargetGrid(tasks=("toy_sentiment",), sizes=(64,), draws=1, validation_rows=24),
         training_seeds=(0, 1),
         train=TOY_TRAIN.replace(learning_rate=3e-3, num_epochs=3, eval_every=4, restore_best=False),
         generation=TOY_GENERATION,

@@ -21,7 +21,7 @@ from assay.studies.builtin.parts import (
     TOY_RESOURCES,
     TOY_TRAIN,
 )
-from assay.studies.design import Design, HoldOutGrid, MixtureGrid, SourceGrid, TransferGrid
+from assay.studies.design import Design, HoldOutGrid, SourceGrid, TargetGrid, TransferGrid
 from assay.studies.spec import (
     TINY,
     DataSpec,
@@ -75,7 +75,7 @@ def quickstart() -> Study:
         data=DataSpec(sources={"instructions": instructions, **toy}),
         base_models=(TINY,),
         tiny_base=QUICK_BASE,
-        grid=MixtureGrid(tasks=TOY_TASKS, sizes=(0, 16, 64, 256), draws=3, validation_rows=24),
+        grid=TargetGrid(tasks=TOY_TASKS, sizes=(0, 16, 64, 256), draws=3, validation_rows=24),
         training_seeds_at_zero=(0, 1, 2),
         train=TOY_TRAIN,
         generation=TOY_GENERATION,
@@ -92,7 +92,7 @@ def s1() -> Study:
     return _paper_study(
         "s1",
         "IFTEval S1: N rows of a target task in a general instruction mixture, on four 7B base models.",
-        MixtureGrid(tasks=S1_TASKS, sizes=S1_SIZES, draws=4, validation_rows=1000),
+        TargetGrid(tasks=S1_TASKS, sizes=S1_SIZES, draws=4, validation_rows=1000),
     )
 
 
@@ -115,7 +115,7 @@ def forgetting() -> Study:
     study = _paper_study(
         "forgetting",
         "Scores on the Alpaca test split with and without 1,000 rows of a target task in the mixture.",
-        MixtureGrid(tasks=S1_TASKS, sizes=(0, 1000), draws=4, validation_rows=1000),
+        TargetGrid(tasks=S1_TASKS, sizes=(0, 1000), draws=4, validation_rows=1000),
     )
     return study.replace(evaluation=study.evaluation.replace(instruction_rows=5000), training_seeds_at_zero=(0, 1, 2))
 
@@ -157,7 +157,7 @@ def scorer_benchmark() -> Study:
     study = _paper_study(
         "scorer_benchmark",
         "Which scorer orders models as people do, inside tasks and across them: CIT, CAT and TFA of every scorer.",
-        MixtureGrid(tasks=S1_TASKS, sizes=(0, 10, 25, 50, 1000), draws=4, validation_rows=1000),
+        TargetGrid(tasks=S1_TASKS, sizes=(0, 10, 25, 50, 1000), draws=4, validation_rows=1000),
         {"tagged": TAGGED},
     )
     return study.replace(

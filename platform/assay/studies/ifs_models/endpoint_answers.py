@@ -8,7 +8,7 @@ from assay.cluster.joining import cluster_of_this_job
 from assay.config import validate
 from assay.errors import StageError
 from assay.hooks import Progress
-from assay.llm.endpoint import EndpointSpec, with_told_name
+from assay.llm.endpoint import EndpointSpec, with_reported_name
 from assay.llm.requests import Answer, ChatRequest, Failure, Message, Reply, Sampling
 from assay.stoppable import run_stoppable
 from assay.studies.ifs_models.local_answers import Answers, Rendered, Response
@@ -40,7 +40,7 @@ async def _ask(study: IfsStudy, model: IfsModel, rendered: Rendered, ledger_url:
         "requests_per_min": model.requests_per_min,
         "max_concurrency": model.max_concurrency,
     }
-    endpoint = with_told_name(validate(EndpointSpec, fields, f"model {model.name!r}"))
+    endpoint = with_reported_name(validate(EndpointSpec, fields, f"model {model.name!r}"))
     places = [(name, place) for name, rows in rendered.items() for place in range(len(rows))]
     sampling = Sampling(temperature=study.generation.temperature, max_tokens=study.max_new_tokens)
     requests = [

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from assay.adapter_files import CONFIG, WEIGHTS
 from assay.errors import InputError, StageError
 from assay.fingerprint import artifact_key, file_hash
 from assay.generation.spec import KIND as PREDICTIONS_KIND
@@ -120,9 +121,7 @@ def local_answers(
             if report.failed:
                 key, reason = next(iter(report.failed.items()))
                 who = next(name for (name, _), job in jobs.items() if job.key == key)
-                raise StageError(
-                    f"generation: {who} answers nothing ({reason}); mend it and run the same command again"
-                )
+                raise StageError(f"generation: {who} answers nothing ({reason}); fix it and run the same command again")
     return {
         place: _responses(rendered[place[1]], from_table(_table(store, job.key), Prediction))
         for place, job in jobs.items()
@@ -196,14 +195,14 @@ def _find_base(name: str) -> _Local:
 
 
 def _with_adapter(base: _Local, folder: Path) -> _Local:
-    config, weights = folder / "adapter_config.json", folder / "adapter_model.safetensors"
+    config, weights = folder / CONFIG, folder / WEIGHTS
     try:
         rank = int(json.loads(config.read_text(encoding="utf-8"))["r"])
         key = artifact_key("adapter-folder", 1, {}, {"config": file_hash(config), "weights": file_hash(weights)})
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(
-            f"adapter {folder}: saw no LoRA adapter ({type(error).__name__}); expected adapter_config.json with r and "
-            "adapter_model.safetensors; check the path"
+            f"adapter {folder}: saw no LoRA adapter ({type(error).__name__}); expected {CONFIG} with r and "
+            f"{WEIGHTS}; check the path"
         ) from None
     return replace(base, adapter_key=key, adapter_dir=str(folder.resolve()), lora_rank=rank)
 

@@ -18,6 +18,7 @@ from assay.ifs.trial_spec import TrialIfsSpec
 from assay.llm.prices import price_of, table_date
 from assay.mixtures.spec import MixtureSpec
 from assay.mixtures.synthesis import SyntheticRows
+from assay.records import INSTRUCTIONS
 from assay.studies.cells import Cell, expand
 from assay.studies.design import HoldOutGrid
 from assay.studies.judge_endpoint import endpoint_of
@@ -25,7 +26,7 @@ from assay.studies.planning.outline import CHARS_PER_TOKEN, DatasetOutline, outl
 from assay.studies.planning.throughput import Rates, rates
 from assay.studies.scores import calls_per_row, judge_protocol, scorer_specs
 from assay.studies.spec import JUDGE, TINY, Study
-from assay.tasks.catalog import INSTRUCTION_CATEGORIES, INSTRUCTIONS, get_task
+from assay.tasks.catalog import INSTRUCTION_CATEGORIES, get_task
 from assay.tasks.tagging import JudgeTags
 from assay.training.schedule import schedule_of
 from assay.training.spec import TrainSpec
@@ -43,7 +44,7 @@ PROMPT_TOKENS = 40
 
 
 @dataclass(frozen=True)
-class Plan:
+class Estimate:
     """A study in numbers. Counts are exact unless `assumptions` says otherwise; costs are estimates."""
 
     study: str
@@ -74,7 +75,7 @@ class Plan:
         return asdict(self)
 
 
-def plan(study: Study, speed: Rates | None = None) -> Plan:
+def plan(study: Study, speed: Rates | None = None) -> Estimate:
     """Expand and price a study, by the throughput table's default device unless `speed` says another.
 
     Raises:
@@ -123,7 +124,7 @@ def plan(study: Study, speed: Rates | None = None) -> Plan:
         assumptions.append(f"gpu_hours unknown: no parameter count in the name of {', '.join(unknown)}")
     else:
         assumptions.append(rate.note)
-    return Plan(
+    return Estimate(
         study=study.name,
         mode=study.mode,
         cells=len(cells),

@@ -8,7 +8,7 @@ from assay.errors import DataError
 from assay.human.labels import Answer
 from assay.records import Prediction, from_table
 from assay.store import Store
-from assay.studies.artifacts import evaluation_sets, wanted
+from assay.studies.artifacts import evaluation_sets, study_artifacts
 from assay.studies.cells import expand
 from assay.studies.inputs import dataset_keys, store_datasets, study_bases
 from assay.studies.spec import Study
@@ -26,7 +26,7 @@ def study_answers(study: Study, store: Store, embedded_name: str) -> Iterator[An
         DataError: the study's predictions are not there yet.
     """
     keys = dataset_keys(study, embedded_name)
-    plan = wanted(study, expand(study), study_bases(study, keys), keys)
+    plan = study_artifacts(study, expand(study), study_bases(study, keys), keys)
     missing = sum(not store.exists("predictions", key) for key in {run.predictions_key for run in plan.runs})
     if missing:
         raise DataError(

@@ -14,7 +14,7 @@ from pydantic import Field
 
 from assay.config import Config
 from assay.errors import ConfigError
-from assay.metaeval.study_tables.build import INSTRUCTIONS
+from assay.records import INSTRUCTIONS
 from assay.studies.cells import expand
 from assay.studies.design import WeightGrid
 from assay.studies.spec import JUDGE, Study
@@ -35,7 +35,7 @@ class SearchSpec(Config):
     batch: int = Field(4, ge=1)
     """Mixtures of one round; the searcher learns between rounds."""
     scorer: str | None = None
-    """Whose score is the goal; None: the judge where the study has one, else the human column."""
+    """Scorer to maximise; None: the judge where the study has one, else the human column."""
     max_forgetting: float = Field(0.01, ge=0)
     """Largest relative loss on the instruction set that a mixture may have."""
     seed: int = 0

@@ -16,9 +16,9 @@ from typing import Any
 
 from assay.errors import DataError
 from assay.fingerprint import artifact_key, delimited_hash, file_hash
-from assay.records import SPLITS, TEST, TRAIN, VALIDATION, Example, from_table, to_table
+from assay.records import INSTRUCTIONS, SPLITS, TEST, TRAIN, VALIDATION, Example, from_table, to_table
 from assay.store import Store
-from assay.tasks.catalog import INSTRUCTIONS, get_task
+from assay.tasks.catalog import get_task
 from assay.tasks.datasets.conversations import Exchange, exchanges, past_turns, turns_of
 from assay.tasks.datasets.converters import convert
 from assay.tasks.datasets.hub import hub_content, hub_rows
@@ -164,7 +164,7 @@ class _Reader:
             found = exchanges(turns, self._source.turns)
             if not found and self._source.on_unanswered == "error":
                 raise DataError(
-                    f"{where}: saw a conversation without an answered user turn; expected one; mend the row or set "
+                    f"{where}: saw a conversation without an answered user turn; expected one; fix the row or set "
                     "on_unanswered: skip"
                 )
             parts = [(exchange, "") for exchange in found]
@@ -199,7 +199,7 @@ class _Reader:
         size = sum(map(len, texts))
         if size > self._source.max_chars:
             raise DataError(
-                f"{where}: saw a row of {size} characters; expected at most {self._source.max_chars}; mend the row or "
+                f"{where}: saw a row of {size} characters; expected at most {self._source.max_chars}; fix the row or "
                 "raise max_chars"
             )
         try:
@@ -207,14 +207,14 @@ class _Reader:
         except UnicodeEncodeError as error:
             raise DataError(
                 f"{where}: saw half a character ({error.object[error.start]!a}, a lone surrogate); expected whole "
-                "Unicode text; mend the row"
+                "Unicode text; fix the row"
             ) from None
 
     def _id(self, given: str, exchange: Exchange, text: str, history: str, where: str) -> str:
         if given:
             if given in self._given:
                 raise DataError(
-                    f"{where}: saw the id {given!r:.60} a second time; expected ids to differ; mend the rows, or take "
+                    f"{where}: saw the id {given!r:.60} a second time; expected ids to differ; fix the rows, or take "
                     'ids from content with columns: {id: ""}'
                 )
             self._given.add(given)
@@ -273,14 +273,14 @@ class _Reader:
             f"no {column!r} (fields: {', '.join(list(row)[:12])})" if value is None else f"{value!r:.40} in {column!r}"
         )
         raise DataError(
-            f"{where}: saw {seen}; expected text for the {field}; mend the row or map the column with columns"
+            f"{where}: saw {seen}; expected text for the {field}; fix the row or map the column with columns"
         )
 
     def _fill(self, row: Mapping[str, Any], column: str, where: str) -> str:
         value = _lookup(row, column)
         if value is None or isinstance(value, (list, dict)):
             raise DataError(
-                f"{where}: saw {value!r:.40} in {column!r}; expected text to fill columns with; mend the row"
+                f"{where}: saw {value!r:.40} in {column!r}; expected text to fill columns with; fix the row"
             )
         return value if isinstance(value, str) else json.dumps(value)
 

@@ -102,7 +102,7 @@ def _rows(file: _Bounded, shown: str, max_chars: int) -> Iterator[Row]:
         if len(line) > limit:
             raise DataError(
                 f"{shown}:{number}: saw a line of more than {limit} bytes; expected at most {max_chars} characters of "
-                "text in a row; mend the row or raise max_chars"
+                "text in a row; fix the row or raise max_chars"
             )
         if stripped := line.strip():
             yield number, _object(stripped, f"{shown}:{number}")
@@ -114,14 +114,14 @@ def _list_elements(data: bytes, shown: str) -> Iterator[Row]:
     elements = _parse(data, shown)
     for number, element in enumerate(elements, start=1):
         if not isinstance(element, dict):
-            raise DataError(f"{shown}: element {number}: saw {_kind(element)}; expected an object; mend the file")
+            raise DataError(f"{shown}: element {number}: saw {_kind(element)}; expected an object; fix the file")
         yield number, element
 
 
 def _object(line: bytes, where: str) -> dict[str, Any]:
     value = _parse(line, where)
     if not isinstance(value, dict):
-        raise DataError(f"{where}: saw {_kind(value)}; expected a JSON object; mend the line")
+        raise DataError(f"{where}: saw {_kind(value)}; expected a JSON object; fix the line")
     return value
 
 
@@ -134,10 +134,10 @@ def _parse(data: bytes, where: str) -> Any:
     except json.JSONDecodeError as error:
         seen = repr(data[max(0, error.pos - 20) : error.pos + 20].decode(errors="replace"))
         at = f"line {error.lineno} column {error.colno}" if error.lineno > 1 else f"column {error.colno}"
-        raise DataError(f"{where}: saw no valid JSON at {at}, near {seen} ({error.msg}); mend the line") from None
+        raise DataError(f"{where}: saw no valid JSON at {at}, near {seen} ({error.msg}); fix the line") from None
     except (ValueError, RecursionError) as error:
         reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)
-        raise DataError(f"{where}: saw JSON that cannot be read ({reason[:80]}); mend the line") from None
+        raise DataError(f"{where}: saw JSON that cannot be read ({reason[:80]}); fix the line") from None
 
 
 def _kind(value: object) -> str:

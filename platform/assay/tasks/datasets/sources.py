@@ -14,7 +14,8 @@ from pydantic import Field, field_validator, model_validator
 
 from assay.config import Config, validate
 from assay.errors import ConfigError
-from assay.tasks.catalog import INSTRUCTIONS, get_task
+from assay.records import INSTRUCTIONS, Mode
+from assay.tasks.catalog import get_task
 from assay.tasks.datasets.converters import Converter
 
 EXAMPLE_FIELDS = ("id", "split", "category", "instruction", "input", "output")
@@ -205,9 +206,7 @@ def toy_source(
     )
 
 
-def hub_source(
-    task: str, *, revision: str | None = None, split_rule: Literal["strict", "compat"] = "strict"
-) -> SourceSpec:
+def hub_source(task: str, *, revision: str | None = None, split_rule: Mode = "strict") -> SourceSpec:
     """The source of a task of the study on the Hugging Face hub: labelled splits pooled and split anew by content.
 
     Pooling is what the study did: the hub's own test splits of GLUE and SQuAD carry no labels.

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Literal
 
-from assay.records import TEST, TRAIN, VALIDATION
+from assay.records import TEST, TRAIN, VALIDATION, Mode
 
 _MODULUS = 1_000_000_000
 _VALIDATION_BELOW = 100_000_000
@@ -23,7 +22,7 @@ def split_line(instruction: str, input: str, output: str) -> str:  # noqa: A002
     return json.dumps({"instruction": instruction, "input": input, "output": output}) + "\n"
 
 
-def content_split(line: str, mode: Literal["strict", "compat"]) -> str:
+def content_split(line: str, mode: Mode) -> str:
     """The split of a line: validation below 0.1, test below 0.2, else train, of the hash modulo 1e9."""
     number = int(hashlib.md5(line.encode(), usedforsecurity=False).hexdigest(), 16)
     place = number % _MODULUS if mode == "strict" else float(number) % 1e9

@@ -20,7 +20,7 @@ from typing import Literal
 
 from assay.errors import ConfigError, InputError
 from assay.fingerprint import delimited_hash
-from assay.records import SPLITS, TEST, Example
+from assay.records import INSTRUCTIONS, SPLITS, TEST, Example
 from assay.tasks.toyworld.instructions import CATEGORY_MAKERS
 from assay.tasks.toyworld.items import HELD_OUT, MAKERS, SEEN, Item, Maker, is_for_pretraining
 from assay.tasks.toyworld.text import PretrainingDocument, lexicon, pretraining_documents
@@ -39,9 +39,6 @@ __all__ = [
     "toy_task_examples",
     "toy_truth",
 ]
-
-INSTRUCTIONS = "instructions"
-"""The `task` of the instruction set's rows."""
 
 VERSION = 1
 """Raised whenever the grammar changes what it makes for the same seed; part of a dataset's identity."""

@@ -13,13 +13,12 @@ from peft import LoraConfig, get_peft_model
 from peft.utils import get_peft_model_state_dict
 from safetensors.torch import save_file
 
+from assay import adapter_files
 from assay.training.encoding import MicroBatch, dropout_codes
 from assay.training.engine.resident_engine import ResidentBase, TargetSelector, forget_resident_base, model_inputs
 from assay.training.engine.row_dropout_engine import DropoutState, replace_dropout
 from assay.training.spec import TrainSpec
 from assay.training.targets import lora_targets
-
-ADAPTER_WEIGHTS, ADAPTER_CONFIG = "adapter_model.safetensors", "adapter_config.json"
 
 
 class LoraModel:
@@ -78,8 +77,8 @@ class LoraModel:
         """Write `weights` as a PEFT adapter of the base `base_name`."""
         state = get_peft_model_state_dict(self.peft, state_dict=dict(weights), save_embedding_layers=False)
         tensors = {name: state[name].contiguous() for name in sorted(state)}
-        save_file(tensors, folder / ADAPTER_WEIGHTS, metadata={"format": "pt"})
-        (folder / ADAPTER_CONFIG).write_text(self._config_text(base_name), encoding="utf-8")
+        save_file(tensors, folder / adapter_files.WEIGHTS, metadata={"format": "pt"})
+        (folder / adapter_files.CONFIG).write_text(self._config_text(base_name), encoding="utf-8")
 
     def close(self) -> None:
         """Take everything off the base model again."""

@@ -79,20 +79,6 @@ QUICK_BASE = TOY_BASE.replace(num_steps=1900, num_documents=30_400)
 PLAIN_BASE = TinyBaseSpec(flavour="toy_plain", num_documents=16_000, num_steps=1000)
 """Reads the toy world's plain text and answers nothing: what instruction tuning starts from, in small."""
 
-TEXT_BASE = TinyBaseSpec(
-    flavour="text",
-    hidden_size=192,
-    num_layers=3,
-    num_heads=6,
-    feed_forward_size=512,
-    max_positions=512,
-    num_steps=800,
-    batch_size=16,
-    learning_rate=2e-3,
-    other_weight=1.0,
-)
-"""Reads real text."""
-
 
 def text_documents(examples: Iterable[Example]) -> list[PretrainingDocument]:
     """The train rows as plain text, without any prompt; other splits are never read.

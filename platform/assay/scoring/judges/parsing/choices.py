@@ -32,7 +32,7 @@ class Patterns:
         """
         if not isinstance(config, Mapping) or set(config) != {"1", "2"}:
             raise ConfigError(
-                f'{source}: saw {str(config)[:80]}; expected {{"1": PATTERN, "2": PATTERN}}; mend the file'
+                f'{source}: saw {str(config)[:80]}; expected {{"1": PATTERN, "2": PATTERN}}; fix the file'
             )
         for pattern in config.values():
             try:

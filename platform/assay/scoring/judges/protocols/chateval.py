@@ -11,7 +11,8 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from assay.llm.requests import Mode, Sampling
+from assay.llm.requests import Sampling
+from assay.records import Mode
 from assay.scoring.judges.asking import Reading, read_free_text, read_step
 from assay.scoring.judges.calls import Exchange, JudgeCall, Order, Steps
 from assay.scoring.judges.judgements import OK, UNPARSABLE, Choice, PairVerdict, Winner

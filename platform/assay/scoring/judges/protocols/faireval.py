@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from assay.llm.requests import Message, Mode, Sampling
+from assay.llm.requests import Message, Sampling
+from assay.records import Mode
 from assay.scoring.judges.asking import Reading, read_step
 from assay.scoring.judges.calls import JudgeCall, Order, Steps
 from assay.scoring.judges.judgements import OK, UNPARSABLE, Choice, PairVerdict, Winner

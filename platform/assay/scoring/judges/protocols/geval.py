@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from assay.errors import ConfigError
-from assay.llm.requests import Answer, Failure, Message, Mode, Sampling
+from assay.llm.requests import Answer, Failure, Message, Sampling
+from assay.records import Mode
 from assay.scoring.judges.asking import read_step
 from assay.scoring.judges.calls import JudgeCall, Steps, exchange, failure_reason, reply_text
 from assay.scoring.judges.judgements import OK, UNPARSABLE, PointwiseJudgement

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Literal
 
 from assay.errors import ConfigError
-from assay.llm.requests import Message, Mode, Sampling
+from assay.llm.requests import Message, Sampling
+from assay.records import Mode
 from assay.scoring.judges.asking import Reading, read_free_text, read_step
 from assay.scoring.judges.calls import Exchange, JudgeCall, Order, Steps
 from assay.scoring.judges.judgements import OK, Choice, PairVerdict, Winner
@@ -130,7 +131,7 @@ def patterns_from_configs(configs: Mapping[str, object], judge: str, strategy: s
         if owner.lower() != judge.lower() or name.lower() not in (row.name, row.published.lower()):
             continue
         if not isinstance(calls, list) or not all(isinstance(call, dict) for call in calls):
-            raise ConfigError(f"patterns {key!r}: saw {type(calls).__name__}; expected a list of calls; mend the file")
+            raise ConfigError(f"patterns {key!r}: saw {type(calls).__name__}; expected a list of calls; fix the file")
         found = [Patterns.from_config(c["parsing"], f"patterns {key!r}") for c in calls if c.get("parsing") is not None]
         return dict(zip(("compare", "synthesize"), found, strict=False))
     return {}

@@ -18,7 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from assay.llm.requests import Message, Mode, Sampling
+from assay.llm.requests import Message, Sampling
+from assay.records import Mode
 from assay.scoring.judges.asking import read_step
 from assay.scoring.judges.calls import JudgeCall, Steps
 from assay.scoring.judges.judgements import PointwiseJudgement

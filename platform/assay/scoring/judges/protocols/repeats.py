@@ -13,8 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-from assay.llm.requests import Mode
-from assay.records import Outcome, Rating, Unscored
+from assay.records import Mode, Outcome, Rating, Unscored
 from assay.scoring.judges.calls import JudgeCall, JudgeProtocol, JudgeReply, Steps
 from assay.scoring.judges.judgements import PointwiseJudgement
 from assay.scoring.judges.protocols.pointwise import PointwiseInstance
