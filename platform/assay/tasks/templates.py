@@ -7,8 +7,11 @@ marker itself. Two styles of prompt have less of it, to see what a model does by
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
-from typing import Literal, TypeVar
+import datetime
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, TypeVar
+
+from pydantic import Field, SerializationInfo, SerializerFunctionWrapHandler, field_validator, model_serializer
 
 from assay.config import Config
 from assay.errors import DataError
@@ -34,6 +37,31 @@ class PromptSpec(Config):
     """"alpaca": the headings of the IFTEval study. "chat": the model's own template, applied where its tokenizer is
     (see `messages`); a model without one gets "alpaca". "alpaca_full": Stanford Alpaca's wrapper, a sentence and the
     headings. "suffix": the question and the response heading alone. "bare": the question alone."""
+    date: str | None = None
+    """Day that a chat template which prints today's date is told (YYYY-MM-DD); None: 2024-07-26, the same on every
+    day."""
+    template_args: Mapping[str, str | int | float | bool | None] = Field(default_factory=dict)
+    """Further arguments of the chat template, as in {enable_thinking: false}."""
+    rules: Mode = "strict"
+    """Set by the study's mode. "strict": what data spells is never a control token, and a prompt that is too long
+    loses the middle of its longest field. "compat": as published, it is read as the tokenizer reads it and loses its
+    end. No part of keys: where the two differ for a study's rows, the key says so."""
+
+    @field_validator("date")
+    @classmethod
+    def _is_day(cls, day: str | None) -> str | None:
+        if day is not None:
+            datetime.date.fromisoformat(day)
+        return day
+
+    @model_serializer(mode="wrap")
+    def _without_later_fields(self, handler: SerializerFunctionWrapHandler, info: SerializationInfo) -> dict[str, Any]:
+        """Fields that came later say nothing in JSON where they are not used, so that artifacts keep their keys."""
+        found: dict[str, Any] = handler(self)
+        if info.mode != "json":
+            return found
+        later = {"date": self.date is None, "template_args": not self.template_args, "rules": True}
+        return {name: value for name, value in found.items() if not later.get(name)}
 
 
 HEADINGS = PromptSpec()
