@@ -75,6 +75,8 @@ class Prediction:
     """Tokens written, the end mark included."""
     error: str | None = None
     """Why this row has no prediction; None where it has one."""
+    prompt_cut: bool = False
+    """Whether the prompt was too long and lost some of its data."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,10 +141,15 @@ def to_table(rows: Iterable[Row], row_type: type[Row]) -> pa.Table:
 
 
 def from_table(table: pa.Table, row_type: type[Row]) -> list[Row]:
-    """Rows of a table that `to_table` made; further columns are ignored."""
-    names = [field.name for field in dataclasses.fields(row_type)]  # type: ignore[arg-type]
+    """Rows of a table that `to_table` made; further columns are ignored, and fields that came later have defaults."""
+    there = set(table.column_names)
+    names = [
+        field.name
+        for field in dataclasses.fields(row_type)  # type: ignore[arg-type]
+        if field.name in there or field.default is dataclasses.MISSING
+    ]
     columns: list[Sequence[Any]] = [table.column(name).to_pylist() for name in names]
-    return [row_type(*values) for values in zip(*columns, strict=True)]
+    return [row_type(**dict(zip(names, values, strict=True))) for values in zip(*columns, strict=True)]
 
 
 def _unwrap_optional(hint: Any) -> tuple[type[Any], bool]:

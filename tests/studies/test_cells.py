@@ -51,6 +51,7 @@ def test_compat_trains_every_cell_of_s1_by_itself() -> None:
 def test_the_mode_decides_what_a_study_does_not_say(tmp_path: Path) -> None:
     compat = load_study("s1", ["mode=compat"])
     assert (compat.train.loss_on, compat.generation.mode) == ("all", "compat")
+    assert (compat.train.prompt.rules, compat.generation.prompt.rules) == ("compat", "compat")
     assert {source.split_rule for source in compat.data.sources.values()} == {"compat"}
     assert s1().replace(mode="compat") == compat
     assert compat.replace(mode="strict") == s1()

@@ -57,7 +57,7 @@ class HfEngine:
         self._base.to(self._device).eval()
         self._peft: PeftModel | None = None
         self.max_len = model_limit(self._base.config, spec.max_model_len)
-        self._stops = stop_token_ids(base_path, self.tokenizer)
+        self._stops = stop_token_ids(base_path, self.tokenizer, spec.prompt)
         pad = self.tokenizer.pad_token_id
         self._pad = pad if pad is not None else (self._stops[0] if self._stops else 0)
 

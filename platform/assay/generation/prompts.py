@@ -1,15 +1,14 @@
 """From an example to the token ids that a model continues. Pure: the tokenizer is an argument.
 
-The one rule, which training follows too: the ids are `tokenizer(prompt text)` with the model's own special tokens
-in front and no end mark behind. A prompt that is too long loses the end of its input, in text, so that what remains
-is tokenized as any other prompt is, and the marker that asks for the response is always whole.
+The one rule, which training follows too, is `tasks.tokens.prompts`. In mode compat a prompt that is too long loses the
+end of its input, in text, and data is read as the tokenizer reads it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from assay.records import Example
 from assay.tasks.templates import (
@@ -18,6 +17,15 @@ from assay.tasks.templates import (
     render_prompt,
     truncate_example,
 )
+from assay.tasks.tokens.prompts import PromptEncoder
+
+
+class PromptIds(NamedTuple):
+    """A prompt as a model reads it."""
+
+    ids: list[int]
+    is_cut: bool
+    """Whether it was too long and lost some of its data."""
 
 
 class Tokenizer(Protocol):
@@ -37,18 +45,39 @@ class Tokenizer(Protocol):
 
 def encode_prompts(
     tokenizer: Tokenizer, examples: Sequence[Example], spec: PromptSpec, max_tokens: int
-) -> list[list[int] | ValueError]:
+) -> list[PromptIds | ValueError]:
     """Token ids per example, each at most `max_tokens` long; in place of a row that has none, the reason.
 
     Raises nothing for what a row holds.
     """
+    if spec.rules == "compat":
+        return _encode_as_published(tokenizer, examples, spec, max_tokens)
+    encoder = PromptEncoder(tokenizer, spec)
+    found: list[PromptIds | ValueError] = []
+    for example, encoded in zip(examples, encoder.prompts(examples), strict=True):
+        if isinstance(encoded, ValueError):
+            found.append(encoded)
+        elif len(encoded.ids) <= max_tokens:
+            found.append(PromptIds(encoded.ids, is_cut=False))
+        else:
+            try:
+                found.append(PromptIds(encoder.fitted(example, max_tokens), is_cut=True))
+            except ValueError as error:
+                found.append(ValueError(f"no prompt of {max_tokens} tokens: {_one_line(error)}"))
+    return found
+
+
+def _encode_as_published(
+    tokenizer: Tokenizer, examples: Sequence[Example], spec: PromptSpec, max_tokens: int
+) -> list[PromptIds | ValueError]:
+    """As the published study did: data is read with its marks, and a prompt that is too long loses its end."""
     uses_chat = spec.style == "chat" and bool(tokenizer.chat_template)
-    encoded: list[list[int] | ValueError] = []
+    encoded: list[PromptIds | ValueError] = []
     texts: list[str] = []
     for example in examples:  # a row with an unreadable history is that row's trouble
         try:
             texts.append(_chat_text(tokenizer, example) if uses_chat else render_prompt(example, spec))
-            encoded.append([])
+            encoded.append(PromptIds([], is_cut=False))
         except Exception as error:
             texts.append("")
             encoded.append(ValueError(f"no prompt: {_one_line(error)}"))
@@ -56,10 +85,10 @@ def encode_prompts(
         if isinstance(encoded[index], ValueError):
             continue
         if len(ids) <= max_tokens:
-            encoded[index] = ids
+            encoded[index] = PromptIds(ids, is_cut=False)
             continue
         try:
-            encoded[index] = _cut(tokenizer, examples[index], spec, max_tokens, uses_chat)
+            encoded[index] = PromptIds(_cut(tokenizer, examples[index], spec, max_tokens, uses_chat), is_cut=True)
         except ValueError as error:
             encoded[index] = error
     return encoded

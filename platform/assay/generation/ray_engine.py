@@ -128,7 +128,7 @@ def prompt_rows(tokenizer, examples, spec, room, max_new_tokens, adapter) -> lis
     return [
         PromptRow(example.example_id, (), max_new_tokens, adapter, str(ids))
         if isinstance(ids, ValueError)
-        else PromptRow(example.example_id, tuple(ids), max_new_tokens, adapter)
+        else PromptRow(example.example_id, tuple(ids.ids), max_new_tokens, adapter, is_cut=ids.is_cut)
         for example, ids in zip(examples, encoded, strict=True)
     ]
 

@@ -35,7 +35,8 @@ class GenerationSpec(Config):
     mode: Mode = "strict"
     """`compat` cuts a prediction at a further "###", as the published study did; it shortens markdown answers."""
     max_prompt_tokens: int = Field(512, ge=16)
-    """Longer prompts lose the end of their input, never the marker that asks for the response."""
+    """Longer prompts lose the middle of their longest field (`compat`: the end of their input), never the marker that
+    asks for the response; how many did stands in the plan and the report."""
     max_model_len: int = Field(1024, ge=32)
     """Prompt and answer together; a model whose own limit is lower has that one."""
     temperature: float = Field(0.0, ge=0, le=2)
@@ -122,6 +123,8 @@ class PromptRow:
     adapter: AdapterRef | None = None
     error: str | None = None
     """Why there is no prompt; such a row passes through as an error row."""
+    is_cut: bool = False
+    """Whether the prompt was too long and lost some of its data."""
 
 
 @dataclass(frozen=True)
@@ -170,7 +173,9 @@ def predictions_key(
         max_new_tokens: of the task.
     """
     inputs = {"base": base_key, "adapter": adapter_key or "", "evaluation": evaluation_key}
-    return artifact_key(KIND, SCHEMA_VERSION, {**spec.model_dump(), "max_new_tokens": max_new_tokens}, inputs)
+    return artifact_key(
+        KIND, SCHEMA_VERSION, {**spec.model_dump(mode="json"), "max_new_tokens": max_new_tokens}, inputs
+    )
 
 
 def check_jobs(jobs: Sequence[GenerationJob], spec: GenerationSpec) -> None:

@@ -11,7 +11,8 @@ import transformers
 from assay.errors import ConfigError
 from assay.generation.spec import GenerationSpec, PromptRow
 from assay.records import Prediction
-from assay.tasks.templates import truncate_output
+from assay.tasks.templates import PromptSpec, truncate_output
+from assay.tasks.tokens.stops import stop_ids
 
 CPU_HEAD_SIZES = (32, 64, 80, 96, 112, 128, 160, 192, 224, 256, 512)
 """Attention head sizes that vLLM 0.32 has on CPUs."""
@@ -57,14 +58,14 @@ def load_tokenizer(base_path: str) -> transformers.PreTrainedTokenizerBase:
         ) from None
 
 
-def stop_token_ids(base_path: str, tokenizer: transformers.PreTrainedTokenizerBase) -> list[int]:
-    """Every id that ends an answer, by tokenizer, config and generation config: the same for both engines."""
-    config = read_config(base_path)
-    found = [tokenizer.eos_token_id, getattr(config, "eos_token_id", None)]
+def stop_token_ids(
+    base_path: str, tokenizer: transformers.PreTrainedTokenizerBase, spec: PromptSpec | None = None
+) -> list[int]:
+    """Every id that ends an answer, by tokenizer, config, generation config and the template of `spec`."""
+    configured = [getattr(read_config(base_path), "eos_token_id", None)]
     with suppress(OSError):  # many models have no generation_config.json
-        found.append(transformers.GenerationConfig.from_pretrained(base_path).eos_token_id)
-    flat = [i for item in found for i in (item if isinstance(item, list) else [item]) if i is not None]
-    return list(dict.fromkeys(flat))
+        configured.append(transformers.GenerationConfig.from_pretrained(base_path).eos_token_id)
+    return stop_ids(tokenizer, configured, spec)
 
 
 def make_prediction(
@@ -78,7 +79,8 @@ def make_prediction(
     end = next((i for i, token in enumerate(answer) if token in stops), None)
     kept = list(answer if end is None else answer[: end + 1])
     text = truncate_output(tokenizer.decode(kept, skip_special_tokens=True), spec.mode)
-    return Prediction(row.example_id, text, "length" if end is None else "stop", len(row.prompt_ids), len(kept))
+    reason = "length" if end is None else "stop"
+    return Prediction(row.example_id, text, reason, len(row.prompt_ids), len(kept), prompt_cut=row.is_cut)
 
 
 def row_seed(seed: int, *example_ids: str) -> int:

@@ -95,7 +95,7 @@ class VllmEngine:
         config = read_config(base_path)
         self.max_len = model_limit(config, spec.max_model_len)
         self._vocabulary = config.vocab_size
-        self._stops = stop_token_ids(base_path, self.tokenizer)
+        self._stops = stop_token_ids(base_path, self.tokenizer, spec.prompt)
         self._ids: dict[str, int] = {}
         self._bad: dict[str, str] = {}
         options: dict[str, object] = {}

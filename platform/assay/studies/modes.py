@@ -25,12 +25,12 @@ def with_mode_rules(data: Mapping[str, Any]) -> dict[str, Any]:
     found = dict(data)
     if found.get("mode") != "compat":
         return found  # the classes' own defaults are those of strict
-    found["train"] = _given(found.get("train"), "loss_on", LOSS_ON["compat"])
-    found["generation"] = _given(found.get("generation"), "mode", "compat")
+    found["train"] = _as_published(_given(found.get("train"), "loss_on", LOSS_ON["compat"]))
+    found["generation"] = _as_published(_given(found.get("generation"), "mode", "compat"))
     grid: Any = found.get("grid")
     tuning = grid.get("instruction_train") if isinstance(grid, Mapping) else getattr(grid, "instruction_train", None)
     if tuning is not None:
-        changed = {"instruction_train": _given(tuning, "loss_on", LOSS_ON["compat"])}
+        changed = {"instruction_train": _as_published(_given(tuning, "loss_on", LOSS_ON["compat"]))}
         found["grid"] = {**grid, **changed} if isinstance(grid, Mapping) else grid.replace(**changed)
     return found
 
@@ -45,10 +45,11 @@ def in_other_mode(plain: Mapping[str, Any], mode: Mode) -> dict[str, Any]:
     was: Mode = plain["mode"]
     data = {**plain["data"], "sources": {name: _split(part, was, mode) for name, part in _sources(plain)}}
     found = {**plain, "mode": mode, "data": data}
-    found["train"] = _turned(plain["train"], "loss_on", LOSS_ON[was], LOSS_ON[mode])
-    found["generation"] = _turned(plain["generation"], "mode", was, mode)
+    found["train"] = _by_rules(_turned(plain["train"], "loss_on", LOSS_ON[was], LOSS_ON[mode]), mode)
+    found["generation"] = _by_rules(_turned(plain["generation"], "mode", was, mode), mode)
     if plain["grid"].get("instruction_train"):
-        tuning = _turned(plain["grid"]["instruction_train"], "loss_on", LOSS_ON[was], LOSS_ON[mode])
+        recipe = _turned(plain["grid"]["instruction_train"], "loss_on", LOSS_ON[was], LOSS_ON[mode])
+        tuning = _by_rules(recipe, mode)
         found["grid"] = {**plain["grid"], "instruction_train": tuning}
     if plain["ifs"] is not None:  # its prompts are held-out rows of the instruction set
         found["ifs"] = {**plain["ifs"], "prompts": _split(plain["ifs"]["prompts"], was, mode)}
@@ -65,6 +66,20 @@ def _split(source: Mapping[str, Any], was: Mode, mode: Mode) -> dict[str, Any]:
 
 def _turned(values: Mapping[str, Any], field: str, was: str, value: str) -> dict[str, Any]:
     return {**values, field: value} if values[field] == was else dict(values)
+
+
+def _as_published(values: Any) -> Any:
+    """A recipe or a generation spec whose prompts are made by the published study's rules."""
+    if isinstance(values, Config):
+        prompt: Any = values.prompt  # type: ignore[attr-defined]
+        return values.replace(prompt=prompt.replace(rules="compat"))
+    return _by_rules(values, "compat")
+
+
+def _by_rules(values: Mapping[str, Any], mode: Mode) -> dict[str, Any]:
+    prompt = values.get("prompt") or {}
+    plain = prompt.model_dump() if isinstance(prompt, Config) else dict(prompt)
+    return {**values, "prompt": {**plain, "rules": mode}}
 
 
 def _given(values: Any, field: str, value: str) -> Any:

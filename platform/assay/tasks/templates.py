@@ -6,12 +6,12 @@ marker itself. Two styles of prompt have less of it, to see what a model does by
 
 from __future__ import annotations
 
-import json
 import datetime
+import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, TypeVar
 
-from pydantic import Field, SerializationInfo, SerializerFunctionWrapHandler, field_validator, model_serializer
+from pydantic import SerializationInfo, SerializerFunctionWrapHandler, field_validator, model_serializer
 
 from assay.config import Config
 from assay.errors import DataError
@@ -40,8 +40,8 @@ class PromptSpec(Config):
     date: str | None = None
     """Day that a chat template which prints today's date is told (YYYY-MM-DD); None: 2024-07-26, the same on every
     day."""
-    template_args: Mapping[str, str | int | float | bool | None] = Field(default_factory=dict)
-    """Further arguments of the chat template, as in {enable_thinking: false}."""
+    template_args: tuple[tuple[str, str | int | float | bool | None], ...] = ()
+    """Further arguments of the chat template, written as in {enable_thinking: false}."""
     rules: Mode = "strict"
     """Set by the study's mode. "strict": what data spells is never a control token, and a prompt that is too long
     loses the middle of its longest field. "compat": as published, it is read as the tokenizer reads it and loses its
@@ -53,6 +53,11 @@ class PromptSpec(Config):
         if day is not None:
             datetime.date.fromisoformat(day)
         return day
+
+    @field_validator("template_args", mode="before")
+    @classmethod
+    def _in_order(cls, given: Any) -> Any:
+        return tuple(sorted(given.items())) if isinstance(given, Mapping) else given
 
     @model_serializer(mode="wrap")
     def _without_later_fields(self, handler: SerializerFunctionWrapHandler, info: SerializationInfo) -> dict[str, Any]:

@@ -11,8 +11,8 @@ Axes: B sequences of a micro-batch, L positions.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -21,7 +21,9 @@ import numpy.typing as npt
 from assay.errors import DataError
 from assay.fingerprint import fingerprint
 from assay.records import Example
-from assay.tasks.templates import messages, render_prompt
+from assay.tasks.templates import PromptSpec, messages, render_prompt
+from assay.tasks.tokens.chat import render_chat, uses_chat_template
+from assay.tasks.tokens.prompts import PromptEncoder
 from assay.training.spec import TrainSpec
 
 IntArray = npt.NDArray[np.int64]
@@ -45,6 +47,8 @@ class EncodedRows:
     """Rows over the limit that were left out."""
     num_cut: int
     """Rows over the limit that were shortened."""
+    errors: Mapping[int, str] = field(default_factory=dict)
+    """Place of each row that has no prompt -> why; an error only where the row is used."""
 
     def __len__(self) -> int:
         return len(self.example_ids)
@@ -80,7 +84,8 @@ class MicroBatch(NamedTuple):
 
 def encoding_key(spec: TrainSpec) -> str:
     """Names what `encode` makes of equal examples with the same tokenizer: trainings that share it share the rows."""
-    return fingerprint({"prompt": spec.prompt, "max_length": spec.max_length, "too_long": spec.too_long})
+    identity = {"prompt": spec.prompt, "max_length": spec.max_length, "too_long": spec.too_long}
+    return fingerprint({**identity, "rules": spec.prompt.rules})
 
 
 def encode(examples: Sequence[Example], tokenizer: Any, spec: TrainSpec) -> EncodedRows:
@@ -96,22 +101,16 @@ def encode(examples: Sequence[Example], tokenizer: Any, spec: TrainSpec) -> Enco
     """
     if tokenizer.eos_token_id is None:
         raise DataError("tokenizer: saw no end-of-sequence token; expected one; set eos_token in tokenizer_config.json")
-    use_chat = uses_chat_template(tokenizer, spec)
-    prompts = _tokenize(tokenizer, [prompt_text(e, tokenizer, spec) for e in examples], special=not use_chat)
-    answers = _tokenize(tokenizer, [_answer_text(e, tokenizer, use_chat) for e in examples], special=False)
+    made = _as_published if spec.prompt.rules == "compat" else _as_text
     rows: list[list[int]] = []
     answer_starts: list[int] = []
+    errors: dict[int, str] = {}
     num_dropped = num_cut = 0
-    for example, prompt, answer in zip(examples, prompts, answers, strict=True):
-        if not answer or answer[-1] != tokenizer.eos_token_id:
-            answer = [*answer, tokenizer.eos_token_id]
-        if len(prompt) + len(answer) > spec.max_length:
-            if spec.too_long == "drop":
-                num_dropped += 1
-                prompt, answer = [], []
-            else:
-                num_cut += 1
-                prompt, answer = _cut(example, prompt, answer, tokenizer, spec)
+    for prompt, answer, what in made(examples, tokenizer, spec):
+        num_dropped += what == "dropped"
+        num_cut += what == "cut"
+        if what not in ("", "dropped", "cut"):
+            errors[len(rows)] = what
         rows.append(prompt + answer)
         answer_starts.append(len(prompt))
     starts = np.zeros(len(rows) + 1, dtype=np.int64)
@@ -123,19 +122,61 @@ def encode(examples: Sequence[Example], tokenizer: Any, spec: TrainSpec) -> Enco
         example_ids=tuple(example.example_id for example in examples),
         num_dropped=num_dropped,
         num_cut=num_cut,
+        errors=errors,
     )
 
 
-def uses_chat_template(tokenizer: Any, spec: TrainSpec) -> bool:
-    """Whether prompts are made by the tokenizer's chat template; a model without one gets the plain headings."""
-    return spec.prompt.style == "chat" and bool(getattr(tokenizer, "chat_template", None))
+Made = tuple[list[int], list[int], str]
+"""Prompt and answer of a row, and "", "dropped", "cut" or why it has none."""
+
+
+def _as_text(examples: Sequence[Example], tokenizer: Any, spec: TrainSpec) -> Iterator[Made]:
+    """Rows whose data is text."""
+    encoder = PromptEncoder(tokenizer, spec.prompt)
+    prompts = encoder.prompts(examples)
+    answers = encoder.answers([example.reference for example in examples])
+    for example, prompt, answer in zip(examples, prompts, answers, strict=True):
+        if isinstance(prompt, ValueError) or isinstance(answer, ValueError):
+            yield [], [], str(prompt if isinstance(prompt, ValueError) else answer)
+            continue
+        ended = with_end(answer.ids, tokenizer)
+        if len(prompt.ids) + len(ended) <= spec.max_length:
+            yield prompt.ids, ended, ""
+        elif spec.too_long == "drop":
+            yield [], [], "dropped"
+        else:
+            kept = ended[: max(spec.max_length // 2, spec.max_length - len(prompt.ids))]
+            room = spec.max_length - len(kept)  # an answer without its end teaches no stop in mid-sentence
+            try:
+                yield prompt.ids if len(prompt.ids) <= room else encoder.fitted(example, room), kept, "cut"
+            except ValueError as error:
+                yield [], [], f"no prompt of {room} tokens: {error}"
+
+
+def with_end(answer: list[int], tokenizer: Any) -> list[int]:
+    """An answer's ids with the tokenizer's end mark, once."""
+    return answer if answer and answer[-1] == tokenizer.eos_token_id else [*answer, tokenizer.eos_token_id]
+
+
+def _as_published(examples: Sequence[Example], tokenizer: Any, spec: TrainSpec) -> Iterator[Made]:
+    """As the published study did: data is read with its marks, and a row that is too long loses its input's end."""
+    use_chat = uses_chat_template(tokenizer, spec.prompt)
+    prompts = _tokenize(tokenizer, [prompt_text(e, tokenizer, spec) for e in examples], special=not use_chat)
+    answers = _tokenize(tokenizer, [published_answer(e, tokenizer, spec.prompt) for e in examples], special=False)
+    for example, prompt, answer in zip(examples, prompts, answers, strict=True):
+        ended = with_end(answer, tokenizer)
+        if len(prompt) + len(ended) <= spec.max_length:
+            yield prompt, ended, ""
+        elif spec.too_long == "drop":
+            yield [], [], "dropped"
+        else:
+            yield (*_cut(example, prompt, ended, tokenizer, spec), "cut")
 
 
 def prompt_text(example: Example, tokenizer: Any, spec: TrainSpec) -> str:
     """The prompt that the model is trained to continue, its response marker last."""
-    if uses_chat_template(tokenizer, spec):
-        text = tokenizer.apply_chat_template(messages(example), tokenize=False, add_generation_prompt=True)
-        return str(text)
+    if uses_chat_template(tokenizer, spec.prompt):
+        return render_chat(tokenizer, messages(example), spec.prompt, ask=True)
     return render_prompt(example, spec.prompt)
 
 
@@ -146,11 +187,19 @@ def train_rows(encoded: Sequence[EncodedRows], sources: IntArray, indices: IntAr
         encoded: one table per dataset.
         sources: place in `encoded` of each wanted row, shape (rows,).
         indices: place within that table, shape (rows,).
+
+    Raises:
+        DataError: a row has no prompt.
     """
     rows = []
     for place, (source, index) in enumerate(zip(sources.tolist(), indices.tolist(), strict=True)):
         table = encoded[source]
         tokens = table.tokens[table.starts[index] : table.starts[index + 1]]
+        if index in table.errors:
+            raise DataError(
+                f"training row {table.example_ids[index]}: {table.errors[index]}; expected one that the prompt style "
+                "can render; mend or leave out the row, or choose another prompt.style"
+            )
         if len(tokens) > 1:
             rows.append(TrainRow(tokens, int(table.answer_starts[index]), place))
     return rows
@@ -312,15 +361,13 @@ def _tokenize(tokenizer: Any, texts: list[str], *, special: bool) -> list[list[i
     return encoded
 
 
-def _answer_text(example: Example, tokenizer: Any, use_chat: bool) -> str:
-    """The reference; under a chat template with what the template puts after an assistant's turn."""
-    if not use_chat:
+def published_answer(example: Example, tokenizer: Any, spec: PromptSpec) -> str:
+    """The reference; under a chat template with what the template puts behind it where it continues its prompt."""
+    if not uses_chat_template(tokenizer, spec):
         return example.reference
     turns = messages(example)
-    prompt = str(tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True))
-    reply = {"role": "assistant", "content": example.reference}
-    whole = str(tokenizer.apply_chat_template([*turns, reply], tokenize=False))
-    # templates that rewrite earlier text (think blocks, trimmed answers) do not continue their own prompt
+    prompt = render_chat(tokenizer, turns, spec, ask=True)
+    whole = render_chat(tokenizer, [*turns, {"role": "assistant", "content": example.reference}], spec, ask=False)
     if not whole.startswith(prompt) or not whole[len(prompt) :].startswith(example.reference):
         return example.reference
     return whole[len(prompt) :].rstrip("\n")
@@ -333,7 +380,7 @@ def _cut(
     room_for_answer = max(spec.max_length // 2, spec.max_length - len(prompt))
     answer = answer[:room_for_answer]  # without its end mark: nothing teaches to stop in mid-sentence
     room = spec.max_length - len(answer)
-    use_chat = uses_chat_template(tokenizer, spec)
+    use_chat = uses_chat_template(tokenizer, spec.prompt)
 
     def prompt_with(size: int) -> list[int]:
         shorter = dataclasses.replace(example, input=example.input[:size])

@@ -23,9 +23,7 @@ def tells_date(tokenizer: Any) -> bool:
     return "strftime_now" in str(getattr(tokenizer, "chat_template", None) or "")
 
 
-def render_chat(
-    tokenizer: Any, turns: Sequence[Mapping[str, Any]], spec: PromptSpec, *, ask: bool, continued: bool = False
-) -> str:
+def render_chat(tokenizer: Any, turns: Sequence[Mapping[str, Any]], spec: PromptSpec, *, ask: bool) -> str:
     """The conversation as the model's own text.
 
     Args:
@@ -33,10 +31,9 @@ def render_chat(
         turns: {role, content} in order.
         spec: `date` and `template_args` reach the template.
         ask: end with what asks the assistant to answer.
-        continued: whether a published run is repeated: then the template is told today's date.
     """
     told: dict[str, Any] = dict(spec.template_args)
-    if spec.date is not None or not continued:
+    if tells_date(tokenizer) and (spec.date is not None or spec.rules == "strict"):
         told["strftime_now"] = _clock(spec)
     return str(tokenizer.apply_chat_template(list(turns), tokenize=False, add_generation_prompt=ask, **told))
 
@@ -51,14 +48,14 @@ def turn_end(tokenizer: Any, spec: PromptSpec) -> str:
 
 
 def continues_its_prompt(tokenizer: Any, spec: PromptSpec) -> bool:
-    """Whether a conversation with its answer begins with the prompt that asks for it, and the answer comes next.
+    """Whether a conversation with its answer is the prompt that asks for it, the answer and the end of the turn.
 
-    Templates that rewrite earlier text (think blocks) do not.
+    Templates that rewrite earlier text (think blocks) do otherwise.
     """
     turns = [{"role": "user", "content": _QUESTION}]
     prompt = render_chat(tokenizer, turns, spec, ask=True)
     whole = render_chat(tokenizer, [*turns, {"role": "assistant", "content": _ANSWER}], spec, ask=False)
-    return whole.startswith(prompt + _ANSWER)
+    return whole.rstrip("\n") == prompt + _ANSWER + turn_end(tokenizer, spec)
 
 
 def _clock(spec: PromptSpec) -> Callable[[str], str]:

@@ -118,6 +118,22 @@ class ControlTokens:
         ids = list(copy.encode(text, add_special_tokens=special).ids)
         return self._without_end(ids) if special else ids
 
+    def of_data(self, texts: Sequence[str], *, special: bool) -> list[list[int]]:
+        """Ids of texts that are data from end to end.
+
+        Args:
+            texts: prompts without a template, or parts of them.
+            special: put the tokenizer's own begin mark in front.
+
+        Raises:
+            ValueError: see `guard`.
+        """
+        rows = self.batch(texts, special=special)
+        for place, (text, ids) in enumerate(zip(texts, rows, strict=True)):
+            if not self.is_plain(text, (text,), ids, special=special):
+                rows[place] = self.read(text, self.guard((text,)), special=special)
+        return rows
+
     def batch(self, texts: Sequence[str], *, special: bool) -> list[list[int]]:
         """Ids of texts by the tokenizer itself, marks read as such; no end mark behind a prompt."""
         if not texts:

@@ -54,9 +54,7 @@ def shorten(example: Example, fits: Callable[[Example], bool]) -> Example:
             low, high = 0, field.size - 1
             while low < high:
                 middle = (low + high + 1) // 2
-                low, high = (
-                    (middle, high) if fits(_with(example, _cut(texts, field, middle))) else (low, middle - 1)
-                )
+                low, high = (middle, high) if fits(_with(example, _cut(texts, field, middle))) else (low, middle - 1)
             return _with(example, _cut(texts, field, low))
     for count in range(2, len(fields) + 1):  # one alone does not suffice: the longest go together
         emptied = texts
@@ -72,10 +70,10 @@ def _texts(example: Example) -> list[str]:
 
 
 def _fields(example: Example, texts: list[str]) -> list[_Field]:
-    """What may be cut: earlier turns, the parts of the input that are no question, and an instruction without input."""
+    """What may be cut: earlier turns, and of instruction and input the longer one, but for the parts that ask."""
     num_turns = len(texts) - 2
     found = [_Field(place, 0, len(text)) for place, text in enumerate(texts[:num_turns])]
-    asked = num_turns + 1 if example.input else num_turns
+    asked = num_turns + (len(example.input) >= len(example.instruction))
     text = texts[asked]
     starts = sorted({0, *(match.start() for match in _LABEL.finditer(text))})
     parts = [_Field(asked, start, end) for start, end in zip(starts, [*starts[1:], len(text)], strict=True)]

@@ -11,6 +11,8 @@ from typing import Any
 import torch
 
 from assay.hooks import EvalHook, Generate, RecordingHook
+from assay.tasks.tokens.control import ControlTokens
+from assay.tasks.tokens.stops import stop_ids
 from assay.training.engine.lora_model_engine import LoraModel
 from assay.training.engine.resident_engine import ResidentBase
 from assay.training.engine.workers_engine import Workers
@@ -26,6 +28,8 @@ class TrialHooks:
         self, hooks: Sequence[EvalHook], model: LoraModel, base: ResidentBase, workers: Workers, *, zero_stage: int
     ) -> None:
         self._hooks, self._model, self._base, self._workers = hooks, model, base, workers
+        configs = (base.model.config, getattr(base.model, "generation_config", None))
+        self._stops = stop_ids(base.tokenizer, [getattr(config, "eos_token_id", None) for config in configs])
         self._weights_are_shared_out = zero_stage == 3
         """Each worker holds a part of the weights: all must generate together."""
 
@@ -83,7 +87,7 @@ class TrialHooks:
     def _generate(self, prompts: Sequence[str], max_new_tokens: int) -> list[str]:
         """Greedy continuations by the model as it stands, in the order of the prompts."""
         tokenizer, device, pad_id = self._base.tokenizer, self._base.device, self._base.pad_id
-        encoded = [ids or [pad_id] for ids in tokenizer(list(prompts))["input_ids"]]
+        encoded = [ids or [pad_id] for ids in ControlTokens(tokenizer).of_data(prompts, special=True)]
         order = sorted(range(len(encoded)), key=lambda place: len(encoded[place]))
         texts = [""] * len(encoded)
         for start in range(0, len(order), GENERATE_BATCH):
@@ -96,7 +100,7 @@ class TrialHooks:
                 mask[line, width - len(encoded[place]) :] = 1
             out = self._model.peft.generate(
                 input_ids=ids.to(device), attention_mask=mask.to(device), max_new_tokens=max_new_tokens,
-                do_sample=False, use_cache=True, pad_token_id=pad_id, eos_token_id=tokenizer.eos_token_id,
+                do_sample=False, use_cache=True, pad_token_id=pad_id, eos_token_id=self._stops or None,
                 synced_gpus=self._weights_are_shared_out and self._workers.count > 1,
             )  # fmt: skip
             written = tokenizer.batch_decode(out[:, width:], skip_special_tokens=True)
