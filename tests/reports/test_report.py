@@ -139,6 +139,9 @@ def arm(name: str, mean: float, rank: int, p_holm: float | None, *, is_baseline:
         "base_model": "tiny", "evaluation_set": "a", "scorer": "truth", "arm": name, "rank": rank, "mean": mean,
         "is_baseline": is_baseline, "baseline": "instructions only", "difference": mean - 0.3, "low": mean - 0.4,
         "high": mean - 0.2, "p_holm": p_holm, "num_items": 100, "num_runs": 3, "forgetting": None,
+        "num_baseline_runs": 3, "unit": "items and runs", "margin": 0.02,
+        "verdict": "better" if (p_holm or 1) < 0.05 else "undecided",
+        "needs": "" if (p_holm or 1) < 0.05 else "could find 0.150; 9 draws a side would find the margin of 0.02",
     }  # fmt: skip
 
 
@@ -149,12 +152,16 @@ def test_a_noisy_winner_does_not_hide_the_mixture_that_is_told_apart() -> None:
         arm("instructions only", 0.3, 3, None, is_baseline=True),
     ]
     (line,) = headlines({"leaderboard": rows, "metaeval": []}, "truth")
-    assert "N=256 has the highest mean, but is not told apart" in line
-    assert "The best that is: N=64, 0.500 by truth, +0.200" in line
-    rows[0]["p_holm"] = 0.001
+    assert "N=256 has the highest mean, but is not told apart from the baseline: undecided (could find 0.150" in line
+    assert "The highest that is better: N=64, 0.500 by truth, +0.200" in line
+    assert "100 items, 3 runs against 3; over items and runs" in line
+    rows[0] |= {"p_holm": 0.001, "verdict": "better", "needs": ""}
     (line,) = headlines({"leaderboard": rows, "metaeval": []}, "truth")
-    assert "N=256 has the highest mean and is told apart" in line
-    assert "The best that is" not in line
+    assert "N=256 has the highest mean and is better than the baseline" in line
+    assert "The highest that is" not in line
+    rows[0] |= {"verdict": "equivalent", "needs": ""}
+    (line,) = headlines({"leaderboard": rows, "metaeval": []}, "truth")
+    assert "is equivalent (within 0.02) to the baseline" in line
 
 
 def test_reasons_of_missing_rows_are_words() -> None:

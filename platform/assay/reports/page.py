@@ -9,12 +9,23 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
+from assay.metaeval.statistics.verdict import MARGIN
 from assay.reports.design_plots import pareto_rows
 from assay.reports.drawing import Plot
 from assay.reports.ifs_plots import infusion
 from assay.reports.judge_audit import audit_attacks, audit_lines, audit_shares
 from assay.reports.plots import draw_plots
-from assay.reports.wording import headlines, number, p_value, percent, rate, reasons, seconds, signed
+from assay.reports.wording import (
+    headlines,
+    number,
+    p_value,
+    percent,
+    rate,
+    reasons,
+    seconds,
+    signed,
+    verdict_words,
+)
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -84,6 +95,8 @@ def render_report(report: ReportInput) -> Report:
         image=lambda plot: "data:image/svg+xml;base64," + base64.b64encode(plot.svg.encode()).decode(),
         tables=tables,
         leaderboards=leaderboards(tables["leaderboard"], report.human),
+        verdict_words=verdict_words,
+        margin=MARGIN,
         several_bases=len({row["base_model"] for row in tables["leaderboard"]}) > 1,
         agreement=agreement(tables["metaeval"]),
         no_bends=shared_reason(tables["phases"], "change_point"),

@@ -67,7 +67,7 @@ def reasons(counts_json: str) -> str:
 def headlines(tables: Mapping[str, Rows], human: str) -> list[str]:
     """What the study found, in sentences: the best mixture of each task, and the scorer that agrees best.
 
-    A mixture is told apart from the baseline where Holm's p is below .05.
+    A mixture is better than the baseline where Holm's p is below .05 and the interval knows how runs differ.
     """
     found = [_infusion(row) for row in tables.get("early_stopping", ())]
     for base, task in sorted({(row["base_model"], row["evaluation_set"]) for row in tables["leaderboard"]}):
@@ -113,31 +113,39 @@ def _best_arm(rows: Rows, base: str, task: str, human: str) -> str | None:
     name = f"{task} on {base}"
     if best["is_baseline"]:
         return f"{name}: no mixture scores above the baseline ({best['arm']}, {number(best['mean'])} by {human})."
-    sure = [row for row in ranked if _told_apart(row) and row["difference"] > 0]
     forgets = ""
     if best["forgetting"] is not None:
         forgets = (
             f"; on the instruction set {signed(best['forgetting'])} "
             f"{rate(best['forgetting_low'], best['forgetting_high'])}"
         )
-    verdict = "has the highest mean and is told apart from the baseline"
-    if best not in sure:
-        verdict = "has the highest mean, but is not told apart from the baseline"
-    sentence = f"{name}: {best['arm']} {verdict}: {_against_baseline(best, human)}{forgets}."
+    sentence = f"{name}: {best['arm']} {_standing(best)}: {_against_baseline(best, human)}{forgets}."
+    sure = [row for row in ranked if row["verdict"] == "better"]
     if sure and best not in sure:
-        sentence += f" The best that is: {sure[0]['arm']}, {_against_baseline(sure[0], human)}."
+        sentence += f" The highest that is better: {sure[0]['arm']}, {_against_baseline(sure[0], human)}."
     return sentence
 
 
-def _told_apart(row: Mapping[str, Any]) -> bool:
-    return row["p_holm"] is not None and row["p_holm"] < 0.05
+def verdict_words(row: Mapping[str, Any]) -> str:
+    """A row's verdict, with the margin of "equivalent" and what an undecided one would take."""
+    if row["verdict"] == "equivalent":
+        return f"equivalent (within {number(row['margin'], 2)})"
+    return f"{row['verdict']} ({row['needs']})" if row["needs"] else str(row["verdict"])
+
+
+def _standing(row: Mapping[str, Any]) -> str:
+    if row["verdict"] == "better":
+        return "has the highest mean and is better than the baseline"
+    if row["verdict"] == "equivalent":
+        return f"has the highest mean and is {verdict_words(row)} to the baseline"
+    return f"has the highest mean, but is not told apart from the baseline: {verdict_words(row) or 'undecided'}"
 
 
 def _against_baseline(row: Mapping[str, Any], human: str) -> str:
     return (
         f"{number(row['mean'])} by {human}, {signed(row['difference'])} {rate(row['low'], row['high'])} over "
-        f"{row['baseline']} (Holm p {p_value(row['p_holm'])}, {row['num_items']} items, "
-        f"{plural(row['num_runs'], 'run')})"
+        f"{row['baseline']} (Holm p {p_value(row['p_holm'])}; {row['num_items']} items, "
+        f"{plural(row['num_runs'], 'run')} against {row['num_baseline_runs']}; over {row['unit'] or 'nothing'})"
     )
 
 

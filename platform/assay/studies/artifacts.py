@@ -372,4 +372,5 @@ class _Collected:
             arm=cell.arm,
             series=cell.series,
             repeats=cell.repeats,
+            is_trained=cell.is_trained,
         )

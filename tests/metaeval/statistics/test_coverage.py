@@ -47,8 +47,11 @@ def paired_difference(runs: int, items: int, run_sd: float) -> Simulation:
             run_sd * rng.normal(size=(runs, 1)) + item + 0.3 * rng.normal(size=(runs, items)) + gain
             for gain in (0.1, 0)
         ]
-        names = [[f"{arm}{run}" for run in range(runs)] for arm in "ab"]
-        return compare(*arms, *names).difference
+        blocks = [
+            Block(arm, [f"{name}{run}" for run in range(runs)], list(range(items)))
+            for name, arm in zip("ab", arms, strict=True)
+        ]
+        return compare(*blocks).difference
 
     return simulate
 

@@ -1,28 +1,32 @@
 """Which mixture wins: paired differences to a named baseline, with what they cost elsewhere.
 
 A mixture (arm) is compared with the baseline on the items that all runs of both have a score for. The interval is
-clustered by item and by run (training seed and draw) and studentised, p-values of a family are adjusted by Holm,
-and the minimum detectable effect says what a test set of this size could have found at all.
+clustered by item and by run (draw, with its training seeds) and studentised, p-values of a family are adjusted by
+Holm, and the minimum detectable effect says what a test set of this size could have found at all. What a family
+decides is said again as an interval and as an effect at the step of Holm's procedure that decides (`Decision`).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from assay.metaeval.statistics.clustered import (
+    ITEMS_ONLY,
     Block,
     clustered_variance,
     minimum_detectable_effect,
+    score_interval,
     student_interval,
     student_p,
+    student_quantile,
 )
-from assay.metaeval.statistics.estimate import Estimate, FloatArray
-from assay.metaeval.statistics.rates import sign_test, wilson
+from assay.metaeval.statistics.estimate import BoolArray, Estimate
+from assay.metaeval.statistics.rates import holm, holm_steps, wilson
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +37,7 @@ class Comparison:
     """Mean of the arm minus mean of the baseline, in the scorer's unit."""
     p: float
     mde: float
-    """Smallest true difference that this comparison finds with a chance of 80 %."""
+    """Smallest true difference that this comparison alone finds with a chance of 80 %."""
     mean: float
     """The arm's mean over the common items."""
     baseline_mean: float
@@ -42,66 +46,112 @@ class Comparison:
     num_items_left_out: int
     unit: str
     """What the interval speaks about."""
+    standard_error: float = math.nan
+    dof: float = math.nan
+    run_error: float = math.nan
+    """The part of the standard error that more runs would lower."""
+    num_runs: int = 0
+    """Clusters of runs on the smaller side."""
+    is_about_runs: bool = False
+    """Whether the interval knows how runs differ; only then can an arm be told apart."""
+
+    def interval(self, alpha: float) -> tuple[float, float]:
+        """Both ends at level 1 - alpha; NaN without a standard error."""
+        half = student_quantile(1 - alpha / 2, self.dof) * self.standard_error if self.dof > 0 else math.nan
+        return self.difference.value - half, self.difference.value + half
 
 
-def compare(
-    arm_RI: FloatArray,
-    baseline_BI: FloatArray,
-    runs: Sequence[Hashable],
-    baseline_runs: Sequence[Hashable],
-    *,
-    low: float | None = None,
-    high: float | None = None,
-) -> Comparison:
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What a family says about one of its comparisons."""
+
+    p_holm: float
+    """NaN: no member of the family."""
+    family_size: int
+    alpha: float
+    """Level of the step of Holm's procedure that decides about this comparison."""
+    low: float
+    """Lower end of the interval at that level: it leaves 0 out exactly where Holm's p is below .05."""
+    high: float
+    mde: float
+    """Smallest true difference found at that level with a chance of 80 %."""
+
+
+def compare(arm: Block, baseline: Block, *, low: float | None = None, high: float | None = None) -> Comparison:
     """Paired comparison of two sets of runs over the same item axis; NaN where there is no score.
 
     Args:
-        arm_RI: scores of the arm's runs.
-        baseline_BI: scores of the baseline's runs, same items.
-        runs: identity of the arm's runs; shared ones count as one cluster.
-        baseline_runs: identity of the baseline's runs.
+        arm: scores of the arm's runs. Its coefficient plays no part.
+        baseline: scores of the baseline's runs, same items; runs on both sides count as one cluster.
         low: lower end of the scorer's range, None where it has none.
         high: upper end of the range.
     """
-    valid_I = np.isfinite(arm_RI).all(axis=0) & np.isfinite(baseline_BI).all(axis=0)
+    valid_I = np.asarray(np.isfinite(arm.scores).all(axis=0) & np.isfinite(baseline.scores).all(axis=0), dtype=bool)
     num_items = int(valid_I.sum())
     left_out = int(valid_I.size - num_items)
-    if num_items == 0 or not runs or not baseline_runs:
+    if num_items == 0 or not arm.runs or not baseline.runs:
         reason = "no item has a score from every run of both"
         return Comparison(Estimate.undefined(reason), math.nan, math.nan, math.nan, math.nan, 0, left_out, "")
-    items = np.flatnonzero(valid_I).tolist()
-    arm = Block(arm_RI[:, valid_I], runs, items)
-    baseline = Block(baseline_BI[:, valid_I], baseline_runs, items, -1.0)
+    arm, baseline = _on_items(arm, valid_I, 1.0), _on_items(baseline, valid_I, -1.0)
     mean, baseline_mean = arm.mean, baseline.mean
     value = mean - baseline_mean
     variance = clustered_variance([arm, baseline])
     if variance.variance <= (1e-12 * max(1.0, abs(mean), abs(baseline_mean))) ** 2:
         estimate, p = _without_spread(arm, baseline, low, high)
-        return Comparison(estimate, p, math.nan, mean, baseline_mean, num_items, left_out, variance.unit)
+        return Comparison(estimate, p, math.nan, mean, baseline_mean, num_items, left_out, ITEMS_ONLY)
     span = high - low if low is not None and high is not None else math.inf
-    estimate = student_interval(value, variance, n=num_items, low=-span, high=span)
-    mde = minimum_detectable_effect(variance.standard_error, variance.dof)
     return Comparison(
-        estimate, student_p(value, variance), mde, mean, baseline_mean, num_items, left_out, variance.unit
+        student_interval(value, variance, n=num_items, low=-span, high=span),
+        student_p(value, variance),
+        minimum_detectable_effect(variance.standard_error, variance.dof),
+        mean,
+        baseline_mean,
+        num_items,
+        left_out,
+        variance.unit,
+        variance.standard_error,
+        variance.dof,
+        math.sqrt(variance.run_variance),
+        min(len(set(arm.clusters)), len(set(baseline.clusters))),
+        variance.has_run_spread,
     )
+
+
+def decide(family: Sequence[Comparison]) -> list[Decision]:
+    """What a family of comparisons says by Holm's procedure at 5 %; one that is about items only is no member."""
+    p = np.array([found.p if found.is_about_runs else math.nan for found in family])
+    adjusted, alphas = holm(p), holm_steps(p)
+    size = int(np.isfinite(p).sum())
+    decisions = []
+    for found, p_holm, alpha in zip(family, adjusted, alphas, strict=True):
+        if math.isnan(p_holm):
+            decisions.append(Decision(math.nan, 0, math.nan, math.nan, math.nan, math.nan))
+            continue
+        ends = found.interval(float(alpha))
+        mde = minimum_detectable_effect(found.standard_error, found.dof, float(alpha))
+        decisions.append(Decision(float(p_holm), size, float(alpha), *ends, mde))
+    return decisions
 
 
 def mean_estimate(block: Block, *, low: float | None = None, high: float | None = None) -> tuple[Estimate, str]:
     """Mean over runs and items with its clustered interval, and the unit that the interval speaks about.
 
-    Scores that are all at one end of a 0..1 range show no spread; Wilson's interval over the items stands in.
+    On a scale with two ends the interval is a score interval; without one it is Student's.
     """
     count = int(np.isfinite(block.scores).sum())
     if count == 0:
         return Estimate.undefined("no scored answer"), ""
     variance = clustered_variance([block])
     value = block.mean
-    if variance.variance <= (1e-12 * max(1.0, abs(value))) ** 2:
+    is_flat = variance.variance <= (1e-12 * max(1.0, abs(value))) ** 2
+    is_bounded = low is not None and high is not None and low <= value <= high
+    at_end = value in (low, high)
+    if is_flat and not (is_bounded and at_end):
         num_items = int(np.isfinite(block.scores).any(axis=0).sum())
-        if (low, high) == (0.0, 1.0) and value in (0.0, 1.0):
-            rate = wilson(value * num_items, num_items)
-            return Estimate(value, rate.low, rate.high, count, num_items, "Wilson over items"), "items only"
         return Estimate(value, math.nan, math.nan, count, num_items, "", "no interval: no spread"), ""
+    if is_bounded and low is not None and high is not None:
+        estimate = score_interval(block, variance, n=count, low=low, high=high)
+        return estimate, ITEMS_ONLY if is_flat else variance.unit
     ends = (-math.inf if low is None else low, math.inf if high is None else high)
     return student_interval(value, variance, n=count, low=ends[0], high=ends[1]), variance.unit
 
@@ -127,10 +177,14 @@ def pareto_front(gain: ArrayLike, loss: ArrayLike) -> np.ndarray:
 
 
 def _without_spread(arm: Block, baseline: Block, low: float | None, high: float | None) -> tuple[Estimate, float]:
-    """Interval and p where neither side varies: all answers of each side have one score."""
+    """Interval and p where neither side varies: all answers of each side have one score.
+
+    Runs without spread are no proof that runs have none: p is that of an exchange of the runs, 2 / (n + m over n).
+    """
     value = arm.mean - baseline.mean
     num_items = arm.scores.shape[1]
-    p = sign_test(num_items, 0) if value else 1.0
+    first_runs, second_runs = len(set(arm.clusters)), len(set(baseline.clusters))
+    p = min(1.0, 2 / math.comb(first_runs + second_runs, first_runs)) if value else 1.0
     ends = {0.0, 1.0}
     if (low, high) != (0.0, 1.0) or not {arm.mean, baseline.mean} <= ends:
         return Estimate(value, math.nan, math.nan, num_items, num_items, "", "no interval: no spread"), p
@@ -138,4 +192,10 @@ def _without_spread(arm: Block, baseline: Block, low: float | None, high: float 
     # Newcombe's hybrid of the two score intervals
     down = math.hypot(first.value - first.low, second.high - second.value)
     up = math.hypot(first.high - first.value, second.value - second.low)
-    return Estimate(value, value - down, value + up, num_items, num_items, "Wilson over items (Newcombe)"), p
+    low_end, high_end = max(-1.0, value - down), min(1.0, value + up)
+    return Estimate(value, low_end, high_end, num_items, num_items, "Wilson over items (Newcombe)"), p
+
+
+def _on_items(block: Block, valid_I: BoolArray, coefficient: float) -> Block:
+    items = [item for item, is_valid in zip(block.items, valid_I, strict=True) if is_valid]
+    return replace(block, scores=block.scores[:, valid_I], items=items, coefficient=coefficient)

@@ -108,6 +108,24 @@ def holm(p_values: ArrayLike) -> np.ndarray:
     return adjusted
 
 
+def holm_steps(p_values: ArrayLike, alpha: float = 0.05) -> np.ndarray:
+    """Level of the step at which Holm's procedure decides about each p; NaN stays NaN.
+
+    A p that is rejected meets the level of its own step, all others that of the first step that fails: so `p <= level`
+    is exactly the procedure's decision, and an interval at that level says the same.
+    """
+    p = np.asarray(p_values, dtype=float)
+    levels = np.full(p.shape, np.nan)
+    members = np.flatnonzero(~np.isnan(p))
+    order = members[np.argsort(p[members], kind="stable")]
+    steps = alpha / np.arange(order.size, 0, -1)
+    failed = np.flatnonzero(p[order] > steps)
+    if failed.size:
+        steps[failed[0] :] = steps[failed[0]]
+    levels[order] = steps
+    return levels
+
+
 def kappa(first: Sequence[Hashable], second: Sequence[Hashable]) -> float:
     """Cohen's kappa over the labels as they are; NaN where chance agreement is total."""
     if len(first) != len(second):

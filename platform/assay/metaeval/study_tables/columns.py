@@ -55,7 +55,7 @@ _SERIES = _key("series", "condition beside N; empty where the study varies none"
 _TASK = _key("task", "target task")
 _SCORER = _key("scorer", "scorer")
 _NUM_TARGET = _key("num_target", "target rows in the mixture (N)", "int64")
-_UNIT = _text("unit", "what the interval speaks about: items and runs, or items only")
+_UNIT = _text("unit", "what the interval speaks about: items and runs (or draws), or items only")
 _ANSWERED = (
     _count("num_runs", "runs that answered the set"),
     _count("num_scored", "answers with a score"),
@@ -63,6 +63,17 @@ _ANSWERED = (
     _UNIT,
     _METHOD,
     _REASON,
+)
+
+_FAMILY = (
+    _number(
+        "family_low", "lower end of the interval at the level that decides: Holm's step; leaves 0 out where told apart"
+    ),
+    _number("family_high", "upper end of it"),
+    _number("family_mde", "smallest true difference found at that level with a chance of 80 %"),
+    _number("margin", "differences within it count as equivalent; null: none is stated for a scale without ends"),
+    _text("verdict", "better, worse, equivalent (within the margin, TOST) or undecided"),
+    _text("needs", "what an undecided comparison would take"),
 )
 
 COLUMNS: Mapping[str, tuple[Column, ...]] = {
@@ -131,9 +142,14 @@ COLUMNS: Mapping[str, tuple[Column, ...]] = {
         _LOW,
         _HIGH,
         _number("p", "two-sided p of no difference"),
-        _number("p_holm", "p adjusted by Holm over the family: all comparisons of this base model and scorer"),
-        _count("family_size", "comparisons in the family"),
-        _number("mde", "smallest true difference found with a chance of 80 %"),
+        _number(
+            "p_holm",
+            "p adjusted by Holm over the family: the comparisons of this base model and scorer on target sets, those "
+            "on the instruction set apart; null where the unit is items only",
+        ),
+        _count("family_size", "comparisons in the family; families of other scorers are not corrected for"),
+        _number("mde", "smallest true difference that this comparison alone finds with a chance of 80 %"),
+        *_FAMILY,
         _count("num_items", "items that all runs of both have a score for"),
         _count("num_items_left_out", "items that some run has no score for"),
         _count("num_runs", "runs of the arm"),
@@ -157,7 +173,10 @@ COLUMNS: Mapping[str, tuple[Column, ...]] = {
         _number("absolute", "mean - mean_zero"),
         _number("absolute_low", "lower end of its 95 % interval"),
         _number("absolute_high", "upper end of its 95 % interval"),
-        _number("relative", "absolute / mean_zero; null where mean_zero <= 0"),
+        _number("p", "two-sided p of no difference"),
+        _number("p_holm", "p adjusted by Holm over all such comparisons of this base model and scorer"),
+        *_FAMILY,
+        _number("relative", "absolute / mean_zero; null where mean_zero is not told from 0"),
         _number("relative_low", "lower end of its 95 % interval"),
         _number("relative_high", "upper end of its 95 % interval"),
         _count("num_items", "items that all runs of both have a score for"),
@@ -181,7 +200,8 @@ COLUMNS: Mapping[str, tuple[Column, ...]] = {
         _HIGH,
         _number("p", "two-sided p of no difference"),
         _number("p_holm", "p adjusted by Holm over all such comparisons of this base model and scorer"),
-        _number("mde", "smallest true difference found with a chance of 80 %"),
+        _number("mde", "smallest true difference that this comparison alone finds with a chance of 80 %"),
+        *_FAMILY,
         _count("num_items", "items that all runs of both have a score for"),
         _count("num_runs", "runs of the series at this N"),
         _count("num_against_runs", "runs of the other"),

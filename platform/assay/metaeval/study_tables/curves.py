@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from assay.metaeval.statistics.bootstrap import seeded
-from assay.metaeval.statistics.clustered import clustered_variance, student_interval, student_quantile
-from assay.metaeval.statistics.comparison import compare, mean_estimate
+from assay.metaeval.statistics.clustered import clustered_variance, ratio_interval, student_interval, student_quantile
+from assay.metaeval.statistics.comparison import Comparison, mean_estimate
 from assay.metaeval.statistics.estimate import Estimate, FloatArray
 from assay.metaeval.statistics.phases import change_point
 from assay.metaeval.statistics.rates import wilson
@@ -24,6 +24,7 @@ from assay.metaeval.statistics.variance import (
     variance_components,
     with_repeats,
 )
+from assay.metaeval.study_tables.deciding import Comparer, Row, no_decision, settle
 from assay.metaeval.study_tables.frame import ALONE, Panel, ScorerInfo, StudyFrame, Tally
 from assay.records import INSTRUCTIONS
 
@@ -167,6 +168,8 @@ def forgetting_rows(frame: StudyFrame) -> list[dict[str, Any]]:
     if panel is None:
         return []
     rows = []
+    comparer = Comparer(frame)
+    families: dict[tuple[str, str], list[tuple[Row, Comparison, ScorerInfo]]] = {}
     for task in sorted({run.trained_task for run in panel.runs if run.trained_task}):
         for point in curve_points(panel, task):
             zero = zero_rows(panel, point.base_model, point.series, task)
@@ -176,7 +179,12 @@ def forgetting_rows(frame: StudyFrame) -> list[dict[str, Any]]:
                 values = panel.values[number]
                 if not np.isfinite(values[list(point.rows)]).any():
                     continue
-                rows.append(_forgetting_row(panel, point, zero, number, scorer))
+                found = comparer.compare(panel, number, point.rows, zero)
+                rows.append(_forgetting_row(panel, point, zero, number, found) | {"scorer": scorer.name})
+                if found.num_items:
+                    families.setdefault((point.base_model, scorer.name), []).append((rows[-1], found, scorer))
+    for family in families.values():
+        settle(family)
     return rows
 
 
@@ -320,34 +328,23 @@ def _components(panel: Panel, point: CurvePoint, scorer: int) -> list[Component]
 
 
 def _forgetting_row(
-    panel: Panel, point: CurvePoint, zero: tuple[int, ...], number: int, scorer: ScorerInfo
+    panel: Panel, point: CurvePoint, zero: tuple[int, ...], number: int, found: Comparison
 ) -> dict[str, Any]:
-    values = panel.values[number]
-    arm_RI, zero_RI = values[list(point.rows)], values[list(zero)]
-    adapters = [run.adapter_key for run in panel.runs]
-    runs, zero_runs = [adapters[row] for row in point.rows], [adapters[row] for row in zero]
-    found = compare(arm_RI, zero_RI, runs, zero_runs, low=scorer.low, high=scorer.high)
-    relative = Estimate.undefined("mean at N = 0 is not above 0")
-    if found.num_items and found.baseline_mean > 0:
-        valid = np.isfinite(arm_RI).all(axis=0) & np.isfinite(zero_RI).all(axis=0)
-        arm = panel.block(number, point.rows, 1 / found.baseline_mean)
-        base = panel.block(number, zero, -found.mean / found.baseline_mean**2)
-        for block in (arm, base):
-            block.scores[:, ~valid] = math.nan
-        variance = clustered_variance([arm, base])
-        relative = student_interval(found.difference.value / found.baseline_mean, variance)
+    relative = _relative(panel, point, zero, number, found)
     reasons = [found.difference.reason, "" if relative.is_defined else relative.reason]
     return {
         "base_model": point.base_model,
         "task": point.task,
         "series": point.series,
-        "scorer": scorer.name,
         "num_target": point.num_target,
         "mean_zero": found.baseline_mean,
         "mean": found.mean,
         "absolute": found.difference.value,
         "absolute_low": found.difference.low,
         "absolute_high": found.difference.high,
+        "p": found.p,
+        "p_holm": math.nan,
+        **no_decision(),
         "relative": relative.value,
         "relative_low": relative.low,
         "relative_high": relative.high,
@@ -358,6 +355,21 @@ def _forgetting_row(
         "method": found.difference.method,
         "reason": "; ".join(dict.fromkeys(reason for reason in reasons if reason)),
     }
+
+
+def _relative(panel: Panel, point: CurvePoint, zero: tuple[int, ...], number: int, found: Comparison) -> Estimate:
+    """The change over the mean at N = 0, where that mean is told from 0."""
+    if not found.num_items or found.baseline_mean <= 0:
+        return Estimate.undefined("mean at N = 0 is not above 0")
+    arm = panel.block(number, point.rows, 1 / found.baseline_mean)
+    base = panel.block(number, zero, -found.mean / found.baseline_mean**2)
+    valid = np.isfinite(arm.scores).all(axis=0) & np.isfinite(base.scores).all(axis=0)
+    for block in (arm, base):
+        block.scores[:, ~valid] = math.nan
+    start = student_interval(found.baseline_mean, clustered_variance([replace(base, coefficient=1.0)]))
+    if start.low <= 0:
+        return Estimate.undefined("mean at N = 0 is not told from 0")
+    return ratio_interval(found.mean / found.baseline_mean, clustered_variance([arm, base]))
 
 
 def _item_means(values_RI: FloatArray, scorer: ScorerInfo) -> list[Estimate]:

@@ -53,6 +53,13 @@ class RunRow:
     repeats: str = ""
     """Series in which the same weights stand already, up to rounding. Such a run is shown, but is no further evidence:
     correlations, TFA, means over runs, ranks and families of comparisons leave it out."""
+    is_trained: bool = True
+    """False: a given model as it is, which another study would meet again."""
+
+    @property
+    def cluster(self) -> str:
+        """What runs share that are no independent draws: the sampled rows; a run without a sample is its own."""
+        return self.mixture_key if self.draw >= 0 else self.adapter_key
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,11 +99,15 @@ class Panel:
 
     def block(self, scorer: int, rows: Sequence[int], coefficient: float = 1.0) -> Block:
         """The scores of some runs as a block whose runs are adapters and whose items carry the set's name."""
+        runs = [self.runs[row] for row in rows]
         return Block(
             self.values[scorer, list(rows)],
-            [self.runs[row].adapter_key for row in rows],
+            [run.adapter_key for run in runs],
             [(self.evaluation_set, item) for item in self.items],
             coefficient,
+            [run.cluster for run in runs],
+            [run.training_seed for run in runs],
+            bool(runs) and not any(run.is_trained for run in runs),
         )
 
 

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 
-from assay.metaeval.statistics.comparison import Comparison, compare, pareto_front
-from assay.metaeval.statistics.rates import holm
+from assay.metaeval.statistics.comparison import Comparison, pareto_front
 from assay.metaeval.study_tables.curves import zero_rows
+from assay.metaeval.study_tables.deciding import Comparer, Row, no_decision, settle
 from assay.metaeval.study_tables.frame import Panel, RunRow, ScorerInfo, StudyFrame
 from assay.records import INSTRUCTIONS
 
-Row = dict[str, Any]
 REPEATS = "the same weights as in the series"
 """Why an arm has neither a rank nor a place in the family."""
 
@@ -27,23 +25,27 @@ def leaderboard_rows(frame: StudyFrame, baseline: str | None) -> list[Row]:
     """
     forgetting: dict[tuple[str, str, str], Comparison] = {}
     rows: list[Row] = []
+    members: list[tuple[Row, Comparison, ScorerInfo]] = []
+    comparer = Comparer(frame)
     # the instruction set first: its differences stand beside every other set's
     for name in sorted(frame.panels, key=lambda name: (name != INSTRUCTIONS, name)):
         panel = frame.panels[name]
-        for (base_model, arm), members in sorted(_arms(panel).items()):
-            run = panel.runs[members[0]]
+        for (base_model, arm), own in sorted(_arms(panel).items()):
+            run = panel.runs[own[0]]
             against = _baseline_rows(panel, base_model, run, baseline)
             for number, scorer in enumerate(frame.scorers):
                 values = panel.values[number]
-                if not np.isfinite(values[members]).any():
+                if not np.isfinite(values[own]).any():
                     continue
-                found = _compare(panel, number, scorer, members, against)
+                found = comparer.compare(panel, number, own, against)
                 key = (base_model, arm, scorer.name)
                 if name == INSTRUCTIONS:
                     forgetting[key] = found
-                rows.append(_row(panel, scorer, members, against, found, forgetting.get(key)))
+                rows.append(_row(panel, scorer, own, against, found, forgetting.get(key)))
+                if own != against:
+                    members.append((rows[-1], found, scorer))
     counted = [row for row in rows if not row["reason"].startswith(REPEATS)]
-    _adjust(counted)
+    _adjust([member for member in members if not member[0]["reason"].startswith(REPEATS)])
     _rank(counted)
     return rows
 
@@ -59,19 +61,6 @@ def _baseline_rows(panel: Panel, base_model: str, run: RunRow, baseline: str | N
     if baseline is None:
         return list(zero_rows(panel, base_model, run.series, run.trained_task))
     return [row for row, run in enumerate(panel.runs) if run.base_model == base_model and run.arm == baseline]
-
-
-def _compare(panel: Panel, number: int, scorer: ScorerInfo, members: list[int], against: list[int]) -> Comparison:
-    values = panel.values[number]
-    adapters = [run.adapter_key for run in panel.runs]
-    return compare(
-        values[members],
-        values[against],
-        [adapters[row] for row in members],
-        [adapters[row] for row in against],
-        low=scorer.low,
-        high=scorer.high,
-    )
 
 
 def _row(
@@ -112,6 +101,7 @@ def _row(
         "p_holm": math.nan,
         "family_size": 0,
         "mde": math.nan if is_baseline else found.mde,
+        **no_decision(),
         "num_items": found.num_items,
         "num_items_left_out": found.num_items_left_out,
         "num_runs": len(members),
@@ -126,14 +116,15 @@ def _row(
     }
 
 
-def _adjust(rows: list[Row]) -> None:
-    families: dict[tuple[str, str], list[Row]] = {}
-    for row in rows:
-        if not math.isnan(row["p"]):
-            families.setdefault((row["base_model"], row["scorer"]), []).append(row)
+def _adjust(members: list[tuple[Row, Comparison, ScorerInfo]]) -> None:
+    """Families: base model x scorer, the target sets and the instruction set each for itself."""
+    families: dict[tuple[str, str, bool], list[tuple[Row, Comparison, ScorerInfo]]] = {}
+    for row, found, scorer in members:
+        if found.num_items:
+            key = row["base_model"], row["scorer"], row["evaluation_set"] == INSTRUCTIONS
+            families.setdefault(key, []).append((row, found, scorer))
     for family in families.values():
-        for row, adjusted in zip(family, holm([row["p"] for row in family]), strict=True):
-            row["p_holm"], row["family_size"] = float(adjusted), len(family)
+        settle(family)
 
 
 def _rank(rows: list[Row]) -> None:

@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from assay.metaeval.statistics.comparison import compare, mean_estimate
-from assay.metaeval.statistics.rates import holm
+from assay.metaeval.statistics.comparison import Comparison, mean_estimate
 from assay.metaeval.study_tables.curves import curve_points
-from assay.metaeval.study_tables.frame import Panel, StudyFrame
+from assay.metaeval.study_tables.deciding import Comparer, no_decision, settle
+from assay.metaeval.study_tables.frame import Panel, ScorerInfo, StudyFrame
 from assay.metaeval.study_tables.leaderboard import REPEATS
 from assay.records import INSTRUCTIONS
 
@@ -29,13 +29,13 @@ def series_rows(frame: StudyFrame) -> list[Row]:
     A pair with a series that repeats another one stands outside of the family.
     """
     rows: list[Row] = []
-    family: list[Row] = []
+    family: list[tuple[Row, Comparison, ScorerInfo]] = []
+    comparer = Comparer(frame)
     for task in frame.target_sets:
         panel = frame.panels[task]
         at: dict[tuple[str, int], dict[str, tuple[int, ...]]] = {}
         for point in curve_points(panel, task):
             at.setdefault((point.base_model, point.num_target), {})[point.series] = point.rows
-        adapters = [run.adapter_key for run in panel.runs]
         for (base, num_target), series in sorted(at.items()):
             for first, second in combinations(sorted(series), 2):
                 if series[first] == series[second]:
@@ -46,8 +46,7 @@ def series_rows(frame: StudyFrame) -> list[Row]:
                     a, b = list(series[first]), list(series[second])
                     if not np.isfinite(values[a]).any() or not np.isfinite(values[b]).any():
                         continue
-                    runs, others = [adapters[row] for row in a], [adapters[row] for row in b]
-                    found = compare(values[a], values[b], runs, others, low=scorer.low, high=scorer.high)
+                    found = comparer.compare(panel, number, a, b)
                     rows.append(
                         {
                             "base_model": base,
@@ -64,6 +63,7 @@ def series_rows(frame: StudyFrame) -> list[Row]:
                             "p": found.p,
                             "p_holm": math.nan,
                             "mde": found.mde,
+                            **no_decision(),
                             "num_items": found.num_items,
                             "num_runs": len(a),
                             "num_against_runs": len(b),
@@ -72,9 +72,9 @@ def series_rows(frame: StudyFrame) -> list[Row]:
                             "reason": found.difference.reason,
                         }
                     )
-                    if not any(repeated):
-                        family.append(rows[-1])
-                    else:
+                    if not any(repeated) and found.num_items:
+                        family.append((rows[-1], found, scorer))
+                    elif any(repeated):
                         reason = rows[-1]["reason"]
                         rows[-1]["reason"] = f"{REPEATS} {max(repeated)}" + (f"; {reason}" if reason else "")
     _adjust(family)
@@ -130,11 +130,9 @@ def _mean_rows(frame: StudyFrame, panel: Panel) -> Iterator[Row]:
             }
 
 
-def _adjust(rows: list[Row]) -> None:
-    families: dict[tuple[str, str], list[Row]] = {}
-    for row in rows:
-        if not math.isnan(row["p"]):
-            families.setdefault((row["base_model"], row["scorer"]), []).append(row)
+def _adjust(members: list[tuple[Row, Comparison, ScorerInfo]]) -> None:
+    families: dict[tuple[str, str], list[tuple[Row, Comparison, ScorerInfo]]] = {}
+    for row, found, scorer in members:
+        families.setdefault((row["base_model"], row["scorer"]), []).append((row, found, scorer))
     for family in families.values():
-        for row, adjusted in zip(family, holm([row["p"] for row in family]), strict=True):
-            row["p_holm"] = float(adjusted)
+        settle(family)
