@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from assay.errors import InputError
-from assay.fingerprint import file_hash, fingerprint
+from assay.file_hashes import known_file_hash
+from assay.fingerprint import fingerprint
 
 WEIGHT_SUFFIX = ".safetensors"
 UNSAFE_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt")
@@ -75,7 +76,7 @@ def folder_key(folder: Path, what: str, *, nested: bool = False) -> str:
     check_folder(folder, what)
     found = folder.rglob("*") if nested else folder.iterdir()
     files = sorted(path for path in found if path.is_file() and path.suffix in MODEL_SUFFIXES)
-    hashes = {path.relative_to(folder).as_posix(): file_hash(path) for path in files}
+    hashes = {path.relative_to(folder).as_posix(): known_file_hash(path) for path in files}
     return fingerprint({"kind": "model-folder", "files": hashes})
 
 

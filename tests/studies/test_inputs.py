@@ -56,7 +56,7 @@ def test_the_readmes_study_of_ones_own_data_asks_no_hub_for_what_it_does_not_rea
 ) -> None:
     keys = dataset_keys(example)  # a hub dataset cannot be resolved here, and would raise
     assert set(keys) == {"instructions", "sst2"}
-    datasets = store_datasets(example, Store(str(tmp_path / "store")))
+    datasets = store_datasets(example, Store(str(tmp_path / "store")), keys)
     assert datasets.keys == keys
     assert len(datasets.rows("sst2")) == len(datasets.rows("instructions")) == 60
     made = plan(example.replace(grid=example.grid.replace(sizes=(0, 5, 10), validation_rows=2)))
@@ -94,7 +94,7 @@ def toy(grid: dict[str, object], evaluation: dict[str, object], **data: object) 
 def test_a_category_is_evaluated_on_up_to_as_many_rows_as_are_asked_for(tmp_path: Path) -> None:
     grid = {"design": "hold_out", "categories": ["Classify", "Rewrite"], "sizes": [0, 4]}
     study = toy(grid, {"target_rows": 500})
-    datasets = store_datasets(study, Store(str(tmp_path)))
+    datasets = store_datasets(study, Store(str(tmp_path)), dataset_keys(study))
     sets = evaluation_sets(study, datasets.keys)
     check_evaluation(study, sets, datasets)
     assert all(0 < len(datasets.evaluation_rows(part)) < 500 for part in sets.values())

@@ -123,17 +123,22 @@ class StudyArtifacts:
             waves.append(Wave(trainings, (*first, *own)))
         return waves
 
-    def at(self, merged_paths: Mapping[str, str]) -> StudyArtifacts:
-        """The same with the folders of the merged bases, which have none before they are made. No key changes."""
+    def at(self, paths: Mapping[str, str]) -> StudyArtifacts:
+        """The same with the folders, by key, of bases that have none before the study makes them. No key changes."""
 
         def placed(job: Job) -> Job:
-            path = merged_paths.get(job.base_key)
+            path = paths.get(job.base_key)
             return job if path is None else replace(job, base_path=path)
 
         return replace(
             self,
             trainings=tuple(map(placed, self.trainings)),
             generations=tuple(map(placed, self.generations)),
+            tunings=tuple(map(placed, self.tunings)),
+            merged=tuple(
+                replace(part, base=replace(part.base, path=paths.get(part.base.key, part.base.path)))
+                for part in self.merged
+            ),
         )
 
 

@@ -18,6 +18,7 @@ from assay.studies.judge_endpoint import writer_endpoint
 from assay.studies.scores import content_keys
 from assay.studies.spec import TINY, Study
 from assay.studies.tiny_bases import tiny_base_key
+from assay.tasks.datasets.loaders import KIND as DATASET_KIND
 from assay.tasks.datasets.loaders import dataset_key, materialise_dataset, read_dataset
 
 STUDY_SCHEMA = 2
@@ -69,13 +70,13 @@ def dataset_keys(study: Study, embedded_name: str | None = None) -> dict[str, st
     return derived_keys(data.derived, keys, writer_endpoint(study, embedded_name=embedded_name))
 
 
-def store_datasets(study: Study, store: Store, embedded_name: str | None = None) -> Datasets:
+def store_datasets(study: Study, store: Store, keys: Mapping[str, str]) -> Datasets:
     """Every dataset in use as an artifact; those in the store already are not read again. Derived ones come later."""
-    data, keys = study.used, {}
+    data = study.used
     for name, source in sorted(data.sources.items()):
-        keys[name] = materialise_dataset(store, source, data.root).key
-    endpoint = writer_endpoint(study, embedded_name=embedded_name)
-    return Datasets(store, derived_keys(data.derived, keys, endpoint))
+        if not store.exists(DATASET_KIND, keys[name]):
+            materialise_dataset(store, source, data.root)
+    return Datasets(store, keys)
 
 
 def check_evaluation(

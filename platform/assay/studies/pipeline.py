@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from assay.errors import StageError
@@ -21,8 +22,7 @@ from assay.mixtures.spec import MixtureSpec, mixture_key
 from assay.scoring.jobs import JudgeSetup, ScoringBatch
 from assay.stoppable import run_stoppable
 from assay.store import Store
-from assay.studies.artifacts import Base, EvaluationSet, MergedBase, StudyArtifacts, evaluation_sets, study_artifacts
-from assay.studies.cells import Cell, expand
+from assay.studies.artifacts import EvaluationSet, MergedBase, StudyArtifacts
 from assay.studies.costs import Costs
 from assay.studies.derived import make_derived
 from assay.studies.error_analysis import ask_patterns, low_rows
@@ -31,16 +31,14 @@ from assay.studies.garbage import ARTIFACTS, references
 from assay.studies.inputs import (
     Datasets,
     check_evaluation,
-    dataset_keys,
     instruction_categories,
     store_datasets,
-    study_bases,
-    study_key,
 )
-from assay.studies.inside_trials import InsideTrials, connection_to, objecqa_labels, prepare_inside
+from assay.studies.inside_trials import InsideTrials, connection_to, prepare_inside
 from assay.studies.judge_endpoint import check_endpoint, endpoint_of
+from assay.studies.prepared import PreparedStudy, prepare_study
 from assay.studies.resources import check_resources
-from assay.studies.scores import ScoreJobs, judge_protocol, repeat_table, score_jobs, stored_scores
+from assay.studies.scores import ScoreJobs, judge_protocol, repeat_table, stored_scores
 from assay.studies.spec import JUDGE, TINY, JudgeConfig, Study
 from assay.studies.starts import make_merged_base, make_stacks
 from assay.studies.tiny_bases import BASE_KIND, store_tiny_base
@@ -90,6 +88,15 @@ class Pipeline:
     """Ask the judge again where a call brought no reply; what it did answer is not asked again."""
     costs: Costs = field(default_factory=Costs)
 
+    @cached_property
+    def prepared(self) -> PreparedStudy:
+        """What the study wants, from its inputs' content: read once.
+
+        Raises:
+            InputError: an input is missing or unreadable.
+        """
+        return prepare_study(self.study, self.embedded.name)
+
     @property
     def budget_usd(self) -> float | None:
         """Dollars that the study may have cost in all, earlier runs included: as the caller says, else the study."""
@@ -102,11 +109,7 @@ class Pipeline:
             InputError: an input is missing or unreadable, or the store cannot be written.
         """
         self.store.check_writable()
-        keys = dataset_keys(self.study, self.embedded.name)
-        bases = {name: base.key for name, base in study_bases(self.study, keys).items()}
-        endpoint = endpoint_of(self.study.judge, embedded_name=self.embedded.name)
-        key = study_key(self.study, keys, bases, endpoint.endpoint_name)
-        return open_folder(self.store, self.study.name, key, self.study.model_dump(mode="json"))
+        return open_folder(self.store, self.study.name, self.prepared.key, self.study.model_dump(mode="json"))
 
     def run(self, folder: StudyFolder, until: str | None = None) -> Results | None:
         """All stages; None where `until` ends the run before there are tables.
@@ -128,38 +131,35 @@ class Pipeline:
 
     def _run(self, folder: StudyFolder, until: str | None) -> Results | None:
         with self.costs.stage("data"):
-            datasets = store_datasets(self.study, self.store, self.embedded.name)
-            sets = evaluation_sets(self.study, datasets.keys)
+            datasets, sets = store_datasets(self.study, self.store, self.prepared.datasets), self.prepared.sets
             check_evaluation(self.study, sets, datasets, before_deriving=True)
             self._derive(datasets)
         if until == "data":
             return None
-        cells = expand(self.study)
         check_evaluation(self.study, sets, datasets)
         with self.costs.stage("mixtures"):
-            self._mixtures(cells, datasets)
+            self._mixtures(datasets)
         with ExitStack() as stack:
             if self.study.resources.wants_gpu:  # a cluster without one says so before the base is trained
                 self._join_ray(stack)
             if until in (None, "score"):
-                self._check_judge(cells, datasets)
+                self._check_judge()
             with self.costs.stage("base"):
-                bases = self._bases(datasets)
+                plan = self._with_tiny_base(datasets)
             if until == "base":
                 return None
-            plan = study_artifacts(self.study, cells, bases, datasets.keys)
-            scoring = score_jobs(self.study, plan, self._named_endpoint())
+            scoring = self.prepared.scoring
             with self.costs.stage("tone"):
                 inside = prepare_inside(self.study, self.store)
             read = [*datasets.keys.values(), *(inside.datasets if inside is not None else ())]
-            used = references(plan, scoring.keys, read, [bases[TINY].key] if TINY in bases else [])
+            used = references(plan, scoring.keys, read, self.prepared.own_bases)
             if inside is not None:
-                used |= inside.references(objecqa_labels(self.study, plan, self._named_endpoint()))
+                used |= inside.references(self.prepared.objecqa)
             self.store.write_study_json(folder.name, ARTIFACTS, used)
             self._waves(plan, sets, datasets, scoring, inside, until)
             if until is None:
                 with self.costs.stage("objecqa"):
-                    self._objecqa(plan, inside)
+                    self._objecqa()
         if until in ("train", "generate", "score"):
             return None
         with self.costs.stage("tables"):
@@ -208,29 +208,22 @@ class Pipeline:
         self.costs.note("errors", f"{len(asked)} readings of the lowest rated answers")
         return asked
 
-    def _bases(self, datasets: Datasets) -> dict[str, Base]:
-        found = study_bases(self.study, datasets.keys)
-        names = [base.name for name, base in found.items() if name != TINY]
-        for name, base in found.items():
-            if name == TINY:
-                found[TINY] = self._tiny_base(base, datasets)
-            elif names.count(base.name) > 1:  # two folders of one name: told apart by their content
-                found[name] = replace(base, name=f"{base.name}-{base.key[:6]}")
-        return found
-
-    def _tiny_base(self, base: Base, datasets: Datasets) -> Base:
-        spec = self.study.tiny_base
+    def _with_tiny_base(self, datasets: Datasets) -> StudyArtifacts:
+        """The artifacts, with the folder of the study's own base where it has one; pre-trained first if need be."""
+        base, spec = self.prepared.bases.get(TINY), self.study.tiny_base
+        if base is None:
+            return self.prepared.artifacts
         assert spec is not None
         name = self.study.data.instructions
         read = store_tiny_base(self.store, spec, datasets.keys[name], lambda: datasets.rows(name), self.progress)
         if read:
             self.costs.note("base", f"tiny base pre-trained on {read:,} documents, {spec.num_steps:,} steps")
-        return replace(base, path=str(self.store.local_dir(BASE_KIND, base.key)))
+        return self.prepared.artifacts.at({base.key: str(self.store.local_dir(BASE_KIND, base.key))})
 
-    def _mixtures(self, cells: Sequence[Cell], datasets: Datasets) -> None:
+    def _mixtures(self, datasets: Datasets) -> None:
         # the cells of all bases and seeds share one; in the study's order, so that a complaint names the first
         distinct: dict[int, tuple[MixtureSpec, str]] = {}
-        for cell in cells:
+        for cell in self.prepared.cells:
             if cell.start is not None:
                 distinct.setdefault(id(cell.start.mixture), (cell.start.mixture, "instruction tuning"))
             if cell.is_trained:
@@ -244,22 +237,17 @@ class Pipeline:
                 store_mixture(self.store, builder.build(spec, f"{self.study.name} {arm}"), spec)
             self.costs.note("mixtures", f"{len(missing)} built")
 
-    def _check_judge(self, cells: Sequence[Cell], datasets: Datasets) -> None:
+    def _check_judge(self) -> None:
         """Refuse a judge that cannot be asked before hours of training; not where it has said all already."""
         if not self.study.asks_judge or self.study.judge.is_embedded:
             return
-        plan = study_artifacts(self.study, cells, study_bases(self.study, datasets.keys), datasets.keys)
-        labels = objecqa_labels(self.study, plan, self._named_endpoint())
+        labels = self.prepared.objecqa
         has_labels = labels is None or labels.is_done(self.store)
-        if not has_labels or not self._has_scores(score_jobs(self.study, plan, self._named_endpoint())):
-            check_endpoint(self._named_endpoint())
+        if not has_labels or not self._has_scores(self.prepared.scoring):
+            check_endpoint(self.prepared.endpoint)
 
     def _has_scores(self, scoring: ScoreJobs) -> bool:
         return self.store.present("scores", scoring.keys) == set(scoring.keys)
-
-    def _named_endpoint(self) -> EndpointSpec:
-        """The judge's endpoint as the ledger and the scores know it, whether or not it runs."""
-        return endpoint_of(self.study.judge, embedded_name=self.embedded.name)
 
     def _join_ray(self, stack: ExitStack) -> None:
         from assay.cluster.ray_cluster import check_storage, ray_cluster
@@ -393,11 +381,11 @@ class Pipeline:
                 f"{calls.prompt_tokens + calls.completion_tokens:,} tokens, {usd}",
             )
 
-    def _objecqa(self, plan: StudyArtifacts, inside: InsideTrials | None) -> None:
+    def _objecqa(self) -> None:
         """Have the judge label the preference answers that the trials left; no trial waits for it."""
         from assay.ifs.objecqa_labels import judge_answers
 
-        asked = None if inside is None else objecqa_labels(self.study, plan, self._named_endpoint())
+        asked = self.prepared.objecqa
         if asked is None or asked.is_done(self.store):
             return
         with ExitStack() as stack:
@@ -438,5 +426,4 @@ class Pipeline:
             return dict(tables)
         from assay.studies.trial_tables import ifs_tables
 
-        asked = objecqa_labels(self.study, plan, self._named_endpoint())
-        return {**tables, **ifs_tables(self.store, inside.spec, plan, inside.tone, asked, scores)}
+        return {**tables, **ifs_tables(self.store, inside.spec, plan, inside.tone, self.prepared.objecqa, scores)}

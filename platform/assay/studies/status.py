@@ -14,14 +14,10 @@ from assay.generation.spec import KIND as PREDICTIONS_KIND
 from assay.mixtures.spec import KIND as MIXTURE_KIND
 from assay.scoring.jobs import KIND as SCORES_KIND
 from assay.store import Store
-from assay.studies.artifacts import study_artifacts
-from assay.studies.cells import expand
 from assay.studies.folder import STUDY, StudyFolder, find_folder
 from assay.studies.garbage import ARTIFACTS
-from assay.studies.inputs import dataset_keys, study_bases, study_key
-from assay.studies.judge_endpoint import endpoint_of
-from assay.studies.scores import score_jobs
-from assay.studies.spec import TINY, Study
+from assay.studies.prepared import prepare_study
+from assay.studies.spec import Study
 from assay.studies.tiny_bases import BASE_KIND
 from assay.training.spec import ADAPTER_KIND
 
@@ -37,25 +33,20 @@ STAGES = (
 
 def study_status(study: Study, store: Store, embedded_name: str) -> dict[str, Any]:
     """Counts by stage, and where the report is. Starts nothing and writes nothing."""
-    keys = dataset_keys(study, embedded_name)
-    bases = study_bases(study, keys)
-    endpoint = endpoint_of(study.judge, embedded_name=embedded_name)
-    key = study_key(study, keys, {name: base.key for name, base in bases.items()}, endpoint.endpoint_name)
-    plan = study_artifacts(study, expand(study), bases, keys)
-    scoring = score_jobs(study, plan, endpoint)
-    own_base = [*([bases[TINY].key] if TINY in bases else []), *(part.key for part in plan.merged)]
+    prepared = prepare_study(study, embedded_name)
+    plan = prepared.artifacts
     stages = [
-        _stage(store, "base", BASE_KIND, own_base),
+        _stage(store, "base", BASE_KIND, prepared.own_bases),
         _stage(store, "mixtures", MIXTURE_KIND, list(plan.mixtures)),
         _stage(store, "trainings", ADAPTER_KIND, [job.key for job in (*plan.tunings, *plan.trainings)]),
         _stage(store, "predictions", PREDICTIONS_KIND, [job.key for job in plan.generations]),
-        _stage(store, "scores", SCORES_KIND, scoring.keys),
+        _stage(store, "scores", SCORES_KIND, prepared.scoring.keys),
     ]
-    folder = _folder(store, study.name, key)
+    folder = _folder(store, study.name, prepared.key)
     done = folder.done() if folder else None
     return {
         "study": study.name,
-        "key": key,
+        "key": prepared.key,
         "storage": store.uri,
         "finished": done is not None,
         "stages": stages,

@@ -12,7 +12,7 @@ from functools import lru_cache, partial
 from pathlib import Path
 
 from assay.errors import InputError
-from assay.fingerprint import file_hash
+from assay.file_hashes import known_file_hash
 from assay.model_folders import FoundModel, find_model
 from assay.records import Mode
 from assay.scoring.protocol import Scorer, ScorerSpec
@@ -79,7 +79,7 @@ def _with_labels(spec: ScorerSpec) -> ScorerSpec:
             f"scorer {spec.name!r}: saw {f'no file {asked}' if asked else 'no labels'}; expected what `assay label "
             f"import` wrote; set scorer_params.{spec.name}.labels (on the command line --set {spec.name}.labels=FILE)"
         )
-    params = {**spec.params, LABELS: path.name, CONTENT_KEY: file_hash(path)}
+    params = {**spec.params, LABELS: path.name, CONTENT_KEY: known_file_hash(path)}
     return spec.replace(params=params, path=str(path.resolve()))
 
 

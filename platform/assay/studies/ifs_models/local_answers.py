@@ -11,7 +11,8 @@ from typing import Any
 
 from assay.adapter_files import CONFIG, WEIGHTS
 from assay.errors import InputError, StageError
-from assay.fingerprint import artifact_key, file_hash
+from assay.file_hashes import known_file_hash
+from assay.fingerprint import artifact_key
 from assay.generation.spec import KIND as PREDICTIONS_KIND
 from assay.generation.spec import PREDICTIONS_FILE, GenerationJob, predictions_key
 from assay.hooks import Progress
@@ -198,7 +199,9 @@ def _with_adapter(base: _Local, folder: Path) -> _Local:
     config, weights = folder / CONFIG, folder / WEIGHTS
     try:
         rank = int(json.loads(config.read_text(encoding="utf-8"))["r"])
-        key = artifact_key("adapter-folder", 1, {}, {"config": file_hash(config), "weights": file_hash(weights)})
+        key = artifact_key(
+            "adapter-folder", 1, {}, {"config": known_file_hash(config), "weights": known_file_hash(weights)}
+        )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(
             f"adapter {folder}: saw no LoRA adapter ({type(error).__name__}); expected {CONFIG} with r and "

@@ -8,9 +8,8 @@ from assay.errors import DataError
 from assay.human.labels import Answer
 from assay.records import Prediction, from_table
 from assay.store import Store
-from assay.studies.artifacts import evaluation_sets, study_artifacts
-from assay.studies.cells import expand
-from assay.studies.inputs import dataset_keys, store_datasets, study_bases
+from assay.studies.inputs import store_datasets
+from assay.studies.prepared import prepare_study
 from assay.studies.spec import Study
 
 
@@ -25,18 +24,17 @@ def study_answers(study: Study, store: Store, embedded_name: str) -> Iterator[An
     Raises:
         DataError: the study's predictions are not there yet.
     """
-    keys = dataset_keys(study, embedded_name)
-    plan = study_artifacts(study, expand(study), study_bases(study, keys), keys)
+    prepared = prepare_study(study, embedded_name)
+    plan = prepared.artifacts
     missing = sum(not store.exists("predictions", key) for key in {run.predictions_key for run in plan.runs})
     if missing:
         raise DataError(
             f"study {study.name!r}: saw {missing} of {len(plan.runs)} sets of answers missing in {store.uri}; expected "
             f"them all; run `assay run {study.name} --until generate` first"
         )
-    datasets = store_datasets(study, store, embedded_name)
+    datasets = store_datasets(study, store, prepared.datasets)
     examples = {
-        name: {row.example_id: row for row in datasets.evaluation_rows(part)}
-        for name, part in evaluation_sets(study, datasets.keys).items()
+        name: {row.example_id: row for row in datasets.evaluation_rows(part)} for name, part in prepared.sets.items()
     }
     for run in plan.runs:
         source = f"{run.base_model}, {run.arm}, draw {run.draw}, seed {run.training_seed}, {run.evaluation_set}"

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from assay.errors import DataError
-from assay.fingerprint import file_hash
+from assay.file_hashes import known_file_hash
 from assay.records import SPLITS
 from assay.tasks.datasets.sources import SourceSpec
 
@@ -31,7 +31,7 @@ def hub_content(source: SourceSpec, data_root: Path | None) -> dict[str, str]:
     """
     if (folder := _local(source, data_root)) is not None:
         files = sorted(path for path in folder.rglob("*") if path.is_file() and ".cache" not in path.parts)
-        return {path.relative_to(folder).as_posix(): file_hash(path) for path in files}
+        return {path.relative_to(folder).as_posix(): known_file_hash(path) for path in files}
     return {f"hub:{source.hub}": _commit(source)}
 
 

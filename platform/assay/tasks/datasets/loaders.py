@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from assay.errors import DataError
-from assay.fingerprint import artifact_key, delimited_hash, file_hash
+from assay.file_hashes import known_file_hash
+from assay.fingerprint import artifact_key, delimited_hash
 from assay.records import INSTRUCTIONS, SPLITS, TEST, TRAIN, VALIDATION, Example, from_table, to_table
 from assay.store import Store
 from assay.tasks.catalog import get_task
@@ -63,7 +64,7 @@ def dataset_key(source: SourceSpec, data_root: Path | str | None) -> str:
     elif source.loader == "hub":
         content = hub_content(source, root)
     else:
-        content = {split or "rows": file_hash(path) for split, path in _files(source, root).items()}
+        content = {split or "rows": known_file_hash(path) for split, path in _files(source, root).items()}
     return artifact_key(KIND, SCHEMA_VERSION, source.identity(), content)
 
 

@@ -1,0 +1,86 @@
+"""A study with all that follows from it and from what its inputs hold, worked out once when it is opened.
+
+Stages, `assay status` and everything that looks into a study's artifacts take it: none of them reads an input for its
+name again, and none works out for itself what is wanted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from assay.ifs.objecqa_labels import ObjecqaLabels
+from assay.llm.endpoint import EndpointSpec
+from assay.studies.artifacts import Base, EvaluationSet, StudyArtifacts, evaluation_sets, study_artifacts
+from assay.studies.cells import Cell, expand
+from assay.studies.inputs import dataset_keys, study_bases, study_key
+from assay.studies.inside_trials import objecqa_labels
+from assay.studies.judge_endpoint import endpoint_of
+from assay.studies.scores import ScoreJobs, score_jobs
+from assay.studies.spec import TINY, Study
+
+
+@dataclass(frozen=True)
+class PreparedStudy:
+    """What a study wants, by key. Nothing here was started, and nothing is stored."""
+
+    study: Study
+    key: str
+    """Names the study's results."""
+    datasets: Mapping[str, str]
+    """Name -> key."""
+    sets: Mapping[str, EvaluationSet]
+    bases: Mapping[str, Base]
+    """By the study's name for them; its own tiny base has no folder before it is made."""
+    endpoint: EndpointSpec
+    """The judge's endpoint as the ledger and the scores know it, whether or not it runs."""
+    cells: Sequence[Cell]
+    artifacts: StudyArtifacts
+    scoring: ScoreJobs
+    objecqa: ObjecqaLabels | None
+
+    @property
+    def own_bases(self) -> list[str]:
+        """Keys of base artifacts that the study makes itself."""
+        tiny = [self.bases[TINY].key] if TINY in self.bases else []
+        return [*tiny, *(merged.key for merged in self.artifacts.merged)]
+
+
+def prepare_study(study: Study, embedded_name: str) -> PreparedStudy:
+    """Read what inputs hold (for their keys, see `file_hashes`), and expand the study.
+
+    Args:
+        study: the study.
+        embedded_name: of the embedded judge's endpoint: it names derived datasets and scores.
+
+    Raises:
+        InputError: an input is missing or unreadable.
+        ConfigError: an unknown scorer or judge protocol.
+    """
+    datasets = dataset_keys(study, embedded_name)
+    bases = _told_apart(study_bases(study, datasets))
+    endpoint = endpoint_of(study.judge, embedded_name=embedded_name)
+    key = study_key(study, datasets, {name: base.key for name, base in bases.items()}, endpoint.endpoint_name)
+    cells = expand(study)
+    artifacts = study_artifacts(study, cells, bases, datasets)
+    return PreparedStudy(
+        study=study,
+        key=key,
+        datasets=datasets,
+        sets=evaluation_sets(study, datasets),
+        bases=bases,
+        endpoint=endpoint,
+        cells=cells,
+        artifacts=artifacts,
+        scoring=score_jobs(study, artifacts, endpoint),
+        objecqa=objecqa_labels(study, artifacts, endpoint),
+    )
+
+
+def _told_apart(bases: Mapping[str, Base]) -> dict[str, Base]:
+    """Two folders of one name are told apart by their content."""
+    names = [base.name for name, base in bases.items() if name != TINY]
+    return {
+        name: replace(base, name=f"{base.name}-{base.key[:6]}") if names.count(base.name) > 1 and name != TINY else base
+        for name, base in bases.items()
+    }
