@@ -22,7 +22,7 @@ from assay.records import Example, Prediction, ScoreRow, to_table
 from assay.scoring.jobs import KIND as SCORES
 from assay.scoring.jobs import SCORES_FILE, scores_key
 from assay.store import Store
-from assay.studies.artifacts import Base, MergedBase
+from assay.studies.artifacts import MergedBase, StudyArtifacts
 from assay.studies.builtin.paper import quickstart
 from assay.studies.pipeline import Pipeline, Results
 from assay.studies.spec import Study
@@ -38,9 +38,9 @@ class WithoutEngines(Pipeline):
     def _join_ray(self, stack: ExitStack) -> None:
         """No cluster."""
 
-    def _bases(self, datasets: Any) -> dict[str, Base]:
+    def _with_tiny_base(self, datasets: Any) -> StudyArtifacts:
         self.done = []
-        return {"tiny": Base("tiny", "b" * 32, "/none")}
+        return self.prepared.artifacts.at({base.key: "/none" for base in self.prepared.bases.values()})
 
     def _merged(self, wanted_bases: Sequence[MergedBase]) -> dict[str, str]:
         for merged in wanted_bases:

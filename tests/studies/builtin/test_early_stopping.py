@@ -22,7 +22,7 @@ from assay.records import Example, Prediction, ScoreRow, to_table
 from assay.scoring.jobs import KIND as SCORES
 from assay.scoring.jobs import SCORES_FILE, scores_key
 from assay.store import Store
-from assay.studies.artifacts import Base
+from assay.studies.artifacts import StudyArtifacts
 from assay.studies.builtin.paper import early_stopping_small
 from assay.studies.inside_trials import InsideTrials
 from assay.studies.pipeline import Pipeline, Results
@@ -43,8 +43,8 @@ class WithoutEngines(Pipeline):
     def _join_ray(self, stack: ExitStack) -> None:
         """No cluster."""
 
-    def _bases(self, datasets: Any) -> dict[str, Base]:
-        return {"tiny": Base("tiny", "b" * 32, "/none")}
+    def _with_tiny_base(self, datasets: Any) -> StudyArtifacts:
+        return self.prepared.artifacts.at({base.key: "/none" for base in self.prepared.bases.values()})
 
     def _train(self, jobs: Sequence[Any], inside: InsideTrials | None) -> None:
         for job in jobs:
