@@ -78,9 +78,25 @@ def test_draws_differ_and_do_not_depend_on_the_order_of_the_file() -> None:
 
 def test_sampled_ids_do_not_drift() -> None:
     assert ids(build(sample(5)), "sst2") == GOLDEN_5
+    assert ids(build(sample(5).replace(mode="compat")), "sst2") == COMPAT_5
 
 
-GOLDEN_5 = ["sst2-train-35", "sst2-train-16", "sst2-train-25", "sst2-train-9", "sst2-train-2"]
+GOLDEN_5 = ["sst2-train-27", "sst2-train-37", "sst2-train-34", "sst2-train-28", "sst2-train-5"]
+COMPAT_5 = ["sst2-train-35", "sst2-train-16", "sst2-train-25", "sst2-train-9", "sst2-train-2"]
+
+
+def test_tasks_whose_rows_have_equal_ids_draw_apart() -> None:
+    rows = DATASETS["sst2"]
+    datasets, keys = {"sst2": rows, "twin": rows}, {"sst2": "a" * 32, "twin": "b" * 32}
+
+    def drawn(dataset: str, mode: str) -> set[str]:
+        spec = MixtureSpec.model_validate(
+            {"train": [{"name": dataset, "dataset": dataset, "count": 10, "draw": 0}], "mode": mode}
+        )
+        return set(ids(build_mixture(spec, datasets, keys), dataset))
+
+    assert drawn("sst2", "strict") != drawn("twin", "strict")
+    assert drawn("sst2", "compat") == drawn("twin", "compat")
 
 
 def test_an_arm_is_the_base_mixture_with_rows_added_in_between() -> None:

@@ -28,12 +28,13 @@ def small(**grid: object) -> Study:
     return study.replace(grid=study.grid.replace(**grid))
 
 
-def test_iftevals_s1_is_224_cells_and_197_trainings_for_each_base_model() -> None:
+def test_iftevals_s1_is_199_trainings_for_each_base_model() -> None:
     study = s1()
     one = study.replace(base_models=study.base_models[:1])
     made = plan(one)
-    assert (made.cells, made.distinct_trainings) == (224, 197)  # 7 x 8 x 4, and 7 x 7 x 4 + 1
-    assert plan(study).distinct_trainings == 4 * 197
+    # 7 tasks x 4 draws x (7 sizes and N = 0 with 3 seeds), and 7 x 7 x 4 + 3
+    assert (made.cells, made.distinct_trainings) == (280, 199)
+    assert plan(study).distinct_trainings == 4 * 199
 
 
 def test_compat_trains_every_cell_of_s1_by_itself() -> None:
@@ -41,7 +42,7 @@ def test_compat_trains_every_cell_of_s1_by_itself() -> None:
     compat = load_study("s1", ["mode=compat"])
     made = plan(compat)
     assert (made.cells_per_base, made.trainings_per_base) == (224, 224)
-    assert plan(compat.replace(mode="strict")).trainings_per_base == 197
+    assert plan(compat.replace(mode="strict")).trainings_per_base == 199
     answers = {cell.evaluates for cell in expand(compat)}
     assert answers == {(task, "instructions") for task in compat.grid.tasks}  # N = 0 is its task's own
     validation = {part.cap for cell in expand(compat) for part in cell.mixture.validation if part.name == cell.task}
@@ -88,7 +89,7 @@ def test_zero_rows_are_one_training_per_seed() -> None:
 @given(st.integers(1, 3), st.sets(st.sampled_from([0, 1, 5, 20]), min_size=1), st.integers(1, 2))
 def test_wanted_trainings_are_the_planned_ones(draws: int, sizes: set[int], num_seeds: int) -> None:
     study = small(draws=draws, sizes=tuple(sizes)).replace(
-        training_seeds=tuple(range(num_seeds)), training_seeds_at_zero=()
+        training_seeds=tuple(range(num_seeds)), training_seeds_at_zero=tuple(range(num_seeds))
     )
     cells = expand(study)
     made = study_artifacts(study, cells, BASES, KEYS)
@@ -115,6 +116,37 @@ def test_waves_cover_every_training_once() -> None:
     assert [len(wave.trainings) for wave in waves] == [10, 10, 10, 9]
     assert [job for wave in waves for job in wave.trainings] == list(made.trainings)
     assert [job for wave in waves for job in wave.generations] == list(made.generations)
+
+
+def test_seeds_that_a_study_does_not_name_are_three_at_zero_and_otherwise_the_draws() -> None:
+    plain = quickstart().model_dump(mode="json")
+    for grid in (
+        {"tasks": ["toy_sentiment"], "sizes": [0, 8], "draws": 4},
+        {"design": "hold_out", "categories": ["Write"], "sizes": [0, 8], "draws": 4},
+        {"design": "weights", "tasks": ["toy_sentiment"], "total": 9, "points": [{"toy_sentiment": 1}], "draws": 4},
+    ):
+        study = Study.model_validate({**plain, "grid": grid, "training_seeds_at_zero": []})
+        cells = expand(study)
+        assert {(cell.draw, cell.training_seed) for cell in cells if cell.num_target} == {(d, d) for d in range(4)}
+        assert {cell.training_seed for cell in cells if not cell.num_target} == {0, 1, 2}
+        compat = expand(study.replace(mode="compat"))
+        assert {cell.training_seed for cell in compat} == {0}
+
+
+def test_seeds_are_identity_as_they_are_trained() -> None:
+    default = quickstart().replace(training_seeds_at_zero=())
+    named = default.replace(training_seeds=(0,), training_seeds_at_zero=(0,))
+    assert default.identity()["training_seeds"] == "draw"
+    assert (
+        default.identity()["training_seeds_at_zero"] == [0, 1, 2] == quickstart().identity()["training_seeds_at_zero"]
+    )
+    assert (named.identity()["training_seeds"], named.identity()["training_seeds_at_zero"]) == ([0], [0])
+    compat = default.replace(mode="compat").identity()
+    assert (compat["training_seeds"], compat["training_seeds_at_zero"]) == ([0], [])
+    one = default.replace(grid=default.grid.replace(draws=1, sizes=(8,)))  # nothing changed for it
+    assert (one.identity()["training_seeds"], one.identity()["training_seeds_at_zero"]) == ([0], [])
+    filled = default.replace(training_seeds=(5, 1))
+    assert filled.seeds_at_zero == (5, 1, 0) and default.replace(training_seeds=(7, 8, 9)).seeds_at_zero == (7, 8, 9)
 
 
 def test_resources_tracking_and_places_are_no_part_of_the_identity() -> None:
@@ -157,7 +189,7 @@ def test_unknown_studies_are_refused_with_the_known_ones() -> None:
 
 def other_design(**grid: object) -> Study:
     plain = quickstart().model_dump(mode="json")
-    return Study.model_validate({**plain, "grid": grid, "training_seeds_at_zero": []})
+    return Study.model_validate({**plain, "grid": grid, "training_seeds_at_zero": [0]})
 
 
 def test_starting_points_of_s2_are_made_once_and_never_trained_at_zero() -> None:

@@ -94,7 +94,7 @@ def study(name: str, grid: dict[str, object], **more: object) -> Study:
     fields = {
         "name": name,
         "grid": grid,
-        "training_seeds_at_zero": [],
+        "training_seeds_at_zero": [0],
         "scorers": ["exact_match", "judge", "truth"],
         "evaluation": {"target_rows": 20, "instruction_rows": 20, "instruction_max_new_tokens": 8},
         "statistics": {"human": "truth", "resamples": 200},

@@ -60,7 +60,7 @@ def test_the_readmes_study_of_ones_own_data_asks_no_hub_for_what_it_does_not_rea
     assert datasets.keys == keys
     assert len(datasets.rows("sst2")) == len(datasets.rows("instructions")) == 60
     made = plan(example.replace(grid=example.grid.replace(sizes=(0, 5, 10), validation_rows=2)))
-    assert (made.cells_per_base, made.trainings_per_base) == (9, 7)
+    assert (made.cells_per_base, made.trainings_per_base) == (15, 9)  # 2 x 3 draws, and 3 seeds at N = 0
     assert not [note for note in made.assumptions if "mnli" in note or "published sizes" in note]
 
 
@@ -88,7 +88,7 @@ def toy(grid: dict[str, object], evaluation: dict[str, object], **data: object) 
     for source in plain["data"]["sources"].values():
         source.update(num_train=60, num_validation=20, num_test=26)
     changed = {"grid": grid, "evaluation": evaluation, "data": {**plain["data"], **data}}
-    return Study.model_validate({**plain, **changed, "training_seeds_at_zero": []})
+    return Study.model_validate({**plain, **changed, "training_seeds_at_zero": [0]})
 
 
 def test_a_category_is_evaluated_on_up_to_as_many_rows_as_are_asked_for(tmp_path: Path) -> None:

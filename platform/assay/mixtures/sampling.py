@@ -1,8 +1,9 @@
 """Draws the rows of mixtures. Pure, and seeded by content: the same rows on every machine, in every order of work.
 
-A draw ranks the rows of a split by a hash of (draw, row id), so the n-row draw is a prefix of the m-row draw, and a
-row that joins the data moves no other. A mixture of the same data without its target rows is the same sequence
-with those rows left out.
+A draw ranks the rows of a split by a hash of (draw, dataset, row id), so the n-row draw is a prefix of the m-row draw.
+The dataset counts by its key (in `compat` not at all), since tasks whose rows have equal ids would draw the same ones
+otherwise; other data are other draws. A mixture of the same data without its target rows is the same sequence with
+those rows left out.
 """
 
 from __future__ import annotations
@@ -144,9 +145,14 @@ class MixtureBuilder:
         taken = {"rows": int(wanted), "available": int(places.size), "dropped": dropped}
         if part.draw is None or wanted == places.size:
             return places, taken
-        order = np.argsort(self._rank(part.dataset, f"draw {part.draw}")[places], kind="stable")
+        order = np.argsort(self._rank(part.dataset, self._purpose(part, spec))[places], kind="stable")
         is_shared = from_end and part.split == TRAIN
         return places[order[places.size - wanted :] if is_shared else order[:wanted]], taken
+
+    def _purpose(self, part: ComponentSpec, spec: MixtureSpec) -> str:
+        """What ranks the rows; without the dataset's key, tasks whose rows have equal ids would draw the same ones."""
+        name = f"draw {part.draw}"
+        return name if spec.mode == "compat" else f"{name} of {self._keys[part.dataset]}"
 
     def _pool(self, part: ComponentSpec, spec: MixtureSpec, label: str) -> _Pool:
         held_out = () if spec.leaks.policy == "ignore" else spec.datasets

@@ -21,6 +21,8 @@ from assay.tasks.catalog import OTHER
 KIND = "mixture"
 SCHEMA_VERSION = 1
 """Raised whenever the code draws other rows for the same spec."""
+DRAW_VERSION = 2
+"""The same of draws in `strict`: 2 ranks rows by the dataset's key too. `compat` stays as published."""
 
 
 class ComponentSpec(Config):
@@ -167,6 +169,8 @@ def mixture_key(spec: MixtureSpec, dataset_keys: Mapping[str, str]) -> str:
     if spec.order == "shuffled":
         identity["train"].sort(key=_as_text)
     identity["validation"].sort(key=_as_text)
+    if spec.mode == "strict":
+        identity["draws"] = DRAW_VERSION
     used = {part.dataset for part in (*spec.train, *spec.validation)}
     identity["held_out"] = sorted({dataset_keys[name] for name in spec.held_out} - {dataset_keys[n] for n in used})
     keys = sorted({dataset_keys[name] for name in spec.datasets})

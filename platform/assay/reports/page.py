@@ -74,6 +74,10 @@ class Report:
     plots: Sequence[Plot]
 
 
+_NO_VERDICT: Mapping[str, Any] = {"verdict": "", "needs": "", "margin": None}
+"""What rows lack that were stored before comparisons had verdicts."""
+
+
 def render_report(report: ReportInput) -> Report:
     """The page and its figures."""
     from jinja2 import Environment, StrictUndefined
@@ -82,7 +86,7 @@ def render_report(report: ReportInput) -> Report:
     if "ifs_curves" in report.tables:
         plot = infusion(report.tables["ifs_curves"].to_pylist(), report.tables["early_stopping"].to_pylist())
         plots += [plot] if plot is not None else []
-    tables = {name: table.to_pylist() for name, table in report.tables.items()}
+    tables = {name: [{**_NO_VERDICT, **row} for row in table.to_pylist()] for name, table in report.tables.items()}
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters.update(
         number=number, signed=signed, percent=percent, seconds=seconds, rate=rate, p_value=p_value, reasons=reasons

@@ -1,7 +1,7 @@
 """From a study to its cells: base model x condition x training seed, a pure expansion that touches nothing.
 
 Cells are what the user asked for; trainings are what identity leaves of them. In strict mode the N = 0 cells of
-all tasks and draws name one mixture, so the 224 cells of IFTEval's S1 are 197 trainings: found by comparing
+all tasks and draws name one mixture, so IFTEval's S1 is 7 x 7 x 4 trainings and those of N = 0: found by comparing
 mixtures, not by treating zero apart.
 """
 
@@ -126,7 +126,8 @@ def expand(study: Study) -> list[Cell]:
     """All cells of a study in a fixed order: base model, task, series, N, draw, training seed."""
     if isinstance(study.grid, TransferGrid):
         return list(_transfer(study, study.grid))
-    seeds = {*study.training_seeds, *study.seeds_at_zero}
+    by_draw = {draw: study.seeds_of_draw(draw) for draw in range(study.grid.draws)}
+    seeds = {seed for part in (*by_draw.values(), study.seeds_at_zero) for seed in part}
     recipes = {(seed, False): study.train.replace(seed=seed) for seed in seeds}
     recipes |= {(seed, True): study.train.replace(seed=seed, order="given") for seed in seeds}
     conditions = [replace(part, mixture=_checked(study, part.mixture)) for part in _conditions(study)]
@@ -146,7 +147,7 @@ def expand(study: Study) -> list[Cell]:
         )
         for base_model in study.base_models
         for part in conditions
-        for seed in (study.training_seeds if part.num_target else study.seeds_at_zero)
+        for seed in (by_draw[part.draw] if part.num_target else study.seeds_at_zero)
     ]
     if study.ifs is None:
         return cells
@@ -310,7 +311,8 @@ def _weighted(study: Study, grid: WeightGrid, counts: Mapping[str, int], seed: i
 
 
 def _transfer(study: Study, grid: TransferGrid) -> Iterator[Cell]:
-    recipes = {seed: study.train.replace(seed=seed) for seed in study.training_seeds}
+    by_draw = {draw: study.seeds_of_draw(draw) for draw in range(grid.draws)}
+    recipes = {seed: study.train.replace(seed=seed) for seeds in by_draw.values() for seed in seeds}
     instructions = Instructions(
         study.data.instructions, grid.instruction_rows, grid.instruction_validation_rows, grid.seed
     )
@@ -338,7 +340,7 @@ def _transfer(study: Study, grid: TransferGrid) -> Iterator[Cell]:
             model = grid.instruct_models[base_model] if start == "instruct" else base_model
             series = START_LABELS[start]
             for (task, size, draw), mixture in mixtures.items():
-                for seed in study.training_seeds if size else study.training_seeds[:1]:
+                for seed in by_draw[draw] if size else by_draw[0][:1]:
                     yield Cell(
                         model,
                         task,

@@ -9,6 +9,7 @@ from assay.errors import InputError
 from assay.fingerprint import fingerprint
 from assay.ifs.trial_spec import evaluation_keys
 from assay.mixtures.designs import cross_category_rows
+from assay.mixtures.spec import DRAW_VERSION
 from assay.model_folders import FoundModel, find_model
 from assay.records import INSTRUCTIONS, TEST, Example
 from assay.store import Store
@@ -24,6 +25,9 @@ from assay.tasks.datasets.loaders import dataset_key, materialise_dataset, read_
 STUDY_SCHEMA = 2
 """Raised whenever numbers in the result tables of an unchanged study change. New tables and rows leave it as it is: a
 study that was finished before has none of them, and its report leaves them out."""
+STRICT_RULES: Mapping[str, int] = {"draws": DRAW_VERSION, "statistics": 2}
+"""The same of studies in `strict`: which rows a draw takes, and how intervals are made. A finished study in
+`compat` keeps its key."""
 SERIES_SCHEMA = 3
 """The same of studies whose curves come in several series: their TFA was a mixture of them up to 2."""
 
@@ -145,6 +149,7 @@ def study_key(study: Study, keys: Mapping[str, str], bases: Mapping[str, str], j
     content: dict[str, object] = {
         "schema": SERIES_SCHEMA if study.has_series else STUDY_SCHEMA,
         "study": study.identity(),
+        **(STRICT_RULES if study.mode == "strict" else {}),
         "datasets": dict(keys),
         "bases": [bases[name] for name in study.all_models],
         "judge_endpoint": judge_endpoint if study.asks_judge else "",

@@ -19,7 +19,7 @@ from assay.mixtures.spec import LeakSpec
 from assay.mixtures.synthesis import RandomLabels, SyntheticRows
 from assay.records import Mode
 from assay.scoring.judges.protocols.repeats import MAX_REPEATS
-from assay.studies.design import Design, HoldOutGrid, SourceGrid, TransferGrid, no_repeats
+from assay.studies.design import Design, HoldOutGrid, SourceGrid, TransferGrid, WeightGrid, no_repeats
 from assay.studies.modes import MODES, in_other_mode, with_mode_rules
 from assay.studies.resources import StudyResources
 from assay.studies.tracking_config import TrackingConfig
@@ -37,6 +37,9 @@ REACHING = (
 
 LATER_JUDGE: Mapping[str, object] = {"structured": False, "repeats": 1}
 LATER_STATISTICS: Mapping[str, object] = {"baseline": None, "below_target": 100, "meta_tasks": None, "tfa_tasks": None}
+
+SEEDS_AT_ZERO = (0, 1, 2)
+"""Trainings of N = 0 where a study does not say: one would show no spread, and every comparison rests on it."""
 
 JUDGE = "judge"
 """The name among `scorers` that stands for the LLM judge."""
@@ -181,10 +184,12 @@ class Study(Config):
     in `compat`. `{policy: refuse}` stops the study and shows the pairs."""
     grid: Design
     """What is compared; `design` says which kind of grid it is (default: target)."""
-    training_seeds: tuple[int, ...] = Field((0,), min_length=1)
-    """Seeds of initialisation and row order, an axis of its own."""
+    training_seeds: tuple[int, ...] = ()
+    """Seeds of initialisation and row order, an axis of its own. Default: each draw has the seed of its own number, so
+    that the spread of draws is that of seeds too, at no price; in `compat` seed 0 alone."""
     training_seeds_at_zero: tuple[int, ...] = ()
-    """Seeds for N = 0, which has no draws to vary; default: `training_seeds`."""
+    """Seeds for N = 0, which has no draws to vary. Default: `training_seeds`, filled up to three, as one run shows no
+    spread; in `compat` no more than `training_seeds`."""
     train: TrainSpec = TrainSpec()
     """The recipe; its `seed` is set by the axis above, and in `compat` its `loss_on` is "all" where it is not given."""
     generation: GenerationSpec = GenerationSpec()
@@ -321,11 +326,34 @@ class Study(Config):
     @property
     def seeds_at_zero(self) -> tuple[int, ...]:
         """Training seeds of the N = 0 cells."""
-        return self.training_seeds_at_zero or self.training_seeds
+        if self.training_seeds_at_zero:
+            return self.training_seeds_at_zero
+        if self.mode == "compat":
+            return self.training_seeds or (0,)
+        if len(self.training_seeds) >= len(SEEDS_AT_ZERO):
+            return self.training_seeds
+        return tuple(dict.fromkeys((*self.training_seeds, *SEEDS_AT_ZERO)))[: len(SEEDS_AT_ZERO)]
+
+    def seeds_of_draw(self, draw: int) -> tuple[int, ...]:
+        """Training seeds of the cells with this draw's rows."""
+        return self.training_seeds or ((draw,) if self.mode == "strict" else (0,))
+
+    def _seeds_identity(self) -> dict[str, object]:
+        """The seeds that are trained, as they were written when none was the default."""
+        seeds: object = list(self.training_seeds)
+        if not self.training_seeds:
+            seeds = [0] if self.mode == "compat" or self.grid.draws == 1 else "draw"
+        at_zero = list(self.training_seeds_at_zero)
+        starts_untrained = isinstance(self.grid, TransferGrid)
+        has_zero = isinstance(self.grid, WeightGrid) or 0 in self.grid.sizes
+        if not at_zero and has_zero and not starts_untrained and list(self.seeds_at_zero) != seeds:
+            at_zero = list(self.seeds_at_zero)
+        return {"training_seeds": seeds, "training_seeds_at_zero": at_zero}
 
     def identity(self) -> dict[str, object]:
         """All that its numbers depend on and that is no input file: what it runs on, and where, is left out."""
         plain = self.model_dump(mode="json", exclude={"description", "resources", "tracking", "base_models"})
+        plain |= self._seeds_identity()
         plain["data"].pop("root")
         used = self.used.names
         for which in ("sources", "derived"):
