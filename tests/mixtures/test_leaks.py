@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import dataclasses
+import json
 import time
+import unicodedata
 from itertools import pairwise
 
 import numpy as np
@@ -8,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assay.mixtures.leaks import Leak, find_leaks
+from assay.mixtures.leaks import Leak, find_copies, find_leaks
+from assay.mixtures.likeness import normal_form
 from assay.mixtures.spec import LeakSpec
 from assay.records import Example
 
@@ -31,9 +35,68 @@ def test_punctuation_does_not_make_short_rows_equal() -> None:
     assert leaks(["3 + 4"], ["3 - 4"]) == []
 
 
-def test_another_instruction_or_history_is_another_row() -> None:
+def test_another_instruction_is_another_row_and_another_history_is_not() -> None:
     held = [row("a b")]
-    assert find_leaks([row("a b", "Else."), row("a b", history='[["user", "x"]]')], held, SPEC) == []
+    assert find_leaks([row("a b", "Else.")], held, SPEC) == []
+    assert find_leaks([row("a b", history='[["user", "x"]]')], held, SPEC) == [Leak(0, 0, 1.0)]
+    assert find_leaks([row("a b")], [row("a b", history='[["user", "x"]]')], SPEC) == [Leak(0, 0, 1.0)]
+
+
+@pytest.mark.parametrize("role", ["user", "assistant"])
+def test_a_held_out_question_inside_a_training_conversation_is_a_leak(role: str) -> None:
+    past = json.dumps([["user", "Hello"], [role, "Do.  A b"]])
+    assert find_leaks([row("else", history=past)], [row("a b")], SPEC) == [Leak(0, 0, 1.0)]
+    system = json.dumps([["system", "Do. a b"]])
+    assert find_leaks([row("else", history=system)], [row("a b")], SPEC) == []
+    near = json.dumps([[role, "say a b c d e f and no more"]])
+    (leak,) = find_leaks([row("else", history=near)], [row("a b c d e f")], SPEC)
+    assert leak.overlap < 1
+
+
+def test_an_answer_that_gives_a_long_reference_away_is_a_leak_and_a_label_is_none() -> None:
+    held = dataclasses.replace(row("held"), reference="a b c d e")
+    assert find_leaks([dataclasses.replace(row("mine"), reference="A b c d e.")], [held], SPEC) == [Leak(0, 0, 1.0)]
+    label = dataclasses.replace(row("held"), reference="yes")
+    assert find_leaks([dataclasses.replace(row("mine"), reference="yes")], [label], SPEC) == []
+
+
+SENTENCE = "今天的天气很好我们去公园"
+FORMS = {
+    "one more character": (SENTENCE, SENTENCE + "吧"),
+    "a final full stop": ("Who wrote it", "Who wrote it."),
+    "a full-width stop": (SENTENCE, SENTENCE + "。"),
+    "composed and decomposed": ("Caf\u00e9 na\u00efve", "Cafe\u0301 nai\u0308ve"),
+    "full-width letters": ("Grade ABC 12", "Ｇｒａｄｅ　ＡＢＣ　１２"),
+    "a character nobody sees": ("One two", "One\u200b two"),
+    "case": ("STRASSE", "straße"),
+    "Thai": ("สวัสดีครับวันนี้อากาศดีมาก", "สวัสดีครับวันนี้อากาศดีมากๆ"),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_forms_of_one_text_do_not_escape(form: str) -> None:
+    first, second = FORMS[form]
+    assert len(leaks([first], [second], LeakSpec())) == 1
+    assert len(leaks([second], [first], LeakSpec())) == 1
+
+
+@given(st.text(min_size=1), st.sampled_from(["NFC", "NFD", "NFKC", "NFKD"]))
+def test_no_unicode_form_hides_a_copy(text: str, form: str) -> None:
+    other = unicodedata.normalize(form, text)
+    assert normal_form(other) == normal_form(text)
+    assert normal_form(normal_form(text)) == normal_form(text)
+
+
+def test_copies_and_contradictions_are_counted() -> None:
+    rows = [
+        row("a b"),
+        row("A  b."),  # a copy of the first
+        dataclasses.replace(row("a b"), reference="another"),  # the same question, answered otherwise
+        row("a b", history='[["user", "x"]]'),  # another conversation
+        row("c"),
+        dataclasses.replace(row("A B"), reference="Another"),  # a copy of the third
+    ]
+    assert find_copies(rows) == ([1, 5], 1)
 
 
 def test_overlap_is_the_share_of_the_smaller_rows_shingles() -> None:

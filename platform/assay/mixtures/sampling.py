@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from assay.errors import InputError
-from assay.mixtures.leaks import find_leaks, refuse_leaks
+from assay.mixtures.leaks import find_copies, find_leaks, refuse_leaks
 from assay.mixtures.shares import resolve_shares
 from assay.mixtures.spec import KIND, ComponentSpec, MixtureSpec, mixture_key, require_dataset
 from assay.records import TEST, TRAIN, VALIDATION, Example, MixtureRow, to_table
@@ -45,6 +45,8 @@ class _Pool:
     """Rows of the dataset that may be drawn, in source order."""
     dropped: dict[str, int]
     """How many rows of the split may not, by reason."""
+    facts: dict[str, int]
+    """What else was counted: copies, and questions whose answers differ."""
 
 
 class MixtureBuilder:
@@ -55,6 +57,7 @@ class MixtureBuilder:
         datasets: Mapping[str, Sequence[Example]],
         dataset_keys: Mapping[str, str],
         count_tokens: CountTokens | None = None,
+        excluded: Mapping[str, frozenset[str]] | None = None,
     ) -> None:
         """A builder over the study's datasets.
 
@@ -62,7 +65,9 @@ class MixtureBuilder:
             datasets: examples by the dataset's name in the study; may load lazily.
             dataset_keys: key of each dataset's artifact.
             count_tokens: tokens of a text, for specs whose `count_by` names a tokenizer.
+            excluded: ids of rows that are too long, by what `ComponentSpec.excluded` calls them.
         """
+        self._excluded = excluded or {}
         self._datasets, self._keys, self._count_tokens = datasets, dict(dataset_keys), count_tokens
         self._pools: dict[tuple[object, ...], _Pool] = {}
         self._leaking: dict[tuple[object, ...], Places] = {}
@@ -142,7 +147,9 @@ class MixtureBuilder:
                 f"mixture {label!r}: asks for {wanted} {part.dataset!r} examples but the {part.split} split holds "
                 f"{places.size}{why}; ask for fewer or bring more data"
             )
-        taken = {"rows": int(wanted), "available": int(places.size), "dropped": dropped}
+        taken: dict[str, object] = {"rows": int(wanted), "available": int(places.size), "dropped": dropped}
+        if pool.facts:
+            taken["counted"] = pool.facts
         if part.draw is None or wanted == places.size:
             return places, taken
         order = np.argsort(self._rank(part.dataset, self._purpose(part, spec))[places], kind="stable")
@@ -156,8 +163,8 @@ class MixtureBuilder:
 
     def _pool(self, part: ComponentSpec, spec: MixtureSpec, label: str) -> _Pool:
         held_out = () if spec.leaks.policy == "ignore" else spec.datasets
-        name = (part.dataset, part.split, part.categories, part.without_categories)
-        cached = (*name, held_out, spec.leaks.model_dump_json(), spec.max_tokens, spec.count_by)
+        name = (part.dataset, part.split, part.categories, part.without_categories, part.excluded)
+        cached = (*name, held_out, spec.leaks.model_dump_json(), spec.max_tokens, spec.count_by, spec.mode)
         if cached not in self._pools:
             examples = self._examples(part.dataset)
             dropped: dict[str, int] = {}
@@ -174,12 +181,23 @@ class MixtureBuilder:
                 if is_long.any():
                     dropped["too long"] = int(is_long.sum())
                 kept = kept[~is_long]
+            if part.excluded:
+                is_out = self._is_excluded(part)[kept]
+                dropped["too long for training"] = int(is_out.sum())
+                kept = kept[~is_out]
             if held_out and part.split != TEST:
                 leaks = np.isin(kept, self._leaks(part, spec, held_out, label))
                 if leaks.any():
                     dropped["leak"] = int(leaks.sum())
                 kept = kept[~leaks]
-            self._pools[cached] = _Pool(kept, dropped)
+            facts: dict[str, int] = {}
+            if spec.mode == "strict" and part.split != TEST:
+                copies, contradicted = find_copies([examples[place] for place in kept.tolist()])
+                facts = {"copies": len(copies), "contradicted questions": contradicted}
+                if spec.leaks.copies == "once" and copies:
+                    dropped["copy"] = len(copies)
+                    kept = np.delete(kept, copies)
+            self._pools[cached] = _Pool(kept, dropped, {name: count for name, count in facts.items() if count})
         return self._pools[cached]
 
     def _leaks(self, part: ComponentSpec, spec: MixtureSpec, names: tuple[str, ...], label: str) -> Places:
@@ -213,6 +231,16 @@ class MixtureBuilder:
                 dtype=bool,
             )
         return self._too_long[cached]
+
+    def _is_excluded(self, part: ComponentSpec) -> NDArray[np.bool_]:
+        """Of each row of a dataset."""
+        if part.excluded not in self._excluded:
+            raise InputError(
+                f"mixture: component {part.name!r} leaves out the rows {part.excluded}, which nobody counted here; "
+                "build it through its study"
+            )
+        ids = self._excluded[part.excluded]
+        return np.array([example.example_id in ids for example in self._examples(part.dataset)], dtype=bool)
 
     def _rank(self, dataset: str, purpose: str) -> NDArray[np.uint64]:
         """A number for each row of a dataset that depends on its id and the purpose alone."""

@@ -23,6 +23,9 @@ SCHEMA_VERSION = 1
 """Raised whenever the code draws other rows for the same spec."""
 DRAW_VERSION = 2
 """The same of draws in `strict`: 2 ranks rows by the dataset's key too. `compat` stays as published."""
+POOL_VERSION = 2
+"""The same of pools in `strict`: 2 compares texts in their normal form, earlier turns and answers too, and takes copies
+once. `compat` stays as published."""
 
 
 class ComponentSpec(Config):
@@ -44,6 +47,8 @@ class ComponentSpec(Config):
     """At most so many rows, fewer where there are fewer (the study caps a category at 1300)."""
     weight: float | None = Field(None, gt=0)
     """Share of the mixture, relative to the other weighted components."""
+    excluded: str = ""
+    """Names the rows of the split that are too long for a base of the study; empty: none is."""
     draw: int | None = Field(None, ge=0)
     """Seed of the sample, 0 where none is given; None where all rows are taken, since no sample is drawn then."""
     stage: int | None = Field(None, ge=0)
@@ -85,6 +90,9 @@ class LeakSpec(Config):
     """Share of the shorter text's informative shingles that the other must hold to count as a near duplicate."""
     common_rows: int = Field(20, ge=1)
     """A shingle in more held-out rows than this is wording of the task (its instruction, a template), not evidence."""
+    copies: Literal["once", "keep"] = "once"
+    """Rows of a training pool that say the same: drawn from once, or as often as they are there (always in `compat`).
+    What is left out is counted in either case."""
 
 
 class MixtureSpec(Config):
@@ -166,11 +174,16 @@ def mixture_key(spec: MixtureSpec, dataset_keys: Mapping[str, str]) -> str:
         part["dataset"] = dataset_keys[part["dataset"]]
         if part["stage"] is None:
             part.pop("stage")  # says nothing outside of a curriculum, so that mixtures keep their keys
+        if not part["excluded"]:
+            part.pop("excluded")
     if spec.order == "shuffled":
         identity["train"].sort(key=_as_text)
     identity["validation"].sort(key=_as_text)
     if spec.mode == "strict":
         identity["draws"] = DRAW_VERSION
+        identity["pool"] = POOL_VERSION
+    else:
+        identity["leaks"].pop("copies")
     used = {part.dataset for part in (*spec.train, *spec.validation)}
     identity["held_out"] = sorted({dataset_keys[name] for name in spec.held_out} - {dataset_keys[n] for n in used})
     keys = sorted({dataset_keys[name] for name in spec.datasets})
