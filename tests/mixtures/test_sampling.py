@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import dataclasses
 import json
+import tempfile
 import time
 from itertools import cycle
 from pathlib import Path
@@ -22,10 +24,13 @@ from assay.mixtures.designs import (
 )
 from assay.mixtures.export import mixture_jsonl
 from assay.mixtures.sampling import Mixture, MixtureBuilder, store_mixture
-from assay.mixtures.spec import ComponentSpec, MixtureSpec
+from assay.mixtures.spec import ComponentSpec, LeakSpec, MixtureSpec, mixture_key
 from assay.records import Example
 from assay.store import Store
 from assay.tasks.catalog import INSTRUCTION_CATEGORIES
+from assay.tasks.datasets.loaders import load_examples
+from assay.tasks.datasets.sources import SourceSpec
+from assay.tasks.templates import history
 from support.stored_rows import read_mixture
 
 CATEGORIES = ("Code", "Classify", "Other")
@@ -264,3 +269,73 @@ def test_the_cross_category_set_takes_the_first_test_rows_of_each_category() -> 
     assert [row.example_id for row in chosen[:4]] == ["Classify0", "Classify1", "Classify2", "Code0"]
     with pytest.raises(InputError, match="saw 4 test rows of 'Classify'; expected 20"):
         cross_category_rows(examples)
+
+
+# --- copies, rows that are too long, conversations -----------------------------------------------------------
+
+
+def copied() -> list[Example]:
+    """Twenty training rows of which the last ten repeat the first ten."""
+    first = [Example(f"a{n}", "t", "train", "Do.", f"row {n}", "out") for n in range(10)]
+    return [*first, *(dataclasses.replace(row, example_id=f"b{n}") for n, row in enumerate(first))]
+
+
+def test_copies_are_drawn_from_once_and_counted() -> None:
+    part = ComponentSpec(name="t", dataset="t", without_categories=())
+    once = build_mixture(MixtureSpec(train=(part,)), {"t": copied()}, {"t": "k"})
+    assert sorted(row.example_id for row in once.train) == [f"a{n}" for n in range(10)]
+    taken = {"rows": 10, "available": 10, "dropped": {"copy": 10}, "counted": {"copies": 10}}
+    assert once.summary["train"] == {"t": taken}
+    kept = build_mixture(MixtureSpec(train=(part,), leaks=LeakSpec(copies="keep")), {"t": copied()}, {"t": "k"})
+    assert len(kept.train) == 20
+    assert kept.summary["train"]["t"]["counted"] == {"copies": 10}  # type: ignore[index]
+    published = build_mixture(MixtureSpec(train=(part,), mode="compat"), {"t": copied()}, {"t": "k"})
+    assert published.summary["train"] == {"t": {"rows": 20, "available": 20, "dropped": {}}}
+
+
+def test_rows_that_are_too_long_leave_the_pool_before_drawing() -> None:
+    long = frozenset(f"sst2-train-{n}" for n in range(0, 40, 2))
+    builder = MixtureBuilder(DATASETS, KEYS, excluded={"half": long})
+    spec = sample(15)
+    without = spec.replace(train=tuple(part.replace(excluded="half") for part in spec.train))
+    drawn = [row.example_id for row in builder.build(without).train]
+    assert len(drawn) == 15
+    assert not long & set(drawn)
+    more = without.replace(train=tuple(part.replace(count=18) for part in without.train))
+    assert set(drawn) < {row.example_id for row in builder.build(more).train}
+    assert builder.build(without).summary["train"]["sst2"]["dropped"]["too long for training"] == 20  # type: ignore[index]
+    with pytest.raises(InputError, match="20 too long for training"):
+        builder.build(without.replace(train=tuple(part.replace(count=21) for part in without.train)))
+
+
+def test_a_key_says_nothing_where_no_row_is_excluded() -> None:
+    spec = sample(5)
+    without = spec.replace(train=tuple(part.replace(excluded="half") for part in spec.train))
+    assert mixture_key(spec, KEYS) != mixture_key(without, KEYS)
+    back = without.replace(train=tuple(part.replace(excluded="") for part in without.train))
+    assert mixture_key(back, KEYS) == mixture_key(spec, KEYS)
+
+
+TURNS = st.lists(st.sampled_from(["red", "green", "blue", "one", "two", "why"]), min_size=1, max_size=3).map(" ".join)
+
+
+@given(st.lists(st.lists(TURNS, min_size=2, max_size=6), min_size=3, max_size=12))
+def test_no_held_out_question_stands_in_what_training_sees(talks: list[list[str]]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        lines = [
+            json.dumps({"conversations": [{"from": ("human", "gpt")[i % 2], "value": t} for i, t in enumerate(talk)]})
+            for talk in talks
+        ]
+        (Path(folder) / "a.jsonl").write_text("\n".join(lines))
+        source = SourceSpec(loader="sharegpt", path="a.jsonl", turns="each", split_rule="strict")
+        examples = load_examples(source, folder)
+    part = ComponentSpec(name="t", dataset="t", without_categories=())
+    mixture = build_mixture(MixtureSpec(train=(part,)), {"t": examples}, {"t": "k"})
+    by_id = {row.example_id: row for row in examples}
+    seen = {
+        text
+        for row in mixture.train
+        for example in (by_id[row.example_id],)
+        for text in (example.instruction, example.reference, *(text for _, text in history(example)))
+    }
+    assert not seen & {row.instruction for row in examples if row.split != "train"}

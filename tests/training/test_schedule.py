@@ -105,7 +105,7 @@ def test_rate_rises_in_equal_parts_and_falls_in_equal_parts() -> None:
 
 
 def test_rate_stays_at_the_peak_without_decay() -> None:
-    assert [rate_factor(step, total=4, warmup=1, decay=False) for step in range(4)] == [0.5, 1, 1, 1]
+    assert [rate_factor(step, total=4, warmup=1, decay="constant") for step in range(4)] == [0.5, 1, 1, 1]
 
 
 @given(st.integers(1, 500), st.integers(0, 120))
@@ -118,3 +118,9 @@ def test_a_spec_may_say_otherwise() -> None:
     assert schedule_of(TrainSpec(), 100) == (8, 13, 12, 20)
     spec = TrainSpec(batch_size=32, small_below=0, warmup_steps=0, eval_every=5, num_epochs=2)
     assert schedule_of(spec, 100) == (32, 8, 0, 5)
+
+
+def test_half_a_cosine_falls_from_the_peak_towards_zero() -> None:
+    # warm-up 1 of 5 steps: rates at 1/2, then (1 + cos(pi * t)) / 2 at t = 0, 1/4, 1/2, 3/4
+    rates = [rate_factor(step, total=5, warmup=1, decay="cosine") for step in range(5)]
+    assert rates == pytest.approx([0.5, 1.0, (1 + 0.5**0.5) / 2, 0.5, (1 - 0.5**0.5) / 2])

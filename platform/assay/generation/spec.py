@@ -20,6 +20,9 @@ from assay.tasks.templates import PromptSpec
 KIND = "predictions"
 SCHEMA_VERSION = 1
 """Raised whenever the code writes something else for the same spec."""
+BARE_VERSION = 2
+"""The same of a base model's own answers in `strict`: 2 reads data as text. An adapter's key covers its mixture, whose
+own version says it."""
 PREDICTIONS_FILE = "predictions.parquet"
 
 
@@ -173,9 +176,9 @@ def predictions_key(
         max_new_tokens: of the task.
     """
     inputs = {"base": base_key, "adapter": adapter_key or "", "evaluation": evaluation_key}
-    return artifact_key(
-        KIND, SCHEMA_VERSION, {**spec.model_dump(mode="json"), "max_new_tokens": max_new_tokens}, inputs
-    )
+    version = BARE_VERSION if adapter_key is None and spec.prompt.rules == "strict" else SCHEMA_VERSION
+    identity = {**spec.model_dump(mode="json"), "max_new_tokens": max_new_tokens}
+    return artifact_key(KIND, version, identity, inputs)
 
 
 def check_jobs(jobs: Sequence[GenerationJob], spec: GenerationSpec) -> None:

@@ -50,7 +50,7 @@ def find_leaks(rows: Sequence[Example], held_out: Sequence[Example], spec: LeakS
     """The rows that repeat a held-out row, by position, each with the held-out row that it is closest to.
 
     All that training sees of a row is compared: its question, the user's earlier turns and every answer. A held-out row
-    leaks by its question, or by a reference of `ngram_words` words or more. For equality a question is instruction and
+    leaks by its question, or by a reference of `ngram_words` words or more that is an answer word for word. For equality a question is instruction and
     input together; for shingles it is the input, or the instruction where there is no input. The same question with
     another answer is a leak too.
     """
@@ -65,7 +65,7 @@ def find_leaks(rows: Sequence[Example], held_out: Sequence[Example], spec: LeakS
         if seen is not None:
             found[place] = Leak(place, seen, 1.0)
     mine = _texts(rows, lambda example: (_asked(example), *_said(example)))
-    theirs = _texts(held_out, lambda example: (_asked(example), *_long_reference(example, spec)))
+    theirs = _texts(held_out, lambda example: (_asked(example),))
     for leak in _near(mine, theirs, spec):
         found.setdefault(leak.position, leak)
     return [found[place] for place in sorted(found)]

@@ -9,7 +9,7 @@ from assay.errors import InputError
 from assay.fingerprint import fingerprint
 from assay.ifs.trial_spec import evaluation_keys
 from assay.mixtures.designs import cross_category_rows
-from assay.mixtures.spec import DRAW_VERSION
+from assay.mixtures.spec import DRAW_VERSION, POOL_VERSION
 from assay.model_folders import FoundModel, find_model
 from assay.records import INSTRUCTIONS, TEST, Example
 from assay.store import Store
@@ -154,6 +154,8 @@ def study_key(study: Study, keys: Mapping[str, str], bases: Mapping[str, str], j
         "bases": [bases[name] for name in study.all_models],
         "judge_endpoint": judge_endpoint if study.asks_judge else "",
     }
+    if study.mode == "strict":
+        content["rows"] = POOL_VERSION
     if study.ifs is not None:  # covers the dialogues that prompts and tone classifier come from
         content["inside_trials"] = evaluation_keys(study.ifs, study.data.root)[True]
     if behind := content_keys(study):

@@ -97,7 +97,8 @@ def prompt_before_input(example: Example, spec: PromptSpec = HEADINGS) -> str:
     parts = [_PAST_TURN[role](text) for role, text in history(example)]
     if spec.style == "alpaca_full":
         parts.insert(0, ALPACA_WITH_INPUT if example.input else ALPACA_WITHOUT_INPUT)
-    parts.append(f"### Instruction:\n{example.instruction}\n\n")
+    if asks(example):
+        parts.append(f"### Instruction:\n{example.instruction}\n\n")
     if example.input:
         parts.append("### Input:\n")
     return "".join(parts)
@@ -117,11 +118,16 @@ def messages(example: Example) -> list[dict[str, str]]:
     """
     question = f"{example.instruction}\n\n{example.input}" if example.input else example.instruction
     turns = [{"role": role, "content": text} for role, text in history(example)]
-    return [*turns, {"role": "user", "content": question}]
+    return [*turns, {"role": "user", "content": question}] if asks(example) else turns
+
+
+def asks(example: Example) -> bool:
+    """Whether the row has a question of its own; else its earlier turns (a tool's reply) wait for an answer."""
+    return bool(example.instruction or example.input or not example.history_json)
 
 
 def history(example: Example) -> list[tuple[str, str]]:
-    """Earlier turns as (role, text), oldest first; roles are "system", "user" and "assistant".
+    """Earlier turns as (role, text), oldest first; roles are "system", "user", "assistant" and "tool".
 
     Raises:
         DataError: `history_json` is something else.
@@ -136,7 +142,7 @@ def history(example: Example) -> list[tuple[str, str]]:
     if not all(role in _PAST_TURN and isinstance(text, str) for role, text in pairs):
         raise DataError(
             f"example {example.example_id}: saw history {example.history_json[:60]!r}; expected a JSON list of "
-            "[role, text] with role system, user or assistant; fix the row"
+            "[role, text] with role system, user, assistant or tool; fix the row"
         )
     return pairs
 
@@ -145,6 +151,7 @@ _PAST_TURN: dict[str, Callable[[str], str]] = {
     "system": lambda text: f"{text}\n\n",
     "user": lambda text: f"### Instruction:\n{text}\n\n",
     "assistant": lambda text: f"{RESPONSE_MARKER}{text}\n\n",
+    "tool": lambda text: f"### Tool:\n{text}\n\n",
 }
 
 

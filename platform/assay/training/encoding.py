@@ -198,7 +198,7 @@ def train_rows(encoded: Sequence[EncodedRows], sources: IntArray, indices: IntAr
         if index in table.errors:
             raise DataError(
                 f"training row {table.example_ids[index]}: {table.errors[index]}; expected one that the prompt style "
-                "can render; mend or leave out the row, or choose another prompt.style"
+                "can render; fix or leave out the row, or choose another prompt.style"
             )
         if len(tokens) > 1:
             rows.append(TrainRow(tokens, int(table.answer_starts[index]), place))

@@ -7,11 +7,12 @@ batch 8 below 128 rows; warm-up min(100, max(4, n // batch)); evaluation every m
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 if TYPE_CHECKING:
     from assay.training.spec import TrainSpec
 
+Decay = Literal["linear", "cosine", "constant"]
 MAX_WARMUP_STEPS, MIN_WARMUP_STEPS = 100, 4
 MAX_EVAL_EVERY, MIN_EVAL_EVERY = 100, 20
 
@@ -49,15 +50,20 @@ def total_steps(num_rows: int, batch: int, *, max_steps: int | None = 400, num_e
     return epochs if max_steps is None else min(max_steps, epochs)
 
 
-def rate_factor(step: int, *, total: int, warmup: int, decay: bool = True) -> float:
+def rate_factor(
+    step: int, *, total: int, warmup: int, decay: Literal["linear", "cosine", "constant"] = "linear"
+) -> float:
     """Share, in (0, 1], of the peak rate at optimizer step `step`, counted from 0.
 
-    Rises in `warmup` equal parts that leave out zero, is 1 at step `warmup`, then falls linearly towards 0 at
-    `total`, which is never used: no step of a short training is spent at rate zero.
+    Rises in `warmup` equal parts that leave out zero, is 1 at step `warmup`, then falls towards 0 at `total`, which is
+    never used: no step of a short training is spent at rate zero.
     """
     if step < warmup:
         return (step + 1) / (warmup + 1)
-    return (total - step) / (total - warmup) if decay else 1.0
+    if decay == "constant":
+        return 1.0
+    left = (total - step) / (total - warmup)
+    return left if decay == "linear" else (1 - math.cos(math.pi * left)) / 2
 
 
 def schedule_of(spec: TrainSpec, num_rows: int) -> Schedule:

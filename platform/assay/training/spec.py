@@ -32,8 +32,8 @@ class TrainSpec(Config):
     (q, k, v, o projections, or the fused qkv, dense and MLP linears), "all-linear" takes all but the output head."""
     learning_rate: float = Field(5e-4, gt=0)
     """Peak rate after warm-up."""
-    schedule: Literal["linear", "constant"] = "linear"
-    """What follows warm-up: linear decay to zero, or the peak rate to the end."""
+    schedule: Literal["linear", "cosine", "constant"] = "linear"
+    """What follows warm-up: decay to zero, linear or by half a cosine, or the peak rate to the end."""
     warmup_steps: int | None = Field(None, ge=0)
     """None: min(100, max(4, rows // batch)), see `schedule.warmup_steps`."""
     weight_decay: float = Field(0.0, ge=0)

@@ -143,3 +143,42 @@ def test_a_parquet_branch_has_a_folder_for_each_config(tmp_path: Path, monkeypat
     with pytest.raises(DataError, match="hub dataset 'allenai/scitldr': cannot be read") as caught:
         load_examples(hub.replace(hub_config="Nothing"), tmp_path)
     assert "\n" not in str(caught.value)
+
+
+def saved_rows(folder: Path, rows: dict[str, Any], features: Any = None) -> None:
+    made = datasets.Dataset.from_dict(rows, features=features)
+    datasets.DatasetDict({"train": made}).save_to_disk(str(folder))
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+def test_a_row_without_its_label_is_no_row_with_the_answer_minus_one(tmp_path: Path) -> None:
+    labels = datasets.ClassLabel(names=["negative", "positive"])
+    features = datasets.Features({"sentence": datasets.Value("string"), "label": labels})
+    saved_rows(tmp_path / "sst", {"sentence": ["good", "bad"], "label": [1, -1]}, features)
+    with pytest.raises(DataError, match=r"split 'train', row 2: saw no label \(-1\) in 'label'.*hub_splits"):
+        load_examples(source(), tmp_path)
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+def test_lists_of_class_labels_are_names(tmp_path: Path) -> None:
+    labels = datasets.ClassLabel(names=["N", "V"])
+    features = datasets.Features({"text": datasets.Value("string"), "tags": datasets.List(labels)})
+    saved_rows(tmp_path / "tagged", {"text": ["time flies"], "tags": [[0, 1]]}, features)
+    columns = {"instruction": "text", "output": "tags.1", "id": ""}
+    (only,) = load_examples(SourceSpec(loader="hub", hub="tagged", columns=columns, meta_columns=("tags",)), tmp_path)
+    assert only.reference == "V"
+    assert only.meta_json == '{"tags": ["N", "V"]}'
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+def test_conversations_on_the_hub_are_read_as_conversations(tmp_path: Path) -> None:
+    turns = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]
+    saved_rows(tmp_path / "chats", {"messages": [turns]})
+    plain = SourceSpec(loader="hub", hub="chats")
+    told = plain.replace(conversation="messages")
+    (only,) = load_examples(told, tmp_path)
+    assert (only.instruction, only.reference) == ("Hi", "Hello")
+    assert dataset_key(told, tmp_path) != dataset_key(plain, tmp_path)
+    assert "conversation" not in plain.identity()
+    with pytest.raises(DataError, match="conversation: messages"):
+        load_examples(plain, tmp_path)

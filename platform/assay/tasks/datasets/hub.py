@@ -56,7 +56,7 @@ def hub_rows(source: SourceSpec, data_root: Path | None) -> Iterator[tuple[str, 
         )
     for split in SPLITS:
         if split in names:
-            yield split, _rows(loaded[names[split]])
+            yield split, _rows(loaded[names[split]], source, names[split])
 
 
 def _load(source: SourceSpec, folder: Path | None) -> dict[str, Any]:
@@ -93,16 +93,30 @@ def _configured(path: str, config: str | None, revision: str | None) -> dict[str
     return dict(datasets.load_dataset(path, data_dir=config, revision=revision))
 
 
-def _rows(split: Any) -> Iterator[Row]:
-    names = {
-        column: feature.names for column, feature in split.features.items() if hasattr(feature, "int2str")
-    }  # ClassLabel
+def _rows(split: Any, source: SourceSpec, name: str) -> Iterator[Row]:
+    features = {column: _labels(feature) for column, feature in split.features.items()}
+    names = {column: labels for column, labels in features.items() if labels}
+    answer = source.columns.get("output", "output")
     for number, row in enumerate(split, start=1):
         for column, labels in names.items():
             value = row[column]
-            if isinstance(value, int) and 0 <= value < len(labels):  # -1 marks a row without a label
-                row[column] = labels[value]
+            if value == -1 and (answer == column or f"{{{column}}}" in answer):
+                raise DataError(
+                    f"hub dataset {source.hub!r}, split {name!r}, row {number}: saw no label (-1) in {column!r}; "
+                    "expected a labelled split; say which are with hub_splits, as in {test: validation}"
+                )
+            row[column] = [_named(item, labels) for item in value] if isinstance(value, list) else _named(value, labels)
         yield number, row
+
+
+def _labels(feature: Any) -> list[str]:
+    """Names of a ClassLabel's numbers, or of those in a list of them; empty for any other column."""
+    inner = getattr(feature, "feature", feature)
+    return list(inner.names) if hasattr(inner, "int2str") else []
+
+
+def _named(value: Any, labels: list[str]) -> Any:
+    return labels[value] if isinstance(value, int) and 0 <= value < len(labels) else value
 
 
 def _local(source: SourceSpec, data_root: Path | None) -> Path | None:

@@ -6,6 +6,7 @@ row that cannot be read as what it was said to be stops the load with its file a
 
 from __future__ import annotations
 
+import gzip
 import json
 import re
 from collections import Counter
@@ -27,12 +28,15 @@ from assay.tasks.datasets.openassistant import best_path, language, trees
 from assay.tasks.datasets.reading import Row, read_rows
 from assay.tasks.datasets.sources import SourceSpec
 from assay.tasks.datasets.splits import content_split, split_line
+from assay.tasks.datasets.tabular import CSV_SUFFIXES, PARQUET_SUFFIX, csv_rows, parquet_columns, parquet_rows
 
 KIND = "dataset"
 SCHEMA_VERSION = 1
 """Raised whenever the code reads other examples out of the same content."""
+CONVERSATION_VERSION = 2
+"""The same of conversations: 2 splits them whole, keeps turns of tools and joins turns of one assistant."""
 EXAMPLES_FILE, SUMMARY_FILE = "examples.parquet", "summary.json"
-SUFFIXES = (".jsonl", ".json", ".jsonl.gz", ".json.gz")
+SUFFIXES = (".jsonl", ".json", ".jsonl.gz", ".json.gz", *CSV_SUFFIXES, PARQUET_SUFFIX)
 _SPLIT_NAMES = {
     **{name: name for name in SPLITS},
     **dict.fromkeys(("val", "valid", "dev", "eval"), VALIDATION),
@@ -65,7 +69,12 @@ def dataset_key(source: SourceSpec, data_root: Path | str | None) -> str:
         content = hub_content(source, root)
     else:
         content = {split or "rows": known_file_hash(path) for split, path in _files(source, root).items()}
-    return artifact_key(KIND, SCHEMA_VERSION, source.identity(), content)
+    identity, version = source.identity(), SCHEMA_VERSION
+    if source.is_conversation:
+        version = CONVERSATION_VERSION
+    elif source.loader in ("jsonl", "alpaca") and source.split_rule == "strict" and _has_history(source, root):
+        identity["split_by"] = "conversation"
+    return artifact_key(KIND, version, identity, content)
 
 
 def load_examples(source: SourceSpec, data_root: Path | str | None) -> list[Example]:
@@ -89,7 +98,7 @@ def load_examples(source: SourceSpec, data_root: Path | str | None) -> list[Exam
         for split, path in _files(source, root).items():
             is_file = path.name == Path(str(source.path)).name
             shown = str(source.path) if is_file else f"{source.path}/{path.name}"
-            reader.read(read_rows(path, shown, source.max_chars), shown, split)
+            reader.read(file_rows(path, shown, source.max_chars), shown, split)
     if not reader.examples:
         raise DataError(f"dataset {source.label!r}: saw no rows in {source.path or source.hub}; expected at least one")
     return reader.examples
@@ -160,8 +169,9 @@ class _Reader:
         loader = self._source.loader
         if loader == "openassistant" and self._source.languages and language(row) not in self._source.languages:
             return
-        if loader == "sharegpt" or loader == "messages" or loader == "openassistant":
-            turns = best_path(row, where) if loader == "openassistant" else turns_of(row, loader, where)
+        if self._source.is_conversation:
+            style = self._source.conversation if loader == "hub" else loader
+            turns = best_path(row, where) if loader == "openassistant" else turns_of(row, style, where)  # type: ignore[arg-type]
             found = exchanges(turns, self._source.turns)
             if not found and self._source.on_unanswered == "error":
                 raise DataError(
@@ -226,6 +236,8 @@ class _Reader:
 
     def _split(self, row: Mapping[str, Any], exchange: Exchange, text: str, where: str, file_split: str) -> str:
         rule = self._source.split_rule
+        if rule == "strict" and exchange.history:
+            return content_split(split_line(exchange.first[0], "", exchange.first[1]), rule)
         if rule != "files":
             return content_split(split_line(exchange.instruction, text, exchange.output), rule)
         if file_split:
@@ -270,6 +282,12 @@ class _Reader:
             return value or default or ""
         if value is None and default is not None:
             return default
+        if field == "instruction" and self._source.loader == "hub":
+            for style, listed in (("messages", "messages"), ("sharegpt", "conversations")):
+                if isinstance(row.get(listed), list):
+                    raise DataError(
+                        f"{where}: saw turns in {listed!r}; expected an instruction; set conversation: {style}"
+                    )
         seen = (
             f"no {column!r} (fields: {', '.join(list(row)[:12])})" if value is None else f"{value!r:.40} in {column!r}"
         )
@@ -284,6 +302,35 @@ class _Reader:
                 f"{where}: saw {value!r:.40} in {column!r}; expected text to fill columns with; fix the row"
             )
         return value if isinstance(value, str) else json.dumps(value)
+
+
+def file_rows(path: Path, shown: str, max_chars: int) -> Iterator[Row]:
+    """Rows of a file by the kind that its name ends in.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    if path.name.endswith(CSV_SUFFIXES):
+        return csv_rows(path, shown, max_chars)
+    if path.name.endswith(PARQUET_SUFFIX):
+        return parquet_rows(path, shown)
+    return read_rows(path, shown, max_chars)
+
+
+def _has_history(source: SourceSpec, root: Path | None) -> bool:
+    """Whether a file has a field `history`: such rows are split by their conversation."""
+    for path in _files(source, root).values():
+        if path.name.endswith(PARQUET_SUFFIX):
+            return "history" in parquet_columns(path)
+        if path.name.endswith(CSV_SUFFIXES):
+            continue  # its cells are texts, and a history is a list
+        with gzip.open(path) if path.name.endswith(".gz") else path.open("rb") as file:
+            tail = b""
+            while block := file.read(1 << 20):
+                if b'"history"' in tail + block:
+                    return True
+                tail = block[-16:]
+    return False
 
 
 _PLACEHOLDER = re.compile(r"\{([^{}]+)\}")

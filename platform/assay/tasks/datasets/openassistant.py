@@ -73,7 +73,7 @@ def best_path(row: Mapping[str, Any], where: str) -> list[Turn]:
                 f"{where}: message {len(turns) + 1}: saw the role {message.get('role')!r:.40}; expected "
                 f"{' or '.join(_ROLES)}"
             )
-        turns.append((role, message["text"]))
+        turns.append(Turn(role, message["text"]))
         message = _best(message.get("replies"), f"{where}: message {len(turns)}")
     return turns
 

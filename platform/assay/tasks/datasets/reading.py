@@ -31,7 +31,7 @@ Row = tuple[int, dict[str, Any]]
 
 
 def read_rows(path: Path, shown: str, max_chars: int, *, any_size: bool = False) -> Iterator[Row]:
-    """The objects of a JSONL file, or of a file that holds one JSON list; empty lines are skipped.
+    """The objects of a JSONL file, or of a file that holds one JSON list; empty lines are skipped, NaN is null.
 
     Args:
         path: the file; a name that ends in .gz is decompressed.
@@ -93,11 +93,12 @@ class _Bounded:
 
 def _rows(file: _Bounded, shown: str, max_chars: int) -> Iterator[Row]:
     limit = max_chars * BYTES_PER_CHAR + ROW_OVERHEAD_BYTES
-    first = file.readline(limit + 1).removeprefix(b"\xef\xbb\xbf")
-    if first.lstrip().startswith(b"["):
-        yield from _list_elements(first + file.read_all(MAX_LIST_BYTES), shown)
+    number, line = 1, file.readline(limit + 1).removeprefix(b"\xef\xbb\xbf")
+    while line and not line.strip():
+        number, line = number + 1, file.readline(limit + 1)
+    if line.lstrip().startswith(b"["):
+        yield from _list_elements(line + file.read_all(MAX_LIST_BYTES), shown)
         return
-    number, line = 1, first
     while line:
         if len(line) > limit:
             raise DataError(
@@ -127,7 +128,7 @@ def _object(line: bytes, where: str) -> dict[str, Any]:
 
 def _parse(data: bytes, where: str) -> Any:
     try:
-        return json.loads(data.decode())
+        return json.loads(data.decode(), parse_constant=_no_number)
     except UnicodeDecodeError as error:
         seen = f"the byte {data[error.start]:#04x} at place {error.start + 1}"
         raise DataError(f"{where}: saw {seen}; expected UTF-8; convert the file") from None
@@ -138,6 +139,10 @@ def _parse(data: bytes, where: str) -> Any:
     except (ValueError, RecursionError) as error:
         reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)
         raise DataError(f"{where}: saw JSON that cannot be read ({reason[:80]}); fix the line") from None
+
+
+def _no_number(_name: str) -> None:
+    """NaN and Infinity are no JSON: a value that is not there."""
 
 
 def _kind(value: object) -> str:

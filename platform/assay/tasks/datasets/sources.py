@@ -8,9 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import PurePosixPath
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import (
+    Field,
+    SerializationInfo,
+    SerializerFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from assay.config import Config, validate
 from assay.errors import ConfigError
@@ -30,13 +37,15 @@ class SourceSpec(Config):
     """Which rows, from where, read how. Every field but `path` and `name` is part of the dataset's key."""
 
     loader: Literal["toyworld", "jsonl", "alpaca", "sharegpt", "messages", "openassistant", "hub"]
-    """"jsonl": one object a line, fields named by `columns`. "alpaca": the same without `columns`, a JSON list allowed.
+    """"jsonl": one object a line (or a CSV or Parquet file), fields named by `columns`. "alpaca": the same without
+    `columns`, a JSON list allowed.
     "sharegpt": `conversations` of from/value. "messages": `messages` of role/content. "openassistant": message trees,
     or flat messages. "hub": a Hugging Face dataset."""
     name: str = ""
     """A label for messages to people; default: the task, else "instructions"."""
     path: str | None = None
-    """File or folder below the data root. A folder holds train, validation and test as .jsonl, .json, or either .gz."""
+    """File or folder below the data root. A folder holds train, validation and test as .jsonl, .json, .csv, .tsv, each
+    also .gz, or .parquet."""
     hub: str | None = None
     """Hub name (`nyu-mll/glue`) or a local folder that `datasets` wrote, below the data root."""
     hub_config: str | None = None
@@ -56,8 +65,11 @@ class SourceSpec(Config):
     """Further columns kept in `meta_json`. References (`references`, `answers`) are always kept."""
     task: str | None = None
     """Task that the rows belong to (fills in a missing instruction); None: an instruction set."""
+    conversation: Literal["none", "sharegpt", "messages"] = "none"
+    """Hub: rows are conversations in a column `conversations` or `messages`, read as those loaders read theirs."""
     split_rule: Literal["files", "strict", "compat"] = "files"
-    """"files": by file name or the row's `split`. "strict", "compat": by content, 80/10/10, see splits.py."""
+    """"files": by file name or the row's `split`. "strict", "compat": by content, 80/10/10, see splits.py. "strict"
+    goes by a conversation's first exchange, so that all of it is on one side."""
     turns: Literal["first", "last", "each"] = "last"
     """Of a conversation: one example for its first or last answer, or one for each answer."""
     languages: tuple[str, ...] = ()
@@ -102,10 +114,25 @@ class SourceSpec(Config):
             raise ValueError("loader 'hub' needs `hub`, the name of a Hugging Face dataset")
         if self.loader in ("jsonl", "alpaca", *CONVERSATIONS) and not self.path:
             raise ValueError(f"loader {self.loader!r} needs `path`, a file or folder below the data root")
+        if self.conversation != "none" and self.loader != "hub":
+            raise ValueError("conversation is for the loader hub; name the loader itself sharegpt or messages")
         unknown = (set(self.columns) | set(self.values)) - set(EXAMPLE_FIELDS)
         if unknown:
             raise ValueError(f"columns: saw {sorted(unknown)}; expected some of {', '.join(EXAMPLE_FIELDS)}")
         return self
+
+    @model_serializer(mode="wrap")
+    def _without_later_fields(self, handler: SerializerFunctionWrapHandler, info: SerializationInfo) -> dict[str, Any]:
+        """Later fields say nothing in JSON where they are not used, so that studies keep their keys."""
+        found: dict[str, Any] = handler(self)
+        if info.mode == "json" and self.conversation == "none":
+            found.pop("conversation", None)
+        return found
+
+    @property
+    def is_conversation(self) -> bool:
+        """Whether rows are conversations."""
+        return self.loader in CONVERSATIONS or self.conversation != "none"
 
     @property
     def label(self) -> str:
@@ -124,7 +151,7 @@ class SourceSpec(Config):
             skip |= {"hub", "hub_revision"}  # the content says it: a commit, or hashes of local files
         else:
             skip |= {"hub", "hub_config", "hub_revision", "hub_splits"}
-        if self.loader not in CONVERSATIONS:
+        if not self.is_conversation:
             skip |= {"turns", "on_unanswered"}
         if self.loader != "openassistant":
             skip |= {"languages"}

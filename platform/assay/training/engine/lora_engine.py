@@ -155,7 +155,7 @@ class LoraTrainer:
         batches = self._batches([self._train_rows[place] for place in places.tolist()])
         num_tokens = sum(batch.num_targets for batch in batches)
         rate = spec.learning_rate * rate_factor(
-            step, total=self.plan.total_steps, warmup=self.plan.warmup_steps, decay=spec.schedule == "linear"
+            step, total=self.plan.total_steps, warmup=self.plan.warmup_steps, decay=spec.schedule
         )
         self._optimizer.set_rate(rate)
         self._model.peft.train()
