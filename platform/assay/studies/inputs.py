@@ -25,7 +25,7 @@ from assay.tasks.datasets.loaders import dataset_key, materialise_dataset, read_
 STUDY_SCHEMA = 2
 """Raised whenever numbers in the result tables of an unchanged study change. New tables and rows leave it as it is: a
 study that was finished before has none of them, and its report leaves them out."""
-STRICT_RULES: Mapping[str, int] = {"draws": DRAW_VERSION, "statistics": 2}
+STRICT_RULES: Mapping[str, int] = {"draws": DRAW_VERSION, "rows": POOL_VERSION, "statistics": 2}
 """The same of studies in `strict`: which rows a draw takes, and how intervals are made. A finished study in
 `compat` keeps its key."""
 SERIES_SCHEMA = 3
@@ -154,8 +154,6 @@ def study_key(study: Study, keys: Mapping[str, str], bases: Mapping[str, str], j
         "bases": [bases[name] for name in study.all_models],
         "judge_endpoint": judge_endpoint if study.asks_judge else "",
     }
-    if study.mode == "strict":
-        content["rows"] = POOL_VERSION
     if study.ifs is not None:  # covers the dialogues that prompts and tone classifier come from
         content["inside_trials"] = evaluation_keys(study.ifs, study.data.root)[True]
     if behind := content_keys(study):
