@@ -50,9 +50,9 @@ def find_leaks(rows: Sequence[Example], held_out: Sequence[Example], spec: LeakS
     """The rows that repeat a held-out row, by position, each with the held-out row that it is closest to.
 
     All that training sees of a row is compared: its question, the user's earlier turns and every answer. A held-out row
-    leaks by its question, or by a reference of `ngram_words` words or more that is an answer word for word. For equality a question is instruction and
-    input together; for shingles it is the input, or the instruction where there is no input. The same question with
-    another answer is a leak too.
+    leaks by its question, or by a reference of `ngram_words` words or more that is an answer word for word. For
+    equality a question is instruction and input together; for shingles it is the input, or the instruction where there
+    is no input. The same question with another answer is a leak too.
     """
     first_with: dict[str, int] = {}
     for place, example in enumerate(held_out):
