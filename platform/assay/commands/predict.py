@@ -1,0 +1,264 @@
+"""`assay predict`: scores of mixtures that were not trained, from a table of those that were."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import numpy as np
+import typer
+
+from assay.commands.metaeval import read_table, write_json
+from assay.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from assay.metaeval.predict.choice import Bounds
+    from assay.metaeval.predict.stacking import Predictor
+    from assay.metaeval.statistics.estimate import FloatArray
+
+BOUND = "COMPONENT=SHARE"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a proposed mixture must keep to."""
+
+    at_least: Mapping[str, float]
+    at_most: Mapping[str, float]
+    kept: Mapping[str, float]
+    """Column of the scores -> what its predicted score may not be worse than."""
+
+
+@dataclass(frozen=True, slots=True)
+class Runs:
+    """Mixtures and one score of each, joined by their key."""
+
+    components: tuple[str, ...]
+    keys: tuple[object, ...]
+    shares: FloatArray
+    scores: Mapping[str, FloatArray]
+
+
+def predict_command(
+    trained: Runs,
+    column: str,
+    out: Path,
+    goal: Literal["max", "min"],
+    limits: Limits,
+    test: Runs | None,
+    seed: int,
+) -> None:
+    """Fit, account for it, propose, write the report and print it.
+
+    Raises:
+        ConfigError: a bound that no mixture keeps, or that names no component.
+        DataError: too few runs, or shares that do not add up to 1.
+    """
+    from assay.metaeval.predict.account import Account, noise_sd, rank_ceiling, spearman
+    from assay.metaeval.predict.account import account as account_of
+    from assay.metaeval.predict.stacking import check_shares
+
+    scores = trained.scores[column]
+    bounds = _bounds(trained.components, limits)
+    model = _fit(trained, column, seed)
+    noise = noise_sd(check_shares(trained.shares), scores)
+    report: dict[str, Any] = {
+        "column": column,
+        "num_runs": len(scores),
+        "components": list(trained.components),
+        "weights": dict(model.weights),
+        "out_of_fold_rank_correlation": spearman(model.fold_mean, scores),
+        "noise_sd": None if np.isnan(noise) else noise,
+    }
+    measured: Account | None = None
+    if test is not None:
+        predictions = model.predict(test.shares)
+        measured = account_of(predictions, test.scores[column])
+        ceiling = rank_ceiling(test.scores[column], noise, seed=seed)
+        report["test"] = {**asdict(measured), "rank_ceiling": None if np.isnan(ceiling) else ceiling}
+        report["predictions"] = [
+            {"key": key, "mean": mean, "low": low, "high": high, "measured": score}
+            for key, mean, low, high, score in zip(
+                test.keys,
+                *(side.tolist() for side in (predictions.mean, predictions.low, predictions.high)),
+                test.scores[column].tolist(),
+                strict=True,
+            )
+        ]
+    report |= _proposals(trained, column, model, goal, limits, bounds, seed)
+    write_json(out, report)
+    _print(report)
+    typer.echo(f"all figures: {out}")
+
+
+def _fit(runs: Runs, column: str, seed: int) -> Predictor:
+    from assay.metaeval.predict.stacking import fit_predictor
+
+    try:
+        return fit_predictor(runs.shares, runs.scores[column], seed=seed)
+    except ValueError as error:
+        raise DataError(f"--mixtures, column {column!r}: saw {error}; correct the table") from error
+
+
+def _proposals(
+    runs: Runs, column: str, model: Predictor, goal: Literal["max", "min"], limits: Limits, bounds: Bounds, seed: int
+) -> dict[str, Any]:
+    from assay.metaeval.predict.choice import candidates, next_to_train
+    from assay.metaeval.predict.stacking import check_shares
+
+    trained = check_shares(runs.shares)
+    shares = candidates(bounds, trained, seed=seed)
+    for name, limit in limits.kept.items():
+        expected = _fit(runs, name, seed).predict(shares).mean
+        shares = shares[expected >= limit if goal == "max" else expected <= limit]
+    if not len(shares):
+        raise ConfigError("bounds and --keep: no mixture is predicted to keep them all; lower one of them")
+    predictions = model.predict(shares)
+    highest = goal == "max"
+    best = int(predictions.mean.argmax() if highest else predictions.mean.argmin())
+    of_trained = model.predict(trained).mean
+    reached = float(of_trained.max() if highest else of_trained.min())
+    following = next_to_train(predictions, reached, highest=highest)
+
+    def proposal(place: int) -> dict[str, Any]:
+        named = dict(zip(runs.components, (round(float(share), 4) for share in shares[place]), strict=True))
+        return {
+            "shares": named,
+            "mean": float(predictions.mean[place]),
+            "low": float(predictions.low[place]),
+            "high": float(predictions.high[place]),
+        }
+
+    return {"goal": goal, "best": proposal(best), "next": proposal(following), "best_trained_predicted": reached}
+
+
+def _bounds(components: Sequence[str], limits: Limits) -> Bounds:
+    from assay.metaeval.predict.choice import Bounds
+
+    for option, named in (("--at-least", limits.at_least), ("--at-most", limits.at_most)):
+        for name in named:
+            if name not in components:
+                raise ConfigError(f"{option} {name}: saw no such component; expected one of {', '.join(components)}")
+    low = np.array([limits.at_least.get(name, 0.0) for name in components])
+    high = np.array([limits.at_most.get(name, 1.0) for name in components])
+    try:
+        return Bounds(low, high)
+    except ValueError as error:
+        raise ConfigError(f"--at-least, --at-most: saw {error}; change one") from error
+
+
+def _print(report: Mapping[str, Any]) -> None:
+    weights = ", ".join(f"{name} {weight:.2f}" for name, weight in report["weights"].items())
+    typer.echo(f"{report['column']}: {report['num_runs']} runs of {len(report['components'])} components; {weights}")
+    typer.echo(f"rank correlation on runs left out of the fit: {report['out_of_fold_rank_correlation']:.3f}")
+    if "test" in report:
+        test = report["test"]
+        ceiling = "not known (no mixture was trained twice)"
+        if test["rank_ceiling"] is not None:
+            ceiling = f"{test['rank_ceiling']:.3f}"
+        typer.echo(
+            f"{test['num_mixtures']} further mixtures: rank correlation {test['rank_correlation']:.3f} "
+            f"(ceiling by noise {ceiling}), pairs in order {100 * test['pair_accuracy']:.1f} %, mean error "
+            f"{test['mean_error']:.4g}, 95 % intervals hold {100 * test['coverage']:.1f} %"
+        )
+    for name, what in (("best", "predicted best"), ("next", "train next")):
+        mixture = report[name]
+        shares = ", ".join(f"{part} {share:.2f}" for part, share in mixture["shares"].items() if share >= 0.005)
+        typer.echo(f"{what}: {mixture['mean']:.4f} [{mixture['low']:.4f}, {mixture['high']:.4f}] at {shares}")
+
+
+def read_runs(mixtures: Path, scores: Path, key: str | None, columns: Sequence[str]) -> Runs:
+    """Shares and scores, joined; the key is the first column that both tables have unless one is named.
+
+    Raises:
+        DataError: a file is missing or does not parse, keys do not match, or a cell holds no number.
+        ConfigError: no column in common, or a score column that is not there.
+    """
+    left, right = read_table(mixtures), read_table(scores)
+    both = [name for name in left.column_names if name in right.column_names]
+    by = key or (both[0] if both else None)
+    if by is None or by not in both:
+        raise ConfigError(f"--key {by or '(none)'}: saw no such column in both {mixtures} and {scores}; name one")
+    for name in columns:
+        if name not in right.column_names:
+            raise ConfigError(f"{scores}: saw no column {name!r}; expected one of {', '.join(right.column_names)}")
+    rows = {value: row for row, value in enumerate(right[by].to_pylist())}
+    keys = left[by].to_pylist()
+    missing = [value for value in keys if value not in rows]
+    if missing or len(rows) != right.num_rows or len(set(keys)) != len(keys):
+        seen = f"no scores for {by}={missing[0]!r}" if missing else f"a repeated {by}"
+        raise DataError(f"{mixtures}, {scores}: saw {seen}; expected each {by} once in both")
+    components = tuple(name for name in left.column_names if name != by)
+    order = [rows[value] for value in keys]
+    return Runs(
+        components,
+        tuple(keys),
+        np.stack([_numbers(left, name, mixtures) for name in components], axis=1),
+        {name: _numbers(right, name, scores)[order] for name in columns},
+    )
+
+
+def _numbers(table: pa.Table, column: str, path: Path) -> FloatArray:
+    try:
+        found = np.array([float(value) for value in table[column].to_pylist()])
+    except (TypeError, ValueError) as error:
+        raise DataError(f"{path}, column {column!r}: saw a cell without a number; expected numbers alone") from error
+    return found
+
+
+def named_numbers(option: str, given: Sequence[str] | None) -> dict[str, float]:
+    """`NAME=NUMBER` options as a mapping.
+
+    Raises:
+        ConfigError: one of another form.
+    """
+    found = {}
+    for text in given or []:
+        name, _, number = text.rpartition("=")
+        try:
+            found[name] = float(number)
+        except ValueError:
+            name = ""
+        if not name:
+            raise ConfigError(f"{option} {text}: expected NAME=NUMBER, e.g. {option} instructions=0.3")
+    return found
+
+
+def register(app: typer.Typer) -> None:
+    """Hang `assay predict` on."""
+
+    @app.command("predict")
+    def predict(
+        mixtures: Annotated[Path, typer.Option(help="CSV, JSONL or Parquet: a key, and one column of shares each.")],
+        scores: Annotated[Path, typer.Option(help="The same keys, and scores or losses of the trained models.")],
+        column: Annotated[str, typer.Option(help="The score to predict.")],
+        out: Annotated[Path, typer.Option(metavar="FILE.json")],
+        goal: Annotated[Literal["max", "min"], typer.Option(help="max for scores, min for losses.")] = "max",
+        test_mixtures: Annotated[Path | None, typer.Option(help="Further mixtures, for the account.")] = None,
+        test_scores: Annotated[Path | None, typer.Option(help="What they were measured to score.")] = None,
+        key: Annotated[str | None, typer.Option(help="Column that joins; default: the first in common.")] = None,
+        at_least: Annotated[list[str] | None, typer.Option(metavar=BOUND, help="Least share; repeatable.")] = None,
+        at_most: Annotated[list[str] | None, typer.Option(metavar=BOUND, help="Most share: rows there are.")] = None,
+        keep: Annotated[
+            list[str] | None,
+            typer.Option(metavar="COLUMN=SCORE", help="Another score, to be no worse than this."),
+        ] = None,
+        seed: Annotated[int, typer.Option(help="Of folds and candidates.")] = 0,
+    ) -> None:
+        """Predict scores of mixtures that were not trained, with intervals, and propose the best and the next one."""
+        limits = Limits(
+            named_numbers("--at-least", at_least), named_numbers("--at-most", at_most), named_numbers("--keep", keep)
+        )
+        if (test_mixtures is None) != (test_scores is None):
+            raise ConfigError("--test-mixtures and --test-scores: saw one of them; expected both or none")
+        trained = read_runs(mixtures, scores, key, [column, *(name for name in limits.kept if name != column)])
+        test = None
+        if test_mixtures is not None and test_scores is not None:
+            test = read_runs(test_mixtures, test_scores, key, [column])
+            if test.components != trained.components:
+                raise ConfigError(f"{test_mixtures}: saw other components than {mixtures}; expected the same columns")
+        predict_command(trained, column, out, goal, limits, test, seed)

@@ -1,0 +1,87 @@
+"""Which mixture is predicted best within bounds, which to train next, and which queued one need not be trained. Pure.
+
+Candidates fill the allowed part of the simplex by chance with a seed; the trained mixtures are among them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from assay.metaeval.predict.stacking import Predictions
+from assay.metaeval.statistics.estimate import BoolArray, FloatArray
+
+CANDIDATES = 4000
+_SPREADS = (0.2, 0.5, 1.0, 3.0)
+"""Concentrations of the Dirichlet: from nearly pure mixtures to nearly even ones."""
+LEAST_CHANCE = 0.01
+_BEST_DRAWS = 4000
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """Least and most of each component, as shares, shape (K,)."""
+
+    low: FloatArray
+    high: FloatArray
+
+    def __post_init__(self) -> None:
+        if (self.low < 0).any() or (self.low > self.high).any() or self.low.sum() > 1 or self.high.sum() < 1:
+            raise ValueError("no mixture keeps these bounds: a least share is above its most, or they cannot make up 1")
+
+    def keep(self, shares_mK: FloatArray) -> BoolArray:
+        """Which mixtures keep them."""
+        inside = (shares_mK >= self.low - 1e-9) & (shares_mK <= self.high + 1e-9)
+        return np.asarray(inside.all(axis=1))
+
+
+def candidates(bounds: Bounds, trained_nK: FloatArray, *, seed: int) -> FloatArray:
+    """Mixtures that keep the bounds, shape (m, K), the trained ones that do among them."""
+    rng = np.random.default_rng(seed)
+    parts = trained_nK.shape[1]
+    free = np.concatenate([rng.dirichlet(np.full(parts, spread), CANDIDATES // len(_SPREADS)) for spread in _SPREADS])
+    drawn = bounds.low + (1 - bounds.low.sum()) * free
+    for _ in range(50):  # what is above the most goes to where there is room
+        over = np.maximum(drawn - bounds.high, 0).sum(axis=1, keepdims=True)
+        drawn = np.minimum(drawn, bounds.high)
+        room = bounds.high - drawn
+        drawn = drawn + room * over / np.maximum(room.sum(axis=1, keepdims=True), 1e-12)
+    both = np.concatenate([trained_nK, drawn])
+    found: FloatArray = both[bounds.keep(both)]
+    return found
+
+
+def next_to_train(predictions: Predictions, best_trained: float, *, highest: bool) -> int:
+    """Place of the candidate whose run is expected to improve most on the best trained mixture's predicted score.
+
+    Source: expected improvement, against a predicted and not a measured best, so that noise is no achievement.
+    """
+    from scipy.stats import norm
+
+    gain = (predictions.mean - best_trained) if highest else (best_trained - predictions.mean)
+    z = gain / predictions.sd
+    return int((gain * norm.cdf(z) + predictions.sd * norm.pdf(z)).argmax())
+
+
+def need_not_be_trained(
+    queued: Predictions, best: float, best_sd: float, *, noise: float, highest: bool, seed: int = 0
+) -> BoolArray:
+    """Which queued mixtures a batch's end may cancel: known as well as a run would tell, or hardly ever the best.
+
+    Args:
+        queued: predictions of the mixtures that wait.
+        best: predicted score of the best mixture so far.
+        best_sd: its spread.
+        noise: spread of one run around its mixture's mean; nan: not known, so nothing is known well enough.
+        highest: whether high scores are good.
+        seed: of the draws behind the chance to be the best.
+    """
+    known = (queued.high - queued.low) < 2 * 1.96 * noise if noise >= 0 else np.zeros(len(queued.mean), dtype=bool)
+    rng = np.random.default_rng(seed)
+    sign = 1 if highest else -1
+    draws = sign * (queued.mean + queued.sd * rng.normal(size=(_BEST_DRAWS, queued.mean.size)))
+    rival = np.maximum(draws.max(axis=1), sign * (best + best_sd * rng.normal(size=_BEST_DRAWS)))
+    chance = (draws >= rival[:, None]).mean(axis=0)
+    hopeless: BoolArray = known | (chance < LEAST_CHANCE)
+    return hopeless

@@ -1,0 +1,145 @@
+"""Several models as one: weighted by how likely they find runs that they have not seen; intervals from the same runs.
+
+Every model is fitted anew without each fold of the runs. What it then says of the fold weighs it (stacking), and how
+far the weighted mean is off there makes the interval of a new mixture (CV+ with scaled residuals): nothing about the
+models needs to be true for it. Folds depend on the seed alone. Mixtures with equal shares are always in one fold.
+
+Source: Yao et al. 2018 (stacking of densities); Barber et al. 2021 (jackknife+ and CV+: at least 1 - 2 alpha for
+exchangeable runs, about 1 - alpha in practice).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from assay.metaeval.predict.members import MEMBERS, Belief, Fitted, Member
+from assay.metaeval.statistics.estimate import FloatArray, IntArray
+
+FOLDS = 10
+FEW_RUNS = 20
+"""Up to so many mixtures, each is a fold of its own."""
+_MIN_RUNS = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Predictions:
+    """Of m mixtures: the score of one further run, its interval, and the model's own spread."""
+
+    mean: FloatArray
+    low: FloatArray
+    high: FloatArray
+    sd: FloatArray
+    """Of the weighted models, the noise of a run included; for choosing what to train, not for claims."""
+
+
+@dataclass(frozen=True, slots=True)
+class Predictor:
+    """Models of one score, weighted."""
+
+    weights: Mapping[str, float]
+    """Share of each model; adds up to 1."""
+    fold_mean: FloatArray
+    """What was said of each run by models that had not seen it, shape (n,)."""
+    _whole: Sequence[Fitted]
+    _folds: Sequence[Sequence[Fitted]]
+    _fold_of_run: IntArray
+    _surprise: FloatArray
+
+    def predict(self, shares_mK: FloatArray, *, alpha: float = 0.05) -> Predictions:
+        """Scores of mixtures, with intervals that one further run of each lies in at about 1 - alpha."""
+        shares = check_shares(shares_mK)
+        weights = np.array(list(self.weights.values()))
+        whole = _mix([model.predict(shares) for model in self._whole], weights)
+        by_fold = [_mix([model.predict(shares) for model in fold], weights) for fold in self._folds]
+        mean_nm = np.stack([belief.mean for belief in by_fold])[self._fold_of_run]
+        far_nm = np.stack([belief.sd for belief in by_fold])[self._fold_of_run] * self._surprise[:, None]
+        n = self._surprise.size
+        low_rank, high_rank = math.floor(alpha * (n + 1)), math.ceil((1 - alpha) * (n + 1))
+        lows, highs = np.sort(mean_nm - far_nm, axis=0), np.sort(mean_nm + far_nm, axis=0)
+        # too few runs for the level: the widest that they allow
+        return Predictions(whole.mean, lows[max(low_rank - 1, 0)], highs[min(high_rank, n) - 1], whole.sd)
+
+
+def fit_predictor(
+    shares_nK: FloatArray, scores_n: FloatArray, *, seed: int = 0, members: Mapping[str, Member] = MEMBERS
+) -> Predictor:
+    """Learn from trained mixtures.
+
+    Args:
+        shares_nK: each run's shares, rows of the simplex, shape (n, K).
+        scores_n: each run's score or loss, in any unit.
+        seed: which runs share a fold.
+        members: the models by name.
+
+    Raises:
+        ValueError: fewer than 6 runs, a missing score, or shares that do not add up to 1.
+    """
+    shares, scores = check_shares(shares_nK), np.asarray(scores_n, dtype=float)
+    if scores.shape != (len(shares),) or scores.size < _MIN_RUNS or not np.isfinite(scores).all():
+        raise ValueError(f"{len(shares)} mixtures, scores {scores.shape}; expected {_MIN_RUNS} or more, none missing")
+    fold_of_run = folds(shares, seed)
+    models = list(members.values())
+    fitted: list[list[Fitted]] = []
+    mean_Pn, sd_Pn = np.empty((2, len(models), scores.size))
+    for fold in range(int(fold_of_run.max()) + 1):
+        out = fold_of_run == fold
+        fitted.append([model.fit(shares[~out], scores[~out]) for model in models])
+        for place, model in enumerate(fitted[-1]):
+            mean_Pn[place, out], sd_Pn[place, out] = model.predict(shares[out])
+    weights = stacking_weights(mean_Pn, sd_Pn, scores)
+    outside = _mix([Belief(mean_Pn[place], sd_Pn[place]) for place in range(len(models))], weights)
+    return Predictor(
+        dict(zip(members, weights.tolist(), strict=True)),
+        outside.mean,
+        [model.fit(shares, scores) for model in models],
+        fitted,
+        fold_of_run,
+        np.abs(scores - outside.mean) / outside.sd,
+    )
+
+
+def stacking_weights(mean_Pn: FloatArray, sd_Pn: FloatArray, scores_n: FloatArray) -> FloatArray:
+    """Weights of P models under which the unseen runs are likeliest, by EM from equal weights; shape (P,)."""
+    log = -0.5 * ((scores_n - mean_Pn) / sd_Pn) ** 2 - np.log(sd_Pn)
+    likely = np.exp(log - log.max(axis=0))
+    weights = np.full(len(likely), 1 / len(likely))
+    for _ in range(500):
+        part = weights[:, None] * likely
+        # one run's worth of "all alike" keeps a model from being thrown out by chance
+        weights = ((part / part.sum(axis=0)).sum(axis=1) + 1 / len(likely)) / (scores_n.size + 1)
+    return weights
+
+
+def folds(shares_nK: FloatArray, seed: int) -> IntArray:
+    """Fold of each run; mixtures with equal shares in one."""
+    _, mixture = np.unique(np.round(shares_nK, 9), axis=0, return_inverse=True)
+    count = int(mixture.max()) + 1
+    number = count if count <= FEW_RUNS else FOLDS
+    place = np.random.default_rng(seed).permutation(count)
+    return np.asarray(place[mixture] % number, dtype=np.int64)
+
+
+def check_shares(shares_nK: FloatArray) -> FloatArray:
+    """The shares, each row added up to exactly 1.
+
+    Raises:
+        ValueError: a share is negative or missing, or a row adds up to 0 or far from 1 (published ones are rounded).
+    """
+    shares = np.asarray(shares_nK, dtype=float)
+    if shares.ndim != 2 or not (shares >= 0).all():
+        raise ValueError(f"shares of shape {shares.shape}; expected a table of numbers of at least 0")
+    totals = shares.sum(axis=1, keepdims=True)
+    if (np.abs(totals - 1) > 0.05).any():
+        row = int(np.abs(totals[:, 0] - 1).argmax())
+        raise ValueError(f"row {row}: shares add up to {totals[row, 0]:.3f}; expected 1")
+    return np.asarray(shares / totals)
+
+
+def _mix(beliefs: Sequence[Belief], weights: FloatArray) -> Belief:
+    means, sds = np.stack([belief.mean for belief in beliefs]), np.stack([belief.sd for belief in beliefs])
+    mean = weights @ means
+    return Belief(mean, np.sqrt(weights @ (sds**2 + (means - mean) ** 2)))
