@@ -9,6 +9,7 @@ from assay.config import apply_overrides, read_yaml, validate
 from assay.errors import ConfigError
 from assay.records import Mode
 from assay.studies.builtin.paper import BUILTIN
+from assay.studies.dtypes import without_ruled_dtypes
 from assay.studies.ifs_models.builtin import IFS_STUDIES
 from assay.studies.modes import MODES
 from assay.studies.spec import Study
@@ -47,7 +48,8 @@ def _read(reference: str, mode: Mode | None = None) -> dict[str, object]:
     if reference not in BUILTIN:
         return _read_file(Path(reference), mode)
     study = BUILTIN[reference]()
-    return (study if mode is None else study.replace(mode=mode)).model_dump(mode="json")
+    plain = (study if mode is None else study.replace(mode=mode)).model_dump(mode="json")
+    return without_ruled_dtypes(plain)
 
 
 def _read_file(path: Path, mode: Mode | None, depth: int = 0) -> dict[str, object]:

@@ -20,6 +20,7 @@ from assay.mixtures.synthesis import RandomLabels, SyntheticRows
 from assay.records import Mode
 from assay.scoring.judges.protocols.repeats import MAX_REPEATS
 from assay.studies.design import Design, HoldOutGrid, SourceGrid, TransferGrid, WeightGrid, no_repeats
+from assay.studies.dtypes import with_dtypes
 from assay.studies.modes import MODES, in_other_mode, with_mode_rules
 from assay.studies.resources import StudyResources
 from assay.studies.tracking_config import TrackingConfig
@@ -226,7 +227,7 @@ class Study(Config):
     @model_validator(mode="before")
     @classmethod
     def _mode_decides(cls, data: Any) -> Any:
-        return with_mode_rules(data) if isinstance(data, Mapping) else data
+        return with_mode_rules(with_dtypes(data)) if isinstance(data, Mapping) else data
 
     @model_validator(mode="after")
     def _hangs_together(self) -> Study:
