@@ -40,14 +40,21 @@ def test_a_folder_without_a_tokenizer_is_refused(folder: Path) -> None:
 
 def test_pickled_weights_are_refused(folder: Path) -> None:
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
-    with pytest.raises(InputError, match=r"saw only pytorch_model\.bin \(a pickle.*expected \*\.safetensors"):
+    with pytest.raises(
+        InputError, match=r"saw only pytorch_model\.bin \(a pickle.*expected \*\.safetensors; .*convert it: python -c"
+    ):
         find_model(str(folder), "base model")
 
 
 def test_code_that_comes_with_the_weights_is_refused(folder: Path) -> None:
-    (folder / "config.json").write_text('{"model_type": "llama", "auto_map": {"AutoModel": "m.M"}}')
-    with pytest.raises(InputError, match="auto_map"):
+    (folder / "config.json").write_text('{"model_type": "own_kind", "auto_map": {"AutoModel": "m.M"}}')
+    with pytest.raises(InputError, match=r"auto_map.*'own_kind', which transformers does not have"):
         find_model(str(folder), "base model")
+
+
+def test_a_model_whose_class_transformers_has_needs_no_code_of_its_own(folder: Path) -> None:
+    (folder / "config.json").write_text('{"model_type": "falcon", "auto_map": {"AutoModel": "m.M"}}')
+    assert find_model(str(folder), "base model").name == "my-model"
 
 
 @pytest.mark.parametrize("name", ["/no/such/folder", "./neither", "not a model"])

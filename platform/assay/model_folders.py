@@ -95,10 +95,10 @@ def check_folder(folder: Path, what: str) -> None:
         raise InputError(f"{what} {folder}: config.json is no JSON ({error}); save the model again") from None
     if not isinstance(config, dict) or "model_type" not in config:
         raise InputError(f"{what} {folder}: config.json names no model_type; save the model again")
-    if "auto_map" in config:
+    if "auto_map" in config and not _transformers_knows(str(config["model_type"])):
         raise InputError(
-            f"{what} {folder}: saw auto_map in config.json (code that comes with the weights); expected an "
-            "architecture that transformers knows; convert the model"
+            f"{what} {folder}: saw auto_map in config.json (code that comes with the weights) and the model type "
+            f"{config['model_type']!r}, which transformers does not have; expected one that it has; convert the model"
         )
     if not names & set(TOKENIZER_FILES):
         raise InputError(
@@ -109,9 +109,17 @@ def check_folder(folder: Path, what: str) -> None:
         unsafe = sorted(name for name in names if name.endswith(UNSAFE_SUFFIXES))
         seen = f"only {unsafe[0]} (a pickle, which can run code)" if unsafe else "no weights"
         raise InputError(
-            f"{what} {folder}: saw {seen}; expected *.safetensors; save the model again with "
-            "save_pretrained(folder), which writes safetensors"
+            f"{what} {folder}: saw {seen}; expected *.safetensors; where you trust the file, convert "
+            'it: python -c "from transformers import AutoModelForCausalLM as M; '
+            "M.from_pretrained('FOLDER').save_pretrained('FOLDER')\""
         )
+
+
+def _transformers_knows(model_type: str) -> bool:
+    """Whether transformers has a class of its own, so that the code beside the weights is not needed."""
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
+
+    return model_type in CONFIG_MAPPING_NAMES
 
 
 def _from_hub(hub_id: str, what: str, revision: str) -> FoundModel:

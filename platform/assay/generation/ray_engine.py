@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 import ray
 
-from assay.errors import AssayError
+from assay.errors import AssayError, StageError
 from assay.generation.prompts import encode_prompts
 from assay.generation.spec import (
     AdapterError,
@@ -19,13 +19,15 @@ from assay.generation.spec import (
     PromptRow,
     error_prediction,
 )
-from assay.generation.tokenizer_engine import head_size_missing, read_config
+from assay.generation.tokenizer_engine import head_size_missing, read_config, vllm_is_for_gpus
 from assay.records import Prediction, to_table
 from assay.store import Store
 
 ADAPTER_KIND = "adapter"
 BASE_KIND = "base"
 LEAST_PROMPT_TOKENS = 16
+MOST_WORDS = 600
+"""Characters of what an engine said before it gave up; the end says most."""
 
 
 @ray.remote(num_cpus=0)
@@ -69,6 +71,9 @@ class EngineActor:
             self._engine, self.label = start_engine(path, spec, resources, max_lora_rank)
         except AssayError as error:  # Ray Data starts an actor whose constructor raises again and again
             self._failure = error
+        except Exception as error:
+            words = " ".join(f"{type(error).__name__}: {error}".split())[-MOST_WORDS:]
+            self._failure = StageError(f"generation with {base_path}: the engine could not start ({words})")
 
     def __call__(self, batch: pa.Table) -> Iterator[pa.Table]:
         """Predictions of some blocks, with their jobs' numbers and the engine's label."""
@@ -141,6 +146,7 @@ def start_engine(base_path: str, spec: GenerationSpec, resources: GenerationReso
     label = spec.engine
     if spec.engine == "vllm":
         reason = cannot_serve(base_path, on_gpu=resources.gpus_per_engine > 0)
+        reason = reason or wrong_numbers(spec, resources, max_lora_rank)
         if reason is None:
             from assay.generation.vllm_engine import VllmEngine
 
@@ -151,14 +157,26 @@ def start_engine(base_path: str, spec: GenerationSpec, resources: GenerationReso
     return HfEngine(base_path, spec, resources), label
 
 
+def wrong_numbers(spec: GenerationSpec, resources: GenerationResources, max_lora_rank: int) -> str | None:
+    """Why vLLM does not serve adapters in this type of numbers; None where it does."""
+    if spec.dtype == "float32" and resources.gpus_per_engine > 0 and max_lora_rank > 0:
+        return "vLLM's LoRA kernels on GPUs take no float32"
+    return None
+
+
 def cannot_serve(base_path: str, *, on_gpu: bool) -> str | None:
     """Why vLLM does not serve this model with adapters; None where it does.
 
     The fixed rule by which `engine="vllm"` means transformers: attention of a head size that vLLM lacks (CPUs only),
-    or an architecture whose vLLM implementation takes no LoRA. It asks nothing of the jobs, so all predictions of a
-    base model come from one engine.
+    an engine on the CPU where vLLM's CUDA build is installed, a model that reads images or sound as well, or an
+    architecture whose vLLM implementation takes no LoRA. It asks nothing of the jobs, so all predictions of a base
+    model come from one engine.
     """
     config = read_config(base_path)
+    if config.get_text_config() is not config:
+        return "a model of several senses, whose adapters vLLM names otherwise"
+    if not on_gpu and vllm_is_for_gpus():
+        return "vLLM's CUDA build has no CPU engine"
     reason = None if on_gpu else head_size_missing(config)
     if reason is None:
         from assay.generation.vllm_engine import takes_no_lora

@@ -18,6 +18,7 @@ import pyarrow as pa
 import ray
 import ray.data
 
+from assay.cluster.devices import device_environment
 from assay.cluster.ray_metrics import count
 from assay.cluster.ray_nodes import beside_the_driver, capacity
 from assay.cluster.ray_streams import quiet_ray_data, tables_of, workers_errors
@@ -37,6 +38,8 @@ from assay.records import Example, Prediction, from_table, to_table
 from assay.store import Store
 
 STAGE = "generation"
+UNKNOWN_ROOM = 4
+"""Engines where nodes may come and nobody says how many: each waiting one asks the autoscaler for a node."""
 
 
 def run_generation(
@@ -235,10 +238,11 @@ class _Collected:
 def _room_for_engines(resources: GenerationResources) -> int:
     """How many of the engines asked for can ever run here. Without this check Ray would wait for ever, silently."""
     share = {"CPU": resources.cpus_per_engine, "GPU": resources.gpus_per_engine}
+    wanted = resources.num_engines or (None if resources.gpus_per_engine else 1)
     there = capacity()
     room = there.room_for(share)
     if room is None:  # nodes may come, nobody says how many: what was asked for is waited for
-        return resources.num_engines
+        return wanted or UNKNOWN_ROOM
     if room == 0:
         name = next((name for name, amount in share.items() if amount > there.most(name)), "CPU")
         have = there.most(name)
@@ -246,12 +250,13 @@ def _room_for_engines(resources: GenerationResources) -> int:
             f"generation: saw {have:g} {name} on the largest node of this Ray cluster; expected {share[name]:g} for "
             f"one engine; set generation.resources.{name.lower()}s_per_engine={have:g} or start a cluster that has them"
         )
-    return min(resources.num_engines, room)
+    return min(wanted or room, room)
 
 
 def _engine_environment(resources: GenerationResources) -> dict[str, str]:
     """Environment of engine processes; read at import, so it must stand before the process starts."""
     return {
+        **device_environment(resources.gpus_per_engine),
         "OMP_NUM_THREADS": str(resources.num_threads),
         "TOKENIZERS_PARALLELISM": "false",
         "HF_HUB_DISABLE_PROGRESS_BARS": "1",

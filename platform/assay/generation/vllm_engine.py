@@ -94,7 +94,7 @@ class VllmEngine:
         self._spec = spec
         config = read_config(base_path)
         self.max_len = model_limit(config, spec.max_model_len)
-        self._vocabulary = config.vocab_size
+        self._vocabulary = config.get_text_config().vocab_size
         self._stops = stop_token_ids(base_path, self.tokenizer, spec.prompt)
         self._ids: dict[str, int] = {}
         self._bad: dict[str, str] = {}
@@ -107,7 +107,7 @@ class VllmEngine:
                 "max_lora_rank": _room_for(max_lora_rank),
             }
         if on_gpu:
-            options["gpu_memory_utilization"] = resources.gpu_memory_fraction
+            options["gpu_memory_utilization"] = resources.memory_share
             options["tensor_parallel_size"] = max(1, int(resources.gpus_per_engine))
         else:
             torch.set_num_threads(resources.num_threads)

@@ -69,7 +69,8 @@ class TrainSpec(Config):
     order: Literal["shuffled", "given"] = "shuffled"
     """"given" keeps the mixture's own order (a curriculum)."""
     dtype: Literal["float32", "bfloat16"] = "float32"
-    """Type of the base model's weights; the adapter's master weights are float32 in both."""
+    """Type of the base model's weights; the adapter's master weights are float32 in both. A study that does not say it,
+    or says "auto", takes bfloat16 where its trainings ask for GPUs, else float32 (`studies/dtypes.py`)."""
     zero_stage: Literal[0, 1, 2, 3] = 0
     """DeepSpeed ZeRO stage. Part of the identity as it moves the rounding."""
     seed: int = Field(0, ge=0)
@@ -100,15 +101,17 @@ class TrainResources(Config):
     """New attempts after a failed one."""
     micro_batch_size: int | None = Field(None, ge=1)
     """Rows per forward pass at most; None leaves it to `micro_batch_tokens`."""
-    micro_batch_tokens: int = Field(4096, ge=16)
-    """Tokens per forward pass at most, padding included (a longer row still passes, alone)."""
+    micro_batch_tokens: int | None = Field(None, ge=16)
+    """Tokens per forward pass at most, padding included (a longer row still passes, alone). None: 4096, and fewer
+    where a GPU's memory asks for it by the estimate of `memory.py`."""
     packing: bool = False
     """Put several rows into one sequence with attention kept inside each row. Pays on GPUs with short rows; on CPUs
     rows sorted by length are as fast. Models whose attention does not isolate rows fall back to padding."""
     pack_length: int = Field(512, ge=16)
     """Tokens per packed sequence."""
-    gradient_checkpointing: bool = False
-    """Recompute activations in the backward pass: less memory, about a third more time."""
+    gradient_checkpointing: bool | None = None
+    """Recompute activations in the backward pass: less memory, about a third more time. None: where a GPU's memory asks
+    for it."""
     checkpoint_every: int | None = Field(None, ge=1)
     """Optimizer steps between checkpoints in the store; None: none, a killed trial starts over."""
     report_every_s: float = Field(2.0, gt=0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Literal
 
@@ -9,6 +10,8 @@ from assay.errors import ConfigError
 
 SEPARATE_PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "out_proj")
 """Llama, Mistral, Qwen, Gemma, OLMo; OPT and Phi call the last one out_proj or dense."""
+OTHER_SENSES = re.compile(r"(?:.*[._])?(?:vision|visual|audio|image|multi_modal|multimodal)[a-z_]*(?:\..*)?")
+"""Dotted names of modules that read images or sound, and what is below them."""
 FUSED_LINEARS = (
     ("query_key_value", "dense", "dense_h_to_4h", "dense_4h_to_h"),  # Pythia and GPT-NeoX, Bloom, Falcon
     ("qkv_proj", "o_proj", "gate_up_proj", "down_proj"),  # Phi-3

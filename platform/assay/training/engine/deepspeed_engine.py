@@ -103,7 +103,10 @@ class DeepSpeedOptimizer:
             "gradient_clipping": 0.0 if self._clips_itself else spec.max_grad_norm,
             # bfloat16 weights with float32 gradients and master weights: DeepSpeed has no stage 0 for them, and its
             # stage 1 takes seconds to start
-            "zero_optimization": {"stage": max(2, spec.zero_stage) if spec.dtype == "bfloat16" else spec.zero_stage},
+            "zero_optimization": {
+                "stage": max(2, spec.zero_stage) if spec.dtype == "bfloat16" else spec.zero_stage,
+                **self._bucket_sizes(),
+            },
             "zero_allow_untested_optimizer": True,
             "steps_per_print": 2**31,
         }
@@ -115,6 +118,11 @@ class DeepSpeedOptimizer:
             if "step" in state:  # the bfloat16 optimizer allocates its moments by a step with zero gradients
                 state["step"].zero_()
         return engine
+
+    def _bucket_sizes(self) -> dict[str, int]:
+        """As large as the adapter: ZeRO's own bucket of 500 million elements would take .93 GiB of every trial."""
+        size = max(1, sum(parameter.numel() for parameter in self._parameters.values()))
+        return {"reduce_bucket_size": size, "allgather_bucket_size": size}
 
     @property
     def _clips_itself(self) -> bool:
@@ -140,7 +148,9 @@ class DeepSpeedOptimizer:
         if self._clips_itself:
             for name, parameter in self._parameters.items():
                 moments = {moment: tensors[f"{moment}/{name}"].to(parameter.device) for moment in ADAM_MOMENTS}
-                optimizer.state[parameter] = {"step": torch.tensor(float(step)), **moments}
+                # a fused AdamW counts its steps on the device of its parameters
+                count = torch.tensor(float(step), device=parameter.device)
+                optimizer.state[parameter] = {"step": count, **moments}
             return
         for name, parameter in self._parameters.items():
             for moment in ADAM_MOMENTS:

@@ -21,14 +21,16 @@ import torch
 
 from assay.errors import DataError, StageError
 from assay.fingerprint import canonical_json
-from assay.hooks import EvalHook
+from assay.hooks import EvalHook, log_event
 from assay.training.checkpoints import Checkpoints, TrialState
 from assay.training.encoding import NO_TARGET, MicroBatch, TrainRow, micro_batches, pad, share_of_worker, step_rows
 from assay.training.engine.deepspeed_engine import DeepSpeedOptimizer
 from assay.training.engine.lora_model_engine import LoraModel
+from assay.training.engine.memory_engine import model_memory
 from assay.training.engine.resident_engine import ResidentBase, init_distributed, pin_threads, quiet_engines
 from assay.training.engine.trial_hooks_engine import TrialHooks
 from assay.training.engine.workers_engine import Workers
+from assay.training.memory import DEFAULT_TOKENS, PassSize, choose_pass_size, smaller
 from assay.training.run_state import HISTORY, SUMMARY, RunState, TrainSummary, history_table
 from assay.training.schedule import Schedule, rate_factor, schedule_of
 from assay.training.spec import StepMetrics, TrainResources, TrainSpec
@@ -103,7 +105,9 @@ class LoraTrainer:
         quiet_engines()
         self.workers = Workers(base.device)
         self.packed = resources.packing and base.packing_is_sound()
-        self._model = LoraModel(spec, base, gradient_checkpointing=resources.gradient_checkpointing)
+        self._longest = max(len(row.tokens) for row in (*train_rows, *validation_rows))
+        self.size = self._pass_size()
+        self._model = LoraModel(spec, base, gradient_checkpointing=self.size.gradient_checkpointing)
         self._optimizer = DeepSpeedOptimizer(spec, self._model.peft, self._model.parameters, self.workers)
         self._hooks = TrialHooks(hooks, self._model, base, self.workers, zero_stage=spec.zero_stage)
         if checkpoints is not None and (state := self._latest(checkpoints)) is not None:
@@ -116,7 +120,7 @@ class LoraTrainer:
         run, plan = self.run, self.plan
         began_eval_s = self._hooks.begin(self._hook_states)
         while run.step < plan.total_steps and not run.stop_reason:
-            metrics = self._step()
+            metrics = self._step_that_fits()
             run.step += 1
             is_last = run.step == plan.total_steps
             validation_loss = None
@@ -144,6 +148,51 @@ class LoraTrainer:
                 self._save(self._checkpoints)
             yield result
         run.stop_reason = run.stop_reason or "schedule"
+
+    def _pass_size(self) -> PassSize:
+        """What was asked for; on a GPU what is left open is chosen by its memory."""
+        asked = self.resources
+        if self.base.device != "cuda" or None not in (asked.micro_batch_tokens, asked.gradient_checkpointing):
+            return PassSize(asked.micro_batch_tokens or DEFAULT_TOKENS, bool(asked.gradient_checkpointing))
+        return choose_pass_size(
+            model_memory(self.base.model.config, self.spec),
+            torch.cuda.get_device_properties(0).total_memory * min(1.0, asked.gpus_per_worker),
+            longest=self._longest,
+            tokens=asked.micro_batch_tokens,
+            checkpointing=asked.gradient_checkpointing,
+        )
+
+    def _step_that_fits(self) -> dict[str, Any]:
+        """A step; where a pass runs out of memory the step is done again with smaller passes, then by recomputing.
+
+        A worker alone does so: of several, the others would wait for its collectives.
+        """
+        while True:
+            try:
+                return self._step()
+            except torch.OutOfMemoryError:
+                less = smaller(self.size, longest=self._longest)
+                if less is None or self.workers.count > 1:
+                    raise
+            log_event(
+                "training", "smaller passes", tokens=less.micro_batch_tokens, recompute=less.gradient_checkpointing
+            )
+            self._start_over_with(less)
+
+    def _start_over_with(self, size: PassSize) -> None:
+        """Take the optimizer as it is before the step into a new one: a failed pass leaves half of its gradients."""
+        tensors = self._optimizer.tensors() if self.run.step else None  # Adam has no moments before the first step
+        self._optimizer.close()
+        for parameter in self._model.parameters.values():
+            parameter.grad = None
+        if self.base.device == "cuda":
+            torch.cuda.empty_cache()
+        if size.gradient_checkpointing and not self.size.gradient_checkpointing:
+            self._model.recompute()
+        self.size = size
+        self._optimizer = DeepSpeedOptimizer(self.spec, self._model.peft, self._model.parameters, self.workers)
+        if tensors is not None:
+            self._take_over(tensors, self.run.step)
 
     def _step(self) -> dict[str, Any]:
         """One optimizer step; the loss is a sum over the step's trained tokens, divided by their number."""
@@ -196,7 +245,7 @@ class LoraTrainer:
             pad_id=self.base.pad_id,
             loss_on=self.spec.loss_on,
             max_rows=most,
-            max_tokens=self.resources.micro_batch_tokens,
+            max_tokens=self.size.micro_batch_tokens,
             pack_length=self.resources.pack_length if self.packed else None,
         )
 
@@ -261,13 +310,16 @@ class LoraTrainer:
 
     def _restore(self, state: TrialState) -> None:
         tensors = {name: torch.from_numpy(np.array(array)) for name, array in state.tensors.items()}
-        if self._optimizer.allocates_moments_late:
-            self._step_on_nothing()
-        self._optimizer.restore(tensors, state.step)
+        self._take_over(tensors, state.step)
         torch.set_rng_state(tensors["rng/torch"])
         best = {name.removeprefix("best/"): t for name, t in tensors.items() if name.startswith("best/")}
         self.run = RunState.from_checkpoint(state.step, state.info, best or None)
         self._hook_states = state.info.get("hooks", {})
+
+    def _take_over(self, tensors: Mapping[str, torch.Tensor], step: int) -> None:
+        if self._optimizer.allocates_moments_late:
+            self._step_on_nothing()
+        self._optimizer.restore(tensors, step)
 
     def _step_on_nothing(self) -> None:
         """A step at rate zero with nothing to train, so that the optimizer makes its moments."""

@@ -18,7 +18,7 @@ from assay.training.encoding import MicroBatch, dropout_codes
 from assay.training.engine.resident_engine import ResidentBase, TargetSelector, forget_resident_base, model_inputs
 from assay.training.engine.row_dropout_engine import DropoutState, replace_dropout
 from assay.training.spec import TrainSpec
-from assay.training.targets import lora_targets
+from assay.training.targets import OTHER_SENSES, lora_targets
 
 
 class LoraModel:
@@ -30,7 +30,7 @@ class LoraModel:
         Raises:
             ConfigError: a target module that the model does not have.
         """
-        self._spec, self._base, self._gradient_checkpointing = spec, base, gradient_checkpointing
+        self._spec, self._base, self._gradient_checkpointing = spec, base, False
         self.targets = lora_targets(base.linear_names(), spec.target_modules, base.model_type)
         torch.manual_seed(spec.seed)
         self.peft = get_peft_model(
@@ -40,6 +40,7 @@ class LoraModel:
                 lora_alpha=spec.lora_alpha,
                 lora_dropout=spec.lora_dropout,
                 target_modules=self.targets if isinstance(self.targets, str) else list(self.targets),
+                exclude_modules=OTHER_SENSES.pattern if base.has_other_senses() else None,
                 bias="none",
                 task_type="CAUSAL_LM",
             ),
@@ -48,9 +49,14 @@ class LoraModel:
         self._dropout = DropoutState()
         replace_dropout(self.peft, spec.lora_dropout, self._dropout)
         if gradient_checkpointing:
-            base.model.gradient_checkpointing_enable({"use_reentrant": False})
+            self.recompute()
         self._selector = TargetSelector(base.model)
         self.parameters = {name: p for name, p in self.peft.named_parameters() if p.requires_grad}
+
+    def recompute(self) -> None:
+        """From now on layers keep their inputs alone and are computed again in the backward pass."""
+        self._base.model.gradient_checkpointing_enable({"use_reentrant": False})
+        self._gradient_checkpointing = True
 
     def loss_sum(self, forward: Callable[..., Any], batch: MicroBatch, *, dropout_step: int | None) -> torch.Tensor:
         """Loss summed over the batch's trained tokens.

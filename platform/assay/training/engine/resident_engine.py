@@ -7,6 +7,7 @@ second. So a worker keeps its base and changes adapters, and a trial's weights d
 from __future__ import annotations
 
 import contextlib
+import gc
 import io
 import logging
 import os
@@ -27,6 +28,7 @@ from assay.adapter_files import check_adapter
 from assay.errors import InputError, ResourceError
 from assay.training.encoding import MicroBatch, TrainRow, pad
 from assay.training.engine.kernel_build import clear_stale_locks, use_own_build
+from assay.training.targets import OTHER_SENSES
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 _DROPOUT_FIELDS = (
@@ -87,7 +89,15 @@ class ResidentBase:
         """Dotted names of the linear layers, the output head left out."""
         head = self.model.get_output_embeddings()
         kinds = (nn.Linear, *_conv1d())
-        return [name for name, module in self.model.named_modules() if isinstance(module, kinds) and module is not head]
+        return [
+            name
+            for name, module in self.model.named_modules()
+            if isinstance(module, kinds) and module is not head and not OTHER_SENSES.fullmatch(name)
+        ]
+
+    def has_other_senses(self) -> bool:
+        """Whether parts of the model read images or sound: no adapter goes there."""
+        return any(OTHER_SENSES.fullmatch(name) for name, _ in self.model.named_modules())
 
     def packing_is_sound(self) -> bool:
         """Whether two rows packed into one sequence get the logits that each gets alone. Tried once per base."""
@@ -162,6 +172,7 @@ def resident_base(path: str, *, dtype: str, device: str, start_adapter_dir: str 
     if _resident:
         del base  # or the old weights live until this function returns
         _resident.clear()
+        gc.collect()  # a model is part of reference cycles, and two of them would not fit
         if device == "cuda":
             torch.cuda.empty_cache()
     _resident.append(ResidentBase(path, dtype=dtype, device=device, start_adapter_dir=start_adapter_dir))
@@ -232,7 +243,7 @@ def merge_adapter(base_path: str, adapter_dirs: Sequence[str], out_dir: Path, *,
     model = base.model
     for adapter_dir in adapter_dirs:
         model = PeftModel.from_pretrained(model, check_adapter(adapter_dir)).merge_and_unload()
-    model.save_pretrained(out_dir, safe_serialization=True)
+    model.save_pretrained(out_dir, safe_serialization=True, max_shard_size="2GB")
     base.tokenizer.save_pretrained(out_dir)
 
 

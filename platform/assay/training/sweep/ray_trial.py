@@ -6,6 +6,7 @@ The worker publishes the adapter into the store itself, so what is finished surv
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 import warnings
@@ -21,6 +22,7 @@ import numpy as np
 import ray
 from ray import tune
 
+from assay.cluster.devices import device_environment
 from assay.errors import InputError
 from assay.hooks import EvalHook
 from assay.records import Example, MixtureRow, from_table
@@ -168,6 +170,7 @@ def open_trainer(inputs: SweepInputs, job: TrainingJob, rows: JobRows) -> LoraTr
     Raises:
         InputError: the base model, the rows or the recipe do not fit together.
     """
+    os.environ.update(device_environment(inputs.resources.gpus_per_worker))
     with without_modules(*NEVER_USED):
         from assay.training.engine.lora_engine import LoraTrainer
         from assay.training.engine.resident_engine import device_of, resident_base

@@ -1,0 +1,75 @@
+"""What a model keeps for its backward pass, counted on the meta device: no weights, no memory, no GPU."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from peft import LoraConfig, get_peft_model
+from torch import nn
+from transformers import AutoModelForCausalLM, PretrainedConfig
+
+from assay.training.memory import ModelMemory
+from assay.training.spec import TrainSpec
+from assay.training.targets import lora_targets
+
+TOKENS = 16
+"""Of the pass that is counted: few, as attention on the meta device keeps its square, which fused kernels do not."""
+
+
+def model_memory(config: PretrainedConfig, spec: TrainSpec) -> ModelMemory:
+    """Bytes of the weights, of the adapter's parameters, and of what each token leaves for the backward pass.
+
+    The output head is left out of the tokens' part: it sees trained positions only.
+    """
+    dtype = getattr(torch, spec.dtype)
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(copy.deepcopy(config), dtype=dtype, attn_implementation="sdpa")
+        head = model.get_output_embeddings()
+        names = [n for n, m in model.named_modules() if isinstance(m, nn.Linear) and m is not head]
+        targets = lora_targets(names, spec.target_modules, str(config.model_type))
+        model.config.use_cache = False
+        model.requires_grad_(False)
+        weights = sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
+        peft = get_peft_model(
+            model,
+            LoraConfig(
+                r=spec.lora_rank,
+                target_modules=targets if isinstance(targets, str) else list(targets),
+                lora_dropout=spec.lora_dropout,
+                task_type="CAUSAL_LM",
+            ),
+            autocast_adapter_dtype=False,
+        ).train()
+        model.set_output_embeddings(nn.Identity())
+        kept = _bytes_kept(peft)
+    trained = sum(parameter.numel() for parameter in peft.parameters() if parameter.requires_grad)
+    layers = int(getattr(config.get_text_config(), "num_hidden_layers", 1))
+    width = int(getattr(config.get_text_config(), "hidden_size", 1))
+    return ModelMemory(
+        weight_bytes=weights,
+        trained_parameters=trained,
+        bytes_per_token=kept / TOKENS,
+        checkpointed_bytes_per_token=layers * width * dtype.itemsize + kept / TOKENS / layers,
+        vocabulary=int(config.get_text_config().vocab_size),
+    )
+
+
+def _bytes_kept(peft: nn.Module) -> int:
+    """Bytes that a forward pass of one sequence saves, its weights left out and each storage counted once."""
+    own = {tensor.untyped_storage()._cdata for tensor in (*peft.parameters(), *peft.buffers())}
+    seen: dict[int, tuple[int, torch.Tensor]] = {}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        if storage._cdata not in own:
+            seen[storage._cdata] = (storage.nbytes(), tensor)  # the tensor is held: its address stays its own
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        peft(
+            input_ids=torch.zeros((1, TOKENS), dtype=torch.long, device="meta"),
+            attention_mask=torch.ones((1, 1, TOKENS, TOKENS), dtype=torch.bool, device="meta"),  # else it is looked at
+            use_cache=False,
+        )
+    return sum(size for size, _ in seen.values())

