@@ -214,6 +214,7 @@ def _comparisons(sets: Sequence[Scored], seed_key: str, resamples: int) -> list[
                 part.part.human[part.common],
                 seeded(seed_key, "perm_both", part.part.name, names[first], names[second]),
                 resamples=resamples,
+                groups=np.asarray(part.part.docs)[part.common],
             )
             if _vary(part, first, second)
             else (math.nan, np.full(resamples, math.nan))

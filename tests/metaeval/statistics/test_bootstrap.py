@@ -61,11 +61,11 @@ def test_the_same_seed_gives_the_same_interval_and_names_seed_apart() -> None:
     assert first.low != third.low
 
 
-def test_few_clusters_get_bca_and_say_so() -> None:
+def test_few_clusters_get_students_t_and_say_so() -> None:
     values = np.random.default_rng(0).normal(size=60)
     few = interval(weighted_mean(values), clusters(np.arange(60) % 16), seeded("a"))
     many = interval(weighted_mean(values), rows_as_clusters(60), seeded("a"))
-    assert few.method == "BCa, 16 clusters" and few.num_clusters == 16 and few.n == 60
+    assert few.method == "jackknife t, 16 clusters" and few.num_clusters == 16 and few.n == 60
     assert many.method == "percentile, 60 clusters"
 
 

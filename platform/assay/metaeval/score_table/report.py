@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -19,8 +19,8 @@ from numpy.typing import ArrayLike
 
 from assay.errors import DataError
 from assay.metaeval.score_table.tfa import Curves, whole_counts
-from assay.metaeval.statistics.bootstrap import clusters, from_resamples, interval, resample, seeded, weighted_mean
-from assay.metaeval.statistics.clustered import one_way_variance
+from assay.metaeval.statistics.bootstrap import clusters, interval, seeded, weighted_mean
+from assay.metaeval.statistics.clustered import one_way_variance, student_quantile
 from assay.metaeval.statistics.comparability import (
     MAX_RESAMPLED_CELLS,
     Rows,
@@ -42,7 +42,7 @@ from assay.metaeval.statistics.correlation import (
     spearman_resamples,
 )
 from assay.metaeval.statistics.estimate import BoolArray, Estimate, FloatArray, IntArray
-from assay.metaeval.statistics.pairwise import perm_both, tie_calibration, williams
+from assay.metaeval.statistics.pairwise import grouped_difference_p, perm_both, tie_calibration, williams
 from assay.metaeval.statistics.ppi import human_means
 from assay.metaeval.statistics.rates import holm
 
@@ -213,7 +213,8 @@ def scorer_report(
         `tfa_absolute` (the human column's own in `human_tfa`), and where people scored only some rows `human_mean`:
         what they would have given all, by prediction-powered inference), `left_out` (columns of numbers that are
         labels by their names), and `comparisons`: every
-        two scorers on the rows that both have, with the difference of their Spearman correlations, PERM-BOTH and
+        two scorers on the rows that both have, with the difference of their Spearman correlations, PERM-BOTH
+        (groups swapped whole) and
         Williams, both also adjusted by Holm over all comparisons.
 
     Raises:
@@ -293,7 +294,7 @@ def _correlation(
         return fisher_interval(linearised.value, one_way_variance(linearised.influence, units_N), int(x_N.size))
     function = {"spearman": spearman_resamples, "pearson": pearson_resamples, "kendall": kendall_resamples}[name]
     estimate = interval(
-        lambda weights_NK: function(x_N, y_N, weights_NK), units, rng, resamples=resamples, method="bca"
+        lambda weights_NK: function(x_N, y_N, weights_NK), units, rng, resamples=resamples, method="bca", scale="fisher"
     )
     # the plain functions round as SciPy's do
     value = {"spearman": spearman, "pearson": pearson, "kendall": kendall}[name](x_N, y_N)
@@ -404,19 +405,32 @@ def _compare_two(
     rng = seeded(seed_key, "difference", first, second)
     if x_N.size * resamples > MAX_RESAMPLED_CELLS:
         influence_N = spearman_linearised(x_N, human_N).influence - spearman_linearised(y_N, human_N).influence
-        error = 1.959963984540054 * one_way_variance(influence_N, group_N).standard_error
+        error = student_quantile(0.975, units.num_clusters - 1) * one_way_variance(influence_N, group_N).standard_error
         value = r_first - r_second
         method = f"linearised, {units.num_clusters} clusters"
         difference = Estimate(value, value - error, value + error, int(x_N.size), units.num_clusters, method)
     else:
-        boot_2K = spearman_resamples(np.stack([x_N, y_N]), human_N, resample(units, resamples, rng))
-        difference = from_resamples(r_first - r_second, boot_2K[0] - boot_2K[1], units.num_clusters, n=int(x_N.size))
+
+        def statistic(weights_NK: FloatArray) -> FloatArray:
+            both_2K = spearman_resamples(np.stack([x_N, y_N]), human_N, weights_NK)
+            return np.asarray(both_2K[0] - both_2K[1], dtype=float)
+
+        difference = interval(statistic, units, rng, resamples=resamples)
+        difference = replace(difference, value=r_first - r_second)
     perm = None
     if x_N.size <= _PERM_ROWS:
-        perm = perm_both(x_N, y_N, human_N, seeded(seed_key, "perm_both", first, second), resamples=resamples)
-    p = williams(r_first, r_second, spearman(x_N, y_N), int(x_N.size))
+        perm = perm_both(
+            x_N, y_N, human_N, seeded(seed_key, "perm_both", first, second), resamples=resamples, groups=group_N
+        )
+    is_grouped = units.num_clusters < x_N.size
+    p = (
+        grouped_difference_p(x_N, y_N, human_N, group_N)
+        if is_grouped
+        else williams(r_first, r_second, spearman(x_N, y_N), int(x_N.size))
+    )
     return {
         **row,
+        "clusters": units.num_clusters,
         "difference": difference.as_json(),
         "perm_both": perm,
         "williams": None if math.isnan(p) else p,

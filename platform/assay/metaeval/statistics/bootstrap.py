@@ -3,8 +3,9 @@
 A resample is a column of whole-number weights, one per row: how often the row was drawn. Statistics take the whole
 matrix (rows x resamples) at once. The caller passes a seeded Generator; nothing here owns randomness.
 
-Which interval: percentile from 50 clusters on; below that BCa (jackknife over clusters), because percentile
-intervals under-cover there; for correlations BCa throughout. `interval` chooses, and the Estimate names what was used.
+Which interval: below 6 clusters none; below 50 Student's t with the jackknife's variance over clusters, on Fisher's z
+scale for correlations, because percentile and BCa intervals cover too seldom there (docs/statistics.md); from 50 on
+percentile, for correlations BCa. `interval` chooses, and the Estimate names what was used.
 
 Axes: N rows, G clusters, K resamples.
 """
@@ -15,16 +16,22 @@ import hashlib
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from assay.metaeval.statistics.clustered import student_quantile
 from assay.metaeval.statistics.estimate import FEW_CLUSTERS, MIN_RESAMPLES, Estimate, FloatArray, IntArray
 
 Statistic = Callable[[FloatArray], FloatArray]
 """From weights (N, K) to one value per resample, (K,)."""
 
+Scale = Literal["plain", "fisher"]
+
 LEVEL = 0.95
+MIN_CLUSTERS = 6
+"""Fewer clusters have no interval that covers, whatever it is called."""
 MAX_JACKKNIFE = 2000
 """Clusters up to which BCa's jackknife is worth its time; beyond, percentile and BCa agree."""
 _MAX_UNDEFINED = 0.5
@@ -122,7 +129,8 @@ def interval(
     *,
     resamples: int = MIN_RESAMPLES,
     n: int | None = None,
-    method: str = "auto",
+    method: Literal["percentile", "bca"] = "percentile",
+    scale: Scale = "plain",
     weights_NK: FloatArray | None = None,
 ) -> Estimate:
     """A statistic with its 95 % interval.
@@ -133,9 +141,10 @@ def interval(
         rng: seeded by the caller.
         resamples: at least 2,000 for anything that is reported.
         n: rows to report; all of them unless told.
-        method: "percentile", "bca", or "auto": percentile from 50 clusters on, BCa below. A correlation asks for "bca"
-            at any number: its resampled values are biased, and a mean of them over tasks does not average that out
-            (measured: 91.7 % coverage of percentile intervals at 4 tasks of 60 runs, 94.3 % of BCa).
+        method: "percentile" or "bca", from 50 clusters on. A correlation asks for "bca": its resampled values are
+            biased, and a mean of them over tasks does not average that out (measured: 91.7 % coverage of percentile
+            intervals at 4 tasks of 60 runs, 94.3 % of BCa).
+        scale: on which Student's t stands below 50 clusters: "fisher" for what lies in -1..1, "plain" else.
         weights_NK: resamples drawn before, for statistics that share them; None: drawn here from `rng`.
     """
     num_rows = int(units.of_row.size)
@@ -143,12 +152,66 @@ def interval(
     value = float(statistic(np.ones((num_rows, 1)))[0])
     if math.isnan(value):
         return Estimate.undefined("a constant column has no correlation", rows, units.num_clusters)
-    chosen = method if method != "auto" else ("percentile" if units.num_clusters >= FEW_CLUSTERS else "bca")
+    if units.num_clusters < FEW_CLUSTERS:
+        return jackknife_interval(value, statistic(leave_one_out(units)), units, n=rows, scale=scale)
     boot_K = statistic(resample(units, resamples, rng) if weights_NK is None else weights_NK)
-    if chosen == "bca" and units.num_clusters <= MAX_JACKKNIFE:
+    if method == "bca" and units.num_clusters <= MAX_JACKKNIFE:
         jackknife_G = statistic(leave_one_out(units))
         return from_resamples(value, boot_K, units.num_clusters, n=rows, jackknife_G=jackknife_G)
     return from_resamples(value, boot_K, units.num_clusters, n=rows)
+
+
+def jackknife_interval(
+    value: float, left_out_G: FloatArray, units: Clusters, *, n: int = 0, scale: Scale = "plain"
+) -> Estimate:
+    """Student's t with the jackknife's variance, over clusters within strata.
+
+    Args:
+        value: the statistic over all rows.
+        left_out_G: the same without each cluster, in the clusters' order; NaN where it has no value then.
+        units: the clusters; a stratum of one is joined with the others of one.
+        n: rows.
+        scale: "fisher" for what lies in -1..1.
+    """
+    count = units.num_clusters
+    if count < MIN_CLUSTERS:
+        reason = f"no interval: {count} clusters, at least {MIN_CLUSTERS} are needed"
+        return Estimate(value, math.nan, math.nan, n, count, "", reason)
+    if np.isnan(left_out_G).any():
+        reason = "no interval: without one of the clusters there is no value"
+        return Estimate(value, math.nan, math.nan, n, count, "", reason)
+    scaled_G = _on_scale(left_out_G, scale)
+    variance, dof = jackknife_variance(scaled_G if np.isfinite(scaled_G).all() else left_out_G, units)
+    if not np.isfinite(scaled_G).all() and abs(value) < 1:  # an order that is perfect without a cluster: to first order
+        variance /= (1 - value * value) ** 2
+    centre = float(_on_scale(np.array([value]), scale)[0])
+    if not variance > 0 or not math.isfinite(variance) or not math.isfinite(centre):
+        return Estimate(value, math.nan, math.nan, n, count, "", "no interval: no spread")
+    half = student_quantile(0.5 + LEVEL / 2, dof) * math.sqrt(variance)
+    ends = (centre - half, centre + half)
+    low, high = (math.tanh(ends[0]), math.tanh(ends[1])) if scale == "fisher" else ends
+    return Estimate(value, low, high, n, count, f"jackknife t, {count} clusters")
+
+
+def jackknife_variance(left_out_G: FloatArray, units: Clusters) -> tuple[float, float]:
+    """Variance of a statistic from its values without each cluster, and its degrees of freedom (Satterthwaite)."""
+    sizes = np.bincount(units.stratum)
+    joined_G = np.where(sizes[units.stratum] > 1, units.stratum, sizes.size)
+    parts = []
+    for stratum in np.unique(joined_G):
+        own = left_out_G[joined_G == stratum]
+        if own.size > 1:
+            parts.append((float((own.size - 1) / own.size * np.sum((own - own.mean()) ** 2)), own.size - 1))
+    variance = sum(part for part, _ in parts)
+    spread = sum(part**2 / dof for part, dof in parts)
+    return variance, variance**2 / spread if spread > 0 else math.inf
+
+
+def _on_scale(values: FloatArray, scale: Scale) -> FloatArray:
+    if scale == "plain":
+        return values
+    with np.errstate(divide="ignore"):
+        return np.asarray(np.arctanh(np.clip(values, -1.0, 1.0)), dtype=float)
 
 
 def from_resamples(

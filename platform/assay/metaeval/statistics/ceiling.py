@@ -57,7 +57,9 @@ def human_ceiling(
     others = [(scores_AN[a], np.delete(scores_AN, a, axis=0).mean(axis=0)) for a in range(count)]
     seed = int(rng.integers(2**63))
     found = [
-        interval(_mean_rho(columns), units, np.random.default_rng(seed), resamples=resamples, method="bca")
+        interval(
+            _mean_rho(columns), units, np.random.default_rng(seed), resamples=resamples, method="bca", scale="fisher"
+        )
         for columns in (pairs, others)
     ]
     return HumanCeiling(found[0], found[1], count)

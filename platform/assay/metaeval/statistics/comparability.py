@@ -118,7 +118,9 @@ def correlation(
     def statistic(weights_NK: FloatArray) -> FloatArray:
         return spearman_resamples(rows.scorer, rows.human, weights_NK)
 
-    return interval(statistic, rows.clusters(), rng, resamples=resamples, method="bca", weights_NK=weights_NK)
+    return interval(
+        statistic, rows.clusters(), rng, resamples=resamples, method="bca", scale="fisher", weights_NK=weights_NK
+    )
 
 
 def cit(rows: Rows, rng: np.random.Generator, *, resamples: int, skip_undefined: bool = False) -> Estimate:
@@ -148,7 +150,7 @@ def cit(rows: Rows, rng: np.random.Generator, *, resamples: int, skip_undefined:
             return np.asarray(np.mean(per_task, axis=0), dtype=float)
 
         units = kept.clusters()
-        estimate = interval(statistic, units, rng, resamples=resamples, method="bca")
+        estimate = interval(statistic, units, rng, resamples=resamples, method="bca", scale="fisher")
     return _with_reason(estimate, left_out)
 
 
@@ -255,7 +257,12 @@ def influence_blocks(influence_N: FloatArray, rows: Rows, coefficient: float) ->
 
 def _centred(values_N: FloatArray) -> FloatArray:
     # a constant column stays constant: its mean may differ from its value in the last digit
-    return np.zeros_like(values_N) if np.all(values_N == values_N[0]) else values_N - values_N.mean()
+    if np.all(values_N == values_N[0]):
+        return np.zeros_like(values_N)
+    # ties before are ties after: what is left of equal numbers must not differ in their last bits
+    centred_N = values_N - values_N.mean()
+    unit = 10.0 ** (np.floor(np.log10(np.abs(values_N).max())) - 12)
+    return np.asarray(np.round(centred_N / unit) * unit, dtype=float)
 
 
 def _with_reason(estimate: Estimate, reason: str) -> Estimate:

@@ -236,7 +236,16 @@ class _Groups:
 def _groups(values_N: FloatArray) -> _Groups:
     if not np.isfinite(values_N).all():
         raise ValueError("missing scores: choose a policy first, see ScoreTable.complete()")
-    return _Groups(values_N)
+    return _Groups(rounded(values_N))
+
+
+def rounded(values_N: FloatArray) -> FloatArray:
+    """12 significant digits: numbers that differ in the last bits are ties that arithmetic broke."""
+    size_N = np.abs(values_N)
+    digits_N = 11 - np.floor(np.log10(np.where(size_N > 0, size_N, 1.0)))
+    is_usual = (digits_N > -290) & (digits_N < 290)
+    factor_N = 10.0 ** np.where(is_usual, digits_N, 0.0)
+    return np.asarray(np.where(is_usual, np.round(values_N * factor_N) / factor_N, values_N), dtype=float)
 
 
 def _spearman_chunk(orders: list[_Groups], y_order: _Groups, weights_NK: FloatArray) -> FloatArray:

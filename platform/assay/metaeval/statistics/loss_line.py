@@ -52,6 +52,7 @@ def loss_line(
         rng,
         resamples=resamples,
         method="bca",
+        scale="fisher",
     )
     first, second = np.triu_indices(len(models), 1)
     apart = loss_M[first] != loss_M[second]

@@ -16,12 +16,15 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
+from assay.metaeval.statistics.bootstrap import MIN_CLUSTERS
+from assay.metaeval.statistics.clustered import one_way_variance, student_p
 from assay.metaeval.statistics.correlation import (
     kendall,
     kendall_resamples,
     pearson,
     pearson_resamples,
     spearman,
+    spearman_linearised,
     spearman_resamples,
 )
 from assay.metaeval.statistics.estimate import Estimate, FloatArray, IntArray
@@ -161,11 +164,12 @@ def perm_both(
     *,
     correlation: CorrelationName = "spearman",
     resamples: int = 2000,
+    groups: ArrayLike | None = None,
 ) -> float:
     """Two-sided p that two scorers correlate equally with the human scores: PERM-BOTH.
 
     Both scorers are standardised, then their scores are swapped answer by answer (each system and each input on its
-    own), and the difference of the correlations is taken anew. (1 + hits) / (1 + resamples).
+    own), or group by group, and the difference of the correlations is taken anew. (1 + hits) / (1 + resamples).
 
     Args:
         first: scores of the first scorer, shape (N,), no gaps.
@@ -174,10 +178,13 @@ def perm_both(
         rng: seeded by the caller.
         correlation: which coefficient; Kendall up to 3,000 rows.
         resamples: swaps to draw.
+        groups: label per answer of what its answers share (a document): swapped whole; None: answers are independent.
 
     Source: Deutsch, Dror and Roth 2021, "A Statistical Analysis of Summarization Evaluation Metrics".
     """
-    observed, swapped_K = perm_both_draws(first, second, human, rng, correlation=correlation, resamples=resamples)
+    observed, swapped_K = perm_both_draws(
+        first, second, human, rng, correlation=correlation, resamples=resamples, groups=groups
+    )
     return permutation_p(observed, swapped_K)
 
 
@@ -189,6 +196,7 @@ def perm_both_draws(
     *,
     correlation: CorrelationName = "spearman",
     resamples: int = 2000,
+    groups: ArrayLike | None = None,
 ) -> tuple[float, FloatArray]:
     """The difference of the two correlations, and what it is in each of PERM-BOTH's swaps, shape (K,).
 
@@ -204,11 +212,13 @@ def perm_both_draws(
     # a swapped column is a choice of N out of the 2 N standardised values: whole-number weights again
     both = np.concatenate([(x_N - x_N.mean()) / x_N.std(), (y_N - y_N.mean()) / y_N.std()])
     gold = np.concatenate([human_N, human_N])
+    group_N = np.arange(x_N.size) if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]
+    num_groups = int(group_N.max()) + 1
     swapped_K = np.empty(resamples)
     block = max(1, min(resamples, 8_000_000 // both.size))
     for start in range(0, resamples, block):
         count = min(block, resamples - start)
-        keep_NK = rng.integers(0, 2, size=(x_N.size, count)).astype(float)
+        keep_NK = rng.integers(0, 2, size=(num_groups, count)).astype(float)[group_N]
         swapped_x = _RESAMPLED[correlation](both, gold, np.concatenate([keep_NK, 1 - keep_NK]))
         swapped_y = _RESAMPLED[correlation](both, gold, np.concatenate([1 - keep_NK, keep_NK]))
         swapped_K[start : start + count] = swapped_x - swapped_y
@@ -221,6 +231,22 @@ def permutation_p(observed: float, swapped_K: FloatArray) -> float:
         return math.nan
     hits = int(np.sum(np.abs(swapped_K) >= abs(observed) - 1e-12))
     return (1 + hits) / (1 + swapped_K.size)
+
+
+def grouped_difference_p(x: ArrayLike, y: ArrayLike, human: ArrayLike, groups: ArrayLike) -> float:
+    """Two-sided p that two scorers correlate equally (Spearman) with the human scores, by groups of answers.
+
+    What Williams' test asks, where answers of one group are not independent: Student's t of the difference with the
+    variance of its influence function over groups. NaN for fewer than 6 groups or a constant column.
+    """
+    human_N, group_N = np.asarray(human, dtype=float), np.unique(np.asarray(groups), return_inverse=True)[1]
+    if int(group_N.max(initial=-1)) + 1 < MIN_CLUSTERS:
+        return math.nan
+    try:
+        first, second = spearman_linearised(x, human_N), spearman_linearised(y, human_N)
+    except ValueError:
+        return math.nan
+    return student_p(first.value - second.value, one_way_variance(first.influence - second.influence, group_N))
 
 
 def _accuracy_interval(
