@@ -13,7 +13,7 @@ WORKERS := -n 2
 TORCH := torch==2.13.0+cpu
 TORCH_CPU_INDEX := https://download.pytorch.org/whl/cpu
 
-.PHONY: help setup demo test test-all check format bench wheel clean
+.PHONY: help setup demo test test-all test-gpu check format bench wheel clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -50,6 +50,9 @@ test: $(READY) ## unit and integration tests (real engines), at most 15 minutes 
 
 test-all: $(READY) ## the same and the slow and chaos tests
 	$(BIN)/python -m pytest tests $(WORKERS) -m "not gpu and not network"
+
+test-gpu: $(READY) ## what only a GPU machine can show
+	$(BIN)/python -m pytest tests -m gpu
 
 bench: $(READY) ## the measured figures of tests/bench/README.md
 	$(BIN)/python tests/bench/run_all.py

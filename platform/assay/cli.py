@@ -56,7 +56,7 @@ def plan(
     study: StudyArgument,
     overrides: SetOption = None,
     as_json: JsonOption = False,
-    device: Annotated[str | None, typer.Option(help="GPU of the throughput table: V100, A100, H100, H200.")] = None,
+    device: Annotated[str | None, typer.Option(help="GPU of the throughput table: L4, A10G, A100, H100, H200.")] = None,
     train_tokens_per_s: Annotated[float | None, typer.Option(help="Measured by you, on one GPU.")] = None,
     generate_tokens_per_s: Annotated[float | None, typer.Option(help="Prompt and answer tokens, measured.")] = None,
 ) -> None:

