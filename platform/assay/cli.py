@@ -59,13 +59,14 @@ def plan(
     device: Annotated[str | None, typer.Option(help="GPU of the throughput table: L4, A10G, A100, H100, H200.")] = None,
     train_tokens_per_s: Annotated[float | None, typer.Option(help="Measured by you, on one GPU.")] = None,
     generate_tokens_per_s: Annotated[float | None, typer.Option(help="Prompt and answer tokens, measured.")] = None,
+    storage: Annotated[str, storage_option("Where a run counted the study's rows; only read.")] = "runs",
 ) -> None:
     """Cells, distinct trainings, tokens, GPU-hours, judge calls and dollars; touches nothing."""
     from assay.commands.plan import plan_command
     from assay.studies.planning.throughput import rates
 
     speed = rates(device, train_tokens_per_s, generate_tokens_per_s)
-    plan_command(study, overrides or [], as_json, speed)
+    plan_command(study, overrides or [], as_json, speed, storage)
 
 
 @app.command()

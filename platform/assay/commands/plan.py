@@ -8,15 +8,19 @@ import typer
 
 from assay.studies.catalog import load_study
 from assay.studies.planning.estimate import plan
+from assay.studies.planning.rows import remembered_rows, row_lines
 from assay.studies.planning.throughput import Rates
 
 
-def plan_command(reference: str, overrides: list[str], as_json: bool, speed: Rates | None = None) -> None:
-    """Print the plan of a study."""
+def plan_command(
+    reference: str, overrides: list[str], as_json: bool, speed: Rates | None = None, storage: str = "runs"
+) -> None:
+    """Print the plan of a study, with what `storage` remembers of its rows."""
     study = load_study(reference, overrides)
     made = plan(study, speed)
+    rows = remembered_rows(study, storage)
     if as_json:
-        typer.echo(json.dumps(made.as_dict(), indent=2))
+        typer.echo(json.dumps({**made.as_dict(), "rows": [row.as_dict() for row in rows]}, indent=2))
         return
     usd = "unknown" if made.usd is None else f"{made.usd:,.2f}"
     hours = "unknown" if made.gpu_hours is None else f"{made.gpu_hours:,.4g}"
@@ -35,6 +39,7 @@ def plan_command(reference: str, overrides: list[str], as_json: bool, speed: Rat
         f"  judge calls          {made.judge_calls:>14,}   at most; equal requests are paid once",
         f"  judge dollars        {usd:>14}",
         f"  GPU-hours            {hours:>14}   one {made.device}",
+        *row_lines(study, rows),
         *(f"  note: {note}" for note in made.assumptions),
     ]
     typer.echo("\n".join(lines))

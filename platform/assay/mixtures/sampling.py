@@ -9,6 +9,7 @@ those rows left out.
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -57,7 +58,7 @@ class MixtureBuilder:
         datasets: Mapping[str, Sequence[Example]],
         dataset_keys: Mapping[str, str],
         count_tokens: CountTokens | None = None,
-        excluded: Mapping[str, frozenset[str]] | None = None,
+        excluded: Mapping[str, Mapping[str, str]] | None = None,
     ) -> None:
         """A builder over the study's datasets.
 
@@ -65,7 +66,7 @@ class MixtureBuilder:
             datasets: examples by the dataset's name in the study; may load lazily.
             dataset_keys: key of each dataset's artifact.
             count_tokens: tokens of a text, for specs whose `count_by` names a tokenizer.
-            excluded: ids of rows that are too long, by what `ComponentSpec.excluded` calls them.
+            excluded: rows that cannot be trained on, by what `ComponentSpec.excluded` calls them: id -> why.
         """
         self._excluded = excluded or {}
         self._datasets, self._keys, self._count_tokens = datasets, dict(dataset_keys), count_tokens
@@ -182,8 +183,9 @@ class MixtureBuilder:
                     dropped["too long"] = int(is_long.sum())
                 kept = kept[~is_long]
             if part.excluded:
-                is_out = self._is_excluded(part)[kept]
-                dropped["too long for training"] = int(is_out.sum())
+                reasons = self._reasons(part)
+                is_out = np.array([examples[place].example_id in reasons for place in kept.tolist()], dtype=bool)
+                dropped |= Counter(reasons[examples[place].example_id] for place in kept[is_out].tolist())
                 kept = kept[~is_out]
             if held_out and part.split != TEST:
                 leaks = np.isin(kept, self._leaks(part, spec, held_out, label))
@@ -232,15 +234,14 @@ class MixtureBuilder:
             )
         return self._too_long[cached]
 
-    def _is_excluded(self, part: ComponentSpec) -> NDArray[np.bool_]:
-        """Of each row of a dataset."""
+    def _reasons(self, part: ComponentSpec) -> Mapping[str, str]:
+        """Why rows of the component's split are left out, by id."""
         if part.excluded not in self._excluded:
             raise InputError(
                 f"mixture: component {part.name!r} leaves out the rows {part.excluded}, which nobody counted here; "
                 "build it through its study"
             )
-        ids = self._excluded[part.excluded]
-        return np.array([example.example_id in ids for example in self._examples(part.dataset)], dtype=bool)
+        return self._excluded[part.excluded]
 
     def _rank(self, dataset: str, purpose: str) -> NDArray[np.uint64]:
         """A number for each row of a dataset that depends on its id and the purpose alone."""

@@ -58,6 +58,8 @@ class ReportInput:
     """Per stage: stage, seconds, what (a sentence of counts)."""
     browser: Mapping[str, Any]
     """Rows for the browser by evaluation set, see `studies.browser`."""
+    rows: Rows = ()
+    """Rows asked for, trained and cut by dataset and base, see `studies.results.row_figures`."""
     design: str = ""
     """Of the study's grid: which of the paper's tables and figures its numbers stand for. Empty: none."""
     errors: Sequence[Mapping[str, Any]] = ()

@@ -14,6 +14,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from assay.errors import StageError
+from assay.fingerprint import fingerprint
 from assay.hooks import Progress
 from assay.llm.ledger.tables import default_ledger_url
 from assay.mixtures.sampling import MixtureBuilder, store_mixture
@@ -26,6 +27,7 @@ from assay.studies.artifacts import EvaluationSet, MergedBase, StudyArtifacts
 from assay.studies.costs import Costs
 from assay.studies.derived import make_derived
 from assay.studies.error_analysis import ask_patterns, low_rows
+from assay.studies.exclusions import count_missing
 from assay.studies.folder import StudyFolder, open_folder
 from assay.studies.garbage import ARTIFACTS, references
 from assay.studies.inputs import (
@@ -38,6 +40,7 @@ from assay.studies.inside_trials import InsideTrials, connection_to, prepare_ins
 from assay.studies.judge_endpoint import check_endpoint, endpoint_of
 from assay.studies.prepared import PreparedStudy, prepare_study
 from assay.studies.resources import check_resources
+from assay.studies.results.row_figures import ROWS, RowFigures, drawn_rows, in_words, row_figures
 from assay.studies.scores import ScoreJobs, judge_protocol, repeat_table, stored_scores
 from assay.studies.spec import JUDGE, TINY, JudgeConfig, Study
 from assay.studies.starts import make_merged_base, make_stacks
@@ -71,6 +74,8 @@ class Results:
     costs: Costs
     errors: Sequence[Mapping[str, Any]] = ()
     """What the judge saw in low-scoring answers, see `error_analysis`."""
+    rows: Sequence[RowFigures] = ()
+    """Rows asked for, trained and cut, by dataset and base."""
 
 
 @dataclass
@@ -95,7 +100,7 @@ class Pipeline:
         Raises:
             InputError: an input is missing or unreadable.
         """
-        return prepare_study(self.study, self.embedded.name)
+        return prepare_study(self.study, self.embedded.name, self.store)
 
     @property
     def budget_usd(self) -> float | None:
@@ -137,8 +142,6 @@ class Pipeline:
         if until == "data":
             return None
         check_evaluation(self.study, sets, datasets)
-        with self.costs.stage("mixtures"):
-            self._mixtures(datasets)
         with ExitStack() as stack:
             if self.study.resources.wants_gpu:  # a cluster without one says so before the base is trained
                 self._join_ray(stack)
@@ -148,6 +151,12 @@ class Pipeline:
                 plan = self._with_tiny_base(datasets)
             if until == "base":
                 return None
+            with self.costs.stage("lengths"):
+                if self._count(datasets):
+                    plan = self._with_tiny_base(datasets)
+            with self.costs.stage("mixtures"):
+                self._mixtures(datasets)
+            rows = self._tell_rows(folder)
             scoring = self.prepared.scoring
             with self.costs.stage("tone"):
                 inside = prepare_inside(self.study, self.store)
@@ -167,7 +176,7 @@ class Pipeline:
             tables = self._tables(plan, scoring, inside, folder, categories)
         with self.costs.stage("errors"):
             errors = self._errors(plan, scoring, datasets, sets)
-        return Results(self.study, folder, datasets, sets, plan, scoring, tables, self.costs, errors)
+        return Results(self.study, folder, datasets, sets, plan, scoring, tables, self.costs, errors, rows)
 
     # --- stages ------------------------------------------------------------------------------------------
 
@@ -220,6 +229,35 @@ class Pipeline:
             self.costs.note("base", f"tiny base pre-trained on {read:,} documents, {spec.num_steps:,} steps")
         return self.prepared.artifacts.at({base.key: str(self.store.local_dir(BASE_KIND, base.key))})
 
+    def _count(self, datasets: Datasets) -> bool:
+        """Count tokens of rows that nobody counted yet: what is too long leaves the pools before anything is drawn.
+
+        Whether the study's artifacts may be others now.
+        """
+        if self.prepared.counts.is_whole:
+            return False
+        prepared = self._remembering()
+        counted = count_missing(self.study, self.store, prepared.counts, prepared.bases, datasets.rows, self.progress)
+        if counted:
+            self.costs.note("lengths", f"tokens of {counted:,} rows counted, once for each tokenizer")
+            self._remembering()
+        return True
+
+    def _remembering(self) -> PreparedStudy:
+        """The study by what the store remembers now: its own base may have come, and counts with it."""
+        found = prepare_study(self.study, self.embedded.name, self.store)
+        self.__dict__["prepared"] = found
+        return found
+
+    def _tell_rows(self, folder: StudyFolder) -> list[RowFigures]:
+        """Keep with the study what is trained of what was asked for; `assay plan` shows it."""
+        figures = row_figures(self.prepared, drawn_rows(self.store, self.prepared.artifacts.mixtures))
+        kept = {"identity": fingerprint(self.study.identity()), "rows": [row.as_dict() for row in figures]}
+        self.store.write_study_json(folder.name, ROWS, kept)
+        if (told := in_words(figures)) and told not in self.costs.notes.get("lengths", ""):
+            self.costs.note("lengths", told)
+        return figures
+
     def _mixtures(self, datasets: Datasets) -> None:
         # the cells of all bases and seeds share one; in the study's order, so that a complaint names the first
         distinct: dict[int, tuple[MixtureSpec, str]] = {}
@@ -232,7 +270,7 @@ class Pipeline:
         for key in self.store.present(MIXTURE_KIND, missing):
             del missing[key]
         if missing:
-            builder = MixtureBuilder(datasets.by_name(), datasets.keys)
+            builder = MixtureBuilder(datasets.by_name(), datasets.keys, excluded=self.prepared.exclusions.reasons)
             for spec, arm in missing.values():
                 store_mixture(self.store, builder.build(spec, f"{self.study.name} {arm}"), spec)
             self.costs.note("mixtures", f"{len(missing)} built")

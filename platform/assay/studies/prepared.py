@@ -11,8 +11,10 @@ from dataclasses import dataclass, replace
 
 from assay.ifs.objecqa_labels import ObjecqaLabels
 from assay.llm.endpoint import EndpointSpec
+from assay.store import Store
 from assay.studies.artifacts import Base, EvaluationSet, StudyArtifacts, evaluation_sets, study_artifacts
 from assay.studies.cells import Cell, expand
+from assay.studies.exclusions import Counts, Exclusions, exclusions_of, remembered_counts
 from assay.studies.inputs import dataset_keys, study_bases, study_key
 from assay.studies.inside_trials import objecqa_labels
 from assay.studies.judge_endpoint import endpoint_of
@@ -38,6 +40,10 @@ class PreparedStudy:
     artifacts: StudyArtifacts
     scoring: ScoreJobs
     objecqa: ObjecqaLabels | None
+    counts: Counts
+    """Lengths of rows, as far as the store remembers them; without a store nothing is known."""
+    exclusions: Exclusions
+    """Rows that leave pools by these counts: complete once nothing is missing among them."""
 
     @property
     def own_bases(self) -> list[str]:
@@ -46,12 +52,13 @@ class PreparedStudy:
         return [*tiny, *(merged.key for merged in self.artifacts.merged)]
 
 
-def prepare_study(study: Study, embedded_name: str) -> PreparedStudy:
+def prepare_study(study: Study, embedded_name: str, store: Store | None = None) -> PreparedStudy:
     """Read what inputs hold (for their keys, see `file_hashes`), and expand the study.
 
     Args:
         study: the study.
         embedded_name: of the embedded judge's endpoint: it names derived datasets and scores.
+        store: what was counted of rows lies there.
 
     Raises:
         InputError: an input is missing or unreadable.
@@ -61,7 +68,9 @@ def prepare_study(study: Study, embedded_name: str) -> PreparedStudy:
     bases = _told_apart(study_bases(study, datasets))
     endpoint = endpoint_of(study.judge, embedded_name=embedded_name)
     key = study_key(study, datasets, {name: base.key for name, base in bases.items()}, endpoint.endpoint_name)
-    cells = expand(study)
+    counts = Counts() if store is None else remembered_counts(study, store, datasets, bases)
+    exclusions = exclusions_of(study, counts)
+    cells = exclusions.apply(expand(study))
     artifacts = study_artifacts(study, cells, bases, datasets)
     return PreparedStudy(
         study=study,
@@ -74,6 +83,8 @@ def prepare_study(study: Study, embedded_name: str) -> PreparedStudy:
         artifacts=artifacts,
         scoring=score_jobs(study, artifacts, endpoint),
         objecqa=objecqa_labels(study, artifacts, endpoint),
+        counts=counts,
+        exclusions=exclusions,
     )
 
 

@@ -33,7 +33,7 @@ STAGES = (
 
 def study_status(study: Study, store: Store, embedded_name: str) -> dict[str, Any]:
     """Counts by stage, and where the report is. Starts nothing and writes nothing."""
-    prepared = prepare_study(study, embedded_name)
+    prepared = prepare_study(study, embedded_name, store)
     plan = prepared.artifacts
     stages = [
         _stage(store, "base", BASE_KIND, prepared.own_bases),

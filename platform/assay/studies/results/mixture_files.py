@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from assay.errors import ConfigError, StorageError
+from assay.errors import ConfigError, InputError, StorageError
 from assay.fingerprint import content_hash
 from assay.mixtures.export import mixture_jsonl
 from assay.mixtures.sampling import MixtureBuilder
 from assay.mixtures.spec import MixtureSpec, mixture_key
 from assay.store import Store
 from assay.studies.cells import expand
-from assay.studies.inputs import dataset_keys
+from assay.studies.exclusions import Exclusions, exclusions_of, remembered_counts
+from assay.studies.inputs import dataset_keys, study_bases
 from assay.studies.spec import Study
 from assay.tasks.datasets.loaders import KIND as DATASET_KIND
 from assay.tasks.datasets.loaders import load_examples, read_dataset
@@ -46,12 +47,13 @@ def write_mixtures(
                 "`assay run STUDY --until data` and name the same --storage"
             )
         rows[name] = read_dataset(store, keys[name])
-    builder = MixtureBuilder(rows, keys)
+    exclusions = _exclusions(study, store, keys)
+    builder = MixtureBuilder(rows, keys, excluded=exclusions.reasons)
     names = {key: name for name, key in keys.items()}
     by_key = {keys[name]: examples for name, examples in rows.items()}
     listed: dict[str, dict[str, object]] = {}
     try:
-        for arm, draw, spec in _mixtures(study):
+        for arm, draw, spec in _mixtures(study, exclusions):
             key = mixture_key(spec, keys)
             if key in listed:
                 continue
@@ -78,9 +80,19 @@ def write_mixtures(
     return entries
 
 
-def _mixtures(study: Study) -> Iterator[tuple[str, int | None, MixtureSpec]]:
+def _exclusions(study: Study, store: Store | None, keys: Mapping[str, str]) -> Exclusions:
+    """Rows that a run of the study leaves out, where it has counted them; none where its bases are not at hand."""
+    if store is None:
+        return Exclusions()
+    try:
+        return exclusions_of(study, remembered_counts(study, store, keys, study_bases(study, keys)))
+    except InputError:  # the mixtures themselves need no base
+        return Exclusions()
+
+
+def _mixtures(study: Study, exclusions: Exclusions) -> Iterator[tuple[str, int | None, MixtureSpec]]:
     """(arm, draw, mixture) of every cell that is trained, and of what is trained before; N = 0 has no draw."""
-    for cell in expand(study):
+    for cell in exclusions.apply(expand(study)):
         if cell.start is not None:
             yield "instruction tuning", None, cell.start.mixture
         if cell.is_trained:

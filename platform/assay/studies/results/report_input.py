@@ -46,6 +46,7 @@ def report_content(results: Results) -> dict[str, Any]:
         "tables": results.tables,
         "costs": results.costs.rows(),
         "errors": list(results.errors),
+        "rows": [row.as_dict() for row in results.rows],
         "browser": browser_rows(wanted.runs, examples, scores, results.folder.store),
     }
 

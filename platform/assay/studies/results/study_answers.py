@@ -24,7 +24,7 @@ def study_answers(study: Study, store: Store, embedded_name: str) -> Iterator[An
     Raises:
         DataError: the study's predictions are not there yet.
     """
-    prepared = prepare_study(study, embedded_name)
+    prepared = prepare_study(study, embedded_name, store)
     plan = prepared.artifacts
     missing = sum(not store.exists("predictions", key) for key in {run.predictions_key for run in plan.runs})
     if missing:
