@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from xml.etree import ElementTree
 
 import pytest
 
 from assay.metaeval.study_tables.build import RunRow, ScorerInfo, build_study_tables
 from assay.records import ScoreRow
+from assay.reports.drawing import finish, grid, tip
 from assay.reports.page import ReportInput, agreement, render_report, script_json, shared_reason
 from assay.reports.wording import headlines, number, percent, plural, rate, reasons, seconds, signed
 
@@ -95,8 +97,23 @@ def test_report_is_self_contained_and_has_every_section(report_input: ReportInpu
     assert not re.search(r"(?:src|href)=[\"'](?:https?:)?//", html)
     for section in ("leaderboard", "curves", "forgetting", "scorers", "coverage", "costs", "rows", "methods"):
         assert f'<section id="{section}">' in html
-    assert html.count("data:image/svg+xml;base64,") == 8
+    assert html.count("<svg ") == 8
     assert "refused" in html  # the reason of the unscored rows
+
+
+def test_points_of_a_figure_say_their_values(report_input: ReportInput) -> None:
+    html = render_report(report_input).html.decode()
+    row = next(row for row in report_input.tables["curves"].to_pylist() if row["scorer"] == "exact_match")
+    said = f"exact_match, N = {row['num_target']}: {row['mean']:.3f} [{row['low']:.3f}, {row['high']:.3f}]"
+    assert f"<title>{said}, {row['num_items']} items, {row['num_runs']} runs</title>" in html
+    assert 'id="tip: ' not in html
+
+
+def test_a_tip_holds_no_markup() -> None:
+    figure, (ax,) = grid(1, width=2, height=2)
+    tip(ax, 0.0, 0.0, '<b>"x" & </title>')
+    svg = finish("hostile", "", figure).svg
+    assert ElementTree.fromstring(svg).findtext(".//{*}g/{*}title") == '<b>"x" & </title>'
 
 
 def test_what_has_nothing_to_show_says_so(report_input: ReportInput) -> None:
@@ -288,3 +305,10 @@ def test_numbers_in_words() -> None:
     assert seconds(600.0) == "10.0 min"
     assert plural(1, "run") == "1 run"
     assert plural(2, "run") == "2 runs"
+
+
+def test_tables_of_a_study_finished_before_lack_later_columns_and_open(report_input: ReportInput) -> None:
+    later = ("verdict", "needs", "margin", "unit", "num_baseline_runs")
+    before = report_input.tables["leaderboard"].drop_columns(list(later))
+    html = render_report(replace(report_input, tables={**report_input.tables, "leaderboard": before})).html.decode()
+    assert "not decided when this study ran" in html

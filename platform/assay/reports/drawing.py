@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,10 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 CURVE_SCORERS = 5
 """Most lines in one panel of the learning curves."""
 PNG_DPI = 150
+TIP = "tip: "
+"""Begins the group id of a mark that says its values when a pointer rests on it."""
+TIP_POINTS = 13.0
+"""Diameter of the unseen mark around a point that catches the pointer."""
 
 STYLE = {
     "font.size": 9,
@@ -35,7 +40,6 @@ STYLE = {
     "axes.axisbelow": True,
     "legend.frameon": False,
     "svg.fonttype": "none",
-    "svg.hashsalt": "assay",
 }
 
 
@@ -101,6 +105,15 @@ def line(ax: Axes, x: Sequence[float], points: Rows, middle: str, low: str, high
     ax.errorbar(
         [at for at, _ in known], y, [below, above], linewidth=1.4, markersize=4.2, capsize=2, elinewidth=0.9, **style
     )
+    for at, row in known:
+        ends = "" if row[low] is None or row[high] is None else f" [{row[low]:.3f}, {row[high]:.3f}]"
+        over = f", {row['num_items']} items, {row['num_runs']} runs" if "num_items" in row and "num_runs" in row else ""
+        tip(ax, at, row[middle], f"{style['label']}, N = {at:g}: {row[middle]:.3f}{ends}{over}")
+
+
+def tip(ax: Axes, x: float, y: float, words: str) -> None:
+    """Say these words when a pointer rests on a place of the SVG; nothing is seen."""
+    ax.plot([x], [y], marker="o", markersize=TIP_POINTS, alpha=0.0, linestyle="none", gid=TIP + words, label="_")
 
 
 def target_axis(ax: Axes, rows: Rows) -> None:
@@ -126,11 +139,16 @@ def finish(name: str, caption: str, figure: Figure) -> Plot:
     import matplotlib as mpl
 
     vector, pixels = io.StringIO(), io.BytesIO()
-    with mpl.rc_context(STYLE):
+    with mpl.rc_context({**STYLE, "svg.hashsalt": f"assay {name}"}):  # ids differ among the figures of one page
         figure.savefig(vector, format="svg", metadata={"Date": None, "Creator": None})
         figure.savefig(pixels, format="png", dpi=PNG_DPI, metadata={"Software": None})
     svg = vector.getvalue()
-    return Plot(name, caption, svg[svg.index("<svg") :], pixels.getvalue())
+    return Plot(name, caption, _with_tips(svg[svg.index("<svg") :]), pixels.getvalue())
+
+
+def _with_tips(svg: str) -> str:
+    """The group of each tip with a title, which browsers show where the pointer rests."""
+    return re.sub(rf"""<g id=(["']){TIP}(.*?)\1>""", r"<g><title>\2</title>", svg)
 
 
 def or_nan(value: float | None) -> float:

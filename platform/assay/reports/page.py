@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from assay.metaeval.statistics.verdict import MARGIN
+from assay.metaeval.study_tables.columns import COLUMNS
 from assay.reports.design_plots import pareto_rows
 from assay.reports.drawing import Plot
 from assay.reports.ifs_plots import infusion
@@ -76,10 +76,6 @@ class Report:
     plots: Sequence[Plot]
 
 
-_NO_VERDICT: Mapping[str, Any] = {"verdict": "", "needs": "", "margin": None}
-"""What rows lack that were stored before comparisons had verdicts."""
-
-
 def render_report(report: ReportInput) -> Report:
     """The page and its figures."""
     from jinja2 import Environment, StrictUndefined
@@ -88,7 +84,7 @@ def render_report(report: ReportInput) -> Report:
     if "ifs_curves" in report.tables:
         plot = infusion(report.tables["ifs_curves"].to_pylist(), report.tables["early_stopping"].to_pylist())
         plots += [plot] if plot is not None else []
-    tables = {name: [{**_NO_VERDICT, **row} for row in table.to_pylist()] for name, table in report.tables.items()}
+    tables = {name: with_every_column(name, table.to_pylist()) for name, table in report.tables.items()}
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters.update(
         number=number, signed=signed, percent=percent, seconds=seconds, rate=rate, p_value=p_value, reasons=reasons
@@ -98,7 +94,6 @@ def render_report(report: ReportInput) -> Report:
         report=report,
         headlines=headlines(tables, report.human),
         plots={plot.name: plot for plot in plots},
-        image=lambda plot: "data:image/svg+xml;base64," + base64.b64encode(plot.svg.encode()).decode(),
         tables=tables,
         leaderboards=leaderboards(tables["leaderboard"], report.human),
         verdict_words=verdict_words,
@@ -121,6 +116,12 @@ def render_report(report: ReportInput) -> Report:
         browser_json=script_json(report.browser),
     )
     return Report(text.encode(), plots)
+
+
+def with_every_column(table: str, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows of a table with None in columns that it did not have yet when a study of before was finished."""
+    columns = {column.name: None for column in COLUMNS.get(table, ())}
+    return [columns | row for row in rows]
 
 
 def leaderboards(rows: Rows, human: str) -> list[tuple[str, list[Mapping[str, Any]]]]:

@@ -22,6 +22,7 @@ from assay.reports.drawing import (
     shared_legend,
     split_panels,
     target_axis,
+    tip,
 )
 
 if TYPE_CHECKING:
@@ -186,9 +187,12 @@ def comparability(rows: Rows, colours: Palette) -> Plot | None:
             if row is None:
                 continue
             style = colours.style(name) | {"label": "_"}
+            ends = ""
             if row["low"] is not None and row["high"] is not None:
                 ax.plot([row["low"], row["high"]], [y, y], color=style["color"], linewidth=1.4)
+                ends = f" [{row['low']:.3f}, {row['high']:.3f}]"
             ax.plot([row["value"]], [y], linestyle="none", markersize=5.5, **style)
+            tip(ax, row["value"], y, f"{name}, {statistic.replace('_', ' ')}: {row['value']:.3f}{ends}")
         ax.axvline(0, color="#555555", linewidth=0.8)
         ax.set_xlim(-1.05, 1.05)
         ax.set_ylim(-0.6, len(names) - 0.4)

@@ -128,6 +128,8 @@ def _best_arm(rows: Rows, base: str, task: str, human: str) -> str | None:
 
 def verdict_words(row: Mapping[str, Any]) -> str:
     """A row's verdict, with the margin of "equivalent" and what an undecided one would take."""
+    if row["verdict"] is None:
+        return "not decided when this study ran"
     if row["verdict"] == "equivalent":
         return f"equivalent (within {number(row['margin'], 2)})"
     return f"{row['verdict']} ({row['needs']})" if row["needs"] else str(row["verdict"])

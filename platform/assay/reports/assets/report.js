@@ -1,3 +1,41 @@
+// Tables sort by the column whose head is pressed: numbers by the first number in a cell, all else as text.
+(function () {
+  const numeric = /^[−–-]?[\d,]*\.?\d+/;
+  const valueOf = (row, place) => {
+    const text = (row.cells[place] ? row.cells[place].textContent : "").trim().replace(/^[[<+]\s*/, "");
+    const found = text.match(numeric);
+    return found ? Number(found[0].replace(/,/g, "").replace(/^[−–]/, "-")) : text;
+  };
+  const compare = (a, b) => {
+    if (typeof a === "number" && typeof b === "number") return a - b;
+    if (typeof a !== typeof b) return typeof a === "number" ? -1 : 1;
+    return a.localeCompare(b);
+  };
+  for (const table of document.querySelectorAll(".scroll > table:not([data-fixed])")) {
+    const [head, ...rows] = table.rows;
+    if (rows.length < 2) continue;
+    [...head.cells].forEach((cell, place) => {
+      cell.setAttribute("role", "button");
+      cell.tabIndex = 0;
+      const sort = () => {
+        const down = cell.getAttribute("aria-sort") === "ascending";
+        for (const other of head.cells) other.removeAttribute("aria-sort");
+        cell.setAttribute("aria-sort", down ? "descending" : "ascending");
+        const keyed = rows.map((row, index) => [valueOf(row, place), index, row]);
+        keyed.sort((a, b) => {
+          if (a[0] === "" || b[0] === "") return (a[0] === "") - (b[0] === "") || a[1] - b[1]; // empty ones last
+          return (down ? -1 : 1) * compare(a[0], b[0]) || a[1] - b[1];
+        });
+        for (const [, , row] of keyed) head.parentNode.append(row);
+      };
+      cell.addEventListener("click", sort);
+      cell.addEventListener("keydown", (event) => {
+        if (event.key === "Enter" || event.key === " ") { event.preventDefault(); sort(); }
+      });
+    });
+  }
+})();
+
 // The row browser. All text goes in as text nodes: a model's answer can hold markup and never becomes any.
 (function () {
   const data = JSON.parse(document.getElementById("browser-data").textContent);
