@@ -7,6 +7,7 @@ a replicate number of its own, so that it never meets a stored unreadable reply.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -23,8 +24,9 @@ from assay.scoring.judges.calls import (
     failure_reason,
     reply_text,
 )
-from assay.scoring.judges.judgements import OK, REFUSED, UNPARSABLE
+from assay.scoring.judges.judgements import AMBIGUOUS, OK, REFUSED, UNFINISHED, UNPARSABLE
 from assay.scoring.judges.parsing.text_numbers import looks_refused
+from assay.scoring.judges.parsing.thinking import spoken_part
 
 REMINDER = "Your last reply could not be read. Reply again, in the requested output format and with nothing else."
 AGAIN = "_again"
@@ -32,7 +34,20 @@ AGAIN = "_again"
 AGAIN_REPLICATES = 1000
 """Added to the replicate number per further call: beyond the samples that any protocol draws."""
 
+READERS = 2
+"""Version of the readers of `strict`: it goes up when one of them reads a reply otherwise."""
+
 Parsed = TypeVar("Parsed")
+
+
+def readers_version(mode: Mode, *, is_published: bool = True) -> int:
+    """The version in a protocol's identity.
+
+    Args:
+        mode: of the protocol.
+        is_published: whether its `compat` reads by the published parser, which never changes.
+    """
+    return 1 if mode == "compat" and is_published else READERS
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,44 +63,76 @@ class Reading(Generic[Parsed]):
         """The last raw reply; empty where there is none."""
         return next((item.text for item in reversed(self.exchanges) if item.text is not None), "")
 
+    def said(self, mode: Mode) -> str:
+        """The last reply as others may see it: without its thinking; in `compat` as it came."""
+        return self.text if mode == "compat" else spoken_part(self.text).text
+
 
 def read_step(
-    calls: Sequence[JudgeCall], parse: Callable[[str], Parsed | None], max_reasks: int = 0, *, mode: Mode = "strict"
+    calls: Sequence[JudgeCall],
+    parse: Callable[[str], Parsed | None],
+    max_reasks: int = 0,
+    *,
+    mode: Mode = "strict",
+    contested: Callable[[str], bool] | None = None,
 ) -> Steps[list[Reading[Parsed]]]:
     """Yields the calls, reads the replies, and yields again what could not be read; one reading per call, in order.
 
-    `parse` is only ever given text, in `compat` also what a content filter left of a reply; see `read_free_text` for
-    replies that may be empty.
+    Args:
+        calls: of one step.
+        parse: only ever given text: in `strict` without the reply's thinking, in `compat` as it came, and also what a
+            content filter left of a reply; see `read_free_text` for replies that may be empty.
+        max_reasks: how often an unreadable or ambiguous reply is asked for again.
+        mode: of the protocol.
+        contested: whether an unread reply is ambiguous rather than unparsable.
     """
     replies: Sequence[JudgeReply] = yield calls
     if len(replies) != len(calls):
         raise ValueError(f"{len(replies)} replies to {len(calls)} calls")
-    readings = [_read(call, reply, parse, mode) for call, reply in zip(calls, replies, strict=True)]
+    readings = [read_reply(call, reply, parse, mode, contested) for call, reply in zip(calls, replies, strict=True)]
     for attempt in range(1, max_reasks + 1):
-        open_calls = [index for index, reading in enumerate(readings) if reading.status == UNPARSABLE]
+        open_calls = [index for index, reading in enumerate(readings) if reading.status in _ASKED_AGAIN]
         if not open_calls:
             break
         further = [_again(calls[index], readings[index].text, attempt) for index in open_calls]
         replies = yield further
         for index, call, reply in zip(open_calls, further, replies, strict=True):
-            reading = _read(call, reply, parse, mode)
-            # a second question that got no reply leaves the first reply what it was: unparsable
-            status = reading.status if reading.text else UNPARSABLE
+            reading = read_reply(call, reply, parse, mode, contested)
+            # a second question that got no reply leaves the first reply what it was
+            status = reading.status if reading.text else readings[index].status
             readings[index] = Reading(reading.value, status, (*readings[index].exchanges, *reading.exchanges))
     return readings
 
 
-def _read(call: JudgeCall, reply: JudgeReply, parse: Callable[[str], Parsed | None], mode: Mode) -> Reading[Parsed]:
-    exchanges = (exchange(call, reply, mode),)
+_ASKED_AGAIN = (UNPARSABLE, AMBIGUOUS)
+
+
+def read_reply(
+    call: JudgeCall,
+    reply: JudgeReply,
+    parse: Callable[[str], Parsed | None],
+    mode: Mode,
+    contested: Callable[[str], bool] | None = None,
+) -> Reading[Parsed]:
+    """What one reply says; see `read_step`."""
+    kept = exchange(call, reply, mode)
     text = reply_text(reply, mode)
     if text is None:
-        return Reading(None, failure_reason(reply), exchanges)
+        return Reading(None, failure_reason(reply), (kept,))
+    if mode == "strict":
+        spoken = spoken_part(text)
+        kept = dataclasses.replace(kept, thinking_chars=spoken.thinking_chars)
+        if spoken.is_unfinished:
+            return Reading(None, UNFINISHED, (kept,))
+        text = spoken.text
     value = parse(text)
     if value is not None:
-        return Reading(value, OK, exchanges)
+        return Reading(value, OK, (kept,))
     if isinstance(reply, Failure):
-        return Reading(None, failure_reason(reply), exchanges)
-    return Reading(None, REFUSED if looks_refused(text) else UNPARSABLE, exchanges)
+        return Reading(None, failure_reason(reply), (kept,))
+    if looks_refused(text):
+        return Reading(None, REFUSED, (kept,))
+    return Reading(None, AMBIGUOUS if contested is not None and contested(text) else UNPARSABLE, (kept,))
 
 
 def _again(call: JudgeCall, unreadable: str, attempt: int) -> JudgeCall:
@@ -103,7 +150,7 @@ def read_free_text(calls: Sequence[JudgeCall], mode: Mode) -> Steps[list[Reading
     empty = {NOTHING} if mode == "strict" else {NOTHING, *FINAL_FAILURES}
     readings = []
     for call, reply in zip(calls, replies, strict=True):
-        reading: Reading[str] = _read(call, reply, str, mode)
+        reading: Reading[str] = read_reply(call, reply, str, mode)
         if reading.status in empty:
             reading = Reading("", OK, (Exchange(call.step, call.order, call.replicate, "", reading.status),))
         readings.append(reading)

@@ -47,6 +47,8 @@ class Exchange:
     """The raw reply; None where there was none."""
     reason: str = ""
     """Why there was none, or only what a filter left of it."""
+    thinking_chars: int = 0
+    """Characters of thinking in `text` that no reader saw; in `compat` nothing is taken off."""
 
 
 Instance = TypeVar("Instance", contravariant=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
@@ -11,6 +12,10 @@ from assay.scoring.judges.calls import Exchange
 
 OK, UNPARSABLE, REFUSED = "ok", "unparsable", "refused"
 """The statuses a parser gives; a call without a reply gives its own reason ("filtered", "error: timeout")."""
+AMBIGUOUS = "ambiguous"
+"""The reply names several verdicts, or speaks against its own."""
+UNFINISHED = "unfinished thinking"
+"""The reply ends inside its thinking: it holds no answer, and asking again with the same room would end there too."""
 
 Winner = Literal[0, 1, 2]
 """1 or 2: that output is better; 0: a declared tie. No verdict is None, never a tie."""
@@ -38,8 +43,13 @@ class PointwiseJudgement:
         return None if self.score is None else (self.score - self.low) / (self.high - self.low)
 
     def outcome(self) -> Outcome:
-        """The scorer's outcome: the score on a scale of 0 to 1, with the last raw reply as its detail."""
+        """The scorer's outcome: the score on a scale of 0 to 1, with the last raw reply as its detail.
+
+        Of a score weighted by probabilities the detail is JSON: `mass` on valid scores, and `reply`.
+        """
         detail = next((item.text for item in reversed(self.exchanges) if item.text is not None), "")
+        if "mass" in self.parts:
+            detail = json.dumps({"mass": round(self.parts["mass"], 6), "reply": detail}, ensure_ascii=False)
         if self.fraction is None:
             return Unscored(self.status, detail)
         return Rating(self.fraction, detail)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from assay.errors import ConfigError
 from assay.scoring.judges.parsing import (
@@ -16,6 +20,7 @@ from assay.scoring.judges.parsing import (
     strict_bracket,
     strict_choice,
 )
+from assay.scoring.judges.parsing.choices import is_contested
 
 
 @pytest.mark.parametrize(
@@ -63,6 +68,75 @@ def test_explained_replies_are_decided_by_their_last_verdict(
     assert strict_choice(reply, COT) == right
 
 
+@pytest.mark.parametrize(
+    ("reply", "right"),
+    [
+        ("Output (a) is better written, but it ignores the constraint.\n\nOutput (b)", 2),
+        ("Output (a) is not better. Output (b)", 2),
+        ("Output (a) is worse than Output (b).", None),
+        ("Neither is perfect, Output (b) is slightly better than Output (a).", 2),
+        ("Output (a): x.\nOutput (b): y.", None),
+        ("Output (b) is better. However, Output (b) is worse at style.", None),
+        ("Although Output (a) is better, Output (b) is preferred.", 2),
+        ("If Output (a) were complete it would win. Output (b)", 2),
+        ("Therefore, neither Output (a) nor Output (b) is better.", 0),
+        ("Which is better, Output (a) or Output (b)?", None),
+        ("I don't think Output (a) is better.", None),
+        ("I prefer Output (b) over Output (a).", 2),
+        ("Output (b)\n\nExplanation: Output (a) fails.", 2),
+        ("Feedback: dull. [RESULT] A", 1),
+        ("[[A>>B]]", 1),
+        ("Output (a) is better, Output (b) is better.", None),
+        ("One might argue that Output (a) is better. But I'd pick Output (b).", 2),
+        ("This is not a tie.", None),
+        ("Output (a) is better in style.", None),
+        ("\\boxed{B}", 2),
+        ("Output (a) would be better if it were short.", None),
+        ("I cannot choose Output (a).", None),
+    ],
+)
+def test_the_last_word_decides_and_nothing_is_guessed(reply: str, right: int | None) -> None:
+    for patterns in (LABEL, COT):
+        assert strict_choice(reply, patterns) == right
+
+
+def test_a_contested_reply_is_told_from_one_that_says_nothing() -> None:
+    assert is_contested("Output (a) is worse than Output (b).")
+    assert is_contested("I was asked to answer [[A]] or [[B]].")
+    assert not is_contested("A good question.")
+
+
+VERDICT_PIECES = (
+    "Output (a)",
+    "Output (b)",
+    "is better",
+    "is not",
+    "worse",
+    "than",
+    ".",
+    "\n",
+    "[[A]]",
+    "[[A>B]]",
+    "tie",
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.sampled_from(VERDICT_PIECES), max_size=30).map(" ".join))
+def test_a_reply_in_which_both_outputs_change_names_has_the_other_verdict(reply: str) -> None:
+    swapped = reply.replace("(a)", "(x)").replace("(b)", "(a)").replace("(x)", "(b)")
+    swapped = swapped.replace("[[A]]", "[[B]]").replace("[[A>B]]", "[[B>A]]")
+    assert strict_choice(swapped) == {1: 2, 2: 1}.get(strict_choice(reply) or 0, strict_choice(reply))
+
+
+@pytest.mark.parametrize("piece", ["Output (a) is better ", "[[A]] ", "not Output (a) ", "is the better one ", "(a)\n"])
+def test_hostile_verdicts_are_read_in_linear_time(piece: str) -> None:
+    started = time.process_time()
+    strict_choice(piece * (40_000 // len(piece)))
+    strict_bracket(piece * (40_000 // len(piece)))
+    assert time.process_time() - started < 3.0
+
+
 def test_patterns_of_a_user_replace_the_defaults() -> None:
     patterns = Patterns.from_config({"1": "WINNER=A", "2": "WINNER=B"}, "test")
     assert compat_choice("Output (a)\nWINNER=B", patterns) == 2
@@ -88,6 +162,15 @@ def test_bad_patterns_are_refused_in_one_line(config: object) -> None:
         ("B", None, 2),
         ("[[D]]", None, None),
         ("A is better", None, None),
+        ("I was asked to answer [[A]], [[B]] or [[C]].", 1, None),
+        ("[[A]] at first. [[B]]", 1, 2),
+        ("[[A]] or [[C]]", 1, None),
+        ("[[A]]?", 1, None),
+        ("My final verdict is: [[A>>B]]", None, 1),
+        ("[[A<B]]", None, 2),
+        ("[[A=B]]", None, 0),
+        ("[[tie]]", None, 0),
+        ("Something like, for example: [[A]]", 1, None),
     ],
 )
 def test_bracket_replies(reply: str, published: int | None, right: int | None) -> None:
@@ -106,6 +189,9 @@ def test_bracket_replies(reply: str, published: int | None, right: int | None) -
         ("I compared both.\nB", "B"),
         ("[[C]]", "C"),
         ("A summary of the two", None),
+        ("A: Summary #1 is fluent.\nB: Summary #2 is dull.", None),
+        ("A: Summary #1 is fluent.\nB: Summary #2 is dull.\nAnswer: A", "A"),
+        ("[[A]] or [[B]]", None),
         ("D", None),
         ("", None),
     ],
@@ -124,6 +210,10 @@ def test_option_letters(reply: str, expected: str | None) -> None:
         ("It is objective in part.\nSubjective", "Subjective"),
         ("Objective or subjective", None),
         ("nonobjective", None),
+        ("It is not objective.", None),
+        ("Not subjective but objective.", "Objective"),
+        ("I can't call this objective.", None),
+        ("Is it subjective?", None),
         ("", None),
     ],
 )

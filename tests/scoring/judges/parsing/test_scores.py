@@ -94,6 +94,99 @@ def test_hand_read_scores(reply: str, low: float, high: float, expected: float |
     assert parse_score(reply, low, high) == expected
 
 
+STRICT_VECTORS: list[tuple[str, float, float, float | None]] = [
+    ("On a scale of 1-5: 4", 1, 5, 4),
+    ("On a scale from 1 to 5, score: 4", 1, 5, 4),
+    ("3,5/5", 1, 5, 3.5),
+    ("I can't give this a rating of 7.", 0, 10, None),
+    ("Rating: 8 -> revised to 6", 0, 10, 6),
+    ("I was going to give a 9, but the date is wrong.", 0, 10, None),
+    ("Accuracy: 9/10\nStyle: 6/10", 0, 10, None),
+    ("Accuracy: 9/10\nStyle: 6/10\nOverall: 7/10", 0, 10, 7),
+    ("[RESULT] 4", 1, 5, 4),
+    ("Feedback: fine. [RESULT] 4", 1, 5, 4),
+    ("Feedback: errors 2. So the score is (1 to 5) [RESULT] 4 [END]", 1, 5, 4),
+    ("Overall: 7\nAccuracy: 9\nStyle: 6", 0, 10, 7),
+    ("Accuracy score: 9\nStyle score: 6", 0, 10, None),
+    ("$\\boxed{7}$", 0, 10, 7),
+    ("Score: 7 or 8", 0, 10, None),
+    ("Score: 7?", 0, 10, None),
+    ("I would have given it an 8 if it were shorter.", 0, 10, None),
+    ("I would give this a 7.", 0, 10, 7),
+    ("The score is not 7.", 0, 10, None),
+    ("I would not say the score is 7.", 0, 10, None),
+    ("I give accuracy a 9 and style a 6.", 0, 10, None),
+    ("It is not perfect and I give it a 3.", 1, 5, 3),
+    ("Score: 8. On second thought, 6.", 0, 10, 6),
+    ("Rating: 8, no wait, 6", 0, 10, 6),
+    ("~~8~~ 6", 0, 10, 6),
+    ("7~8", 0, 100, None),
+    ("|9|6|", 0, 100, None),
+    ("8,5", 0, 10, 8.5),
+    ("Score: 1,000", 0, 10, None),
+    ("1,2,3", 0, 10, None),
+    ("I was asked to answer [[5]] or [[6]].", 1, 10, None),
+    ("Not [[3]] but [[4]]", 1, 10, 4),
+    ("Initially I gave 9/10, but after checking I lowered it to 5.", 0, 10, 5),
+    ("A 7? No.", 0, 10, None),
+    ("It deserves neither a 7 nor an 8.", 0, 10, None),
+    ("I don't think this deserves a 7.", 0, 10, None),
+    ("I refuse to give it a 7", 0, 10, None),
+    ("If it were shorter, I would give it a 9.", 0, 10, None),
+    ("Score: 8. I withdraw this. I change my score", 0, 10, None),
+    ("8 -> 6", 0, 10, 6),
+    ("Coherence: 4", 1, 5, 4),
+    ("Errors: 2\nScore: 4", 1, 5, 4),
+    ("Accuracy: 3\nStyle: 4\nTotal: 7", 0, 10, None),
+    ("Had it cited sources, this would be a 5.", 1, 5, None),
+    ("I'd give it a 4, but only if you fix it.", 1, 5, None),
+    ("Score: 4\nThe summary actually covers 3 points.", 1, 5, 4),
+    ("I can't find any errors, so I give it a 5.", 1, 5, 5),
+    ("I hesitate to give it a 5.", 1, 5, None),
+    ("Rating: 4 (no 5 because of a typo)", 1, 5, 4),
+    ("I cannot fault it. 5/5", 1, 5, 5),
+    ("Rate: 4/5. The revised version adds 3 points.", 1, 5, 4),
+]
+"""Refused, negated, imagined, revised, parted by criteria: none of them is a guess."""
+
+
+@pytest.mark.parametrize(("reply", "low", "high", "expected"), STRICT_VECTORS, ids=range(len(STRICT_VECTORS)))
+def test_numbers_that_are_taken_back_are_no_scores(reply: str, low: float, high: float, expected: float | None) -> None:
+    assert parse_score(reply, low, high) == expected
+
+
+@pytest.mark.parametrize(
+    ("reply", "listed", "expected"),
+    [
+        ("Response 1: 8,5\nResponse 2: 9,0", False, (8.5, 9)),
+        ("8,5", False, None),
+        ("8,5", True, (8, 5)),
+        ("8.5,9", True, (8.5, 9)),
+        ("8,5; 9", True, (8.5, 9)),
+        ("8, 9", False, (8, 9)),
+        ("8,5 9,0", False, (8.5, 9)),
+        ("8,5,9,0", True, None),
+        ("8,5,9,0", False, None),
+        ("Output: **8**, **9**", True, (8, 9)),
+        ("8/10,9/10", True, (8, 9)),
+        ("I can't rate Response 1: 8 and Response 2: 9", False, None),
+        ("Response 1: 8 -> 6\nResponse 2: 9", False, (6, 9)),
+        ("Response 1: 8 or 9\nResponse 2: 9", False, None),
+        ("10,7\n", True, (10, 7)),
+        ("Output:\n10,7", True, (10, 7)),
+        ("The score of Assistant 1: 8\nThe score of Assistant 2: 7,5", False, (8, 7.5)),
+        ("scores are (8,9)", False, (8, 9)),
+        ("1. 8\n2. 9", False, None),
+        ("Response 1: 8\nResponse 2: 9\nOn reflection, Response 1: 6", False, (6, 9)),
+        ("8,9\n\nI'd revise this: 7,9", True, (7, 9)),
+    ],
+)
+def test_pairs_with_decimal_commas_and_second_thoughts(
+    reply: str, listed: bool, expected: tuple[float, float] | None
+) -> None:
+    assert parse_pair(reply, comma_separates=listed) == expected
+
+
 @pytest.mark.parametrize(
     ("reply", "expected"),
     [
@@ -184,7 +277,8 @@ def test_readers_never_raise_and_keep_to_the_scale(text: str) -> None:
 
 @given(st.integers(0, 10), st.integers(0, 10))
 def test_both_modes_read_plain_csv_alike(first: int, second: int) -> None:
-    assert compat_csv_pair(f"{first},{second}") == parse_pair(f"{first},{second}") == (first, second)
+    reply = f"{first},{second}"
+    assert compat_csv_pair(reply) == parse_pair(reply, comma_separates=True) == (first, second)
 
 
 @given(st.decimals(1, 5, places=2), st.sampled_from(["{}", "Score: {}", "**{}**", "{}/5", "a score of {}."]))

@@ -67,7 +67,7 @@ def test_hand_read_replies(
     reply: str, published: tuple[float, float] | None, right: tuple[float, float] | None
 ) -> None:
     assert compat_csv_pair(reply) == published
-    assert parse_pair(reply) == right
+    assert parse_pair(reply, comma_separates=True) == right
 
 
 def test_the_published_prompt_is_sent_whole_in_compat() -> None:

@@ -13,7 +13,8 @@ from functools import lru_cache
 
 from assay.errors import ConfigError
 from assay.scoring.judges.judgements import Winner
-from assay.scoring.judges.parsing.text_numbers import MARKUP, clean, text_lines
+from assay.scoring.judges.parsing.text_numbers import MARKUP, clause_start, clean, text_lines
+from assay.scoring.judges.parsing.verdicts import last_word
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,52 +60,26 @@ def compat_choice(text: str, patterns: Patterns = LABEL) -> Winner | None:
     return 2 if _compiled(patterns.second).search(stripped) else None
 
 
-_BETTER = re.compile(
-    r"\b(?:output )?\(?([ab])\)? is (?:the |clearly |therefore )?(?:better|best|preferred|superior)\b", re.I
-)
-_CHOSEN = re.compile(
-    r"\b(?:better|best|preferred|winner|choice|answer|decision|verdict|prefer|choose|select|pick)"
-    r"(?: (?:output|one|is|the|would be|:|=)|[:=]){0,4} ?\(?(?:output )?\(?([ab])\b\)?",
-    re.IGNORECASE,
-)
-_LINE_LABEL = re.compile(
-    r"(?:^|\n)[ ]?(?:output|response|answer|option)?[ ]?[(\[]{0,2}([ab])[)\]]{0,2}[ ]?[.,:;!]?[ ]?(?=\n|$)",
-    re.IGNORECASE,
-)
-_FULL_STOP = re.compile(r"[.!?](?=\s|$)")
-_TIE = re.compile(r"\b(?:tie|tied|equally (?:good|bad|well)|neither|both outputs|both are)\b", re.IGNORECASE)
-
-
 def strict_choice(text: str, patterns: Patterns = LABEL) -> Winner | None:
-    """The LAST match decides: of a sentence that names the better output, else of the patterns, else of a lone label.
+    """The LAST word decides: see `verdicts.last_word`. No verdict is None, and so is one that contradicts itself.
 
-    Patterns that a user gave replace all of this but ties. 0 is a tie that the judge declared though none was offered.
+    Patterns that a user gave replace all of this but ties; the last match decides. 0 is a tie that the judge declared
+    though none was offered. `[[A]]`, `[[A>>B]]` and their like are read too.
     """
     plain = clean(text).strip()
     joined = "\n".join(text_lines(plain))
-    if patterns in (LABEL, COT):
-        for pattern in (_BETTER, _CHOSEN):
-            found = pattern.findall(joined)
-            if found:
-                return 1 if found[-1].lower() == "a" else 2
-    last = _last_match(plain, patterns)
-    if last is not None:
-        return last
-    if patterns in (LABEL, COT):
-        labels = _LINE_LABEL.findall(joined)
-        if labels:
-            return 1 if labels[-1].lower() == "a" else 2
-    return 0 if _declares_tie(joined) else None
+    if patterns not in (LABEL, COT):
+        last = _last_match(plain, patterns)
+        return last if last is not None else 0 if last_word(joined)[0] == 0 else None
+    if _BRACKETED.search(plain) is not None:
+        return _bracket_verdict(plain)
+    return last_word(joined)[0]
 
 
-def _declares_tie(text: str) -> bool:
-    """Whether a finished last sentence says so: an explanation that was cut off has declared nothing."""
-    ends = [match.start() for match in _FULL_STOP.finditer(text)]
-    if not ends:
-        return len(text) <= 80 and _TIE.search(text) is not None
-    if any(char.isalnum() for char in text[ends[-1] :]):
-        return False
-    return _TIE.search(text, ends[-2] if len(ends) > 1 else 0) is not None
+def is_contested(text: str) -> bool:
+    """Whether a reply without a verdict names outputs and leaves the choice open or contradicts itself."""
+    plain = clean(text).strip()
+    return _BRACKETED.search(plain) is not None or last_word("\n".join(text_lines(plain)))[1]
 
 
 def _last_match(text: str, patterns: Patterns) -> Winner | None:
@@ -131,11 +106,55 @@ def compat_bracket(text: str) -> Winner | None:
     return None
 
 
+_BRACKETED = re.compile(
+    r"\[\[\s{0,3}(?P<bracket>[A-Za-z]|tie|[AB]\s{0,2}(?:>{1,3}|<{1,3}|={1,3}|≫|≪)\s{0,2}[AB])\s{0,3}\]\]"
+    r"|\\boxed\s{0,2}\{\s{0,2}(?:\\text\s{0,2}\{)?(?:output[ ]?)?\(?(?P<boxed>[A-C])\)?\s{0,2}\}",
+    re.IGNORECASE,
+)
+_DENIED = re.compile(
+    r"(?:\bnot|n['’]t|\bnever|\bthan|\binstead of|e\.g\.|\bexample|\bsuch as)[:, ]{1,3}(?:(?:a|be|say|choose"
+    r"|pick)[ ])?$",
+    re.IGNORECASE,
+)
+
+
+def _bracket_verdict(text: str) -> Winner | None:
+    """The verdict of the last sentence with brackets; None where it names several, or none that is a verdict."""
+    found = list(_BRACKETED.finditer(text))
+    if not found:
+        return None
+    start = clause_start(text, found[-1].start())
+    if text[found[-1].end() :].lstrip()[:1] == "?":
+        return None
+    named = {
+        _bracket_winner(match)
+        for match in found
+        if match.start() >= start and _DENIED.search(text, max(0, match.start() - 30), match.start()) is None
+    }
+    return named.pop() if len(named) == 1 else None
+
+
+def _bracket_winner(match: re.Match[str]) -> Winner | None:
+    word = re.sub(r"\s", "", match["bracket"] or match["boxed"]).upper().replace("≫", ">").replace("≪", "<")
+    if len(word) < 3 or word == "TIE":
+        return 0 if word == "TIE" else _BRACKET_WINNERS.get(word)
+    first, last = word[0], word[-1]
+    if first == last:
+        return None
+    if "=" in word:
+        return 0
+    return _BRACKET_WINNERS[first if ">" in word else last]
+
+
 def strict_bracket(text: str) -> Winner | None:
-    """The last of `[[A]]`, `[[B]]`, `[[C]]`; without any, a reply that is a lone letter."""
-    found = [letter.upper() for letter in _BRACKET.findall(clean(text)) if letter.upper() in _BRACKET_WINNERS]
-    letter = found[-1] if found else parse_option(text, "ABC")
-    return _BRACKET_WINNERS.get(letter or "")
+    """The last of `[[A]]`, `[[B]]`, `[[C]]` and of arenas' `[[A>>B]]`, `[[A=B]]`; else a lone letter.
+
+    Where the last sentence with brackets names several ("answer [[A]], [[B]] or [[C]]"), there is no verdict.
+    """
+    plain = clean(text)
+    if _BRACKETED.search(plain) is not None:
+        return _bracket_verdict(plain)
+    return _BRACKET_WINNERS.get(parse_option(text, "ABC") or "")
 
 
 _BRACKET_WINNERS: dict[str, Winner] = {"A": 1, "B": 2, "C": 0}
@@ -150,24 +169,29 @@ _OPTION = re.compile(
 def parse_option(text: str, letters: str) -> str | None:
     """The option letter of a multiple-choice reply: "B", "(B)", "Answer: B", "B: Summary #2 is better.".
 
-    The last line that is an option decides among lines; upper case is returned.
+    The last line that is an option and no more decides among lines; lines that open with an option and explain it
+    must all name the same one, as a list of the options is no choice. Upper case is returned.
     """
-    decided = None
+    alone = None
+    explained: set[str] = set()
     for line in text_lines(clean(text)):
         match = _OPTION.match(line)
         if match and match[1].upper() in letters and (match[1].isupper() or match.end() == len(line)):
-            decided = match[1].upper()
-    if decided is None:
-        doubles = [letter.upper() for letter in _BRACKET.findall(clean(text)) if letter.upper() in letters]
-        decided = doubles[-1] if doubles else None
-    return decided
+            explained.add(match[1].upper())
+            alone = match[1].upper() if match.end() == len(line) else alone
+    if alone is not None or explained:
+        return alone or (explained.pop() if len(explained) == 1 else None)
+    lines = [set(_BRACKET.findall(line.upper())) & set(letters) for line in clean(text).split("\n")]
+    named: set[str] = next((letters_of_line for letters_of_line in reversed(lines) if letters_of_line), set())
+    return named.pop() if len(named) == 1 else None
 
 
 def parse_class(text: str, names: Sequence[str]) -> str | None:
     """The class that a labeller named: its whole reply, the value behind a label, or the only name in its reply.
 
     Names are matched as whole words, case ignored; of names that contain each other the longest counts. Where a
-    reply that is not one name mentions several, the one in the last line decides if it is alone there.
+    reply that is not one name mentions several, the one in the last line decides if it is alone there. A name that
+    is negated ("not Objective, but", "rather than", "neither ... nor") is not mentioned; a question names nothing.
     """
     lines = text_lines(clean(text))
     if not lines:
@@ -187,6 +211,16 @@ def parse_class(text: str, names: Sequence[str]) -> str | None:
 def _mentioned(text: str, names: Sequence[str]) -> set[str]:
     by_lower = {name.lower(): name for name in names}
     pattern = "|".join(re.escape(name) for name in sorted(by_lower, key=len, reverse=True))
+    plain = MARKUP.sub("", text).lower()
     return {
-        by_lower[match.lower()] for match in re.findall(rf"(?<!\w)(?:{pattern})(?!\w)", MARKUP.sub("", text).lower())
+        by_lower[match[0]]
+        for match in re.finditer(rf"(?<!\w)(?:{pattern})(?!\w)", plain)
+        if _NEGATED_NAME.search(plain, max(0, match.start() - 60), match.start()) is None
+        and plain[match.end() : match.end() + 1] != "?"
     }
+
+
+_NEGATED_NAME = re.compile(
+    r"(?:\b(?:not|never|cannot|neither|nor|instead of|rather than|isn|less)\b"
+    r"|n['’]t\b)(?:(?! but )[^.,;:!?\n]){0,30}$"
+)

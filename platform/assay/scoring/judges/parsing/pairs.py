@@ -19,6 +19,7 @@ from assay.scoring.judges.parsing.text_numbers import (
     text_lines,
     whole_json,
 )
+from assay.scoring.judges.parsing.withdrawn import is_taken_back, revision
 
 
 def compat_csv_pair(text: str) -> tuple[float, float] | None:
@@ -57,8 +58,13 @@ def _two_floats(pieces: list[str]) -> tuple[float, float] | None:
     return (values[0], values[1]) if values[0] is not None and values[1] is not None else None
 
 
-def parse_pair(text: str, low: float = 0.0, high: float = 10.0) -> tuple[float, float] | None:
+def parse_pair(
+    text: str, low: float = 0.0, high: float = 10.0, *, comma_separates: bool = False
+) -> tuple[float, float] | None:
     """Two scores out of one reply, both in low..high, else None.
+
+    A comma between digits is a decimal one ("Response 1: 8,5" is 8.5), so "8,5" alone is one number and no pair.
+    `comma_separates` is for prompts that ask for such a list: there "8,5" is 8 and 5.
 
     Understood, in this order: a reply that is JSON (a list of two, or an object with two scores), the last line that
     is nothing but two numbers ("8,9", "8.5; 9/10", "Output: **8**, **9**"), two lines of one number each, a JSON
@@ -74,7 +80,8 @@ def parse_pair(text: str, low: float = 0.0, high: float = 10.0) -> tuple[float, 
     alone: list[Number] = []
     decided: tuple[Number, Number] | None = None
     for line in lines:
-        found = numbers(line) if len(line) <= 200 else []
+        listed = comma_separates and _LISTED.search(line) is not None
+        found = numbers(line, comma_separates=listed) if len(line) <= 200 else []
         if len(found) >= 2 and _is_pair_line(line, found[-2:]):
             decided = (found[-2], found[-1])
         elif len(found) == 1 and not any(char.isalnum() for char in line[: found[0].start] + line[found[0].end :]):
@@ -94,6 +101,8 @@ def parse_pair(text: str, low: float = 0.0, high: float = 10.0) -> tuple[float, 
     return None if first is None or second is None else (first, second)
 
 
+_LISTED = re.compile(r"^[^\d;]*\d+(?:\.\d+)?(?:/\d+)?\s?,\s?\d+(?:\.\d+)?(?:/\d+)?[^\d;]*$")
+"""A line of two numbers with one comma: with more commas, or a semicolon, it says what its commas mean."""
 _PAIR_GAP = re.compile(r"[\])}>]{0,2}(?:\s{0,3}[,;&]\s{0,3}|\s{1,4}(?:and\s{1,2})?)[\[({<]{0,2}", re.IGNORECASE)
 _TUPLE = re.compile(r"\b(?:tuple|scores?|ratings?)\b[^\n()]{0,60}\(([^()\n]{3,40})\)", re.IGNORECASE)
 _PAIR_TAIL = re.compile(r"[\])}>\s.,;]{0,6}")
@@ -118,7 +127,7 @@ def _is_pair_line(line: str, found: list[Number]) -> bool:
 def _tuple_pair(text: str) -> tuple[Number, Number] | None:
     """The two numbers of the last "scores are (8, 9)" or "tuple: (8, 9)"."""
     found = list(_TUPLE.finditer(text))
-    items = numbers(found[-1][1]) if found else []
+    items = numbers(found[-1][1], comma_separates=True) if found else []
     return (items[0], items[1]) if len(items) == 2 else None
 
 
@@ -126,15 +135,19 @@ def _labelled_pair(text: str) -> tuple[Number, Number] | None:
     """The last number that follows each of the two labels directly or within a few words."""
     slots = list(_SLOT.finditer(text))
     found = numbers(text)
-    ratings: dict[str, Number] = {}
+    ratings: dict[str, Number | None] = {}
     position = 0
     for index, slot in enumerate(slots):
         end = slots[index + 1].start() if index + 1 < len(slots) else len(text)
         while position < len(found) and found[position].start < slot.end():
             position += 1
         if position < len(found) and found[position].end <= min(end, slot.end() + 60) and not found[position].is_scale:
-            ratings["1" if slot[1].lower() in ("1", "one") else "2"] = found[position]
-    return (ratings["1"], ratings["2"]) if len(ratings) == 2 else None
+            item = found[position]
+            denied = is_taken_back(text, slot.start(), item)
+            revised = revision(text[:end], [later for later in found[position:] if later.end <= end], item.end)
+            ratings["1" if slot[1].lower() in ("1", "one") else "2"] = None if denied else revised or item
+    first, second = ratings.get("1"), ratings.get("2")
+    return None if first is None or second is None else (first, second)
 
 
 def _json_pair(value: object) -> tuple[float | None, float | None] | None:

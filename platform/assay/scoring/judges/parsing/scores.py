@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import re
 
+from assay.scoring.judges.parsing.criteria import Criteria, labelled_criteria
 from assay.scoring.judges.parsing.text_numbers import (
     JSON_SCORE,
     Number,
     bare_number,
+    clause_start,
     clean,
     embedded_json,
     in_range,
@@ -21,10 +23,13 @@ from assay.scoring.judges.parsing.text_numbers import (
     text_lines,
     whole_json,
 )
+from assay.scoring.judges.parsing.withdrawn import is_taken_back, revision, takes_back
 
 _RATING = r"(?:scores?|ratings?|grades?|stars)"
 _LABEL = re.compile(
-    rf"\b(?:(?P<final>final|overall|total)[ ]{{1,2}}(?:[a-z]{{1,20}}[ ]{{1,2}}){{0,2}})?{_RATING}\b", re.I
+    rf"\b(?:(?P<final>final|overall|total)[ ]{{1,2}}(?:[a-z]{{1,20}}[ ]{{1,2}}){{0,2}})?{_RATING}\b"
+    r"|(?P<alone>\[RESULT\]|\b(?:final|overall|total|result|verdict)(?=[ ]?[:=]))",
+    re.I,
 )
 _DIRECT = re.compile(
     r"(?:[ ]?\([^()\n]{0,60}\))?(?:[ ]{1,2}for[ ][^\n.:=0-9]{1,60})?[ ]{0,2}(?::|=|->|is|are)?[ ]{0,3}", re.I
@@ -41,13 +46,15 @@ _LED_IN = re.compile(
     r"(?:^|[\s(])(?:a|an|it|of|this|that|as|at|to|is|be|only|just|perfect|solid|score|rating)[ :]{1,2}$", re.I
 )
 _CLOSED = re.compile(
-    r"\s*(?:$|\n|[.,;:!?()\[\]]|-(?![a-z])|(?:for|because|as|since|in|on|and|but|due|indicating|with|to|points?|stars?|given|overall"
+    r"\s*(?:$|\n|[.,;:!?()\[\]]|-(?![a-z])|(?:for|because|as|since|in|on|and|but|due|indicating|with|to"
+    r"|points?|stars?|given|overall"
     r"|based|which|when|if)\b)",
     re.IGNORECASE,
 )
 _SCALE_TOP = re.compile(r"\b(?:perfect|maximum|max|full|highest|top|best|lowest|minimum|possible|ideal)[ ]{0,2}$", re.I)
 _HYPOTHETICAL = (
-    r"from[ ]being|to[ ](?:make[ ](?:it|this)|get|earn|receive|reach|become)|short[ ]of|rather[ ]than|instead[ ]of|not"
+    r"from[ ]being|to[ ](?:make[ ](?:it|this)|get|earn|receive|reach|become)|short[ ]of|rather[ ]than"
+    r"|instead[ ]of|not"
     r"|reach|achieve|become"
 )
 _NOT_TOLD = re.compile(rf"\b(?:{_HYPOTHETICAL})[ ]{{0,2}}(?:an?[ ]{{1,2}})?(?:perfect[ ]{{1,2}})?$", re.IGNORECASE)
@@ -59,6 +66,13 @@ _TOP_NAMED = re.compile(
 )
 _LISTED = re.compile(r"[ ]{0,4}\d{1,2}[.)][ ]")
 _LEADING_TAIL = re.compile(r"[ ]{0,2}\(|[)\]]{0,2}[ ]{0,2}[:.](?=[ ])|[)\]]|[ ]-[ ]")
+_BOXED = re.compile(r"\\boxed\s{0,2}\{\s{0,3}(?:\\text\s{0,2}\{)?([^{}\n]{1,40})\}")
+_ON_A_SCALE = re.compile(
+    r"\b(?:on|in|from|using|with)[ ](?:(?:a|the)[ ])?(?:scale|range)[ ](?:(?:of|from|between)[ ])?"
+    r"\d{1,3}[ ]?(?:-|to|and|/)[ ]?\d{1,3}(?=[ ]?[:,])",
+    re.IGNORECASE,
+)
+_EXAMPLE = re.compile(r"(?:e\.g\.|for example|for instance|such as|format|example|not|n['’]?t)[:, ]{0,3}$", re.I)
 _DOUBLE = re.compile(r"\[\[[ ]{0,3}([^\[\]\n]{1,30})\]\]")
 _OPTION = re.compile(
     r"(?i:(?:the[ ])?(?:final[ ])?(?:my[ ]|your[ ])?(?:answer|option|choice)[ ]{0,2}(?:is)?[ ]{0,2}:?[ ]{0,2})?"
@@ -75,8 +89,9 @@ def parse_score(text: str, low: float, high: float) -> float | None:
 
     Forms, the first that is there decides, and within a form its last occurrence:
 
-    1. a reply that is JSON with one score, `[[7]]`
-    2. a "final", "overall" or "total" score with its number directly behind it, then any score or rating label
+    1. a reply that is JSON with one score, `[[7]]`, a box of TeX
+    2. a "final", "overall" or "total" score with its number directly behind it, `[RESULT] 7`, then any score or
+       rating label
     3. a first or last line that is nothing but a number ("7", "4/5", "3 stars")
     4. a JSON object in the reply, then a sentence that scores, rates, gives, earns ... a number ("a score of 4",
        "scores a 2 out of 5")
@@ -85,25 +100,33 @@ def parse_score(text: str, low: float, high: float) -> float | None:
     7. a fraction of the scale ("a 4 out of 5 in terms of coherence"), unless it names what was not reached;
        then labels inside a numbered list
 
-    Where forms 1 to 3 hold a number off the scale the reply has no score: an earlier mention is no substitute.
+    Where forms 1 to 3 hold a number off the scale the reply has no score: an earlier mention is no substitute. Nor
+    has it one where several criteria have numbers and none is the overall one, where the number is refused, negated
+    or imagined ("I was going to give a 9"), or where the reply takes it back and names no other. A revision that
+    names one ("8 -> 6") replaces it. 8,5 is 8.5.
     """
     plain = clean(text)
     for value in whole_json(plain):
         found, score = _json_score(value, low, high)
         if found:
             return score
-    doubles = _DOUBLE.findall(plain)
-    if doubles:
-        item = bare_number(doubles[-1])
+    marked = _marked(plain)
+    if marked is not None:
+        item = bare_number(marked)
         return None if item is None else item.rating(low, high)
     lines = text_lines(plain)
     if not lines:
         return None
     joined = "\n".join(lines)
     found_numbers = [item for item in numbers(joined) if not item.is_scale]
-    decided = _labelled(joined, found_numbers) or _bare_line(lines)
-    if decided is not None:
+    criteria = labelled_criteria(joined, found_numbers)
+    decided = _decided(joined, lines, found_numbers, criteria)
+    if isinstance(decided, Number):
         return decided.rating(low, high)
+    if decided is _NO_SCORE:
+        return None
+    if criteria.num_criteria > 1:
+        return _told(joined, [item for item in found_numbers if item.start not in criteria.starts], low, high)
     for value in embedded_json(plain):
         found, score = _json_score(value, low, high)
         if found:
@@ -113,6 +136,38 @@ def parse_score(text: str, low: float, high: float) -> float | None:
         if score is not None:
             return score
     return None
+
+
+_NO_SCORE = object()
+"""Numbers stand there and none of them is the score."""
+
+
+def _marked(text: str) -> str | None:
+    """What stands in the last double brackets or box; empty where several in one line differ or it is an example."""
+    found = [*_DOUBLE.finditer(text), *_BOXED.finditer(text)]
+    if not found:
+        return None
+    last = max(found, key=lambda match: match.start())
+    start = clause_start(text, last.start())
+    beside = {match[1].strip() for match in found if match.start() >= start and not _is_denied(text, match.start())}
+    return beside.pop() if len(beside) == 1 else ""
+
+
+def _is_denied(text: str, start: int) -> bool:
+    return _EXAMPLE.search(text, max(0, start - 16), start) is not None
+
+
+def _decided(text: str, lines: list[str], found: list[Number], criteria: Criteria) -> Number | object | None:
+    """The number of forms 2 and 3, with its revision; `_NO_SCORE` where the reply takes it back; None: read on."""
+    decided = criteria.overall if criteria.num_criteria > 1 else _labelled(text, found) or _bare_line(lines)
+    anchor = decided or (found[0] if found else None)
+    if anchor is not None:
+        revised = revision(text, found, anchor.end if decided is not None and decided in found else found[0].end)
+        if revised is not None:
+            return revised
+        if takes_back(text, anchor.end if anchor in found else 0):
+            return _NO_SCORE
+    return decided
 
 
 def _labelled(text: str, found: list[Number], *, listed: bool = False) -> Number | None:
@@ -126,9 +181,9 @@ def _labelled(text: str, found: list[Number], *, listed: bool = False) -> Number
         if _SCALE_TOP.search(text, max(0, match.start() - 12), match.start()):
             continue
         item = _behind(text, match.end(), starts)
-        if item is None or _is_listed(text, match.start()) != listed:
+        if item is None or _is_listed(text, match.start()) != listed or is_taken_back(text, match.start(), item):
             continue
-        if match["final"]:
+        if match["final"] or match["alone"]:
             final = item
         else:
             other = item
@@ -165,7 +220,7 @@ def _behind(text: str, end: int, starts: dict[int, Number]) -> Number | None:
 def _bare_line(lines: list[str]) -> Number | None:
     """The number of a last or first line that is nothing else, perhaps behind a label of a word or two."""
     for line in dict.fromkeys((lines[-1], lines[0])):
-        label, _, rest = line.rpartition(":")
+        label, _, rest = _ON_A_SCALE.sub("", line).rpartition(":")
         words = _LISTED.sub("", label).split() if len(lines) == 1 else label.split()
         item = bare_number(rest)
         if item is not None and len(words) <= 2 and not any(char.isdigit() for word in words for char in word):
@@ -192,9 +247,27 @@ def _told(text: str, found: list[Number], low: float, high: float) -> float | No
             continue
         out_of_scale = item.out_of is not None and item.out_of == high
         led_in = _LED_IN.search(text, max(verb.start(), item.start - 12), item.start) is not None
+        if is_taken_back(text, verb.start(), item):
+            continue
         if (out_of_scale or (led_in and _CLOSED.match(text, item.end))) and item.rating(low, high) is not None:
             decided = item
-    return None if decided is None else decided.rating(low, high)
+    if decided is None or _rivals(text, found, decided, high):
+        return None
+    return decided.rating(low, high)
+
+
+def _rivals(text: str, found: list[Number], decided: Number, high: float) -> bool:
+    """Whether the same sentence awards another number too ("accuracy a 9 and style a 6")."""
+    end = _SENTENCE_END.search(text, decided.end)
+    for item in found:
+        if decided.end <= item.start < (end.start() if end is not None else len(text)) and item.value != decided.value:
+            led_in = re.search(r"\b(?:an?|of)[ ]$", text[max(0, item.start - 4) : item.start]) is not None
+            named = _TOP_NAMED.search(text, decided.end, item.start) or _NOT_REACHED.search(
+                text, max(0, item.start - 40), item.start
+            )
+            if (item.out_of == high or led_in) and not named and _CLOSED.match(text, item.end):
+                return not is_taken_back(text, decided.end, item)
+    return False
 
 
 def _bare_sentence(text: str, found: list[Number], low: float, high: float) -> float | None:
@@ -229,9 +302,11 @@ def _fraction(text: str, found: list[Number], low: float, high: float) -> float 
     reached = [
         item
         for item in found
-        if item.out_of == high and not _NOT_REACHED.search(text, max(0, item.start - 40), item.start)
+        if item.out_of == high
+        and not _NOT_REACHED.search(text, max(0, item.start - 40), item.start)
+        and not is_taken_back(text, item.start, item)
     ]
-    return reached[-1].rating(low, high) if reached else None
+    return reached[-1].rating(low, high) if len({item.value for item in reached}) == 1 else None
 
 
 def _json_score(value: object, low: float, high: float) -> tuple[bool, float | None]:

@@ -23,6 +23,7 @@ _DIGITS = {ord("０") + i: str(i) for i in range(10)} | {ord("−"): "-", ord("�
 MARKUP = re.compile(r"[*`_~\"“”‘’|\\$]+")
 """Markdown and quotes around a number; dropped before labels are looked for."""
 MAX_BARE_CHARS = 200
+_INEXACT = re.compile(r"[<≤≥±≈]\s{0,2}$")
 _UNITS = re.compile(
     r"\b(?:points?|stars?|score|rating|final|overall|output|answer|out of|the|is|a|of)\b", re.IGNORECASE
 )
@@ -35,17 +36,30 @@ REFUSAL = re.compile(
 JSON_SCORE = re.compile(r"(?:final|overall|total)?[ _-]?(?:scores?|ratings?|stars?|grade|value)", re.IGNORECASE)
 """Keys of a JSON object that hold its one score."""
 
-_N = r"(?:\d++(?:\.\d++)?+|(?:" + "|".join(WORDS) + r")(?![a-z]))"
-_TO = rf"(?:between[ ]{{1,2}}{_N}[ ]{{1,2}}and|{_N}[ ]{{0,2}}(?:-|to(?![a-z])))"
-_OUT_OF = r"(?:/|\(?(?:out[ ]{1,2})?of[ ]{1,2}(?:a[ ]{1,2}|the[ ]{1,2})?(?:possible[ ]{1,2}|total[ ]{1,2}of[ ]{1,2})?)"
-_TOKEN = re.compile(
-    # a scale ("1-5", "from one to five", "between 1 and 10"): never a rating
-    rf"(?<![\w.])(?P<scale>{_TO}[ ]{{0,2}}{_N})(?!\.?\w)"
-    # a number that stands alone, perhaps with what it is out of: 7, -1, 8.5, seven, 4/5, 4 out of 5; not v2, 1e9, 80%
-    rf"|(?<![\w.])(?P<sign>(?<![)\]])[-+])?+(?P<value>{_N})(?!\.?\w|%|-(?:point|scale|way))"
-    rf"(?:[ ]{{0,2}}{_OUT_OF}[ ]{{0,2}}(?P<scale_end>{_N})(?!\.?\w|%))?+",
-    re.IGNORECASE,
+_WORDS = r"(?:" + "|".join(WORDS) + r")(?![a-z])"
+_N = r"(?:(?<!\d,)\d++,\d{1,2}+(?![\d]|,\d|\.\d)|\d++(?:\.\d++)?+|" + _WORDS + ")"
+"""With a decimal comma of one or two places, where it is no part of a list: 3,5 and not 1,2,3."""
+_N_POINT = r"(?:\d++(?:\.\d++)?+|" + _WORDS + ")"
+_OUT_OF = (
+    r"(?:/|\(?(?:out[ ]{1,2})?of[ ]{1,2}(?:a[ ]{1,2}|the[ ]{1,2})?(?:possible[ ]{1,2}"
+    r"|total[ ]{1,2}of[ ]{1,2})?)"
 )
+
+
+def _token(one: str) -> re.Pattern[str]:
+    to = rf"(?:between[ ]{{1,2}}{one}[ ]{{1,2}}and|{one}[ ]{{0,2}}(?:-|to(?![a-z])))"
+    return re.compile(
+        # a scale ("1-5", "from one to five", "between 1 and 10"): never a rating
+        rf"(?<![\w.])(?P<scale>{to}[ ]{{0,2}}{one})(?!\.?\w)"
+        # a number that stands alone, perhaps with what it is out of: 7, -1, 8.5, seven, 4/5, 4 out of 5; not v2, 1e9,
+        # 80%, 1,000
+        rf"|(?<![\w.])(?P<sign>(?<![)\]])[-+])?+(?P<value>{one})(?!\.?\w|%|-(?:point|scale|way)|,\d{{3}}(?!\d))"
+        rf"(?:[ ]{{0,2}}{_OUT_OF}[ ]{{0,2}}(?P<scale_end>{one})(?!\.?\w|%))?+",
+        re.IGNORECASE,
+    )
+
+
+_TOKEN, _TOKEN_POINT = _token(_N), _token(_N_POINT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,18 +81,46 @@ class Number:
         return in_range(self.value, low, high)
 
 
-def numbers(text: str) -> list[Number]:
-    """All numbers that stand alone, in order."""
+def numbers(text: str, *, comma_separates: bool = False) -> list[Number]:
+    """All numbers that stand alone, in order.
+
+    Args:
+        text: cleaned.
+        comma_separates: whether "8,5" is two numbers, as where a list was asked for; else it is 8.5.
+    """
     found = []
-    for match in _TOKEN.finditer(text):
+    for match in (_TOKEN_POINT if comma_separates else _TOKEN).finditer(text):
         if match["scale"] is not None:
             found.append(Number(match.start(), match.end(), math.nan, is_scale=True))
             continue
         value = _to_float(match["value"])
-        if value is None:
+        thousands = _THOUSANDS.search(text, max(0, match.start() - 2), match.start()) and len(match["value"]) == 3
+        if value is None or thousands:
             continue
         end = _to_float(match["scale_end"]) if match["scale_end"] else None
         found.append(Number(match.start(), match.end(), -value if match["sign"] == "-" else value, end))
+    return found
+
+
+_THOUSANDS = re.compile(r"\d,$")
+
+
+_CLAUSE_END = re.compile(r"\n|[.!?;](?=\s)|,?\sbut\s|->|→", re.IGNORECASE)
+
+
+def clause_start(text: str, before: int) -> int:
+    """Where the clause begins that holds the place `before`: a later clause overrules an earlier one."""
+    start = 0
+    for end in _CLAUSE_END.finditer(text, 0, before):
+        start = end.end()
+    return start
+
+
+def last_match(pattern: re.Pattern[str], text: str) -> re.Match[str] | None:
+    """The last of all matches."""
+    found = None
+    for found in pattern.finditer(text):  # noqa: B007
+        continue
     return found
 
 
@@ -86,7 +128,7 @@ def _to_float(text: str) -> float | None:
     word = text.lower()
     if word in WORDS:
         return float(WORDS.index(word))
-    return float(text) if len(text) <= 20 else None
+    return float(text.replace(",", ".")) if len(text) <= 20 else None
 
 
 def clean(text: str) -> str:
@@ -102,8 +144,17 @@ def looks_refused(text: str) -> bool:
 
 
 def text_lines(text: str) -> list[str]:
-    """The lines of a cleaned text that hold something, without markdown."""
-    return [line for line in (MARKUP.sub("", line).strip() for line in text.split("\n")) if line]
+    """The lines of a cleaned text that hold something, without markdown and without what is struck out."""
+    return [line for line in (without_markup(line).strip() for line in text.split("\n")) if line]
+
+
+_STRUCK_OUT = re.compile(r"~~[^~\n]{1,200}~~")
+_BETWEEN_DIGITS = re.compile(r"(?<=\d)[*`_~\"“”‘’|\\$]+(?=\d)")
+
+
+def without_markup(line: str) -> str:
+    """The line without markdown; markup between two digits parts them: "|9|6|" holds no 96."""
+    return MARKUP.sub("", _BETWEEN_DIGITS.sub(" ", _STRUCK_OUT.sub(" ", line)))
 
 
 def whole_json(text: str) -> Iterator[Any]:
@@ -158,6 +209,8 @@ def bare_number(text: str) -> Number | None:
     """The number in a text that is nothing else but a number, units and punctuation: "7", "(4/5)", "Four stars."."""
     found = numbers(text) if len(text) <= MAX_BARE_CHARS else []
     if len(found) != 1 or found[0].is_scale:
+        return None
+    if _INEXACT.search(text[: found[0].start]) or text[found[0].end :].lstrip(" )]")[:1] == "?":
         return None
     rest = _UNITS.sub("", text[: found[0].start] + " " + text[found[0].end :])
     return None if any(char.isalnum() for char in rest) else found[0]

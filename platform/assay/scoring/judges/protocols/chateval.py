@@ -13,10 +13,10 @@ from pathlib import Path
 
 from assay.llm.requests import Sampling
 from assay.records import Mode
-from assay.scoring.judges.asking import Reading, read_free_text, read_step
+from assay.scoring.judges.asking import Reading, read_free_text, read_step, readers_version
 from assay.scoring.judges.calls import Exchange, JudgeCall, Order, Steps
 from assay.scoring.judges.judgements import OK, UNPARSABLE, Choice, PairVerdict, Winner
-from assay.scoring.judges.parsing import LABEL, Patterns, compat_choice, strict_choice
+from assay.scoring.judges.parsing import LABEL, Patterns, compat_choice, is_contested, strict_choice
 from assay.scoring.judges.prompting import fill, load_prompt
 from assay.scoring.judges.protocols.pairwise import (
     LABEL_TOKENS,
@@ -51,8 +51,6 @@ class ChatEvalJudge:
     patterns: Patterns | None = None
     max_reasks: int = 1
 
-    VERSION = 1
-
     @property
     def name(self) -> str:
         """`chateval`."""
@@ -64,7 +62,7 @@ class ChatEvalJudge:
         return {
             "protocol": self.name,
             "mode": self.mode,
-            "version": self.VERSION,
+            "version": readers_version(self.mode),
             "roles": list(self.roles),
             "rounds": self.rounds,
             "patterns": [patterns.first, patterns.second],
@@ -82,15 +80,19 @@ class ChatEvalJudge:
             speeches = yield from read_free_text(calls, self.mode)
             for order, speech in zip(_ORDERS, speeches, strict=True):
                 exchanges.extend(speech.exchanges)
-                if speech.text:
-                    said[order].append(f"{role.partition('.')[0]}: {speech.text.strip()}")
+                if spoken := speech.said(self.mode).strip():
+                    said[order].append(f"{role.partition('.')[0]}: {spoken}")
         calls = [
             self._call(f"vote_{number}", _FILES[1], instance, order, role, said[order])
             for order in _ORDERS
             for number, role in enumerate(self.roles)
         ]
         voting: Steps[list[Reading[Winner]]] = read_step(
-            calls, self._parse, self.max_reasks if self.mode == "strict" else 0, mode=self.mode
+            calls,
+            self._parse,
+            self.max_reasks if self.mode == "strict" else 0,
+            mode=self.mode,
+            contested=is_contested,
         )
         votes = yield from voting
         exchanges.extend(item for vote in votes for item in vote.exchanges)

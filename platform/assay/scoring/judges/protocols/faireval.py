@@ -12,7 +12,7 @@ from pathlib import Path
 
 from assay.llm.requests import Message, Sampling
 from assay.records import Mode
-from assay.scoring.judges.asking import Reading, read_step
+from assay.scoring.judges.asking import Reading, read_step, readers_version
 from assay.scoring.judges.calls import JudgeCall, Order, Steps
 from assay.scoring.judges.judgements import OK, UNPARSABLE, Choice, PairVerdict, Winner
 from assay.scoring.judges.parsing import compat_last_lines_pair, parse_pair
@@ -40,8 +40,6 @@ class FairEvalJudge:
     prompts_dir: Path = SHIPPED / "faireval"
     max_reasks: int = 1
 
-    VERSION = 1
-
     @property
     def name(self) -> str:
         """`faireval`."""
@@ -52,7 +50,7 @@ class FairEvalJudge:
         return {
             "protocol": self.name,
             "mode": self.mode,
-            "version": self.VERSION,
+            "version": readers_version(self.mode),
             "samples": self.samples,
             "temperature": self.temperature,
             "max_tokens": self.max_tokens,

@@ -7,18 +7,20 @@ endpoint gives none. Samples that cannot be read are left out and counted.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from assay.errors import ConfigError
-from assay.llm.requests import Answer, Failure, Message, Sampling
+from assay.llm.requests import Answer, Message, Sampling
 from assay.records import Mode
-from assay.scoring.judges.asking import read_step
-from assay.scoring.judges.calls import JudgeCall, Steps, exchange, failure_reason, reply_text
+from assay.scoring.judges.asking import Reading, read_reply, read_step, readers_version
+from assay.scoring.judges.calls import JudgeCall, Steps
 from assay.scoring.judges.judgements import OK, UNPARSABLE, PointwiseJudgement
 from assay.scoring.judges.parsing import parse_score
+from assay.scoring.judges.parsing.thinking import spoken_part
 from assay.scoring.judges.prompting import SHIPPED, fence, fence_nonce, fill, load_prompt, with_fence_note
 from assay.scoring.judges.protocols.pointwise import PointwiseInstance
 from assay.scoring.judges.structured import MORE_TOKENS, check_structured, identity_of, score_format
@@ -101,8 +103,6 @@ class GEvalJudge:
     structured: bool = False
     """Ask for a JSON schema (endpoints with structured output, `strict` only); the same parser reads the reply."""
 
-    VERSION = 1
-
     def __post_init__(self) -> None:
         if self.samples < 1 or not self.dimension.low < self.dimension.high:
             raise ConfigError(
@@ -124,7 +124,7 @@ class GEvalJudge:
         return {
             "protocol": self.name,
             "mode": self.mode,
-            "version": self.VERSION,
+            "version": readers_version(self.mode, is_published=False),
             "dimension": [d.name, d.definition, list(d.steps), d.low, d.high],
             "samples": 1 if self.logprobs else self.samples,
             "logprobs": self.logprobs,
@@ -161,6 +161,9 @@ class GEvalJudge:
         """All samples at once; unreadable ones are left out, not asked again."""
         if self.logprobs:
             return (yield from self._weighted(instance))
+        return (yield from self._sampled(instance, {}))
+
+    def _sampled(self, instance: PointwiseInstance, more: Mapping[str, float]) -> Steps[PointwiseJudgement]:
         low, high = float(self.dimension.low), float(self.dimension.high)
         sampling = Sampling(
             temperature=self.temperature,
@@ -172,62 +175,94 @@ class GEvalJudge:
         readings = yield from read_step(calls, self._parse, mode=self.mode)
         values = [reading.value for reading in readings if reading.value is not None]
         exchanges = tuple(item for reading in readings for item in reading.exchanges)
-        parts = {"samples": float(self.samples), "parsed": float(len(values))}
+        parts = {"samples": float(self.samples), "parsed": float(len(values)), **more}
         if len(values) < max(1, self.min_parsed):
             status = next((reading.status for reading in readings if reading.status != OK), UNPARSABLE)
             return PointwiseJudgement(None, low, high, status, exchanges, parts)
         return PointwiseJudgement(sum(values) / len(values), low, high, OK, exchanges, parts)
 
     def _weighted(self, instance: PointwiseInstance) -> Steps[PointwiseJudgement]:
+        """One call; where the endpoint gives no probabilities, samples stand in for them and the mass is 0."""
         sampling = Sampling(temperature=self.temperature, max_tokens=self.max_tokens, logprobs=True, top_logprobs=20)
         call = JudgeCall("score", self.messages(instance), sampling)
         (reply,) = yield [call]
+        reading: Reading[float] = read_reply(call, reply, self._parse, self.mode)
+        if isinstance(reply, Answer) and _tokens(reply.logprobs) is None:
+            return (yield from self._sampled(instance, {"mass": 0.0}))
         low, high = float(self.dimension.low), float(self.dimension.high)
-        exchanges = (exchange(call, reply, self.mode),)
-        text = reply_text(reply, self.mode)
-        if text is None:
-            return PointwiseJudgement(None, low, high, failure_reason(reply), exchanges)
-        weighted = weighted_score(reply.logprobs, low, high) if isinstance(reply, Answer) else None
-        if weighted is not None:
-            score, mass = weighted
-            return PointwiseJudgement(score, low, high, OK, exchanges, {"mass": mass})
-        value = self._parse(text)  # an endpoint that ignores `logprobs`: the reply itself, said in `mass`
-        status = OK if value is not None else failure_reason(reply) if isinstance(reply, Failure) else UNPARSABLE
-        return PointwiseJudgement(value, low, high, status, exchanges, {"mass": 0.0})
+        if reading.value is None:
+            return PointwiseJudgement(None, low, high, reading.status, reading.exchanges, {"mass": 0.0})
+        logprobs = reply.logprobs if isinstance(reply, Answer) else None
+        score, mass = weighted_score(logprobs, low, high, self._read_whole) or (reading.value, 0.0)
+        return PointwiseJudgement(score, low, high, OK, reading.exchanges, {"mass": mass})
 
     def _parse(self, text: str) -> float | None:
         return parse_score(text, float(self.dimension.low), float(self.dimension.high))
 
+    def _read_whole(self, text: str) -> float | None:
+        """The score of a raw reply, as `read_step` reads it."""
+        if self.mode == "compat":
+            return self._parse(text)
+        spoken = spoken_part(text)
+        return None if spoken.is_unfinished else self._parse(spoken.text)
 
-def weighted_score(logprobs: Any, low: float, high: float) -> tuple[float, float] | None:
-    """Mean of the integer scores that the first number token could have been, and the probability on them.
+
+def weighted_score(
+    logprobs: Any, low: float, high: float, read: Callable[[str], float | None] | None = None
+) -> tuple[float, float] | None:
+    """Mean of the integer scores that the accepted number's token could have been, and the probability on them.
+
+    The token is the one whose exchange for another score changes what `read` reads accordingly: whatever other numbers
+    the reply holds ("On a scale of 1-5: 4"), they carry no weight.
 
     Args:
         logprobs: OpenAI's `choices[0].logprobs` object: `content`, a list of tokens with `top_logprobs`.
         low: end of the scale.
         high: other end.
+        read: the parser of the whole reply; None is `parse_score` on the scale.
 
     Returns:
-        None where the object has another form or no valid score among its alternatives.
+        None where the object has another form, or the number that `read` accepts is no single token (a decimal, a
+        number of several tokens).
     """
-    content = logprobs.get("content") if isinstance(logprobs, Mapping) else None
-    if not isinstance(content, Sequence) or isinstance(content, str):
+    content = _tokens(logprobs)
+    if content is None:
         return None
-    for token in content:
-        if not isinstance(token, Mapping) or _as_score(token.get("token"), low, high) is None:
+    read = read or partial(parse_score, low=low, high=high)
+    tokens = [str(item["token"]) for item in content]
+    accepted = read("".join(tokens))
+    if accepted is None:
+        return None
+    other = accepted + 1 if accepted + 1 <= high else accepted - 1
+    for place in reversed(range(len(tokens))):
+        token = tokens[place]
+        if _as_score(token, low, high) != accepted:
             continue
-        alternatives = token.get("top_logprobs")
-        if not isinstance(alternatives, Sequence) or isinstance(alternatives, str):
-            return None
-        mass: dict[float, float] = {}
-        for item in alternatives:
-            score = _as_score(item.get("token"), low, high) if isinstance(item, Mapping) else None
-            logprob = item.get("logprob") if isinstance(item, Mapping) else None
-            if score is not None and isinstance(logprob, (int, float)) and not math.isnan(logprob):
-                mass[score] = mass.get(score, 0.0) + math.exp(min(float(logprob), 0.0))
-        total = sum(mass.values())
-        return (sum(score * weight for score, weight in mass.items()) / total, min(total, 1.0)) if total > 0 else None
+        exchanged = token.replace(token.strip(), f"{other:g}")
+        if read("".join([*tokens[:place], exchanged, *tokens[place + 1 :]])) == other:
+            return _mean_of(content[place].get("top_logprobs"), low, high)
     return None
+
+
+def _tokens(logprobs: Any) -> list[Mapping[str, Any]] | None:
+    """The reply's tokens; None where there are none."""
+    content = logprobs.get("content") if isinstance(logprobs, Mapping) else None
+    if not isinstance(content, Sequence) or isinstance(content, str) or not content:
+        return None
+    return list(content) if all(isinstance(item, Mapping) and "token" in item for item in content) else None
+
+
+def _mean_of(alternatives: Any, low: float, high: float) -> tuple[float, float] | None:
+    if not isinstance(alternatives, Sequence) or isinstance(alternatives, str):
+        return None
+    mass: dict[float, float] = {}
+    for item in alternatives:
+        score = _as_score(item.get("token"), low, high) if isinstance(item, Mapping) else None
+        logprob = item.get("logprob") if isinstance(item, Mapping) else None
+        if score is not None and isinstance(logprob, (int, float)) and not math.isnan(logprob):
+            mass[score] = mass.get(score, 0.0) + math.exp(min(float(logprob), 0.0))
+    total = sum(mass.values())
+    return (sum(score * weight for score, weight in mass.items()) / total, min(total, 1.0)) if total > 0 else None
 
 
 def _as_score(token: object, low: float, high: float) -> float | None:

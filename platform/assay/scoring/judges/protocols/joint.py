@@ -15,7 +15,7 @@ from pathlib import Path
 from assay.errors import ConfigError
 from assay.llm.requests import Message, Sampling
 from assay.records import Mode
-from assay.scoring.judges.asking import Reading, read_step
+from assay.scoring.judges.asking import Reading, read_step, readers_version
 from assay.scoring.judges.calls import JudgeCall, Steps
 from assay.scoring.judges.judgements import UNPARSABLE, JointJudgement, JointReading
 from assay.scoring.judges.parsing.joint import LabelledScore, joint_schema, parse_joint
@@ -66,8 +66,6 @@ class JointJudge:
     max_reasks: int = 1
     prompts_dir: Path = SHIPPED / "joint"
 
-    VERSION = 1
-
     def __post_init__(self) -> None:
         if not 2 <= self.max_models <= len(LABELS):
             raise ConfigError(f"joint: saw max_models {self.max_models}; expected 2 to {len(LABELS)}; change it")
@@ -86,7 +84,7 @@ class JointJudge:
         return {
             "protocol": self.name,
             "mode": self.mode,
-            "version": self.VERSION,
+            "version": readers_version(self.mode, is_published=False),
             "repeats": self.repeats,
             "seed": self.seed,
             "max_models": self.max_models,
@@ -146,7 +144,9 @@ class JointJudge:
                 response_format=joint_schema(LABELS[: len(models)], LOW, HIGH) if self.structured else None,
             )
             calls.append(JudgeCall("rate", self.messages(instance, models), sampling, repeat))
-        steps: Steps[list[Reading[dict[str, LabelledScore]]]] = read_step(calls, _parse, self.max_reasks)
+        steps: Steps[list[Reading[dict[str, LabelledScore]]]] = read_step(
+            calls, _parse, self.max_reasks, mode=self.mode
+        )
         readings = yield from steps
         read = tuple(
             _joint_reading(block, repeat, models, reading)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from assay.llm.requests import Message, Sampling
 from assay.records import Mode
-from assay.scoring.judges.asking import read_step
+from assay.scoring.judges.asking import read_step, readers_version
 from assay.scoring.judges.calls import JudgeCall, Steps
 from assay.scoring.judges.judgements import PointwiseJudgement
 from assay.scoring.judges.parsing import parse_class
@@ -45,8 +45,6 @@ class Labeler:
     structured: bool = False
     """Ask for a JSON schema (endpoints with structured output, `strict` only); the same parser reads the reply."""
 
-    VERSION = 1
-
     def __post_init__(self) -> None:
         check_structured(self.name, self.mode, self.structured)
 
@@ -55,7 +53,7 @@ class Labeler:
         return {
             "protocol": self.name,
             "mode": self.mode,
-            "version": self.VERSION,
+            "version": readers_version(self.mode, is_published=False),
             "classes": list(self.classes),
             "positive": sorted(self.positive),
             "max_tokens": self.max_tokens,

@@ -14,10 +14,10 @@ from pathlib import Path
 from assay.errors import ConfigError
 from assay.llm.requests import Message, Sampling
 from assay.records import Mode
-from assay.scoring.judges.asking import Reading, read_step
+from assay.scoring.judges.asking import Reading, read_step, readers_version
 from assay.scoring.judges.calls import JudgeCall, Order, Steps
 from assay.scoring.judges.judgements import Choice, PairVerdict, PointwiseJudgement, Winner
-from assay.scoring.judges.parsing import compat_bracket, parse_score, strict_bracket
+from assay.scoring.judges.parsing import compat_bracket, is_contested, parse_score, strict_bracket
 from assay.scoring.judges.prompting import SHIPPED, Prompt, fill, load_prompt
 from assay.scoring.judges.protocols.pairwise import map_back
 from assay.scoring.judges.structured import check_structured, identity_of, score_format
@@ -57,8 +57,6 @@ class MtBenchSingle:
     structured: bool = False
     """Ask for a JSON schema (endpoints with structured output, `strict` only); the same parser reads the reply."""
 
-    VERSION = 1
-
     def __post_init__(self) -> None:
         check_structured(self.name, self.mode, self.structured)
 
@@ -69,7 +67,7 @@ class MtBenchSingle:
 
     def identity(self) -> dict[str, object]:
         """All that shapes the judgement apart from the model."""
-        identity = _identity(self.name, self.mode, self.VERSION, self.max_reasks, self.prompts_dir, "single")
+        identity = _identity(self.name, self.mode, self.max_reasks, self.prompts_dir, "single")
         return identity | identity_of(self.structured)
 
     def messages(self, instance: Dialogue) -> tuple[Message, ...]:
@@ -97,8 +95,6 @@ class MtBenchPair:
     prompts_dir: Path = MT_BENCH_PROMPTS
     max_reasks: int = 1
 
-    VERSION = 1
-
     @property
     def name(self) -> str:
         """`mt_bench_pair`."""
@@ -106,7 +102,7 @@ class MtBenchPair:
 
     def identity(self) -> dict[str, object]:
         """All that shapes the verdict apart from the model."""
-        return _identity(self.name, self.mode, self.VERSION, self.max_reasks, self.prompts_dir, "pair")
+        return _identity(self.name, self.mode, self.max_reasks, self.prompts_dir, "pair")
 
     def messages(self, instance: DialoguePair, order: Order) -> tuple[Message, ...]:
         """What is sent in this order; assistant A stands first."""
@@ -129,7 +125,7 @@ class MtBenchPair:
         calls = [JudgeCall("compare", self.messages(instance, order), sampling, 0, order) for order in orders]
         parse = compat_bracket if self.mode == "compat" else strict_bracket
         reasks = self.max_reasks if self.mode == "strict" else 0
-        steps: Steps[list[Reading[Winner]]] = read_step(calls, parse, reasks, mode=self.mode)
+        steps: Steps[list[Reading[Winner]]] = read_step(calls, parse, reasks, mode=self.mode, contested=is_contested)
         readings = yield from steps
         original, swapped = (
             Choice(map_back(reading.value, order), reading.status)
@@ -191,12 +187,12 @@ def _fill(
     return fill(prompt, values, fenced=frozenset(values) if mode == "strict" else frozenset())
 
 
-def _identity(name: str, mode: Mode, version: int, max_reasks: int, folder: Path, kind: str) -> dict[str, object]:
+def _identity(name: str, mode: Mode, max_reasks: int, folder: Path, kind: str) -> dict[str, object]:
     prompts = [_prompt(folder, kind, turns, references) for turns in (1, 2) for references in (False, True)]
     return {
         "protocol": name,
         "mode": mode,
-        "version": version,
+        "version": readers_version(mode),
         "max_reasks": max_reasks if mode == "strict" else 0,
         "prompts": [prompt.identity for prompt in prompts],
     }

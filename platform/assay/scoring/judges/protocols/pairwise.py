@@ -18,10 +18,19 @@ from typing import Literal
 from assay.errors import ConfigError
 from assay.llm.requests import Message, Sampling
 from assay.records import Mode
-from assay.scoring.judges.asking import Reading, read_free_text, read_step
+from assay.scoring.judges.asking import Reading, read_free_text, read_step, readers_version
 from assay.scoring.judges.calls import Exchange, JudgeCall, Order, Steps
 from assay.scoring.judges.judgements import OK, Choice, PairVerdict, Winner
-from assay.scoring.judges.parsing import COT, LABEL, Patterns, compat_choice, compat_integer, parse_score, strict_choice
+from assay.scoring.judges.parsing import (
+    COT,
+    LABEL,
+    Patterns,
+    compat_choice,
+    compat_integer,
+    is_contested,
+    parse_score,
+    strict_choice,
+)
 from assay.scoring.judges.prompting import SHIPPED, Prompt, fill, load_prompt
 
 PAIRWISE_PROMPTS = SHIPPED / "pairwise"
@@ -155,8 +164,6 @@ class PairwiseJudge:
     max_reasks: int = 1
     """In `strict`: how often an unreadable reply is asked for again."""
 
-    VERSION = 1
-
     @property
     def name(self) -> str:
         """The strategy's name."""
@@ -167,7 +174,7 @@ class PairwiseJudge:
         return {
             "protocol": self.name,
             "mode": self.mode,
-            "version": self.VERSION,
+            "version": readers_version(self.mode),
             "patterns": [[p.first, p.second] for p in (self._patterns("compare"), self._patterns("synthesize"))],
             "max_reasks": self._reasks,
             "prompts": {name: self._prompt(name).identity for name in self._files()},
@@ -185,7 +192,7 @@ class PairwiseJudge:
         exchanges = exchanges + _all_exchanges(compare)
         original, swapped = _choices(compare)
         if self.strategy.synthesis and {original.winner, swapped.winner} == {1, 2}:
-            debates = [_debate(compare[0], compare[1], order) for order in _ORDERS]
+            debates = [_debate(compare[0], compare[1], order, self.mode) for order in _ORDERS]
             decided = yield from self._decide("synthesize", self.strategy.synthesis, instance, debates)
             exchanges = exchanges + _all_exchanges(decided)
             original, swapped = _choices(decided)
@@ -203,7 +210,7 @@ class PairwiseJudge:
             messages = self._fill(self._prompt(_AUXILIARY_FILES[kind]), {"input": instance.input}, fenced)
             calls.append(JudgeCall(f"auxiliary_{index}", messages, _sampling(_AUXILIARY_TOKENS[kind])))
         readings = yield from read_free_text(calls, self.mode)
-        notes = {f"auxiliary_input_{index}": reading.text for index, reading in enumerate(readings)}
+        notes = {f"auxiliary_input_{index}": reading.said(self.mode) for index, reading in enumerate(readings)}
         failed = next((reading.status for reading in readings if reading.value is None), "")
         return notes, _all_exchanges(readings), failed
 
@@ -225,7 +232,9 @@ class PairwiseJudge:
         def parse(text: str) -> Winner | None:
             return read(text, patterns)
 
-        steps: Steps[list[Reading[Winner]]] = read_step(calls, parse, self._reasks, mode=self.mode)
+        steps: Steps[list[Reading[Winner]]] = read_step(
+            calls, parse, self._reasks, mode=self.mode, contested=is_contested
+        )
         return (yield from steps)
 
     def _rate(
@@ -313,13 +322,13 @@ def _choices(readings: Sequence[Reading[Winner]]) -> tuple[Choice, Choice]:
     return original, swapped
 
 
-def _debate(original: Reading[Winner], swapped: Reading[Winner], order: Order) -> dict[str, str]:
+def _debate(original: Reading[Winner], swapped: Reading[Winner], order: Order, mode: Mode) -> dict[str, str]:
     """Both explanations with their labels rewritten to the order shown, the defender of Output (a) first.
 
     The winners differ, so each order's judge defends one output.
     """
-    in_original_order = [(map_back(original.value, "original"), original.text.strip())]
-    in_original_order.append((map_back(swapped.value, "swapped"), exchange_labels(swapped.text.strip())))
+    in_original_order = [(map_back(original.value, "original"), original.said(mode).strip())]
+    in_original_order.append((map_back(swapped.value, "swapped"), exchange_labels(swapped.said(mode).strip())))
     first, second = (text for _, text in sorted(in_original_order, key=lambda pair: pair[0] or 0))
     if order == "swapped":
         first, second = exchange_labels(second), exchange_labels(first)

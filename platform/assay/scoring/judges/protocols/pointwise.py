@@ -20,7 +20,7 @@ from typing import Any, Literal
 
 from assay.llm.requests import Message, Sampling
 from assay.records import Mode
-from assay.scoring.judges.asking import read_step
+from assay.scoring.judges.asking import read_step, readers_version
 from assay.scoring.judges.calls import JudgeCall, Steps
 from assay.scoring.judges.judgements import PointwiseJudgement
 from assay.scoring.judges.parsing import compat_csv_pair, parse_pair, parse_score
@@ -60,8 +60,6 @@ class IftevalJudge:
     structured: bool = False
     """Ask for a JSON schema (endpoints with structured output, `strict` only); the same parser reads the reply."""
 
-    VERSION = 1
-
     def __post_init__(self) -> None:
         check_structured(self.name, self.mode, self.structured)
 
@@ -84,7 +82,7 @@ class IftevalJudge:
         return {
             "protocol": self.name,
             "mode": self.mode,
-            "version": self.VERSION,
+            "version": readers_version(self.mode, is_published=self.variant in ("two_responses", "swapped")),
             "temperature": self.temperature,
             "max_tokens": self.max_tokens,
             "max_reasks": self.max_reasks if self.mode == "strict" else 0,
@@ -106,7 +104,7 @@ class IftevalJudge:
         if self.variant in ("alone", "reference_shown"):
             score = parse_score(text, 0.0, 10.0)
             return None if score is None else (score, None)
-        pair = compat_csv_pair(text) if self.mode == "compat" else parse_pair(text, 0.0, 10.0)
+        pair = compat_csv_pair(text) if self.mode == "compat" else parse_pair(text, 0.0, 10.0, comma_separates=True)
         if pair is None:
             return None
         return pair if self.variant == "two_responses" else (pair[1], pair[0])

@@ -21,6 +21,7 @@ from assay.scoring.judges.protocols.pointwise import PointwiseInstance
 REPEAT_REPLICATES = 1_000_000
 """Added to the replicate number per repeat: beyond the samples and the further calls of any protocol."""
 MAX_REPEATS = 20
+_MASS_BEGINS = '{"mass": '
 _REPEATS_BEGIN = '[{"repeat": 1, '
 
 
@@ -105,10 +106,13 @@ def repeat_ratings(details: Iterable[str]) -> list[list[float | None]]:
 
 def replies_text(detail: str) -> str:
     """A judgement's detail for people: the raw reply, or with several repeats each of them under its number."""
+    if detail.startswith(_MASS_BEGINS):
+        weighted = json.loads(detail)
+        return f"{weighted['reply']}\n\n(probability mass on valid scores: {weighted['mass']:g})"
     if not detail.startswith(_REPEATS_BEGIN):
         return detail
     told = json.loads(detail)
-    return "\n\n".join(f"{number}: {repeat['reply']}" for number, repeat in enumerate(told, start=1))
+    return "\n\n".join(f"{number}: {replies_text(repeat['reply'])}" for number, repeat in enumerate(told, start=1))
 
 
 def _shifted(call: JudgeCall, number: int) -> JudgeCall:

@@ -1,0 +1,135 @@
+"""Judges that think aloud: drafts change no verdict on any protocol; G-Eval weighs the number that is the score."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+
+from assay.llm.requests import Answer
+from assay.scoring.judges.calls import JudgeCall, replay_protocol
+from assay.scoring.judges.judgements import AMBIGUOUS, UNFINISHED
+from assay.scoring.judges.protocols.geval import DIMENSIONS, GEvalJudge
+from assay.scoring.judges.protocols.joint import JointInstance, JointJudge
+from assay.scoring.judges.protocols.pairwise import PairInstance
+from assay.scoring.judges.protocols.pointwise import IftevalJudge, PointwiseInstance
+from assay.scoring.judges.protocols.repeats import replies_text
+from assay.scoring.judges.table import make_pairwise, make_pointwise, protocol_names
+
+PAIR = PairInstance("Say hi.", "hi", "hello there")
+RESPONSE = PointwiseInstance("Say hi.", "hi", "hi")
+DRAFT = "<think>\nOutput (a) is better. Score: 1. [[A]] 1,1\n</think>\n\n"
+
+
+@pytest.mark.parametrize("strategy", [name for name in protocol_names("pairwise") if name != "faireval"])
+def test_a_draft_changes_no_pairwise_verdict(strategy: str) -> None:
+    judge = make_pairwise(strategy)
+
+    def said(call: JudgeCall) -> str:
+        if call.step.startswith("rate"):
+            return "8" if call.step == "rate_2" else "3"
+        return "Output (b)" if call.order == "original" else "Output (a)"
+
+    plain = replay_protocol(judge, PAIR, said)
+    thought = replay_protocol(judge, PAIR, lambda call: DRAFT + said(call))
+    assert plain.winner == 2
+    assert (thought.original, thought.swapped) == (plain.original, plain.swapped)
+    assert all(item.thinking_chars > 0 and item.text and DRAFT in item.text for item in thought.exchanges)
+
+
+def test_a_draft_is_shown_to_no_later_step() -> None:
+    judge = make_pairwise("swap")
+    shown: list[str] = []
+
+    def answer(call: JudgeCall) -> str:
+        shown.extend(message.content for message in call.messages)
+        return f"<think>secret draft</think>Output (a) is short. Therefore, Output ({'a'}) is better."
+
+    replay_protocol(judge, PAIR, answer)
+    assert not any("secret draft" in text for text in shown)
+
+
+@pytest.mark.parametrize("name", protocol_names("pointwise"))
+def test_a_draft_changes_no_score_and_unfinished_thinking_has_none(name: str) -> None:
+    judge = make_pointwise(name)
+    replies = {"objecqa": "Objective", "category": "Summarize"}
+    said = replies.get(name, "8,9" if name in ("ifteval", "ifteval_swapped") else "4")
+    plain = replay_protocol(judge, RESPONSE, lambda call: said)
+    assert replay_protocol(judge, RESPONSE, lambda call: DRAFT + said).score == plain.score
+    cut = replay_protocol(judge, RESPONSE, lambda call: "<think>Score: 3, or Objective, or 3,4")
+    assert (cut.score, cut.status) == (None, UNFINISHED)
+
+
+def test_compat_reads_the_draft_as_published_code_did() -> None:
+    assert replay_protocol(make_pairwise("vanilla", "compat"), PAIR, lambda call: DRAFT + "Output (b)").winner == 0
+    compat = replay_protocol(IftevalJudge("compat"), RESPONSE, lambda call: "<think>1</think>8,9")
+    assert compat.score is None  # 18 is no score
+    assert IftevalJudge("compat").identity()["version"] == 1
+    assert IftevalJudge("strict").identity()["version"] == 2
+
+
+def test_a_joint_ranking_is_that_of_the_answer() -> None:
+    instance = JointInstance("Say hi.", {"x": "hi", "y": "hello"})
+    judge = JointJudge(repeats=1)
+    reply = '<think>{"A": {"score": 90}, "B": {"score": 10}}</think>{"A": {"score": 20}, "B": {"score": 70}}'
+    scores = replay_protocol(judge, instance, lambda call: reply).scores
+    assert sorted(score or 0 for score in scores.values()) == [20, 70]
+
+
+def test_an_ambiguous_verdict_is_asked_for_again_and_says_so() -> None:
+    steps: list[str] = []
+
+    def answer(call: JudgeCall) -> str:
+        steps.append(call.step)
+        return "Output (a) is worse than Output (b)."
+
+    verdict = replay_protocol(make_pairwise("cot"), PAIR, answer)
+    assert verdict.original.status == AMBIGUOUS
+    assert steps == ["compare", "compare", "compare_again", "compare_again"]
+
+
+def tokens(*parts: str | dict[str, float]) -> Answer:
+    """A reply of tokens; a dict is one with alternatives, the first of which was said."""
+    content = []
+    for part in parts:
+        options = part if isinstance(part, dict) else {part: 1.0}
+        top = [{"token": token, "logprob": math.log(p)} for token, p in options.items()]
+        content.append({"token": next(iter(options)), "logprob": 0.0, "top_logprobs": top})
+    text = "".join(str(item["token"]) for item in content)
+    return Answer(text, "stop", 1, 1, None, False, "k", json.dumps({"logprobs": {"content": content}}))
+
+
+@pytest.mark.parametrize(
+    ("reply", "score", "mass"),
+    [
+        (tokens("On a scale of ", "1", "-", "5", ": ", {"4": 0.75, "2": 0.25}), 3.5, 1.0),
+        (tokens("<think>", {"1": 0.9, "2": 0.1}, "</think>", {"4": 0.5, "5": 0.25, "x": 0.25}), 13 / 3, 0.75),
+        (tokens({"4": 0.5, "1": 0.5}, ".", "5"), 4.5, 0.0),
+        (tokens("Score: ", {" 4": 0.5, " 3": 0.5}, "/", "5"), 3.5, 1.0),
+        (tokens("Rating: ", {"2": 1.0}, " -> revised to ", {"3": 0.5, "5": 0.5}), 4.0, 1.0),
+        (tokens("I can't give this a ", {"4": 1.0}, "."), None, 0.0),
+        (tokens("A good one."), None, 0.0),
+    ],
+)
+def test_geval_weighs_the_token_of_the_accepted_number(reply: Answer, score: float | None, mass: float) -> None:
+    judge = GEvalJudge(DIMENSIONS["fluency"], logprobs=True)
+    judgement = replay_protocol(judge, RESPONSE, lambda call: reply)
+    assert judgement.score == (None if score is None else pytest.approx(score))
+    assert judgement.parts["mass"] == pytest.approx(mass)
+    detail = judgement.outcome().detail
+    assert json.loads(detail)["mass"] == pytest.approx(mass)
+    assert reply.text in replies_text(detail)
+
+
+def test_samples_stand_in_where_an_endpoint_gives_no_probabilities() -> None:
+    calls: list[JudgeCall] = []
+
+    def answer(call: JudgeCall) -> Answer:
+        calls.append(call)
+        return Answer("45"[call.replicate % 2], "stop", 1, 1, None, False, "k")
+
+    judgement = replay_protocol(GEvalJudge(DIMENSIONS["fluency"], logprobs=True, samples=4), RESPONSE, answer)
+    assert judgement.score == 4.5
+    assert judgement.parts == {"samples": 4.0, "parsed": 4.0, "mass": 0.0}
+    assert [call.sampling.logprobs for call in calls] == [True, False, False, False, False]
