@@ -42,7 +42,6 @@ from assay.scoring.judges.protocols.pairwise import PairInstance
 from assay.scoring.judges.table import make_pairwise
 
 JOINT = "joint"
-Z95 = 1.959963984540054
 
 
 @dataclass(frozen=True)
@@ -260,8 +259,8 @@ def win_row(model: str, baseline: str, items: Sequence[RankItem], verdicts: Sequ
     )
     return {
         "model": model,
-        "win_rate": _rate(raw),
-        "length_controlled": _rate(controlled),
+        "win_rate": _rate(raw, "Wilson, over items"),
+        "length_controlled": _rate(controlled, "profile likelihood, over items"),
         "both_orders_agree": sum(
             v.original.winner is not None and v.original.winner == v.swapped.winner for v in verdicts
         ),
@@ -388,14 +387,10 @@ def _invariance(report: Mapping[str, Any], other: Mapping[str, Any], without: st
     return {"model": without, "shifts": shifts, "largest": largest, "same_order": first == second}
 
 
-def _rate(rate: WinRate) -> dict[str, Any]:
+def _rate(rate: WinRate, method: str) -> dict[str, Any]:
     if math.isnan(rate.rate):
         return Estimate.undefined("too few verdicts", rate.num_items).as_json()
-    if math.isnan(rate.standard_error):
-        return Estimate(rate.rate, math.nan, math.nan, rate.num_items, rate.num_items, "", "one verdict").as_json()
-    half = Z95 * rate.standard_error
-    low, high = max(0.0, rate.rate - half), min(1.0, rate.rate + half)
-    return Estimate(rate.rate, low, high, rate.num_items, rate.num_items, "normal, over items").as_json()
+    return Estimate(rate.rate, rate.low, rate.high, rate.num_items, rate.num_items, method).as_json()
 
 
 def _mean(values: Sequence[float]) -> float | None:

@@ -90,3 +90,17 @@ def test_means_by_arm_and_arms_without_labels() -> None:
     assert set(found) == {"", "a", "b"}
     assert isinstance(found["a"], PpiMean) and found["a"].estimate.n == 3
     assert found["b"] == "1 rows with human and judge score, at least 2 are needed"
+
+
+def test_few_labels_near_an_end_are_covered_and_stay_on_the_scale() -> None:
+    # Student's interval covered .24, .60 and .86 of these with 5, 10 and 20 labels
+    for count in (5, 10, 20):
+        hits = []
+        for seed in range(300):
+            rng = np.random.default_rng(seed)
+            human = (rng.random(count + 300) < 0.9).astype(float)
+            judge = np.where(rng.random(human.size) < 0.85, human, 1 - human)
+            found = ppi_mean(human[:count], judge[:count], judge[count:]).estimate
+            assert 0 <= found.low < found.high <= 1
+            hits.append(found.low <= 0.9 <= found.high)
+        assert np.mean(hits) >= 0.91

@@ -10,7 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from assay.metaeval.statistics.rates import holm, kappa, mcnemar_exact, paired_permutation, rate_mde, wilson
+from assay.metaeval.statistics.rates import (
+    bounded_mean,
+    holm,
+    holm_steps,
+    kappa,
+    mcnemar_exact,
+    paired_permutation,
+    rate_mde,
+    wilson,
+)
 
 
 @given(st.integers(1, 400).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
@@ -89,3 +98,23 @@ def test_minimum_detectable_effect_of_a_rate() -> None:
     # paired models that differ on 20 % of the items
     assert rate_mde(100, 0.5, discordant=0.2) == pytest.approx(2.80158 * math.sqrt(0.002), rel=1e-4)
     assert math.isnan(rate_mde(0, 0.5))
+
+
+def test_bounded_means_keep_a_width_and_the_scale() -> None:
+    flat = bounded_mean([1.0] * 4)
+    assert (flat.low, flat.high) == (pytest.approx(wilson(4, 4).low), 1.0)
+    turned = bounded_mean([-1.0, -1.0, -1.0, 0.0], -1.0, 1.0)
+    assert -1 <= turned.low < turned.value == -0.75 < turned.high < 1
+    rng = np.random.default_rng(0)
+    shares = rng.beta(2, 2, 200)
+    theirs = shares.mean() + np.array([-1, 1]) * 1.972 * shares.std(ddof=1) / 200**0.5
+    assert [bounded_mean(shares).low, bounded_mean(shares).high] == pytest.approx(theirs, abs=0.002)
+    assert "at least 6" in bounded_mean([0.2, 0.3, 0.7]).reason
+    with pytest.raises(ValueError, match="lie in"):
+        bounded_mean([1.2])
+
+
+def test_holms_steps_are_the_procedure() -> None:
+    # .01 <= .05 / 3 is rejected, .03 > .05 / 2 is not, nor anything after it
+    assert holm_steps([0.03, 0.01, 0.04]).tolist() == pytest.approx([0.025, 0.05 / 3, 0.025])
+    assert holm_steps([0.01, float("nan")])[0] == 0.05

@@ -73,3 +73,13 @@ def test_separated_wins_stay_finite_and_difficulty_is_a_further_term() -> None:
     plain = length_controlled_win_rate(wins, [1.0] * 500, [1.0] * 500)
     with_difficulty = length_controlled_win_rate(wins, [1.0] * 500, [1.0] * 500, difficulty=list(difficulty))
     assert with_difficulty.rate == pytest.approx(plain.rate, abs=0.02)
+
+
+def test_five_wins_of_five_are_no_certainty() -> None:
+    found = win_rate([1.0] * 5)
+    # Wilson: 1 / (1 + 1.96^2 / 5)
+    assert found.rate == 1.0 and found.high == 1.0 and found.low == pytest.approx(0.565509, abs=1e-5)
+    equal = length_controlled_win_rate([1.0] * 8, [120.0, 90, 100, 130, 80, 110, 95, 105], [100.0] * 8)
+    assert 0.3 < equal.low < 0.8 and equal.high == 1.0
+    ties = win_rate([0.5] * 5)
+    assert 0.1 < ties.low < 0.4 < 0.6 < ties.high < 0.9

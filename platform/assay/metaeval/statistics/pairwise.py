@@ -29,6 +29,7 @@ from assay.metaeval.statistics.correlation import (
 )
 from assay.metaeval.statistics.estimate import Estimate, FloatArray, IntArray
 from assay.metaeval.statistics.position import mean_interval
+from assay.metaeval.statistics.rates import bounded_mean
 
 CorrelationName = Literal["spearman", "pearson", "kendall"]
 
@@ -256,15 +257,20 @@ def _accuracy_interval(
     num_groups = int(np.unique(group_N[first]).size)
     if num_groups > 1:
         sums = np.bincount(group_N[first], weight * is_right) * num_groups
-        return replace(mean_interval(sums[np.unique(group_N[first])]), value=value, n=int(group_N.size))
+        shares = np.clip(sums[np.unique(group_N[first])], 0.0, 1.0)
+        return replace(bounded_mean(shares), value=value, n=int(group_N.size))
     met_N = np.bincount(first, minlength=group_N.size) + np.bincount(second, minlength=group_N.size)
     right_N = np.bincount(first, is_right, group_N.size) + np.bincount(second, is_right, group_N.size)
     share_N = right_N[met_N > 0] / met_N[met_N > 0]
-    if share_N.size < 3:
+    if share_N.size < MIN_CLUSTERS:
         return Estimate(value, math.nan, math.nan, int(group_N.size), int(share_N.size), "", "too few rows")
     spread = mean_interval(2 * share_N)
     half = (spread.high - spread.low) / 2
-    low, high = max(0.0, value - half), min(1.0, value + half)
+    if half == 0 or not 0 < value < 1:
+        return Estimate(value, math.nan, math.nan, int(group_N.size), int(share_N.size), "", "no interval: no spread")
+    # on the logit scale, so that no end lies beyond 0 or 1
+    step = half / (value * (1 - value))
+    low, high = (1 / (1 + (1 - value) / value * math.exp(sign * step)) for sign in (1, -1))
     return Estimate(value, low, high, int(group_N.size), int(share_N.size), "linearised, rows")
 
 

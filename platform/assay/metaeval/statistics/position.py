@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike
 
 from assay.metaeval.statistics.clustered import student_quantile
 from assay.metaeval.statistics.estimate import Estimate, FloatArray
-from assay.metaeval.statistics.rates import sign_test, wilson
+from assay.metaeval.statistics.rates import bounded_mean, sign_test, wilson
 
 Verdict = int | None
 """1 or 2: this output of the pair is better; 0: a tie; None: no verdict could be read."""
@@ -58,7 +58,7 @@ def position_effect(original: Sequence[Verdict], swapped: Sequence[Verdict]) -> 
     return PositionEffect(
         wilson(same, len(read)),
         wilson(missing, 2 * len(original)),
-        mean_interval(pull_N),
+        bounded_mean(pull_N, -1.0, 1.0),
         sign_test(always_first, always_second),
         always_first,
         always_second,

@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike
 
 from assay.metaeval.statistics.clustered import student_quantile
 from assay.metaeval.statistics.estimate import Estimate, FloatArray, IntArray
+from assay.metaeval.statistics.rates import Z, wilson_ends
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +84,11 @@ def ppi_mean(
         correction = y_n - factor * f_n
         value = float(correction.mean()) + (factor * float(f_N.mean()) if f_N.size else 0.0)
         variance = _variance([(correction, 1.0), (f_N, factor)], units, num_units)
-        return _interval(value, variance, np.unique(units[0]).size, y_n.size, method)
+        num_clusters = np.unique(units[0]).size
+        if y_n.min() >= 0 and y_n.max() <= 1:
+            human = _variance([(y_n, 1.0)], units[:1], num_units)
+            return _score_interval(value, variance, human, num_clusters, y_n, method)
+        return _interval(value, variance, num_clusters, y_n.size, method)
 
     name = "PPI++" if judge_weight is None else "PPI"
     return PpiMean(estimate(weight, name), estimate(0.0, "human only"), weight, correlation)
@@ -133,7 +138,7 @@ def _best_weight(y_n: FloatArray, f_n: FloatArray, f_N: FloatArray) -> float:
     return min(1.0, max(0.0, covariance / ((1 + y_n.size / f_N.size) * spread)))
 
 
-def _variance(parts: Sequence[tuple[FloatArray, float]], units: tuple[IntArray, IntArray], num_units: int) -> float:
+def _variance(parts: Sequence[tuple[FloatArray, float]], units: Sequence[IntArray], num_units: int) -> float:
     """Variance of a weighted sum of means, by clusters; equal to the usual formula where every item is its own."""
     sums_G = np.zeros(num_units)
     for (values, factor), of_row in zip(parts, units, strict=True):
@@ -147,6 +152,34 @@ def _variance(parts: Sequence[tuple[FloatArray, float]], units: tuple[IntArray, 
 def _codes(labels: Sequence[Hashable]) -> IntArray:
     places: dict[Hashable, int] = {}
     return np.array([places.setdefault(label, len(places)) for label in labels], dtype=np.int64)
+
+
+def _score_interval(
+    value: float, variance: float, human_variance: float, num_clusters: int, y_n: FloatArray, method: str
+) -> Estimate:
+    """Wilson's interval with as many labels as the judge's help makes of them: no width 0, nothing beyond 0 and 1.
+
+    What the judge takes off the variance was fitted to few labels, so its share is shrunk as an adjusted R squared.
+    """
+    count = y_n.size
+    kept = 1.0
+    if human_variance > 0 and num_clusters > 3:
+        kept = min(1.0, 1 - (1 - min(1.0, variance / human_variance)) * (num_clusters - 3) / (num_clusters - 1))
+    share = min(1.0, max(0.0, float(y_n.mean()) if kept >= 1 else value))
+    of_answers = share * (1 - share)
+    worth = float(num_clusters)
+    if human_variance > 0:
+        own = float(y_n.mean())
+        worth = (
+            min(float(count), own * (1 - own) / human_variance)
+            if np.isin(y_n, (0.0, 1.0)).all()
+            else (own * (1 - own) / human_variance)
+        )
+    # a share at the end of the scale shows no spread: then the labels count as they are
+    worth = max(worth / max(kept, 1e-9), 1.0) if of_answers > 0 or human_variance > 0 else float(num_clusters)
+    z = student_quantile(0.975, max(1, num_clusters - 1)) if not np.isin(y_n, (0.0, 1.0)).all() or kept < 1 else Z
+    low, high = wilson_ends(share, worth, z)
+    return Estimate(share, low, high, count, num_clusters, f"{method}, score interval")
 
 
 def _interval(value: float, variance: float, num_clusters: int, n: int, method: str) -> Estimate:

@@ -12,14 +12,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from assay.metaeval.statistics.clustered import minimum_detectable_effect
+from assay.metaeval.statistics.clustered import minimum_detectable_effect, student_quantile
 from assay.metaeval.statistics.estimate import Estimate
 
-_Z = 1.959963984540054
+Z = 1.959963984540054
 """97.5 % quantile of the normal distribution."""
+MIN_VALUES = 6
+"""Fewer values that are more than right or wrong have no interval that covers."""
 
 
-def wilson(num_right: float, n: int, z: float = _Z) -> Estimate:
+def wilson(num_right: float, n: int, z: float = Z) -> Estimate:
     """A rate with Wilson's score interval (1927). `num_right` may be a sum of half credits.
 
     Raises:
@@ -35,6 +37,46 @@ def wilson(num_right: float, n: int, z: float = _Z) -> Estimate:
     low = 0.0 if num_right == 0 else max(0.0, centre - half)
     high = 1.0 if num_right == n else min(1.0, centre + half)
     return Estimate(rate, low, high, n, n, "Wilson")
+
+
+def bounded_mean(values: ArrayLike, low: float = 0.0, high: float = 1.0) -> Estimate:
+    """Mean of independent values on a scale with two ends; its interval has a width and stays on the scale.
+
+    Right-or-wrong values: Wilson's interval. Halves between them (ties): Wilson's with as many items as their variance
+    is worth, two imaginary ones at the ends included. Other values, 6 or more: the same with Student's t.
+
+    Raises:
+        ValueError: a value beyond the scale.
+    """
+    share_N = (np.asarray(values, dtype=float) - low) / (high - low)
+    count = int(share_N.size)
+    if count == 0:
+        return Estimate.undefined("no values")
+    if share_N.min() < -1e-12 or share_N.max() > 1 + 1e-12:
+        raise ValueError(f"values must lie in [{low:g}, {high:g}]")
+    value = float(np.clip(share_N.mean(), 0.0, 1.0))
+    square = float(np.sum((share_N - value) ** 2))
+    scaled_z, worth, method = Z, float(count), "Wilson"
+    if not np.isin(share_N, (0.0, 0.5, 1.0)).all():
+        if count < MIN_VALUES:
+            reason = f"no interval: {count} values, at least {MIN_VALUES} are needed"
+            return Estimate(low + value * (high - low), math.nan, math.nan, count, count, "", reason)
+        variance = square / (count - 1)
+        worth = value * (1 - value) / (variance / count) if variance > 0 else float(count)
+        scaled_z, method = student_quantile(0.975, count - 1), "score interval"
+    elif not np.isin(share_N, (0.0, 1.0)).all():
+        variance = (square + value**2 + (1 - value) ** 2) / (count + 1)
+        worth, method = count * value * (1 - value) / variance, "Wilson, ties half"
+    ends = wilson_ends(value, worth, scaled_z)
+    span = high - low
+    return Estimate(low + value * span, low + ends[0] * span, low + ends[1] * span, count, count, method)
+
+
+def wilson_ends(share: float, worth: float, z: float) -> tuple[float, float]:
+    """Wilson's interval of a share that is known as well as from `worth` independent right-or-wrong answers."""
+    centre = (share + z * z / (2 * worth)) / (1 + z * z / worth)
+    half = z / (1 + z * z / worth) * math.sqrt(share * (1 - share) / worth + z * z / (4 * worth * worth))
+    return 0.0 if share <= 0 else max(0.0, centre - half), 1.0 if share >= 1 else min(1.0, centre + half)
 
 
 @dataclass(frozen=True, slots=True)
