@@ -1,11 +1,16 @@
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from assay.errors import InputError
-from assay.model_folders import find_model
+from assay.model_folders import find_model, local_model
+from assay.store import Store
 
 
 @pytest.fixture
@@ -69,3 +74,55 @@ def test_a_hub_model_without_a_network_says_what_to_do(monkeypatch: pytest.Monke
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(InputError, match="'some-owner/some-model' at revision 'main': saw no copy on this machine"):
         find_model("some-owner/some-model", "base model")
+
+
+def test_a_machine_without_the_folder_reads_the_stores_base(folder: Path, tmp_path: Path) -> None:
+    store = Store(str(tmp_path / "store"))
+    with store.writing("base", "b" * 32, {}) as writer:
+        writer.folder(folder)
+    assert local_model(store, str(folder), "b" * 32) == str(folder)
+    there = Path(local_model(store, "/on/the/head/only", "b" * 32))
+    assert (there / "model.safetensors").read_bytes() == b"weights"
+
+
+def test_a_machine_that_has_a_model_nowhere_says_so(tmp_path: Path) -> None:
+    with pytest.raises(
+        InputError, match=r"no such folder on this machine, and none in .*use a hub id, or a folder that is mounted"
+    ):
+        local_model(Store(str(tmp_path / "store")), "/on/the/head/only", "b" * 32)
+
+
+FIND = """
+import sys
+from assay.model_folders import find_model, local_model
+from assay.store import Store
+if len(sys.argv) == 1:
+    found = find_model("owner/model", "base model")
+    print(found.path, found.source)
+else:
+    print(local_model(Store(sys.argv[1]), sys.argv[2], "b" * 32, sys.argv[3]))
+"""
+
+
+def test_two_machines_with_caches_of_their_own_read_the_same_commit(folder: Path, tmp_path: Path) -> None:
+    commits = ("a" * 40, "c" * 40)
+    for home, main in (("head", commits[0]), ("node", commits[1])):  # the branch has moved on the node
+        hub = tmp_path / home / "hub" / "models--owner--model"
+        for commit in commits:
+            shutil.copytree(folder, hub / "snapshots" / commit)
+        (hub / "refs").mkdir()
+        (hub / "refs" / "main").write_text(main)
+
+    def on(home: str, *arguments: str) -> str:
+        env = {**os.environ, "HF_HOME": str(tmp_path / home), "HF_HUB_OFFLINE": "1", "PYTHONPATH": ":".join(sys.path)}
+        env.pop("HF_HUB_CACHE", None)
+        run = subprocess.run(
+            [sys.executable, "-c", FIND, *arguments], env=env, capture_output=True, text=True, check=True
+        )
+        return run.stdout.strip()
+
+    path, source = on("head").split()
+    assert source == f"owner/model@{commits[0]}"
+    shutil.rmtree(tmp_path / "head")
+    found = on("node", str(tmp_path / "store"), path, source)
+    assert found == str(tmp_path / "node" / "hub" / "models--owner--model" / "snapshots" / commits[0])

@@ -13,7 +13,10 @@ from pathlib import Path
 from assay.errors import InputError
 from assay.file_hashes import known_file_hash
 from assay.fingerprint import fingerprint
+from assay.store import Store
 
+BASE_KIND = "base"
+"""Kind of the artifacts that hold a base model."""
 WEIGHT_SUFFIX = ".safetensors"
 UNSAFE_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt")
 """Weight files whose format can run code when they are read."""
@@ -33,6 +36,8 @@ class FoundModel:
     """32 hex digits over its content (folder) or its id and commit (hub)."""
     path: str
     """Local folder with weights, configuration and tokenizer."""
+    source: str = ""
+    """Where another machine finds the same: `owner/model@commit` of the hub; empty for a folder."""
 
 
 def find_model(
@@ -65,6 +70,31 @@ def find_model(
             "check the path"
         )
     return _from_hub(hub_id, what, revision or asked or "main")
+
+
+def local_model(store: Store, path: str, key: str, source: str = "") -> str:
+    """Where this machine reads a base model that another one found: trainers, tokenizers and engines ask here.
+
+    Args:
+        store: where bases that a study made lie.
+        path: the folder on the machine that found it; taken where this one has it too.
+        key: of the base; the store's artifact of that key is fetched once a machine.
+        source: `owner/model@commit`: the same commit from the hub, or out of this machine's copy of it.
+
+    Raises:
+        InputError: this machine has none of them.
+    """
+    if Path(path).is_dir():
+        return path
+    if key and store.exists(BASE_KIND, key):
+        return str(store.local_dir(BASE_KIND, key))
+    if source:
+        hub_id, _, commit = source.partition("@")
+        return _from_hub(hub_id, "base model", commit).path
+    raise InputError(
+        f"base model {path}: saw no such folder on this machine, and none in {store.uri}; expected one that "
+        "every machine of the cluster can read; use a hub id, or a folder that is mounted on all of them"
+    )
 
 
 def folder_key(folder: Path, what: str, *, nested: bool = False) -> str:
@@ -148,5 +178,8 @@ def _from_hub(hub_id: str, what: str, revision: str) -> FoundModel:
     check_folder(folder, what)
     # a snapshot's folder is called after its commit, so a branch name is never an identity
     return FoundModel(
-        name=hub_id, key=fingerprint({"kind": "hub", "id": hub_id, "commit": folder.name}), path=str(folder)
+        name=hub_id,
+        key=fingerprint({"kind": "hub", "id": hub_id, "commit": folder.name}),
+        path=str(folder),
+        source=f"{hub_id}@{folder.name}",
     )

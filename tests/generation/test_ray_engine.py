@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from assay.errors import StageError
-from assay.generation.spec import GenerationResources, GenerationSpec
+from assay.generation.spec import GenerationJob, GenerationResources, GenerationSpec
 
 
 def config_folder(folder: Path, **fields: Any) -> str:
@@ -52,8 +52,8 @@ def test_an_engine_that_does_not_start_says_why_in_its_own_words(monkeypatch: py
         raise RuntimeError("CUDA error: an illegal memory access\nwas encountered in cublasCreate")
 
     monkeypatch.setattr(ray_engine, "start_engine", broken)
-    monkeypatch.setattr(ray_engine, "_local_base", lambda *_: "/base")
-    monkeypatch.setattr(ray_engine.ray, "get", lambda _: [type("Job", (), {"base_key": ""})()])
+    monkeypatch.setattr(ray_engine, "local_model", lambda *_: "/base")
+    monkeypatch.setattr(ray_engine.ray, "get", lambda _: [GenerationJob("k", "/base", "e", 4)])
     actor = ray_engine.EngineActor(None, "/base", None, {}, GenerationSpec(), GenerationResources(), 0, None)
     with pytest.raises(StageError, match=r"could not start \(RuntimeError: CUDA error: an illegal memory access was"):
         next(actor(None))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 
 import pyarrow as pa
 import ray
@@ -20,11 +19,11 @@ from assay.generation.spec import (
     error_prediction,
 )
 from assay.generation.tokenizer_engine import head_size_missing, read_config, vllm_is_for_gpus
+from assay.model_folders import local_model
 from assay.records import Prediction, to_table
 from assay.store import Store
 
 ADAPTER_KIND = "adapter"
-BASE_KIND = "base"
 LEAST_PROMPT_TOKENS = 16
 MOST_WORDS = 600
 """Characters of what an engine said before it gave up; the end says most."""
@@ -67,7 +66,7 @@ class EngineActor:
         self._refs, self._sets = dict(sets), {}
         self._failure: AssayError | None = None
         try:
-            path = _local_base(store, base_path, self._jobs[0].base_key)
+            path = local_model(store, base_path, self._jobs[0].base_key, self._jobs[0].base_source)
             self._engine, self.label = start_engine(path, spec, resources, max_lora_rank)
         except AssayError as error:  # Ray Data starts an actor whose constructor raises again and again
             self._failure = error
@@ -183,10 +182,3 @@ def cannot_serve(base_path: str, *, on_gpu: bool) -> str | None:
 
         reason = takes_no_lora(config)
     return reason
-
-
-def _local_base(store: Store, base_path: str, base_key: str) -> str:
-    """The base model where this machine can read it; one that the store holds is fetched."""
-    if Path(base_path).is_dir() or not base_key or not store.exists(BASE_KIND, base_key):
-        return base_path
-    return str(store.local_dir(BASE_KIND, base_key))

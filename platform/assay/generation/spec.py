@@ -121,7 +121,9 @@ class GenerationJob:
     """Folder of an adapter that is not in the store; None: the store's artifact `adapter_key`."""
     lora_rank: int = 0
     base_key: str = ""
-    """Content key of the base where it is an artifact of the store; fetched from there when the path is missing."""
+    """Content key of the base; an artifact of the store is fetched from there where the path is missing."""
+    base_source: str = ""
+    """`owner/model@commit` of a base from the hub: an engine on another machine fetches it itself."""
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,8 @@ class Base:
     """What tables and reports call it: its hub id or its folder's name, never a path of this machine."""
     key: str
     path: str
+    source: str = ""
+    """Where another machine finds the same model, see `FoundModel.source`."""
 
 
 @dataclass(frozen=True)
@@ -316,6 +318,7 @@ class _Collected:
             key=key,
             base_key=base.key,
             base_path=base.path,
+            base_source=base.source,
             mixture_key=mixture,
             spec=recipe,
             base_name=base.name,
@@ -351,6 +354,7 @@ class _Collected:
             job = GenerationJob(
                 key=key,
                 base_path=point.base.path,
+                base_source=point.base.source,
                 evaluation_key=rows.key,
                 max_new_tokens=rows.max_new_tokens,
                 adapter_key=adapter,

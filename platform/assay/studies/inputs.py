@@ -138,7 +138,7 @@ def study_bases(study: Study, keys: Mapping[str, str]) -> dict[str, Base]:
     Raises:
         InputError: see `find_bases`.
     """
-    bases = {name: Base(base.name, base.key, base.path) for name, base in find_bases(study).items()}
+    bases = {name: Base(base.name, base.key, base.path, base.source) for name, base in find_bases(study).items()}
     if TINY in study.all_models:
         bases[TINY] = Base(TINY, tiny_key(study, keys), "")
     return bases

@@ -136,13 +136,16 @@ class TrainingJob:
     """Key of the adapter artifact, see `adapter_key`."""
     base_key: str
     base_path: str
-    """Folder of the base model and its tokenizer, readable on every worker."""
+    """Folder of the base model and its tokenizer where it was found; `model_folders.local_model` says where a worker
+    reads it."""
     mixture_key: str
     spec: TrainSpec
     base_name: str = ""
     """What the adapter's config calls its base (a hub id, a name); never a path. Default: derived from `base_key`."""
     dataset_keys: tuple[str, ...] = ()
     """Datasets that the mixture draws from; empty: read from the mixture."""
+    base_source: str = ""
+    """`owner/model@commit` of a base from the hub: a worker on another machine fetches it itself."""
     start_adapter_key: str | None = None
     """An adapter that is merged into the base before training (the base is then an instruction-tuned one)."""
     evaluation_key: str | None = None

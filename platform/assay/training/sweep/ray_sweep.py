@@ -196,7 +196,7 @@ def _inputs(
         for dataset in mixtures[job.mixture_key]:
             encoding = (job.base_key, dataset, encoding_key(job.spec))
             if encoding not in encodings:
-                encodings[encoding] = encoder.encode.remote(store, dataset, job.base_path, job.spec, load_examples)
+                encodings[encoding] = encoder.encode.remote(store, dataset, job, load_examples)
     return SweepInputs(store, list(jobs), encodings, resources, load_rows, make_hooks, holder=uuid.uuid4().hex)
 
 

@@ -25,6 +25,7 @@ from ray import tune
 from assay.cluster.devices import device_environment
 from assay.errors import InputError
 from assay.hooks import EvalHook
+from assay.model_folders import local_model
 from assay.records import Example, MixtureRow, from_table
 from assay.store import Store
 from assay.training.checkpoints import Checkpoints
@@ -34,7 +35,6 @@ from assay.training.spec import (
     StepMetrics,
     TrainingJob,
     TrainResources,
-    TrainSpec,
     stopped_adapter_key,
 )
 from assay.training.sweep.ray_claims import Claim
@@ -76,15 +76,14 @@ class Encoder:
     It takes no CPU of its own, so it can never wait for one that a trial holds.
     """
 
-    def encode(
-        self, store: Store, dataset_key: str, base_path: str, spec: TrainSpec, load_examples: LoadExamples
-    ) -> EncodedRows:
+    def encode(self, store: Store, dataset_key: str, job: TrainingJob, load_examples: LoadExamples) -> EncodedRows:
         """A dataset for a base model: once per sweep, not once per trial. Test rows are never trained on."""
         with without_modules(*NEVER_USED):
             from transformers import AutoTokenizer
 
-            tokenizer = AutoTokenizer.from_pretrained(base_path, local_files_only=True, trust_remote_code=False)
-        return encode([e for e in load_examples(store, dataset_key) if e.split != "test"], tokenizer, spec)
+            folder = local_model(store, job.base_path, job.base_key, job.base_source)
+            tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        return encode([e for e in load_examples(store, dataset_key) if e.split != "test"], tokenizer, job.spec)
 
 
 def read_mixture_rows(store: Store, job: TrainingJob) -> tuple[list[MixtureRow], list[MixtureRow]]:
@@ -180,7 +179,8 @@ def open_trainer(inputs: SweepInputs, job: TrainingJob, rows: JobRows) -> LoraTr
     if job.start_adapter_key is not None:
         start_dir = str(inputs.store.local_dir(ADAPTER_KIND, job.start_adapter_key))
     device = device_of(inputs.resources.gpus_per_worker)
-    base = resident_base(job.base_path, dtype=job.spec.dtype, device=device, start_adapter_dir=start_dir)
+    folder = local_model(inputs.store, job.base_path, job.base_key, job.base_source)
+    base = resident_base(folder, dtype=job.spec.dtype, device=device, start_adapter_dir=start_dir)
     hooks = inputs.make_hooks(job) if inputs.make_hooks is not None else ()
     return LoraTrainer(
         job.spec, base, train_set, validation_set, inputs.resources, hooks, checkpoints_of(inputs, job)
