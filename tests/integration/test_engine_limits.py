@@ -72,3 +72,10 @@ def test_layers_that_read_images_get_no_adapter(pool: ProcessPoolExecutor, folde
 def test_a_model_that_reads_images_is_served_by_transformers(folder: Path, pool: ProcessPoolExecutor) -> None:
     reason = pool.submit(engine_scenarios.serving_rule, folder, True).result(timeout=180)
     assert reason is not None and "several senses" in reason
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+def test_the_fused_layer_is_pefts_up_to_rounding(pool: ProcessPoolExecutor, dropout: float) -> None:
+    found = pool.submit(engine_scenarios.fused_against_peft, dropout).result(timeout=180)
+    assert len(found) == 6
+    assert max(found.values()) < 0.02  # bfloat16 keeps 8 bits: 2^-8 = .004 a rounding

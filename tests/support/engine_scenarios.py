@@ -112,3 +112,41 @@ def serving_rule(folder: Path, eyes: bool) -> str | None:
     from assay.generation.ray_engine import cannot_serve
 
     return cannot_serve(str(save_model_with_eyes(folder / "eyes") if eyes else folder), on_gpu=False)
+
+
+def fused_against_peft(dropout: float) -> dict[str, float]:
+    """Largest difference, relative to the largest value, of output and gradients: the fused layer and PEFT's own."""
+    import peft
+    import torch
+    from peft import LoraConfig
+    from torch import nn
+
+    from assay.training.engine.fused_lora_engine import fuse
+    from assay.training.engine.row_dropout_engine import DropoutState, replace_dropout
+
+    torch.manual_seed(0)
+    inner = nn.Sequential(nn.Linear(48, 96), nn.SiLU(), nn.Linear(96, 32)).to(torch.bfloat16)
+    model = peft.get_peft_model(
+        inner, LoraConfig(r=4, lora_alpha=8, target_modules=["0", "2"], lora_dropout=dropout),
+        autocast_adapter_dtype=False,
+    ).train()  # fmt: skip
+    state = DropoutState()
+    state.codes_BL = torch.randint(-(2**31), 2**31 - 1, (3, 7), dtype=torch.int32)
+    replace_dropout(model, dropout, state)
+    trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    for parameter in trained.values():
+        nn.init.normal_(parameter, std=0.3)
+    x = torch.randn(3, 7, 48, dtype=torch.bfloat16, requires_grad=True)
+
+    def run() -> dict[str, Any]:
+        model.zero_grad()
+        x.grad = None
+        out = model(x)
+        out.float().square().sum().backward()
+        found = {"output": out.detach(), "x": x.grad, **{name: p.grad for name, p in trained.items()}}
+        return {name: value.float().clone() for name, value in found.items()}
+
+    plain = run()
+    assert fuse(model) == 2
+    fused = run()
+    return {name: float((plain[name] - fused[name]).abs().max() / plain[name].abs().max()) for name in plain}

@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 
 from assay import adapter_files
 from assay.training.encoding import MicroBatch, dropout_codes
+from assay.training.engine.fused_lora_engine import fuse
 from assay.training.engine.resident_engine import ResidentBase, TargetSelector, forget_resident_base, model_inputs
 from assay.training.engine.row_dropout_engine import DropoutState, replace_dropout
 from assay.training.spec import TrainSpec
@@ -48,6 +49,8 @@ class LoraModel:
         )
         self._dropout = DropoutState()
         replace_dropout(self.peft, spec.lora_dropout, self._dropout)
+        if base.device == "cpu" and base.dtype == "bfloat16" and spec.zero_stage < 3:  # stage 3 gathers in hooks
+            fuse(self.peft)
         if gradient_checkpointing:
             self.recompute()
         self._selector = TargetSelector(base.model)
