@@ -79,3 +79,16 @@ def test_the_fused_layer_is_pefts_up_to_rounding(pool: ProcessPoolExecutor, drop
     found = pool.submit(engine_scenarios.fused_against_peft, dropout).result(timeout=180)
     assert len(found) == 6
     assert max(found.values()) < 0.02  # bfloat16 keeps 8 bits: 2^-8 = .004 a rounding
+
+
+@pytest.mark.parametrize(("device", "expected"), [("cuda", {"": "cuda"}), ("cpu", None)])
+def test_weights_are_read_straight_onto_the_gpu(
+    pool: ProcessPoolExecutor, folder: Path, device: str, expected: dict[str, str] | None
+) -> None:
+    assert pool.submit(engine_scenarios.how_weights_are_read, folder, device).result(timeout=180) == expected
+
+
+def test_a_worker_without_the_drivers_folder_trains_from_the_store(pool: ProcessPoolExecutor, folder: Path) -> None:
+    rows, loss = pool.submit(engine_scenarios.train_from_the_store, folder).result(timeout=180)
+    assert rows == 32
+    assert 0 < loss < 20

@@ -150,3 +150,54 @@ def fused_against_peft(dropout: float) -> dict[str, float]:
     assert fuse(model) == 2
     fused = run()
     return {name: float((plain[name] - fused[name]).abs().max() / plain[name].abs().max()) for name in plain}
+
+
+def how_weights_are_read(folder: Path, device: str) -> Any:
+    """The device map that transformers is given for a base on this device."""
+    from assay.errors import InputError
+    from assay.training.engine import resident_engine
+
+    seen: list[Any] = []
+
+    class Reader:
+        @staticmethod
+        def from_pretrained(path: str, **options: Any) -> Any:
+            seen.append(options.get("device_map"))
+            raise OSError("looked at")
+
+    plain, resident_engine.AutoModelForCausalLM = resident_engine.AutoModelForCausalLM, Reader
+    try:
+        resident_engine.ResidentBase(str(folder / "llama"), dtype="bfloat16", device=device)
+    except InputError:
+        return seen[0]
+    finally:
+        resident_engine.AutoModelForCausalLM = plain
+    raise AssertionError("nothing was read")
+
+
+def train_from_the_store(folder: Path) -> tuple[int, float]:
+    """Rows encoded, and a step's loss, on a machine that lacks the folder of the driver's base: the store has it."""
+    from assay.store import Store
+    from assay.training.encoding import train_rows
+    from assay.training.spec import TrainingJob, TrainResources
+    from assay.training.sweep.ray_trial import Encoder, SweepInputs, open_trainer
+    from support.tiny_causal_models import arithmetic_examples
+
+    store = Store(str(folder / "s3"))
+    with store.writing("base", "b" * 32, {}) as writer:
+        writer.folder(folder / "llama")
+    job = TrainingJob("k" * 32, "b" * 32, "/on/the/head/only", "m" * 32, SPEC)
+    encoder = Encoder.__ray_metadata__.modified_class()
+    table = encoder.encode(store, "toy", job, lambda *_: arithmetic_examples(32))
+    rows = train_rows([table], np.zeros(len(table), np.int64), np.arange(len(table)))
+
+    class Rows:
+        def of(self, _: TrainingJob) -> tuple[list[Any], list[Any]]:
+            return rows, []
+
+    inputs = SweepInputs(store, [job], {}, TrainResources(threads=1), lambda *_: ([], []), None)
+    trainer = open_trainer(inputs, job, Rows())  # type: ignore[arg-type]
+    try:
+        return len(rows), next(trainer.steps()).loss
+    finally:
+        trainer.close()

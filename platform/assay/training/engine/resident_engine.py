@@ -64,7 +64,7 @@ class ResidentBase:
             self.tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True, trust_remote_code=False)
             model = AutoModelForCausalLM.from_pretrained(
                 path, config=config, dtype=DTYPES[dtype], local_files_only=True, use_safetensors=True,
-                trust_remote_code=False,
+                trust_remote_code=False, **_straight_to(device),
             )  # fmt: skip
         except (OSError, ValueError, KeyError) as error:
             reason = " ".join(str(error).split())[:200]
@@ -245,6 +245,11 @@ def merge_adapter(base_path: str, adapter_dirs: Sequence[str], out_dir: Path, *,
         model = PeftModel.from_pretrained(model, check_adapter(adapter_dir)).merge_and_unload()
     model.save_pretrained(out_dir, safe_serialization=True, max_shard_size="2GB")
     base.tokenizer.save_pretrained(out_dir)
+
+
+def _straight_to(device: str) -> dict[str, object]:
+    """Weights are read onto a GPU at once: by way of the CPU each trial would need the whole model in RAM."""
+    return {"device_map": {"": device}} if device != "cpu" else {}
 
 
 @contextmanager
