@@ -71,7 +71,7 @@ def test_a_cap_without_a_price_names_the_flags_that_give_one(
 
 def test_price_and_step_headers_reach_the_endpoint() -> None:
     calls = CallOptions(usd_per_million_input=1.0, usd_per_million_output=2.0, step_headers=True)
-    made = connection_of("m", "https://judge.invalid/v1", LedgerOptions(), calls, study="s").to_endpoint()
+    made = connection_of("m", "https://judge.invalid/v1", LedgerOptions(), calls, study="s").endpoint
     assert (made.usd_per_million_input, made.usd_per_million_output, made.sends_step_headers) == (1.0, 2.0, True)
-    plain = connection_of("m", "https://judge.invalid/v1", LedgerOptions(), CallOptions(), study="s").to_endpoint()
+    plain = connection_of("m", "https://judge.invalid/v1", LedgerOptions(), CallOptions(), study="s").endpoint
     assert not plain.sends_step_headers

@@ -21,6 +21,7 @@ from assay.judging.rank import (
     read_losses,
     win_row,
 )
+from assay.llm.endpoint import EndpointSpec
 from assay.llm.figures import Figures
 from assay.scoring.judges.calls import JudgeCall, replay_protocol
 from assay.scoring.judges.judgements import Choice, JointJudgement, PairVerdict
@@ -120,7 +121,7 @@ def test_a_judge_that_likes_length_makes_the_longer_model_win(monkeypatch: pytes
 
     monkeypatch.setattr("assay.judging.rank.ask_judge", ask)
     two = [RankItem(f"q{n}", {"base": "of some length", "long": "of some length " * 5, "short": "no"}) for n in (1, 2)]
-    report = rank_by_wins(two, JudgeConnection(judge="j", ledger_url="sqlite://"), "vanilla", "base", "compat", None)  # type: ignore[arg-type]
+    report = rank_by_wins(two, JudgeConnection(EndpointSpec(model="j"), "sqlite://"), "vanilla", "base", "compat", None)  # type: ignore[arg-type]
     assert [(row["model"], row["win_rate"]["value"]) for row in report["models"]] == [("long", 1.0), ("short", 0.0)]
 
 

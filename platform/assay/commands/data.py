@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from assay.commands.options import InputPriceOption, OutputPriceOption, UsdOption, set_option, storage_option
+from assay.commands.option_groups import with_groups
+from assay.commands.options import CallOptions, UsdOption, set_option, storage_option
 from assay.commands.stopping import stoppable
 
 DataOption = Annotated[Path, typer.Option("--data", metavar="FILE", help="JSONL or JSON, .gz allowed.")]
@@ -21,12 +22,13 @@ SetOption = Annotated[list[str] | None, set_option("Override a field of the stud
 
 def register(app: typer.Typer) -> None:
     """Add the commands to `assay`."""
-    app.command("tag")(stoppable(tag))
-    app.command("synthesize")(stoppable(synthesize))
+    app.command("tag")(with_groups(stoppable(tag)))
+    app.command("synthesize")(with_groups(stoppable(synthesize)))
     app.command("search")(search)
 
 
 def tag(
+    *,
     data: DataOption,
     out: OutOption,
     judge: JudgeOption = "rubric",
@@ -47,18 +49,16 @@ def tag(
     ] = None,
     storage: StorageOption = "runs",
     seed: SeedOption = 0,
-    max_usd: UsdOption = None,
-    usd_per_million_input: InputPriceOption = None,
-    usd_per_million_output: OutputPriceOption = None,
+    calls: CallOptions,
 ) -> None:
     """Give every row of an instruction set one of 13 categories, and say how far to believe them."""
     from assay.commands.derive import tag_command
 
-    prices = {"usd_per_million_input": usd_per_million_input, "usd_per_million_output": usd_per_million_output}
-    tag_command(data, out, judge, base_url, judge_rows, encoder, gold, storage, seed, max_usd, prices)
+    tag_command(data, out, judge, base_url, judge_rows, encoder, gold, storage, seed, calls)
 
 
 def synthesize(
+    *,
     data: DataOption,
     out: OutOption,
     task: Annotated[str, typer.Option(help="Target task of the rows.")],
@@ -70,16 +70,13 @@ def synthesize(
     random_labels: Annotated[bool, typer.Option(help="Answers at random, to learn the format alone.")] = False,
     storage: StorageOption = "runs",
     seed: SeedOption = 0,
-    max_usd: UsdOption = None,
-    usd_per_million_input: InputPriceOption = None,
-    usd_per_million_output: OutputPriceOption = None,
+    calls: CallOptions,
 ) -> None:
     """Rows of a task written by an LLM after a few human ones; what repeats or answers wrongly is left out."""
     from assay.commands.derive import synthesize_command
 
     fields = {"rows": rows, "shown": shown, "pool": pool, "seed": seed}
-    prices = {"usd_per_million_input": usd_per_million_input, "usd_per_million_output": usd_per_million_output}
-    synthesize_command(data, out, task, fields, random_labels, judge, base_url, storage, max_usd, prices)
+    synthesize_command(data, out, task, fields, random_labels, judge, base_url, storage, calls)
 
 
 def search(

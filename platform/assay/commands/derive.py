@@ -9,11 +9,12 @@ from typing import Any
 
 import typer
 
+from assay.commands.options import CallOptions
 from assay.config import validate
 from assay.errors import DataError, InputError, StorageError
 from assay.judging.asking import check_price
 from assay.llm.endpoint import with_reported_name
-from assay.llm.ledger.tables import default_ledger_url
+from assay.llm.ledger.tables import ledger_url
 from assay.metaeval.statistics.rates import kappa, wilson
 from assay.mixtures.synthesis import RandomLabels, SyntheticRows, randomly_labelled
 from assay.records import Example
@@ -41,8 +42,7 @@ def tag_command(
     gold: Path | None,
     storage: str,
     seed: int,
-    max_usd: float | None,
-    prices: Mapping[str, float | None],
+    calls: CallOptions,
 ) -> None:
     """Tag a file; the summary holds the classifier's accuracy and the agreement with a labelled sample."""
     from assay.commands.progress import console_progress
@@ -51,7 +51,7 @@ def tag_command(
     rows = _rows(data, None)
     fields = {"of": data.name, "judge_rows": judge_rows, "encoder": encoder, "seed": seed}
     spec = validate(JudgeTags, fields, "tag")
-    writer = _writer(judge, base_url, storage, "tag", max_usd, prices)
+    writer = _writer(judge, base_url, storage, "tag", calls)
     made = run_stoppable(tag_rows(spec, rows, writer, console_progress()))
     summary = dict(made.summary)
     if gold is not None:
@@ -72,15 +72,14 @@ def synthesize_command(
     judge: str,
     base_url: str | None,
     storage: str,
-    max_usd: float | None,
-    prices: Mapping[str, float | None],
+    calls: CallOptions,
 ) -> None:
     """Write rows of a task into a file."""
     from assay.commands.progress import console_progress
 
     found = get_task(task)
     spec = validate(SyntheticRows, {"of": task, **fields}, "synthesize")
-    writer = _writer(judge, base_url, storage, "synthesize", max_usd, prices)
+    writer = _writer(judge, base_url, storage, "synthesize", calls)
     made: Made = run_stoppable(write_rows(spec, _rows(data, task), writer, console_progress()))
     rows = made.rows
     if random_labels:
@@ -95,18 +94,18 @@ def _writer(
     base_url: str | None,
     storage: str,
     study: str,
-    max_usd: float | None,
-    prices: Mapping[str, float | None],
+    calls: CallOptions,
 ) -> Writer:
     from assay.commands.study import embedded_judge
 
-    config = validate(JudgeConfig, {"model": model, "base_url": base_url, **prices}, "judge")
+    config = validate(JudgeConfig, {**calls.reach(), "model": model, "base_url": base_url}, "judge")
     store = Store(storage)
     store.check_writable()
-    ledger_url = default_ledger_url(store.uri)
-    writer = make_writer(config, embedded_judge(), ledger_url=ledger_url, budget_usd=max_usd, study=study)
+    writer = make_writer(
+        config, embedded_judge(), ledger_url=ledger_url(store.uri), budget_usd=calls.max_usd, study=study
+    )
     if not config.is_embedded:
-        check_price(with_reported_name(writer.endpoint), max_usd)
+        check_price(with_reported_name(writer.endpoint), calls.max_usd)
     return writer
 
 

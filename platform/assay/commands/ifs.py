@@ -223,14 +223,14 @@ def _builtin() -> Mapping[str, Any]:
 def _measure(study: IfsStudy, storage: str) -> tuple[Store, IfsResult]:
     from assay.cluster.environment import prepare_ray_environment
     from assay.commands.progress import console_progress
-    from assay.llm.ledger.tables import default_ledger_url
+    from assay.llm.ledger.tables import ledger_url
     from assay.store import Store
     from assay.studies.ifs_models.measure import measure_ifs
 
     store = Store(storage)
     store.check_writable()
     prepare_ray_environment()
-    return store, measure_ifs(study, store, console_progress(), default_ledger_url(storage))
+    return store, measure_ifs(study, store, console_progress(), ledger_url(storage))
 
 
 def _classifier(encoder: Path | None, embedding: Path | None) -> dict[str, Any]:

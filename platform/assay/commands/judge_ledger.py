@@ -25,7 +25,7 @@ def ledger_command(
         ConfigError: an unknown column, or an export that is no Parquet file.
     """
     from assay.llm.ledger.report import GROUPS, summarise
-    from assay.llm.ledger.tables import default_ledger_url
+    from assay.llm.ledger.tables import ledger_url
 
     columns = [name.strip() for name in by.split(",") if name.strip()]
     unknown = [name for name in columns if name not in GROUPS]
@@ -33,7 +33,7 @@ def ledger_command(
         raise ConfigError(f"--by {by}: saw {unknown or 'no column'}; expected some of {', '.join(GROUPS)}")
     if export is not None and export.suffix != ".parquet":
         raise ConfigError(f"--export {export}: expected a name that ends in .parquet")
-    url = ledger or default_ledger_url(storage)
+    url = ledger_url(storage, ledger)
     file = Path(url.removeprefix("sqlite:///"))
     if url.startswith("sqlite:///") and not file.is_file():
         raise StorageError(f"ledger {file}: saw no such file; expected a ledger; check --storage or --ledger")

@@ -14,6 +14,7 @@ from assay.commands.progress import console_progress
 from assay.config import validate
 from assay.errors import ConfigError, DataError, StorageError, plain_line
 from assay.judging.asking import JudgeConnection, check_answered
+from assay.llm.endpoint import EndpointSpec
 from assay.records import Mode
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def connection_of(
     Raises:
         ConfigError: a flag that makes no sense.
     """
-    from assay.llm.ledger.tables import default_ledger_url
+    from assay.llm.ledger.tables import ledger_url
 
     if calls.transport not in TRANSPORTS:
         raise ConfigError(f"--transport {calls.transport}: expected one of {', '.join(TRANSPORTS)}")
@@ -48,24 +49,9 @@ def connection_of(
         raise ConfigError("--base-url: saw none; expected the endpoint's URL, or --transport local and a model folder")
     if base_url is not None and calls.transport == "local":
         raise ConfigError(f"--base-url {base_url}: saw it with --transport local; expected one of them; leave one out")
-    fields = {
-        "judge": judge,
-        "transport": calls.transport,
-        "local": {"gpus": calls.gpus, "dtype": calls.dtype},
-        "api_key_env": calls.api_key_env,
-        "requests_per_min": calls.rpm,
-        "tokens_per_min": calls.tpm,
-        "max_concurrency": calls.concurrency,
-        "max_usd": calls.max_usd,
-        "usd_per_million_input": calls.usd_per_million_input,
-        "usd_per_million_output": calls.usd_per_million_output,
-        "step_headers": calls.step_headers or None,
-        "ledger_url": kept.ledger or default_ledger_url(kept.storage),
-        "study": study,
-    }
-    if base_url is not None:
-        fields["base_url"] = base_url
-    return validate(JudgeConnection, fields, "judge")
+    fields = {**calls.reach(), "model": judge, **({} if base_url is None else {"base_url": base_url})}
+    endpoint = validate(EndpointSpec, fields, "judge")
+    return JudgeConnection(endpoint, ledger_url(kept.storage, kept.ledger), calls.max_usd, study)
 
 
 def checked_mode(mode: str) -> Mode:

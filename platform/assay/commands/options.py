@@ -106,6 +106,35 @@ class CallOptions:
     ] = "chat"
     gpus: Annotated[int, typer.Option(min=0, help="GPUs of a local model; 0 runs it on the CPU.")] = 0
     dtype: Annotated[str, typer.Option(help="Of a local model: bfloat16, float16 or float32.")] = "bfloat16"
+    timeout_s: Annotated[float | None, typer.Option(help="Seconds for one attempt.", show_default=False)] = None
+    max_attempts: Annotated[
+        int | None, typer.Option(help="Attempts per request; waiting for a limit is none.", show_default=False)
+    ] = None
+    give_up_s: Annotated[
+        float | None, typer.Option(help="Seconds of silence after which an endpoint is down.", show_default=False)
+    ] = None
+    max_tokens_field: Annotated[
+        str | None, typer.Option(metavar="NAME", help="max_tokens or max_completion_tokens.", show_default=False)
+    ] = None
+
+    def reach(self) -> dict[str, Any]:
+        """The fields of `Reach` that the flags set; where a flag says nothing the door's default holds."""
+        found = {
+            "api_key_env": self.api_key_env,
+            "transport": self.transport,
+            "local": {"gpus": self.gpus, "dtype": self.dtype},
+            "requests_per_min": self.rpm,
+            "tokens_per_min": self.tpm,
+            "max_concurrency": self.concurrency,
+            "timeout_s": self.timeout_s,
+            "max_attempts": self.max_attempts,
+            "give_up_s": self.give_up_s,
+            "step_headers": self.step_headers or None,
+            "max_tokens_field": self.max_tokens_field,
+            "usd_per_million_input": self.usd_per_million_input,
+            "usd_per_million_output": self.usd_per_million_output,
+        }
+        return {name: value for name, value in found.items() if value is not None}
 
 
 @dataclass(frozen=True)

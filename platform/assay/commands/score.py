@@ -237,7 +237,7 @@ def _asked_judge(judge: JudgeConfig, mode: Mode, storage: str) -> Iterator[tuple
     from assay.commands.study import embedded_judge
     from assay.judging.asking import Unanswered
     from assay.llm.gateway import open_gateway
-    from assay.llm.ledger.tables import default_ledger_url
+    from assay.llm.ledger.tables import ledger_url
     from assay.scoring.jobs import judge_instance
     from assay.scoring.judges.calls import JudgeCall, run_protocol, to_request
     from assay.stoppable import run_stoppable
@@ -256,7 +256,7 @@ def _asked_judge(judge: JudgeConfig, mode: Mode, storage: str) -> Iterator[tuple
         async def ask_all(requests: Sequence[ScoreRequest]) -> list[Outcome]:
             async with open_gateway(
                 endpoint,
-                ledger_url=default_ledger_url(storage),
+                ledger_url=ledger_url(storage),
                 study="score",
                 judge=judge.model,
             ) as gateway:

@@ -69,7 +69,6 @@ def run_study(
     tracking_uri(study, store)  # refused now, not after hours
     progress = LoggedProgress(console_progress())
     pipeline = Pipeline(study, store, progress, embedded_judge(), max_usd, retry_failed=retry_failed)
-    pipeline.ledger_url = os.environ.get("ASSAY_LEDGER_URL") or None  # from the environment alone: it holds a password
     folder = pipeline.open()
     done = folder.done()
     if done is not None and not retry_failed:

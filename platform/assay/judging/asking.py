@@ -9,17 +9,13 @@ import asyncio
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
-
-from pydantic import Field
+from typing import TYPE_CHECKING, Any
 
 from assay.cluster.joining import cluster_of_this_job
-from assay.config import Config, validate
 from assay.errors import ConfigError, EndpointError
 from assay.hooks import Progress
 from assay.judging.waiting import calls_text, tell_waiting
-from assay.llm.endpoint import OPENAI_URL, EndpointSpec, with_reported_name
-from assay.llm.local_model import LocalModel
+from assay.llm.endpoint import EndpointSpec, with_reported_name
 from assay.llm.prices import price_of
 from assay.llm.requests import Failure
 from assay.records import Mode
@@ -40,55 +36,21 @@ if TYPE_CHECKING:
 STAGE = "judging"
 
 
-class JudgeConnection(Config):
-    """Which judge is asked, where, and within which limits."""
+@dataclass(frozen=True)
+class JudgeConnection:
+    """Which judge is asked, and what its calls are booked under."""
 
-    judge: str = Field(min_length=1)
-    """Model name that is sent."""
-    base_url: str = OPENAI_URL
-    transport: Literal["chat", "batch", "local"] = "chat"
-    """Chat completions, the provider's batch API, or a model of this machine through vLLM (`judge` is its folder)."""
-    local: LocalModel = LocalModel()
-    """How that model is loaded."""
-    endpoint: str | None = None
-    """Names the endpoint in the ledger; default: what our server tells, else host and port."""
-    api_key_env: str = "OPENAI_API_KEY"
-    requests_per_min: float | None = Field(None, gt=0)
-    tokens_per_min: float | None = Field(None, gt=0)
-    max_concurrency: int = Field(64, ge=1)
-    timeout_s: float = Field(120.0, gt=0)
-    max_usd: float | None = Field(None, ge=0)
-    """Stop, to be continued, before all runs under `study` have cost more than this."""
-    usd_per_million_input: float | None = Field(None, ge=0)
-    usd_per_million_output: float | None = Field(None, ge=0)
-    step_headers: bool | None = None
-    """Send protocol and step in headers. None: to servers of ours."""
+    endpoint: EndpointSpec
     ledger_url: str
+    max_usd: float | None = None
+    """Stop, to be continued, before all runs under `study` have cost more than this."""
     study: str = "metaeval"
     """Name under which the ledger books the calls."""
 
-    def to_endpoint(self) -> EndpointSpec:
-        """The endpoint, under the name that a server of ours tells.
-
-        Raises:
-            ConfigError: the URL is none.
-        """
-        fields = {
-            "base_url": self.base_url,
-            "name": self.endpoint,
-            "model": self.judge,
-            "transport": self.transport,
-            "local": self.local,
-            "api_key_env": self.api_key_env,
-            "requests_per_min": self.requests_per_min,
-            "tokens_per_min": self.tokens_per_min,
-            "max_concurrency": self.max_concurrency,
-            "timeout_s": self.timeout_s,
-            "usd_per_million_input": self.usd_per_million_input,
-            "usd_per_million_output": self.usd_per_million_output,
-            "step_headers": self.step_headers,
-        }
-        return with_reported_name(validate(EndpointSpec, fields, "judge"))
+    @property
+    def judge(self) -> str:
+        """Model name that is sent."""
+        return self.endpoint.model
 
 
 @dataclass(frozen=True)
@@ -176,7 +138,7 @@ def ask_judge(connection: JudgeConnection, works: Sequence[Work], mode: Mode, pr
 async def _ask_all(connection: JudgeConnection, works: Sequence[Work], mode: Mode, progress: Progress) -> Asked:
     from assay.llm.gateway import open_gateway
 
-    endpoint = connection.to_endpoint()
+    endpoint = with_reported_name(connection.endpoint)
     check_price(endpoint, connection.max_usd)
     judgements: list[list[Any]] = [[None] * len(work.instances) for work in works]
     places = [(number, index) for number, work in enumerate(works) for index in range(len(work.instances))]

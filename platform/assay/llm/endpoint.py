@@ -8,7 +8,7 @@ import json
 import os
 import re
 import urllib.request
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator
@@ -23,25 +23,25 @@ _OUR_NAME = re.compile(r"assay-[A-Za-z0-9._-]{1,100}")
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
-class EndpointSpec(Config):
-    """An OpenAI-compatible endpoint and the model that is asked there."""
+class Reach(Config):
+    """How an endpoint is reached and paid: the same fields on every door, never what a judge is.
 
-    base_url: str = OPENAI_URL
-    """URL up to and with `/v1`."""
-    name: str | None = None
-    """Names the endpoint in ledger keys. Default: host (and port) of `base_url`. Our local server tells a name of its
-    own with the hash of its rules or replay files, so that its port does not matter (`with_reported_name`)."""
-    model: str = "gpt-4o-mini"
-    """Sent to the endpoint; with `transport=local` a model folder or a hub id."""
+    Doors have defaults of their own. `step_headers` is no part of a study's key, and part of the ledger's.
+    """
+
+    base_url: str | None = None
+    """URL of an OpenAI-compatible endpoint, up to and with `/v1`."""
     api_key_env: str = "OPENAI_API_KEY"
-    """Name of the environment variable that holds the key. Loopback servers need none."""
+    """Name of the environment variable that holds the key; keys are never arguments or fields. Loopback servers need
+    none."""
     transport: Literal["chat", "batch", "local"] = "chat"
-    """chat completions; the provider's batch files (cheaper, slower); a local model through vLLM."""
+    """chat completions; the provider's batch files (half the price, hours); a local model through vLLM."""
     local: LocalModel = LocalModel()
     """How the model is loaded, with `transport=local`."""
     requests_per_min: float | None = Field(None, gt=0)
-    """Upper limit that is kept to in any case. None: what the endpoint's headers and 429s say."""
+    """Limit over all workers that is kept to in any case. None: what the endpoint's headers and 429s say."""
     tokens_per_min: float | None = Field(None, gt=0)
+    """Likewise, prompt and reply together."""
     max_concurrency: int = Field(256, ge=1)
     """Requests in flight, over all workers."""
     timeout_s: float = Field(120.0, gt=0)
@@ -54,13 +54,31 @@ class EndpointSpec(Config):
     step_headers: bool | None = None
     """Send X-Assay-Protocol, X-Assay-Step, X-Assay-Replicate and X-Assay-Attempt. None: to servers of ours. Where they
     are sent a reply may depend on them, so the ledger's keys cover the protocol."""
-    ours: bool = False
-    """A server of this project, which reads the step headers and costs nothing. `with_reported_name` finds out."""
     max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
     """How this endpoint calls the longest reply; OpenAI's reasoning models want the second."""
     usd_per_million_input: float | None = Field(None, ge=0)
     """Price of prompt tokens. None: the table in `prices`, where the model is unknown the cost is unknown."""
     usd_per_million_output: float | None = Field(None, ge=0)
+    """Price of reply tokens; give both or none."""
+
+    def reach(self) -> dict[str, Any]:
+        """Every field of `Reach` that says something, for another config of this kind."""
+        found = {name: getattr(self, name) for name in Reach.model_fields}
+        return {name: value for name, value in found.items() if value is not None}
+
+
+class EndpointSpec(Reach):
+    """An OpenAI-compatible endpoint and the model that is asked there."""
+
+    base_url: str = OPENAI_URL
+    """URL up to and with `/v1`."""
+    name: str | None = None
+    """Names the endpoint in ledger keys. Default: host (and port) of `base_url`. Our local server tells a name of its
+    own with the hash of its rules or replay files, so that its port does not matter (`with_reported_name`)."""
+    model: str = "gpt-4o-mini"
+    """Sent to the endpoint; with `transport=local` a model folder or a hub id."""
+    ours: bool = False
+    """A server of this project, which reads the step headers and costs nothing. `with_reported_name` finds out."""
 
     @field_validator("base_url")
     @classmethod

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from assay.ifs.objecqa_labels import KIND, ObjecqaLabels
 from assay.ifs.trial_hook import IfsHooks, prompt_set
 from assay.ifs.trial_spec import evaluation_keys
-from assay.judging.asking import JudgeConnection
 from assay.scoring.jobs import judge_spec
 from assay.scoring.judges.protocols.labelers import objecqa_labeler
 from assay.tasks.datasets.loaders import dataset_key, materialise_dataset
@@ -65,22 +64,3 @@ def objecqa_labels(study: Study, plan: StudyArtifacts, endpoint: EndpointSpec) -
         return None
     adapters = tuple(job.key for job in plan.trainings if job.evaluation_key is not None)
     return ObjecqaLabels(judge_spec(KIND, objecqa_labeler(study.mode), endpoint), adapters)
-
-
-def connection_to(endpoint: EndpointSpec, ledger_url: str, max_usd: float | None, study: str) -> JudgeConnection:
-    """The judge's endpoint as `ask_judge` takes it."""
-    return JudgeConnection(
-        judge=endpoint.model,
-        base_url=endpoint.base_url,
-        endpoint=endpoint.endpoint_name,
-        api_key_env=endpoint.api_key_env,
-        requests_per_min=endpoint.requests_per_min,
-        tokens_per_min=endpoint.tokens_per_min,
-        max_concurrency=endpoint.max_concurrency,
-        timeout_s=endpoint.timeout_s,
-        max_usd=max_usd,
-        usd_per_million_input=endpoint.usd_per_million_input,
-        usd_per_million_output=endpoint.usd_per_million_output,
-        ledger_url=ledger_url,
-        study=study,
-    )

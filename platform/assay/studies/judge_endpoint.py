@@ -25,18 +25,10 @@ def endpoint_of(
         embedded_name: its name in the ledger: fixed, plus the hash of its rules, so that its port does not matter.
     """
     fields = {
+        **judge.reach(),
         "base_url": judge.base_url or embedded_url or OPENAI_URL,
         "name": judge.endpoint or (embedded_name if judge.is_embedded else None),
         "model": judge.model,
-        "api_key_env": judge.api_key_env,
-        "transport": judge.transport,
-        "local": judge.local,
-        "requests_per_min": judge.requests_per_min,
-        "tokens_per_min": judge.tokens_per_min,
-        "max_concurrency": judge.max_concurrency,
-        "timeout_s": judge.timeout_s,
-        "usd_per_million_input": judge.usd_per_million_input,
-        "usd_per_million_output": judge.usd_per_million_output,
         "ours": judge.is_embedded,
     }
     return validate(EndpointSpec, fields, "judge")

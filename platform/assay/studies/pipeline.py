@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from assay.errors import StageError
 from assay.fingerprint import fingerprint
 from assay.hooks import Progress
-from assay.llm.ledger.tables import default_ledger_url
+from assay.llm.ledger.tables import ledger_url
 from assay.mixtures.sampling import MixtureBuilder, store_mixture
 from assay.mixtures.spec import KIND as MIXTURE_KIND
 from assay.mixtures.spec import MixtureSpec, mixture_key
@@ -36,7 +36,7 @@ from assay.studies.inputs import (
     instruction_categories,
     store_datasets,
 )
-from assay.studies.inside_trials import InsideTrials, connection_to, prepare_inside
+from assay.studies.inside_trials import InsideTrials, prepare_inside
 from assay.studies.judge_endpoint import check_endpoint, endpoint_of
 from assay.studies.prepared import PreparedStudy, prepare_study
 from assay.studies.resources import check_resources
@@ -87,8 +87,6 @@ class Pipeline:
     progress: Progress
     embedded: EmbeddedJudge
     max_usd: float | None = None
-    ledger_url: str | None = None
-    """Where judge replies are kept; None is beside the artifacts. A PostgreSQL URL shares them between stores."""
     retry_failed: bool = False
     """Ask the judge again where a call brought no reply; what it did answer is not asked again."""
     costs: Costs = field(default_factory=Costs)
@@ -191,7 +189,7 @@ class Pipeline:
         return make_writer(
             config,
             self.embedded,
-            ledger_url=self.ledger_url or default_ledger_url(self.store.uri),
+            ledger_url=ledger_url(self.store.uri),
             budget_usd=self.budget_usd,
             study=self.study.name,
         )
@@ -399,7 +397,7 @@ class Pipeline:
         judges = []
         if scoring.judge is not None:
             protocol = judge_protocol(self.study.judge, self.study.mode)
-            ledger = self.ledger_url or default_ledger_url(self.store.uri)
+            ledger = ledger_url(self.store.uri)
             judges = [JudgeSetup(scoring.judge, protocol, endpoint, ledger, self.budget_usd, self.study.name)]
         report = run_scoring(
             self.store,
@@ -422,15 +420,16 @@ class Pipeline:
     def _objecqa(self) -> None:
         """Have the judge label the preference answers that the trials left; no trial waits for it."""
         from assay.ifs.objecqa_labels import judge_answers
+        from assay.judging.asking import JudgeConnection
 
         asked = self.prepared.objecqa
         if asked is None or asked.is_done(self.store):
             return
         with ExitStack() as stack:
             url = stack.enter_context(self.embedded.start()) if self.study.judge.is_embedded else None
-            ledger = self.ledger_url or default_ledger_url(self.store.uri)
+            ledger = ledger_url(self.store.uri)
             endpoint = endpoint_of(self.study.judge, embedded_url=url, embedded_name=self.embedded.name)
-            connection = connection_to(endpoint, ledger, self.budget_usd, self.study.name)
+            connection = JudgeConnection(endpoint, ledger, self.budget_usd, self.study.name)
             stats = judge_answers(self.store, asked, connection, self.study.mode, self.progress)
         if stats is not None:
             self.costs.note("objecqa", f"{stats.done:,} labels, {stats.cached:,} from the ledger")

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from assay.config import Config
 from assay.generation.spec import GenerationSpec
 from assay.ifs.trial_spec import TrialIfsSpec
-from assay.llm.local_model import LocalModel
+from assay.llm.endpoint import Reach
 from assay.mixtures.spec import LeakSpec
 from assay.mixtures.synthesis import RandomLabels, SyntheticRows
 from assay.records import Mode
@@ -30,10 +30,7 @@ from assay.tasks.tagging import JudgeTags
 from assay.training.spec import TrainSpec
 from assay.training.tiny_base.spec import TinyBaseSpec
 
-REACHING = (
-    "base_url", "api_key_env", "transport", "local", "requests_per_min", "tokens_per_min", "max_concurrency",
-    "timeout_s", "max_usd", "usd_per_million_input", "usd_per_million_output",
-)  # fmt: skip
+REACHING = ("max_usd", *Reach.model_fields)
 """Fields of the judge that say how it is reached and paid, not what it is."""
 
 LATER_JUDGE: Mapping[str, object] = {"structured": False, "repeats": 1}
@@ -99,7 +96,7 @@ class EvaluationSpec(Config):
     """Task -> new tokens, where the task's own limit does not fit."""
 
 
-class JudgeConfig(Config):
+class JudgeConfig(Reach):
     """The LLM judge: what it is (identity) and how it is reached (no part of it)."""
 
     model: str = "rubric"
@@ -119,26 +116,12 @@ class JudgeConfig(Config):
     """Name of the endpoint in the ledger; default: the host of `base_url`."""
     base_url: str | None = None
     """An OpenAI-compatible endpoint; None starts the embedded judge for model "rubric", else https://api.openai.com/v1."""
-    api_key_env: str = "OPENAI_API_KEY"
-    """Environment variable that holds the key. Keys are never arguments or fields."""
-    transport: Literal["chat", "batch", "local"] = "chat"
-    """chat completions; the provider's batch API (half the price, hours); or a model of this cluster through vLLM."""
-    local: LocalModel = LocalModel()
-    """How the model is loaded, with `transport=local`."""
-    requests_per_min: float | None = Field(None, gt=0)
-    """Limit over all workers; None learns it from the endpoint's headers."""
-    tokens_per_min: float | None = Field(None, gt=0)
-    """Limit over all workers; None learns it from the endpoint's headers."""
     max_concurrency: int = Field(64, ge=1)
     """Requests in flight over all workers."""
     timeout_s: float = Field(60.0, gt=0)
-    """For one request."""
+    """For one attempt."""
     max_usd: float | None = Field(None, ge=0)
     """Stop, to be continued, before all runs of this study have cost more; `--max-usd` takes its place."""
-    usd_per_million_input: float | None = Field(None, ge=0)
-    """Price of prompt tokens; None looks the model up in the table of list prices."""
-    usd_per_million_output: float | None = Field(None, ge=0)
-    """Price of reply tokens; give both or none."""
 
     @property
     def is_embedded(self) -> bool:

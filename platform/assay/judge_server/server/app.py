@@ -8,7 +8,7 @@ from typing import Any
 
 from assay.errors import ConfigError
 from assay.judge_server.config import TOKEN_ENV, JudgeServerConfig
-from assay.judge_server.server.batches import MAX_FILE_BYTES, BatchService, read_upload
+from assay.judge_server.server.batches import MAX_FILE_BYTES, BatchService, UnknownObjectError, read_upload
 from assay.judge_server.server.chat import BadRequestError, ChatService, Receive, Scope, Send
 from assay.judge_server.server.exchange import Judge
 from assay.judge_server.server.tokens import STATEMENT
@@ -75,8 +75,8 @@ def _starlette(chat: ChatService) -> App:
                 return _error(JSONResponse, 400, str(error), "invalid_request")
             except (ValueError, RecursionError):
                 return _error(JSONResponse, 400, "saw no valid JSON", "invalid_request")
-            except KeyError as error:
-                return _error(JSONResponse, 404, f"no such object: {error.args[0]}", "not_found")
+            except UnknownObjectError as error:
+                return _error(JSONResponse, 404, f"no such object: {error}", "not_found")
 
         return answer
 
@@ -117,10 +117,10 @@ def _starlette(chat: ChatService) -> App:
         return JSONResponse(batches.add_file(name, purpose, content).as_json())
 
     async def file_object(request: Request) -> Response:
-        return JSONResponse(batches.files[request.path_params["file_id"]].as_json())
+        return JSONResponse(batches.file(request.path_params["file_id"]).as_json())
 
     async def file_content(request: Request) -> Response:
-        return Response(batches.files[request.path_params["file_id"]].content, media_type="application/octet-stream")
+        return Response(batches.file(request.path_params["file_id"]).content, media_type="application/octet-stream")
 
     async def batch_list(request: Request) -> Response:
         if request.method == "POST":
@@ -129,10 +129,10 @@ def _starlette(chat: ChatService) -> App:
         return JSONResponse({"object": "list", "data": [batch.as_json() for batch in found], "has_more": has_more})
 
     async def batch_object(request: Request) -> Response:
-        return JSONResponse(batches.batches[request.path_params["batch_id"]].as_json())
+        return JSONResponse(batches.batch(request.path_params["batch_id"]).as_json())
 
     async def batch_cancel(request: Request) -> Response:
-        batch = batches.batches[request.path_params["batch_id"]]
+        batch = batches.batch(request.path_params["batch_id"])
         batches.cancel(batch)
         return JSONResponse(batch.as_json())
 

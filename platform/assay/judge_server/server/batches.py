@@ -19,6 +19,10 @@ MAX_FILE_BYTES = 200_000_000
 ENDPOINT = "/v1/chat/completions"
 
 
+class UnknownObjectError(Exception):
+    """No file or batch has this name."""
+
+
 @dataclass
 class StoredFile:
     """An uploaded or written file."""
@@ -99,6 +103,26 @@ class BatchService:
         stored = StoredFile(f"file-{next(self._numbers):08d}", name, purpose, content, int(time.time()))
         self.files[stored.file_id] = stored
         return stored
+
+    def file(self, file_id: str) -> StoredFile:
+        """One file.
+
+        Raises:
+            UnknownObjectError: there is none of this name.
+        """
+        if file_id not in self.files:
+            raise UnknownObjectError(file_id)
+        return self.files[file_id]
+
+    def batch(self, batch_id: str) -> Batch:
+        """One batch.
+
+        Raises:
+            UnknownObjectError: there is none of this name.
+        """
+        if batch_id not in self.batches:
+            raise UnknownObjectError(batch_id)
+        return self.batches[batch_id]
 
     def create(self, data: Any) -> Batch:
         """Starts a batch.

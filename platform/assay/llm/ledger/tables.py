@@ -7,6 +7,7 @@ sender died, and which may have been billed unseen.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from assay.errors import StorageError
 from assay.llm.ledger.segments import PREFIX, replay_into_temporary
 from assay.storage_uri import join_uri, secret_parameters
 
+LEDGER_ENV = "ASSAY_LEDGER_URL"
 METADATA = sa.MetaData()
 
 CALLS = sa.Table(
@@ -102,6 +104,14 @@ def default_ledger_url(storage: str) -> str:
     if "://" in storage:
         return PREFIX + join_uri(storage, "ledger")
     return f"sqlite:///{Path(storage).expanduser().resolve()}/ledger.db"
+
+
+def ledger_url(storage: str, told: str | None = None) -> str:
+    """The ledger of a storage location: the one that was told, else ASSAY_LEDGER_URL, else the one that lies there.
+
+    The only reader of that variable, so that calls and caps of all commands count in one ledger.
+    """
+    return told or os.environ.get(LEDGER_ENV) or default_ledger_url(storage)
 
 
 def open_database(url: str) -> sa.Engine:

@@ -33,13 +33,7 @@ def endpoint_answers(study: IfsStudy, rendered: Rendered, ledger_url: str, progr
 async def _ask(study: IfsStudy, model: IfsModel, rendered: Rendered, ledger_url: str, progress: Progress) -> Answers:
     from assay.llm.gateway import open_gateway
 
-    fields = {
-        "base_url": model.base_url,
-        "model": model.model,
-        "api_key_env": model.api_key_env,
-        "requests_per_min": model.requests_per_min,
-        "max_concurrency": model.max_concurrency,
-    }
+    fields = {**model.reach(), "model": model.model}
     endpoint = with_reported_name(validate(EndpointSpec, fields, f"model {model.name!r}"))
     places = [(name, place) for name, rows in rendered.items() for place in range(len(rows))]
     sampling = Sampling(temperature=study.generation.temperature, max_tokens=study.max_new_tokens)

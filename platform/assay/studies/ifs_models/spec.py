@@ -17,6 +17,7 @@ from pydantic import Field, field_validator, model_validator
 from assay.config import Config
 from assay.generation.spec import GenerationSpec
 from assay.ifs.prompts import PromptName
+from assay.llm.endpoint import Reach
 from assay.studies.resources import StudyResources
 from assay.studies.spec import TINY
 from assay.studies.tracking_config import TrackingConfig
@@ -30,7 +31,7 @@ ENDPOINT_FIELDS = ("base_url", "api_key_env", "requests_per_min", "max_concurren
 """How a model is reached; what it is, its name and the endpoint's tell."""
 
 
-class IfsModel(Config):
+class IfsModel(Reach):
     """One model of the comparison. The first of a study is the one that the others are compared with."""
 
     name: str = Field(min_length=1)
@@ -45,10 +46,8 @@ class IfsModel(Config):
     base_url: str | None = None
     """An OpenAI-compatible endpoint, asked by chat: one user turn that holds the prompt. Not for base models behind a
     chat template, which is a wrapper of its own."""
-    api_key_env: str = "OPENAI_API_KEY"
-    """Environment variable that holds the key."""
-    requests_per_min: float | None = Field(None, gt=0)
     max_concurrency: int = Field(32, ge=1)
+    """Requests in flight."""
 
     @model_validator(mode="after")
     def _one_kind(self) -> IfsModel:
@@ -127,6 +126,7 @@ class IfsStudy(Config):
         left_out = {"description", "resources", "tracking", "root", "tone_folder"}
         plain = self.model_dump(mode="json", exclude=left_out)
         for model in plain["models"]:
-            for name in ("requests_per_min", "max_concurrency", "api_key_env"):
-                model.pop(name)
+            for name in Reach.model_fields:
+                if name != "base_url":  # a model behind an endpoint is known by where it is asked
+                    model.pop(name)
         return plain
