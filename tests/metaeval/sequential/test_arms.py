@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pytest
 
-from assay.metaeval.sequential.arms import Round, Rule, by_draws, by_items
+from assay.metaeval.sequential.arms import Finding, Round, Rule, by_draws, by_items, more_needed
 from assay.metaeval.sequential.betting import fortunes
 
 LOOKS = (2, 3, 4, 6, 8, 10)
@@ -97,6 +97,14 @@ def test_items_decide_between_adapters_and_the_last_item_decides_for_sure() -> N
     close = {"a": [1.0] * 11 + [0.0] * 9, "b": [0.0] * 9 + [1.0] * 10 + [0.0]}
     (last,) = by_items(close, Rule("best", (20,)), num_items=20)
     assert last.findings[0].word == "better" and last.findings[0].difference == pytest.approx(0.05)
+
+
+def test_what_an_undecided_difference_would_take() -> None:
+    # a half width of .2 at 5 draws must fall to .1: four times as many draws, 15 more
+    assert more_needed(Finding("a", "b", "undecided", 0.1, -0.1, 0.3), 5) == 15
+    assert more_needed(Finding("a", "b", "undecided", 0.0, -0.2, 0.2), 5) is None
+    assert more_needed(Finding("a", "b", "undecided", 0.1, -math.inf, math.inf), 1) is None
+    assert more_needed(Finding("a", "b", "better", 0.3, 0.1, 0.5), 5) is None
 
 
 def test_what_cannot_be_compared_is_refused() -> None:

@@ -108,6 +108,18 @@ def by_items(scores: Mapping[str, Sequence[float]], rule: Rule, *, num_items: in
     return _rounds(scores, rule, known)
 
 
+def more_needed(one: Finding, look: int) -> int | None:
+    """About how many more draws (or items) would tell an undecided difference of the size that was seen from 0.
+
+    None where nothing can be said: no difference was seen, or there is no interval yet.
+    """
+    half = (one.high - one.low) / 2
+    if one.word != "undecided" or one.difference == 0 or not math.isfinite(half):
+        return None
+    # widths go by one over the root of the number; at least one more, since this many were not enough
+    return max(1, math.ceil(look * (half / abs(one.difference)) ** 2) - look)
+
+
 @dataclass(frozen=True, slots=True)
 class _Known:
     means: Mapping[str, float]
