@@ -116,8 +116,11 @@ def test_a_tip_holds_no_markup() -> None:
     assert ElementTree.fromstring(svg).findtext(".//{*}g/{*}title") == '<b>"x" & </title>'
 
 
+NOTHING = ("leaderboard", "metaeval", "scorer_pairs", "forgetting")
+
+
 def test_what_has_nothing_to_show_says_so(report_input: ReportInput) -> None:
-    nothing = {name: report_input.tables[name].slice(0, 0) for name in ("leaderboard", "metaeval", "forgetting")}
+    nothing = {name: report_input.tables[name].slice(0, 0) for name in NOTHING}
     html = render_report(replace(report_input, tables={**report_input.tables, **nothing})).html.decode()
     assert "The human column (truth) orders nothing here" in html and '<div class="findings">' not in html
     assert "Not asked: no curve of this study has a mean on the instruction set" in html

@@ -85,6 +85,7 @@ def render_report(report: ReportInput) -> Report:
         plot = infusion(report.tables["ifs_curves"].to_pylist(), report.tables["early_stopping"].to_pylist())
         plots += [plot] if plot is not None else []
     tables = {name: with_every_column(name, table.to_pylist()) for name, table in report.tables.items()}
+    tables.setdefault("scorer_pairs", [])  # not there in studies finished before
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters.update(
         number=number, signed=signed, percent=percent, seconds=seconds, rate=rate, p_value=p_value, reasons=reasons

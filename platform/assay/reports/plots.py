@@ -96,7 +96,8 @@ def _bends(ax: Axes, rows: Rows, phases: Rows, scorers: Sequence[str], colours: 
     here = {(row["base_model"], row["task"], row["series"]) for row in rows}
     for row in phases:
         is_here = (row["base_model"], row["task"], row["series"]) in here and row["scorer"] in scorers
-        if not is_here or row["change_point"] is None or row["p"] is None or row["p"] >= BEND_P:
+        p = row.get("p_holm", row["p"])  # in studies finished before there is no other
+        if not is_here or row["change_point"] is None or p is None or p >= BEND_P:
             continue
         style = colours.style(row["scorer"])
         height = -0.04 - 0.018 * scorers.index(row["scorer"])

@@ -76,7 +76,7 @@ def headlines(tables: Mapping[str, Rows], human: str) -> list[str]:
         sentence = _best_arm(tables["leaderboard"], base, task, human)
         if sentence:
             found.append(sentence)
-    sentence = _best_scorer(tables["metaeval"])
+    sentence = _best_scorer(tables["metaeval"], tables.get("scorer_pairs", ()))
     if sentence:
         found.append(sentence)
     return found
@@ -151,12 +151,33 @@ def _against_baseline(row: Mapping[str, Any], human: str) -> str:
     )
 
 
-def _best_scorer(rows: Rows) -> str | None:
-    cit = [row for row in rows if row["level"] == "run" and row["statistic"] == "CIT" and row["value"] is not None]
-    if not cit:
-        return None
-    best = max(cit, key=lambda row: row["value"])
+def _best_scorer(rows: Rows, pairs: Rows) -> str | None:
+    """Which scorer orders the runs most like the human column, as far as pairs of scorers are told apart."""
+    known = [row for row in pairs if row["cit"] is not None and row["against_cit"] is not None]
+    if not known:
+        alone = [
+            row for row in rows if row["level"] == "run" and row["statistic"] == "CIT" and row["value"] is not None
+        ]
+        return " ".join(_alone(row) for row in alone) or None
+    best = max(known, key=lambda row: row["cit"])
+    mine = [row for row in known if row["scorer"] == best["scorer"]]
+    next_one = max(mine, key=lambda row: row["against_cit"])
+    alike = [row["against"] for row in mine if row["verdict"] != "better"]
+    value = f"CIT {number(best['cit'], 2)} on the {best['n_common']:,} answers that all scorers scored"
+    gap = (
+        f"{signed(next_one['difference'], 2)} {rate(next_one['low'], next_one['high'], 2)} over {next_one['against']}; "
+        f"{best['num_clusters']} clusters of runs, {plural(best['num_tasks'], 'task')}, items fixed"
+    )
+    if alike:
+        return (
+            f"Inside tasks, {best['scorer']} agrees most with the human column ({value}), but is not told apart from "
+            f"{', '.join(alike)}: {gap}."
+        )
+    return f"Inside tasks, {best['scorer']} orders the runs most like the human column: {value}, {gap}."
+
+
+def _alone(row: Mapping[str, Any]) -> str:
     return (
-        f"Inside tasks, {best['scorer']} orders the runs most like the human column: CIT {number(best['value'], 2)} "
-        f"{rate(best['low'], best['high'], 2)} over {best['n']} runs of {best['num_tasks']} tasks."
+        f"Inside tasks, {row['scorer']} agrees with the human column: CIT {number(row['value'], 2)} "
+        f"{rate(row['low'], row['high'], 2)} over {row['num_clusters']} runs of {plural(row['num_tasks'], 'task')}."
     )

@@ -2,8 +2,10 @@
 
 The curve is a score against log2(1 + N), N target rows in the mixture: a continuous broken line with one knot, fitted
 by least squares to the mean at each N. The knot's interval comes from resampled runs within each N (residuals widened
-by sqrt(m / (m - 1)), as m is 3 or 4). A straight line has a knot anywhere: `p` says whether the broken line fits
-better than chance makes it, by simulation from the straight line.
+by sqrt(m / (m - 1)), as m is 3 or 4); where the best knot, or an end of its interval, is the first or last that there
+may be, it is a bound and no interval. A curve without two phases has a knot anywhere: `p` says whether the broken line
+fits better than chance makes it beside the best straight or smoothly saturating curve, by simulation from that curve
+with normal noise, its variance estimated anew in each (so that it holds with two runs at every N).
 
 Axes: L values of N, R runs, K resamples, Q candidate knots.
 """
@@ -22,6 +24,7 @@ from assay.metaeval.statistics.estimate import Estimate, FloatArray
 MIN_LEVELS = 4
 """A broken line has four parameters; fewer values of N cannot place its knot."""
 _NUM_KNOTS = 65
+_NUM_SMOOTH = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,14 +37,19 @@ class ChangePoint:
     """Score per doubling of 1 + N, left of the knot."""
     slope_after: float
     p: float
-    """Chance that a straight line with the same noise gives a broken line that fits as much better."""
+    """Chance that a straight or smoothly saturating curve with the same noise fits as much worse than a broken line."""
 
     @property
     def shape(self) -> str:
-        """Which side is steep: "early gain" (as in learning a format) or "late gain" (as in learning the task)."""
+        """Which side is steep, by direction: "early gain" (as in learning a format), "late gain" (a task), or a loss.
+
+        Falling and then flat is no gain.
+        """
         if not self.knot.is_defined:
             return ""
-        return "early gain" if self.slope_before > self.slope_after else "late gain"
+        side = "early" if abs(self.slope_before) > abs(self.slope_after) else "late"
+        steep = self.slope_before if side == "early" else self.slope_after
+        return f"{side} {'gain' if steep > 0 else 'loss'}"
 
 
 def change_point(
@@ -83,11 +91,38 @@ def change_point(
     # the knot lies anywhere between two candidates, so the interval reaches to the next one on each side
     low = float(2.0 ** knots_Q[max(0, math.floor(first) - 1)] - 1)
     high = float(2.0 ** knots_Q[min(knots_Q.size - 1, math.ceil(last) + 1)] - 1)
-    straight_L = fits.straight(means_L)
-    _, gains_K = fits.best(straight_L[:, None] + noise_LK)
-    p = float((1 + np.sum(gains_K >= gain[0] - 1e-15)) / (1 + resamples))
+    within = float(np.sum((scores_R - means_L[level_R]) ** 2)) / repeats
+    p = _p_of_two_phases(fits, means_L, float(gain[0]), within, repeats, resamples, rng)
+    edges = float(2.0 ** knots_Q[0] - 1), float(2.0 ** knots_Q[-1] - 1)
+    if low <= edges[0] or high >= edges[1]:
+        bound = f"at or below {max(high, knot):.0f}" if low <= edges[0] else f"at or above {min(low, knot):.0f}"
+        if low <= edges[0] and high >= edges[1]:
+            bound = f"anywhere between {edges[0]:.0f} and {edges[1]:.0f}"
+        reason = f"no interval: the knot lies {bound}"
+        return ChangePoint(
+            Estimate(knot, math.nan, math.nan, scores_R.size, scores_R.size, "", reason), before, after, p
+        )
     estimate = Estimate(knot, min(low, knot), max(high, knot), scores_R.size, scores_R.size, "resampled runs within N")
     return ChangePoint(estimate, before, after, p)
+
+
+def _p_of_two_phases(
+    fits: _Fits,
+    means_L: FloatArray,
+    gain: float,
+    within: float,
+    repeats: int,
+    resamples: int,
+    rng: np.random.Generator,
+) -> float:
+    """Share of curves simulated from the best smooth one whose gain over it, by their own noise, is as large."""
+    if within <= 0:
+        return math.nan
+    shape = (means_L.size, resamples)
+    noise_LK = math.sqrt(within) * rng.normal(size=shape) / np.sqrt(fits.weights_L)[:, None]
+    _, gains_K = fits.best(fits.smooth(means_L)[:, None] + noise_LK)
+    within_K = within * rng.chisquare(repeats, resamples) / repeats
+    return float((1 + np.sum(gains_K / within_K >= gain / within)) / (1 + resamples))
 
 
 class _Fits:
@@ -96,23 +131,32 @@ class _Fits:
     def __init__(self, x_L: FloatArray, weights_L: FloatArray, knots_Q: FloatArray) -> None:
         self.weights_L = weights_L
         line_L2 = np.stack([np.ones_like(x_L), x_L], axis=1)
-        self.line_LL = self._hat(line_L2)
+        # 1 - exp(-x / t): from a steep start to nearly a straight line
+        scales = (x_L[-1] - x_L[0]) * np.geomspace(0.05, 4.0, _NUM_SMOOTH)
+        curves = [np.column_stack([np.ones_like(x_L), 1 - np.exp(-(x_L - x_L[0]) / scale)]) for scale in scales]
+        self.smooth_SLL = np.stack([self._hat(curve) for curve in (line_L2, *curves)])
         self.designs = [np.column_stack([line_L2, np.clip(x_L - knot, 0, None)]) for knot in knots_Q]
         self.hats_QLL = np.stack([self._hat(design) for design in self.designs])
 
     def best(self, means_LK: FloatArray) -> tuple[np.ndarray, FloatArray]:
-        """Best knot of every column, and how much it lowers the squared error of a straight line."""
-        residual = means_LK - np.einsum("ij,jk->ik", self.line_LL, means_LK)
-        straight_K = np.einsum("l,lk->k", self.weights_L, residual**2)
-        errors_QK = np.empty((len(self.designs), means_LK.shape[1]))
-        for number, hat in enumerate(self.hats_QLL):
+        """Best knot of every column, and how much it lowers the squared error of the best smooth curve."""
+        smooth_K = self._errors(self.smooth_SLL, means_LK).min(axis=0)
+        errors_QK = self._errors(self.hats_QLL, means_LK)
+        place_K = np.argmin(np.round(errors_QK, 14), axis=0)
+        return place_K, smooth_K - errors_QK.min(axis=0)
+
+    def smooth(self, means_L: FloatArray) -> FloatArray:
+        """The straight or saturating curve that fits best."""
+        best = int(np.argmin(self._errors(self.smooth_SLL, means_L[:, None])[:, 0]))
+        return np.asarray(self.smooth_SLL[best] @ means_L, dtype=float)
+
+    def _errors(self, hats_QLL: FloatArray, means_LK: FloatArray) -> FloatArray:
+        """Weighted squared error of every fit to every column, shape (Q, K)."""
+        errors_QK = np.empty((len(hats_QLL), means_LK.shape[1]))
+        for number, hat in enumerate(hats_QLL):
             residual = means_LK - np.einsum("ij,jk->ik", hat, means_LK)
             errors_QK[number] = np.einsum("l,lk->k", self.weights_L, residual**2)
-        place_K = np.argmin(np.round(errors_QK, 14), axis=0)
-        return place_K, straight_K - errors_QK.min(axis=0)
-
-    def straight(self, means_L: FloatArray) -> FloatArray:
-        return np.asarray(self.line_LL @ means_L, dtype=float)
+        return errors_QK
 
     def slopes(self, means_L: FloatArray, place: int) -> tuple[float, float]:
         root = np.sqrt(self.weights_L)

@@ -24,6 +24,7 @@ from assay.metaeval.study_tables.curves import (
 from assay.metaeval.study_tables.frame import RunRow, ScorerInfo, StudyFrame, make_frame
 from assay.metaeval.study_tables.leaderboard import leaderboard_rows
 from assay.metaeval.study_tables.options import TableOptions
+from assay.metaeval.study_tables.scorer_pairs import scorer_pair_rows
 from assay.metaeval.study_tables.series import category_mean_rows, series_rows, set_mean_rows
 from assay.records import INSTRUCTIONS, ScoreRow
 
@@ -104,6 +105,7 @@ def build_study_tables(
         "category_means": lambda: category_mean_rows(frame, categories or {}),
         "similarity": lambda: similarity_rows(frame, seed_key=seed_key, resamples=resamples),
         "metaeval": lambda: metaeval_rows(frame, options),
+        "scorer_pairs": lambda: scorer_pair_rows(frame, options),
         "metaeval_tasks": lambda: metaeval_task_rows(frame, options),
         "coverage": lambda: coverage_rows(frame),
         "phases": lambda: phase_rows(frame, seed_key=seed_key, resamples=resamples),

@@ -15,7 +15,7 @@ from assay.metaeval.statistics.clustered import clustered_variance, ratio_interv
 from assay.metaeval.statistics.comparison import Comparison, mean_estimate
 from assay.metaeval.statistics.estimate import Estimate, FloatArray
 from assay.metaeval.statistics.phases import change_point
-from assay.metaeval.statistics.rates import wilson
+from assay.metaeval.statistics.rates import holm, wilson
 from assay.metaeval.statistics.variance import (
     JUDGE_REPEAT,
     RESIDUAL,
@@ -216,7 +216,7 @@ def coverage_rows(frame: StudyFrame) -> list[dict[str, Any]]:
 
 def phase_rows(frame: StudyFrame, *, seed_key: str, resamples: int) -> list[dict[str, Any]]:
     """Change point of every learning curve."""
-    rows = []
+    rows: list[dict[str, Any]] = []
     for base, task, series, number, points in _curves(frame):
         panel, scorer = frame.panels[task], frame.scorers[number]
         pairs = []
@@ -241,11 +241,14 @@ def phase_rows(frame: StudyFrame, *, seed_key: str, resamples: int) -> list[dict
                 "slope_after": found.slope_after,
                 "shape": found.shape,
                 "p": found.p,
+                "p_holm": math.nan,
                 "num_runs": len(pairs),
                 "num_levels": len(set(counts)),
                 "reason": found.knot.reason,
             }
         )
+    for row, adjusted in zip(rows, holm([row["p"] for row in rows]), strict=True):
+        row["p_holm"] = float(adjusted)
     return rows
 
 
