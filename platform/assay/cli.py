@@ -310,12 +310,13 @@ def run_app(arguments: list[str]) -> int:
 @cache
 def _register_judging() -> None:
     """Hang the commands around judges, labels and data on, once."""
-    from assay.commands import data, decide, predict
+    from assay.commands import data, decide, predict, tracking
     from assay.commands.judging import register
     from assay.commands.label import label_app
 
     register(app, metaeval_app)
     data.register(app)
     decide.register(app)
+    tracking.register(app)
     predict.register(app)
     app.add_typer(label_app, name="label")

@@ -16,6 +16,8 @@ import pytest
 from safetensors.numpy import save
 
 from assay.commands.study import embedded_judge, write_report
+from assay.commands.tracking import track_command, track_or_say
+from assay.errors import InputError
 from assay.fingerprint import content_hash
 from assay.hooks import SilentProgress
 from assay.records import Example, Prediction, ScoreRow, to_table
@@ -206,3 +208,29 @@ def test_weights_of_rows_or_tokens_make_mixtures_of_one_size(tmp_path: Path, sha
     if share_of == "rows":
         assert sizes == [60, 60, 60]
     assert "Gain against forgetting" in page
+
+
+def test_a_study_whose_tracking_server_is_down_finishes_and_is_tracked_later(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from mlflow.tracking import MlflowClient
+
+    grid = {"tasks": ["toy_sentiment"], "sizes": [0, 8], "draws": 1, "validation_rows": 8}
+    made = study("down", grid, tracking={"uri": "http://127.0.0.1:9"}, error_rows=0)
+    pipeline = WithoutEngines(made, Store(str(tmp_path)), SilentProgress(), embedded_judge())
+    found = pipeline.run(pipeline.open())
+    assert found is not None
+    assert track_or_say(found, write_report(found)) == ""
+    assert "assay track down --storage" in capsys.readouterr().out
+    found.folder.finish(tables=sorted(found.tables), mlflow="")
+    assert found.folder.read_tables().keys() == found.tables.keys()
+    uri = f"sqlite:///{tmp_path}/other.db"
+    for _ in range(2):  # again does no harm
+        track_command("down", str(tmp_path), uri)
+    client = MlflowClient(tracking_uri=uri)
+    runs = client.search_runs([client.get_experiment_by_name("down").experiment_id])
+    roles = sorted(run.data.tags["assay.role"] for run in runs)
+    assert roles == ["cell", "cell", "metaeval", "study"]
+    assert found.folder.done_or_fail()["mlflow"] == uri
+    with pytest.raises(InputError, match=r"127\.0\.0\.1:9"):
+        track_command("down", str(tmp_path), "http://127.0.0.1:9")

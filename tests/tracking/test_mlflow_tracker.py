@@ -40,7 +40,7 @@ def test_a_rerun_leaves_one_run_per_key_and_one_point_per_step(store: Path) -> N
     assert "bad" not in stored.data.metrics
     assert len(client.get_metric_history(child, "train/loss")) == 1500
     assert [item.path for item in client.list_artifacts(parent, "tables")] == ["tables/x.json"]
-    assert tracker.existing("cell") == {"c": child}
+    assert tracker.existing("cell", parent) == {"c": child}
     times = client.get_run(parent).info
     assert 90_000 <= times.end_time - times.start_time < 150_000
     # models are trained here, and no traces are written
@@ -78,3 +78,52 @@ def test_a_server_that_is_not_there_is_told_within_half_a_minute() -> None:
     with pytest.raises(InputError):
         MlflowTracker("http://127.0.0.1:9", "study")
     assert time.monotonic() - started < 30
+
+
+def test_studies_that_share_an_adapter_have_a_run_each(tmp_path: Path) -> None:
+    from mlflow.tracking import MlflowClient
+
+    from assay.tracking.mlflow_tracker import MlflowTracker, TrackedRun, default_uri
+
+    uri = default_uri(tmp_path)
+    tracker = MlflowTracker(uri, "shared", str(tmp_path / "files"))
+    parents = [tracker.study_run(TrackedRun(key, key)) for key in ("one", "two")]
+    children = [
+        tracker.child_run(parent, TrackedRun("adapter", "cell", metrics={name: 0.5}))
+        for parent, name in zip(parents, ("a.truth", "b.truth"), strict=True)
+    ]
+    assert children[0] != children[1]
+    found = [MlflowClient(tracking_uri=uri).get_run(child).data.metrics for child in children]
+    assert found == [{"a.truth": 0.5}, {"b.truth": 0.5}]
+    assert tracker.existing("cell", parents[1]) == {"adapter": children[1]}
+
+
+def test_a_parameter_that_changed_is_told_and_no_error(tmp_path: Path) -> None:
+    from mlflow.tracking import MlflowClient
+
+    from assay.tracking.mlflow_tracker import MlflowTracker, TrackedRun, default_uri
+
+    uri = default_uri(tmp_path)
+    tracker = MlflowTracker(uri, "moved", str(tmp_path / "files"))
+    for base in ("/old/base", "/new/base"):
+        run = tracker.study_run(TrackedRun("s", "study", {"base": base}, {"cells": 3}))
+    data = MlflowClient(tracking_uri=uri).get_run(run).data
+    assert data.params == {"base": "/old/base"}
+    assert data.tags["now.base"] == "/new/base"
+
+
+def test_a_deleted_experiment_comes_back(tmp_path: Path) -> None:
+    from mlflow.tracking import MlflowClient
+
+    from assay.tracking.mlflow_tracker import MlflowTracker, TrackedRun, default_uri
+
+    uri = default_uri(tmp_path)
+    first = MlflowTracker(uri, "gone", str(tmp_path / "files")).study_run(TrackedRun("s", "study"))
+    client = MlflowClient(tracking_uri=uri)
+    client.delete_experiment(client.get_experiment_by_name("gone").experiment_id)
+    again = MlflowTracker(uri, "gone", str(tmp_path / "files")).study_run(
+        TrackedRun("s", "study", metrics={"cells": 1})
+    )
+    assert client.get_run(again).data.metrics == {"cells": 1}
+    assert client.get_experiment_by_name("gone").lifecycle_stage == "active"
+    assert first == again

@@ -16,6 +16,7 @@ import typer
 
 from assay.cluster.environment import in_ray_job, prepare_ray_environment
 from assay.commands.stopping import clean_stop
+from assay.commands.tracking import track_or_say
 from assay.errors import ConfigError, InputError, plain_line
 from assay.studies.catalog import load_study
 
@@ -84,7 +85,7 @@ def run_study(
         with pipeline.costs.stage("report"):
             report = write_report(results)
         with pipeline.costs.stage("mlflow"):
-            uri = _track(results, report)
+            uri = track_or_say(results, report)
         names = sorted(results.tables)
         pipeline.save_costs(folder)
         folder.finish(tables=names, mlflow=uri)
@@ -224,20 +225,13 @@ def _render(folder: StudyFolder, content: dict[str, Any]) -> Report:
     return report
 
 
-def _track(results: Results, report: Report) -> str:
-    """Write the MLflow runs; returns the tracking URI."""
-    from assay.studies.results.tracked import track_study
-
-    figures = {f"figures/{plot.name}.png": plot.png for plot in report.plots}
-    figures |= {f"figures/{plot.name}.svg": plot.svg.encode() for plot in report.plots}
-    return track_study(results, {"report.html": report.html, **figures})
-
-
 def _say_where(folder: StudyFolder, uri: str) -> None:
     from assay.studies.results.tracked import ui_command
 
     typer.echo(f"report   {folder.report_path}")
     typer.echo(f"tables   {folder.store.study_path(folder.name, 'tables')}")
+    if not uri:
+        return
     typer.echo(f"mlflow   {uri}")
     typer.echo(f"compare runs in a browser:  {ui_command(uri)}")
     typer.echo("                            there: Model training (top left), then the study's name")

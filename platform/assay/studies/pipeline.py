@@ -128,6 +128,21 @@ class Pipeline:
         finally:
             self.save_costs(folder)
 
+    def stored(self, folder: StudyFolder) -> Results:
+        """What a finished study left, read and not made again.
+
+        Raises:
+            ConfigError: the study is not finished.
+        """
+        if self.store.study_has(folder.name, COSTS):
+            self.costs.add(self.store.read_study_json(folder.name, COSTS)["stages"])
+        prepared = self.prepared
+        datasets = Datasets(self.store, prepared.datasets)
+        tables = folder.read_tables()
+        return Results(
+            self.study, folder, datasets, prepared.sets, prepared.artifacts, prepared.scoring, tables, self.costs
+        )
+
     def save_costs(self, folder: StudyFolder) -> None:
         """Keep what was spent so far with the study, interrupted or not."""
         self.store.write_study_json(folder.name, COSTS, {"stages": self.costs.rows()})

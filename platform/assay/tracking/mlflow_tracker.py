@@ -76,6 +76,8 @@ class MlflowTracker:
                     self._experiment = self._client.create_experiment(experiment, artifact_root, EXPERIMENT_TAGS)
                 else:
                     self._experiment = found.experiment_id
+                    if found.lifecycle_stage == "deleted":  # MLflow makes no second one of the name
+                        self._client.restore_experiment(found.experiment_id)
         except (MlflowException, OSError) as error:
             reason = " ".join(str(error).split())[:200]
             raise InputError(
@@ -90,9 +92,9 @@ class MlflowTracker:
         """A run below the study's own; returns its id."""
         return self._write(run, role=role, parent=parent)
 
-    def existing(self, role: str) -> dict[str, str]:
-        """Run ids by key of all runs of a role that this experiment has finished."""
-        return {key: run.info.run_id for key, run in self._runs(role).items() if run.info.status == "FINISHED"}
+    def existing(self, role: str, parent: str) -> dict[str, str]:
+        """Run ids by key of all runs of a role that are finished below a parent."""
+        return {key: run.info.run_id for key, run in self._runs(role, parent).items() if run.info.status == "FINISHED"}
 
     def files(self, run_id: str, files: Mapping[str, bytes]) -> None:
         """Files of a run: tables, figures, the report."""
@@ -103,12 +105,15 @@ class MlflowTracker:
                 path.write_bytes(data)
             self._client.log_artifacts(run_id, folder)
 
-    def _runs(self, role: str) -> dict[str, Run]:
+    def _runs(self, role: str, parent: str) -> dict[str, Run]:
         found: dict[str, Run] = {}
         token: str | None = None
         while True:
             page = self._client.search_runs(
-                [self._experiment], f"tags.`assay.role` = '{role}'", max_results=1000, page_token=token
+                [self._experiment],
+                f"tags.`assay.role` = '{role}' and tags.`mlflow.parentRunId` = '{parent}'",
+                max_results=1000,
+                page_token=token,
             )
             found |= {run.data.tags[KEY_TAG]: run for run in page if KEY_TAG in run.data.tags}
             token = page.token
@@ -116,7 +121,7 @@ class MlflowTracker:
                 return found
 
     def _write(self, run: TrackedRun, role: str, parent: str | None) -> str:
-        found = self._find(run.key, role)
+        found = self._find(run.key, role, parent)
         content = _content(run)
         if found is not None and found.data.tags.get(CONTENT_TAG) == content and found.info.status == "FINISHED":
             return str(found.info.run_id)  # a metric logged twice would be two points of its curve
@@ -132,6 +137,12 @@ class MlflowTracker:
         for step, values in run.history:
             metrics += [Metric(_name(name), value, now_ms, step) for name, value in values.items() if value == value]
         params = [Param(_name(name), str(value)[:6000]) for name, value in run.params.items()]
+        if found is not None:  # MLflow changes no parameter: what differs now (a folder that moved) is a tag
+            kept = found.data.params
+            tags |= {
+                f"now.{param.key}": param.value for param in params if kept.get(param.key, param.value) != param.value
+            }
+            params = [param for param in params if param.key not in kept]
         batches = [metrics[i : i + METRICS_PER_CALL] for i in range(0, len(metrics), METRICS_PER_CALL)] or [[]]
         for number, batch in enumerate(batches):
             first = number == 0
@@ -146,8 +157,11 @@ class MlflowTracker:
         self._client.set_terminated(run_id)
         return run_id
 
-    def _find(self, key: str, role: str) -> Run | None:
+    def _find(self, key: str, role: str, parent: str | None) -> Run | None:
+        """The run of this key below this parent: studies that share an adapter have a run each."""
         query = f"tags.`{KEY_TAG}` = '{key}' and tags.`assay.role` = '{role}'"
+        if parent is not None:
+            query += f" and tags.`mlflow.parentRunId` = '{parent}'"
         found = self._client.search_runs([self._experiment], query, max_results=1)
         return found[0] if found else None
 

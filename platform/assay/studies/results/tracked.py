@@ -69,7 +69,7 @@ def track_study(results: Results, files: Mapping[str, bytes]) -> str:
             name=folder.name,
             params={
                 "mode": study.mode,
-                "base_models": ", ".join(study.base_models),
+                "base_models": ", ".join(sorted({run.base_model for run in results.wanted.runs})),
                 **{f"grid.{name}": _plain(value) for name, value in study.grid.model_dump(mode="json").items()},
                 "scorers": ", ".join(study.scorers),
                 "human": study.statistics.human,
@@ -85,7 +85,7 @@ def track_study(results: Results, files: Mapping[str, bytes]) -> str:
         )
     )
     tracker.files(parent, {**files, **tables})
-    done = tracker.existing("cell")
+    done = tracker.existing("cell", parent)
     for run in _cell_runs(results):
         if run.key not in done:
             tracker.child_run(parent, run)

@@ -207,7 +207,7 @@ class LoraTrainer:
             step, total=self.plan.total_steps, warmup=self.plan.warmup_steps, decay=spec.schedule
         )
         self._optimizer.set_rate(rate)
-        self._model.peft.train()
+        self._model.train_adapter_alone()
         mine = list(share_of_worker(batches, self.workers.rank, self.workers.count))
         total = torch.zeros((), dtype=torch.float64)
         for number, batch in enumerate(mine):
@@ -326,7 +326,7 @@ class LoraTrainer:
         row, engine = self._train_rows[0], self._optimizer.engine
         nothing = pad([[row]], pad_id=self.base.pad_id, loss_on="all")
         nothing = nothing._replace(targets=np.full_like(nothing.targets, NO_TARGET))
-        self._model.peft.train()
+        self._model.train_adapter_alone()
         engine.set_gradient_accumulation_boundary(True)
         engine.backward(self._model.loss_sum(engine, nothing, dropout_step=0), scale_wrt_gas=False)
         engine.step()

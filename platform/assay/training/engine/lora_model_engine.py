@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 from assay import adapter_files
 from assay.training.encoding import MicroBatch, dropout_codes
 from assay.training.engine.fused_lora_engine import fuse
+from assay.training.engine.chance_engine import train_adapter_alone
 from assay.training.engine.resident_engine import ResidentBase, TargetSelector, forget_resident_base, model_inputs
 from assay.training.engine.row_dropout_engine import DropoutState, replace_dropout
 from assay.training.spec import TrainSpec
@@ -60,6 +61,10 @@ class LoraModel:
         """From now on layers keep their inputs alone and are computed again in the backward pass."""
         self._base.model.gradient_checkpointing_enable({"use_reentrant": False})
         self._gradient_checkpointing = True
+
+    def train_adapter_alone(self) -> None:
+        """Training mode for the adapter's dropout; nothing of the base draws."""
+        train_adapter_alone(self.peft, gradient_checkpointing=self._gradient_checkpointing)
 
     def loss_sum(self, forward: Callable[..., Any], batch: MicroBatch, *, dropout_step: int | None) -> torch.Tensor:
         """Loss summed over the batch's trained tokens.
