@@ -1,4 +1,4 @@
-"""The commands around data and mixtures, hung onto the command line: `tag`, `synthesize` and `search`."""
+"""The commands around data and mixtures, hung onto the command line: `data check`, `tag`, `synthesize` and `search`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from assay.commands.option_groups import with_groups
-from assay.commands.options import CallOptions, UsdOption, set_option, storage_option
+from assay.commands.options import CallOptions, JsonOption, UsdOption, set_option, storage_option
 from assay.commands.stopping import stoppable
 
 DataOption = Annotated[Path, typer.Option("--data", metavar="FILE", help="JSONL or JSON, .gz allowed.")]
@@ -25,6 +25,28 @@ def register(app: typer.Typer) -> None:
     app.command("tag")(with_groups(stoppable(tag)))
     app.command("synthesize")(with_groups(stoppable(synthesize)))
     app.command("search")(search)
+    data_app = typer.Typer(help="Data, looked at before anything is trained.", no_args_is_help=True)
+    data_app.callback()(_group)
+    data_app.command("check")(check)
+    app.add_typer(data_app, name="data")
+
+
+def _group() -> None:
+    """Data, looked at before anything is trained."""
+
+
+def check(
+    reference: Annotated[str, typer.Argument(metavar="FILE|STUDY", help="A data file, or a study's name or file.")],
+    overrides: SetOption = None,
+    loader: Annotated[str, typer.Option(help="How a file is read: jsonl, alpaca, sharegpt, messages.")] = "jsonl",
+    tokenizer: Annotated[str, typer.Option(metavar="FOLDER", help="Counts tokens; no weights are loaded.")] = "",
+    max_length: Annotated[int, typer.Option(min=16, help="Tokens of a row at most.")] = 512,
+    as_json: JsonOption = False,
+) -> None:
+    """Rows, copies, contradictions, leaks, long rows and special tokens of a file or of a study's datasets."""
+    from assay.commands.data_check import check_command
+
+    check_command(reference, overrides or [], loader, tokenizer, max_length, as_json)
 
 
 def tag(

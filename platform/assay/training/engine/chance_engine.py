@@ -22,7 +22,7 @@ def train_adapter_alone(model: nn.Module, *, gradient_checkpointing: bool) -> No
     """
     model.eval()
     for module in model.modules():
-        if isinstance(module, RowDropout):
+        if isinstance(module, RowDropout) or hasattr(module, "lora_dropout"):  # the adapter's layers and their dropout
             module.training = True
         elif gradient_checkpointing and isinstance(module, GradientCheckpointingLayer):
             module.training = True

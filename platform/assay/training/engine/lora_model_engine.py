@@ -15,8 +15,8 @@ from safetensors.torch import save_file
 
 from assay import adapter_files
 from assay.training.encoding import MicroBatch, dropout_codes
-from assay.training.engine.fused_lora_engine import fuse
 from assay.training.engine.chance_engine import train_adapter_alone
+from assay.training.engine.fused_lora_engine import fuse
 from assay.training.engine.resident_engine import ResidentBase, TargetSelector, forget_resident_base, model_inputs
 from assay.training.engine.row_dropout_engine import DropoutState, replace_dropout
 from assay.training.spec import TrainSpec
