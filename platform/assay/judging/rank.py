@@ -389,7 +389,7 @@ def _invariance(report: Mapping[str, Any], other: Mapping[str, Any], without: st
 
 def _rate(rate: WinRate, method: str) -> dict[str, Any]:
     if math.isnan(rate.rate):
-        return Estimate.undefined("too few verdicts", rate.num_items).as_json()
+        return Estimate.undefined(rate.reason or "too few verdicts", rate.num_items).as_json()
     return Estimate(rate.rate, rate.low, rate.high, rate.num_items, rate.num_items, method).as_json()
 
 

@@ -83,3 +83,12 @@ def test_five_wins_of_five_are_no_certainty() -> None:
     assert 0.3 < equal.low < 0.8 and equal.high == 1.0
     ties = win_rate([0.5] * 5)
     assert 0.1 < ties.low < 0.4 < 0.6 < ties.high < 0.9
+
+
+def test_lengths_that_do_not_overlap_have_no_rate_at_equal_length() -> None:
+    rng = np.random.default_rng(0)
+    wins = [float(win) for win in rng.integers(0, 2, 200)]
+    longer = [float(100 + extra) for extra in rng.integers(40, 61, 200)]
+    found = length_controlled_win_rate(wins, longer, [100.0] * 200)
+    assert math.isnan(found.rate)
+    assert "do not overlap" in found.reason

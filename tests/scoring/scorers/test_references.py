@@ -5,12 +5,12 @@ import string
 import time
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assay.records import Example, Rating, Unscored
 from assay.scoring.protocol import Scorer, ScoreRequest, ScorerSpec
-from assay.scoring.scorers.references import normalise_space, squad_tokens, token_f1
+from assay.scoring.scorers.references import normalise_space, rouge_comparison, squad_tokens, token_f1
 from assay.scoring.table import make_scorer, scorer_spec
 from assay.tasks.catalog import get_task
 
@@ -83,7 +83,17 @@ def test_squad_normalisation() -> None:
         ("Rome Rome", "Rome", 2 * (1 / 2) * 1 / (1 / 2 + 1)),  # a word counts as often as the other side has it
         ("Rome", "Paris", 0.0),
         ("", "Rome", 0.0),
-        ("The", "an", 1.0),
+        ("The", "an", 0.0),
+        ("A", "A", 1.0),
+        ("The answer is A", "A", 2 * 1 / (4 + 1)),
+        ("", "", 1.0),
+        ("3.14", "314", 0.0),
+        ("-1", "1", 0.0),
+        ("3.14.", "3.14", 1.0),
+        ("Привет, мир", "привет мир", 1.0),
+        ("今日は雨", "今日は雨", 1.0),
+        ("नमस्ते दुनिया", "नमस्ते", 2 / 3),
+        ("caf\u00e9", "cafe\u0301", 1.0),
     ],
 )
 def test_token_f1_by_hand(prediction: str, reference: str, f1: float) -> None:
@@ -165,3 +175,23 @@ def _scorer(name: str) -> Scorer:
     if name not in _made:
         _made[name] = make_scorer(name)
     return _made[name]
+
+
+@pytest.mark.parametrize(
+    "text", ["Быстрая лиса", "今日は雨です", "आज बारिश है", "วันนี้ฝนตก", "오늘 비가 온다", "اليوم ممطر", "Ça va bien ?"]
+)
+def test_equal_texts_of_any_script_are_equal_to_every_metric(text: str) -> None:
+    for scorer in ("token_f1", "rouge1", "rougeL", "bleu"):
+        assert value(scorer, text, text) == pytest.approx(1)
+    assert value("rouge1", text, "x") == 0
+
+
+def test_bleu_sees_parts_of_a_japanese_sentence() -> None:
+    assert 0.3 < value("bleu", "今日は雨が降ります", "今日は雪が降ります") < 1
+
+
+@given(st.text(alphabet=string.printable, max_size=60), st.text(alphabet=string.printable, max_size=60))
+@settings(max_examples=60, deadline=None)
+def test_ascii_texts_have_the_rouge_of_the_package(first: str, second: str) -> None:
+    strict, package = (rouge_comparison("rougeL", use_stemmer=False, mode=mode) for mode in ("strict", "compat"))
+    assert strict(first, second) == package(first, second)

@@ -40,6 +40,12 @@ class WinRate:
     low: float = math.nan
     """Of the 95 % interval, within [0, 1]: Wilson's, or the profile likelihood's at equal length."""
     high: float = math.nan
+    reason: str = ""
+    """Why there is no rate; empty where there is one."""
+
+
+MIN_EACH_SIDE = 3
+"""Items that must be at most, and at least, as long as the baseline's: what equal length means is read off them."""
 
 
 def win_rate(preferences: Sequence[float | None]) -> WinRate:
@@ -83,7 +89,8 @@ def length_controlled_win_rate(
 
     Returns:
         The rate with a delta-method standard error from the sandwich covariance of the fit, and the interval of the
-        penalised profile likelihood, which holds where every item is won too.
+        penalised profile likelihood, which holds where every item is won too. NaN with its reason where the lengths do
+        not overlap: a rate at equal length would be a guess far from all that was seen.
 
     Raises:
         ValueError: lengths of unequal count, or a preference outside of [0, 1].
@@ -92,12 +99,19 @@ def length_controlled_win_rate(
         raise ValueError(f"{len(preferences)} preferences, {len(model_lengths)} and {len(baseline_lengths)} lengths")
     raw = win_rate(preferences)
     if raw.num_items < 3:
-        return WinRate(math.nan, math.nan, raw.num_items, raw.num_missing)
+        return WinRate(math.nan, math.nan, raw.num_items, raw.num_missing, reason="fewer than 3 verdicts")
     import numpy as np
 
     kept = np.array([value is not None for value in preferences])
     wanted = np.array([value for value in preferences if value is not None], dtype=float)
     difference = np.asarray(model_lengths, dtype=float)[kept] - np.asarray(baseline_lengths, dtype=float)[kept]
+    shorter, longer = int((difference <= 0).sum()), int((difference >= 0).sum())
+    if min(shorter, longer) < MIN_EACH_SIDE:
+        reason = (
+            f"lengths do not overlap: of {difference.size} answers {shorter} are at most as long as the baseline's and "
+            f"{longer} at least; {MIN_EACH_SIDE} of each are needed to know what equal length does"
+        )
+        return WinRate(math.nan, math.nan, raw.num_items, raw.num_missing, reason=reason)
     spread = float(difference.std())
     columns = [np.ones_like(difference), np.tanh(difference / spread) if spread > 0 else np.zeros_like(difference)]
     if difficulty is not None:

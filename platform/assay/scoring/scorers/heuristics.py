@@ -23,8 +23,8 @@ from assay.scoring.scorers.references import (
     TOO_LONG,
     references_of,
     rouge_comparison,
+    squad_f1,
     squad_tokens,
-    token_f1,
 )
 
 Heuristic = Callable[[ScoreRequest, Mode], Rating]
@@ -100,7 +100,7 @@ def conll(request: ScoreRequest, mode: Mode) -> Rating:
 def squadv2(request: ScoreRequest, mode: Mode) -> Rating:
     """Token F1, in `strict` the best over all references."""
     golds = (request.example.reference,) if mode == "compat" else references_of(request)
-    return Rating(max(token_f1(request.prediction, gold, mode) for gold in golds))
+    return Rating(max(squad_f1(request.prediction, gold, mode) for gold in golds))
 
 
 def xsum(request: ScoreRequest, mode: Mode) -> Rating:
@@ -233,7 +233,7 @@ def _contains(text: str, span: str) -> bool:
 
 @lru_cache(maxsize=1)
 def _rouge2() -> Callable[[str, str], float]:
-    return rouge_comparison("rouge2", use_stemmer=False)
+    return rouge_comparison("rouge2", use_stemmer=False, mode="compat")
 
 
 _MNLI_LABELS = ("contradiction", "entailment", "neutral")

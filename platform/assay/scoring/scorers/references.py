@@ -18,6 +18,7 @@ from typing import Any
 from assay.records import Mode, Outcome, Rating, Unscored
 from assay.scoring.protocol import Scorer, ScoreRequest, ScorerSpec
 from assay.scoring.scorers.literals import UNREADABLE, read_json
+from assay.scoring.scorers.script_tokens import answer_tokens, script_tokens, with_blanks
 
 MAX_CHARS = 200_000
 """Longer predictions are left unscored: comparing them would hold up all the others."""
@@ -97,23 +98,48 @@ def squad_tokens(text: str) -> list[str]:
 
 
 def token_f1(prediction: str, reference: str, mode: Mode = "strict") -> float:
-    """F1 over the bags of SQuAD tokens, in [0, 1].
+    """F1 over the bags of tokens, in [0, 1].
 
-    Where one side has no tokens, `strict` gives 1 if neither has any (SQuAD v2's script), `compat` gives 0.
+    `compat`: SQuAD's tokens; 0 where one side has none. `strict`: tokens of any script, numbers whole, without articles
+    unless one side has nothing else (the answer "A"); 1 where neither has any.
     """
-    counts, size = _reference_bag(reference)
-    tokens = squad_tokens(prediction)
+    if mode == "compat":
+        return squad_f1(prediction, reference, mode)
+    tokens, gold = answer_tokens(prediction), _answer_tokens(reference)
+    bare, bare_gold = _without_articles(tokens), _without_articles(gold)
+    if not bare or not bare_gold:
+        bare, bare_gold = tokens, gold
+    return _bag_f1(bare, Counter(bare_gold), len(bare_gold), of_nothing=1.0)
+
+
+def squad_f1(prediction: str, reference: str, mode: Mode) -> float:
+    """F1 over SQuAD's tokens; where neither side has any, 1 in `strict` (SQuAD v2's script) and 0 in `compat`."""
+    return _bag_f1(squad_tokens(prediction), *_squad_bag(reference), of_nothing=float(mode == "strict"))
+
+
+def _bag_f1(tokens: Sequence[str], counts: Counter[str], size: int, *, of_nothing: float) -> float:
     if not tokens or not size:
-        return float(mode == "strict" and not tokens and not size)
-    common = 0
-    for token, count in Counter(tokens).items():
-        if token in counts:
-            common += min(count, counts[token])
+        return of_nothing if not tokens and not size else 0.0
+    common = sum(min(count, counts[token]) for token, count in Counter(tokens).items() if token in counts)
     return 2 * common / (len(tokens) + size)  # = 2PR / (P + R)
 
 
-def rouge_comparison(kind: str, *, use_stemmer: bool) -> Callable[[str, str], float]:
+def _without_articles(tokens: Sequence[str]) -> list[str]:
+    return [token for token in tokens if token not in _ARTICLES]
+
+
+class _ScriptTokenizer:
+    """What rouge-score asks of a tokenizer."""
+
+    def tokenize(self, text: str) -> list[str]:
+        return script_tokens(text)
+
+
+def rouge_comparison(kind: str, *, use_stemmer: bool, mode: Mode = "strict") -> Callable[[str, str], float]:
     """F-measure of ROUGE ("rouge1", "rouge2", "rougeL") by the rouge-score package, in [0, 1].
+
+    `strict` splits by script, on ASCII text as the package does. The package's own rule (`compat`, and wherever its
+    English stemmer is asked for) drops all letters that are not ASCII.
 
     The package is imported at the first comparison: it brings nltk, which takes seconds.
     """
@@ -124,7 +150,8 @@ def rouge_comparison(kind: str, *, use_stemmer: bool) -> Callable[[str, str], fl
         if scorer is None:
             from rouge_score import rouge_scorer
 
-            scorer = rouge_scorer.RougeScorer([kind], use_stemmer=use_stemmer)
+            tokenizer = None if mode == "compat" or use_stemmer else _ScriptTokenizer()
+            scorer = rouge_scorer.RougeScorer([kind], use_stemmer=use_stemmer, tokenizer=tokenizer)
         return float(scorer.score(reference, prediction)[kind].fmeasure)
 
     return compare
@@ -174,9 +201,14 @@ def _json_reference(reference: str) -> Any:
 
 
 @lru_cache(maxsize=16384)
-def _reference_bag(reference: str) -> tuple[Counter[str], int]:
+def _squad_bag(reference: str) -> tuple[Counter[str], int]:
     tokens = squad_tokens(reference)
     return Counter(tokens), len(tokens)
+
+
+@lru_cache(maxsize=16384)
+def _answer_tokens(reference: str) -> tuple[str, ...]:
+    return tuple(answer_tokens(reference))
 
 
 @lru_cache(maxsize=16384)
@@ -197,12 +229,16 @@ def _make_token_f1(spec: ScorerSpec) -> Scorer:
 
 def _make_rouge(spec: ScorerSpec) -> Scorer:
     limit = MAX_CHARS_ROUGE_L if spec.name == "rougeL" else MAX_CHARS
-    compare = rouge_comparison(spec.name, use_stemmer=bool(spec.params.get("use_stemmer")))
+    compare = rouge_comparison(spec.name, use_stemmer=bool(spec.params.get("use_stemmer")), mode=spec.mode)
     return ReferenceScorer(spec, compare, max_chars=limit)
 
 
 class BleuScorer:
-    """Sentence BLEU by sacrebleu, divided by 100: exponential smoothing, effective order, its 13a tokenizer."""
+    """Sentence BLEU by sacrebleu, divided by 100: exponential smoothing, effective order, its 13a tokenizer.
+
+    `strict` sets characters of scripts without blanks (Chinese, Japanese, Thai) apart first: 13a takes a sentence of
+    them for one word.
+    """
 
     def __init__(self, spec: ScorerSpec) -> None:
         """A scorer of this spec; parameters `smooth_method` and `tokenize`, as sacrebleu names them."""
@@ -221,12 +257,16 @@ class BleuScorer:
 
             self._bleu = BLEU(effective_order=True, **dict(self.spec.params))
         golds = [request.example.reference] if self.spec.mode == "compat" else list(references_of(request))
-        value = self._bleu.sentence_score(request.prediction, golds).score / 100
+        prediction = request.prediction
+        if self.spec.mode == "strict":
+            prediction, golds = with_blanks(prediction), [with_blanks(gold) for gold in golds]
+        value = self._bleu.sentence_score(prediction, golds).score / 100
         return Rating(min(1.0, max(0.0, value)))  # sacrebleu gives 100.00000000000004 for equal texts
 
 
 def _spec(name: str, params: dict[str, str | int | float | bool | None], mode: Mode) -> ScorerSpec:
-    return ScorerSpec(name=name, kind="reference", mode=mode, params=params)
+    version = 2 if mode == "strict" and name != "exact_match" else 1  # 2: tokens by script
+    return ScorerSpec(name=name, version=version, kind="reference", mode=mode, params=params)
 
 
 SCORERS: tuple[tuple[str, Callable[[Mode], ScorerSpec], Callable[[ScorerSpec], Scorer]], ...] = (
