@@ -126,12 +126,20 @@ def report(
 
 @app.command()
 def compare(
-    first: Annotated[str, typer.Argument(metavar="A", help="A finished study.")],
+    first: Annotated[str, typer.Argument(metavar="A", help="A finished study, or a log (.eval, .json, .jsonl).")],
     second: Annotated[str, typer.Argument(metavar="B", help="Another one.")],
     storage: StorageOption = "runs",
     as_json: JsonOption = False,
+    margin: Annotated[float, typer.Option(help="Differences of two logs within it count as equivalent.")] = 0.02,
 ) -> None:
-    """Two finished studies side by side: equal arms, with the difference and its interval."""
+    """Two finished studies side by side, or two logs of inspect-ai or lm-evaluation-harness paired by item."""
+    from assay.foreign_logs.logs import is_foreign_log
+
+    if is_foreign_log(first) and is_foreign_log(second):
+        from assay.commands.compare_logs import compare_logs_command
+
+        compare_logs_command(first, second, margin, as_json)
+        return
     from assay.commands.compare import compare_command
 
     compare_command(first, second, storage, as_json)

@@ -105,7 +105,7 @@ def token_f1(prediction: str, reference: str, mode: Mode = "strict") -> float:
     """
     if mode == "compat":
         return squad_f1(prediction, reference, mode)
-    tokens, gold = answer_tokens(prediction), _answer_tokens(reference)
+    tokens, gold = answer_tokens(prediction), list(_answer_tokens(reference))
     bare, bare_gold = _without_articles(tokens), _without_articles(gold)
     if not bare or not bare_gold:
         bare, bare_gold = tokens, gold

@@ -1,0 +1,158 @@
+"""Logs of other tools: read without them, paired by item, refused in one line where they are something else."""
+
+from __future__ import annotations
+
+import json
+import struct
+import time
+import zipfile
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from scipy.stats import ttest_rel
+from typer.testing import CliRunner
+
+from assay.cli import app
+from assay.commands.compare_logs import compare_logs
+from assay.errors import ConfigError
+from assay.foreign_logs.inspect_files import iterate_samples
+from assay.foreign_logs.logs import read_log
+from assay.metaeval.statistics.paired_items import paired_items
+
+HEADER = {"version": 2, "status": "success", "eval": {"task": "arith", "model": "m/one"}}
+
+
+def summary(number: int, value: object, epoch: int = 1, **more: object) -> dict[str, Any]:
+    return {"id": number, "epoch": epoch, "input": "1+1", "target": "2", "scores": {"match": {"value": value}}, **more}
+
+
+def eval_file(path: Path, summaries: list[dict[str, Any]], *, method: int = zipfile.ZIP_DEFLATED) -> Path:
+    members = {"header.json": json.dumps(HEADER), "summaries.json": json.dumps(summaries)}
+    for item in summaries[:3]:
+        members[f"samples/{item['id']}_epoch_{item['epoch']}.json"] = json.dumps({**item, "messages": []})
+    if method == 93:
+        return zstd_zip(path, members)
+    with zipfile.ZipFile(path, "w", method) as archive:
+        for name, text in members.items():
+            archive.writestr(name, text)
+    return path
+
+
+def zstd_zip(path: Path, members: Mapping[str, str]) -> Path:
+    """A zip of method 93, as newer inspect-ai writes it: stored by hand, since zipfile cannot."""
+    body, directory = b"", b""
+    for name, text in members.items():
+        data = text.encode()
+        packed = pa.Codec("zstd").compress(data, asbytes=True)
+        common = struct.pack("<5H3I2H", 63, 0, 93, 0, 33, zlib.crc32(data), len(packed), len(data), len(name), 0)
+        directory += (
+            b"PK\x01\x02" + struct.pack("<H", 63) + common + struct.pack("<3H2I", 0, 0, 0, 0, len(body)) + name.encode()
+        )
+        body += b"PK\x03\x04" + common + name.encode() + packed
+    end = b"PK\x05\x06" + struct.pack("<4H2IH", 0, 0, len(members), len(members), len(directory), len(body), 0)
+    path.write_bytes(body + directory + end)
+    return path
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, 93])
+def test_an_eval_file_is_read_whatever_its_compression(tmp_path: Path, method: int) -> None:
+    rows = [
+        summary(1, "C"),
+        summary(2, "I"),
+        summary(1, "P", epoch=2),
+        summary(3, 0.5),
+        summary(4, None),
+        summary(5, 1, error="x"),
+    ]
+    log = read_log(eval_file(tmp_path / "a.eval", rows, method=method))
+    assert (log.task, log.model, log.num_samples) == ("arith", "m/one", 6)
+    assert log.scores["match"]["1"] == [1.0, 0.5]
+    assert log.scores["match"]["2"] == [0.0]
+    assert log.unscored == {"match: no number": 1, "error": 1}
+    assert len(list(iterate_samples(tmp_path / "a.eval"))) == 3
+
+
+def test_a_json_log_and_a_run_that_did_not_end(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text(json.dumps({**HEADER, "samples": [summary(1, {"f1": 0.5, "em": True})]}))
+    assert read_log(tmp_path / "a.json").scores == {"match.f1": {"1": [0.5]}, "match.em": {"1": [1.0]}}
+    with zipfile.ZipFile(tmp_path / "b.eval", "w") as archive:
+        archive.writestr("_journal/start.json", json.dumps(HEADER))
+        archive.writestr("_journal/summaries/1.json", json.dumps([summary(7, "C")]))
+    assert read_log(tmp_path / "b.eval").scores == {"match": {"7": [1.0]}}
+
+
+def lm_eval_file(path: Path, values: list[float]) -> Path:
+    rows = [
+        {
+            "doc_id": i,
+            "doc": {},
+            "target": "x",
+            "resps": [["y"]],
+            "filter": "none",
+            "metrics": ["acc"],
+            "doc_hash": f"h{i}",
+            "acc": v,
+        }
+        for i, v in enumerate(values)
+    ]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def test_sample_files_are_compared_as_a_paired_t_test(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    a = rng.integers(0, 2, 200).astype(float)
+    b = np.where(rng.random(200) < 0.2, 1.0, a)
+    files = [lm_eval_file(tmp_path / f"samples_t_{n}.jsonl", list(v)) for n, v in (("a", a), ("b", b))]
+    (row,) = compare_logs(*map(read_log, files), margin=0.02)
+    oracle = ttest_rel(b, a)
+    assert row["p"] == pytest.approx(oracle.pvalue)
+    interval = oracle.confidence_interval()
+    assert (row["low"], row["high"]) == (pytest.approx(interval.low), pytest.approx(interval.high))
+    assert (row["word"], row["num_items"]) == ("better", 200)
+    run = CliRunner().invoke(app, ["compare", *map(str, files), "--json"])
+    assert run.exit_code == 0 and json.loads(run.stdout)["rows"][0]["word"] == "better"
+
+
+def test_a_family_is_adjusted_by_holm_and_equal_models_are_equivalent() -> None:
+    rng = np.random.default_rng(1)
+    base = rng.random(4000)
+    close = base + rng.normal(0, 0.01, 4000)
+    far = base + rng.normal(0.1, 0.2, 4000)
+    same, better = paired_items([(list(base), list(close)), (list(base), list(far))], margin=0.02)
+    assert (same.word, better.word) == ("equivalent", "better")
+    assert better.p_holm == pytest.approx(2 * better.p)
+    few = paired_items([([0.0] * 3, [1.0] * 3)])[0]
+    assert few.word == "undecided" and few.as_json()["low"] is None
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("a.eval", b"no zip", "no zip archive"),
+        ("a.json", json.dumps({**HEADER, "version": 3}).encode(), "version 3"),
+        ("a.json", b"{", "no JSON"),
+        ("a.jsonl", b'{"a": 1}\n', "line 1"),
+    ],
+)
+def test_other_files_are_refused_in_one_line(tmp_path: Path, name: str, content: bytes, said: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ConfigError) as error:
+        read_log(tmp_path / name)
+    assert said in str(error.value) and "\n" not in str(error.value)
+
+
+def test_a_hundred_thousand_samples_are_read_from_their_summaries_in_seconds(tmp_path: Path) -> None:
+    rows = [summary(i, "C" if i % 3 else "I", input="x" * 800) for i in range(100_000)]
+    path = tmp_path / "big.eval"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        archive.writestr("header.json", json.dumps(HEADER))
+        archive.writestr("summaries.json", json.dumps(rows))
+    started = time.process_time()
+    assert read_log(path).num_samples == 100_000
+    assert time.process_time() - started < 5.0
