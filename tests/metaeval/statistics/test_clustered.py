@@ -140,3 +140,16 @@ def test_nothing_on_the_front_is_beaten_and_everything_off_it_is(points: list[tu
     for (gain, loss), on_front in zip(points, front, strict=True):
         beaten = any((g >= gain and x <= loss) and (g > gain or x < loss) for g, x in points)
         assert on_front == (not beaten)
+
+
+def test_a_relative_change_stays_above_minus_one_and_needs_a_start() -> None:
+    rng = np.random.default_rng(0)
+    start = (rng.random((3, 100)) < 0.2).astype(float)
+    end = (rng.random((3, 100)) < 0.02).astype(float)
+    found = tfa({"a": _block(start, "xyz")}, {"a": _block(end, "uvw")}, relative=True)
+    # Student's interval of the ratio itself reached below -1
+    assert -1 < found.low < found.value < found.high < 0
+    rare = np.zeros((3, 100))
+    rare[0, 0] = 1.0
+    unsure = tfa({"a": _block(rare, "xyz")}, {"a": _block(end, "uvw")}, relative=True)
+    assert not unsure.is_defined and unsure.reason == "mean at N = 0 is not told from 0 in a"

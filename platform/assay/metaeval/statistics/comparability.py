@@ -29,6 +29,7 @@ from assay.metaeval.statistics.clustered import (
     ClusteredVariance,
     clustered_variance,
     one_way_variance,
+    ratio_interval,
     student_interval,
     student_quantile,
 )
@@ -192,6 +193,9 @@ def tfa(first: Mapping[str, Block], last: Mapping[str, Block], *, relative: bool
     if relative and any(start[task] <= 0 for task in tasks):
         bad = ", ".join(f"{task} ({start[task]:.3g})" for task in tasks if start[task] <= 0)
         return Estimate.undefined(f"mean at N = 0 is not above 0 in {bad}")
+    unsure = [task for task in tasks if relative and not _is_above_zero(first[task])]
+    if unsure:
+        return Estimate.undefined(f"mean at N = 0 is not told from 0 in {', '.join(unsure)}")
     blocks, gains = [], []
     for task in tasks:
         scale = 1 / start[task] if relative else 1.0
@@ -200,7 +204,13 @@ def tfa(first: Mapping[str, Block], last: Mapping[str, Block], *, relative: bool
         blocks.append(replace(last[task], coefficient=scale / len(tasks)))
         blocks.append(replace(first[task], coefficient=slope / len(tasks)))
     n = sum(int(np.isfinite(block.scores).sum()) for block in blocks)
+    if relative:
+        return ratio_interval(1 + float(np.mean(gains)), clustered_variance(blocks), n=n)
     return student_interval(float(np.mean(gains)), clustered_variance(blocks), n=n)
+
+
+def _is_above_zero(block: Block) -> bool:
+    return student_interval(block.mean, clustered_variance([block])).low > 0
 
 
 def fisher_interval(rho: float, variance: ClusteredVariance, n: int) -> Estimate:
