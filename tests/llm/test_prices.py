@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from assay.errors import ConfigError
 from assay.llm.endpoint import EndpointSpec
 from assay.llm.gateway import open_gateway
+from assay.llm.ledger.call_rows import told_beside, usd_of
 from assay.llm.prices import price_of, table_date
 from assay.llm.requests import ChatRequest, Message, Sampling
 from assay.llm.token_estimate import TokenEstimate
-from assay.llm.transports.chat import Exchange
+from assay.llm.transports.chat import Exchange, read_reply
 
 
 @pytest.mark.parametrize(
@@ -88,3 +91,45 @@ def test_a_missing_key_names_its_variable(monkeypatch: pytest.MonkeyPatch) -> No
     with pytest.raises(Exception, match="OPENAI_API_KEY"):
         EndpointSpec().api_key()
     assert EndpointSpec(base_url="http://localhost:8000/v1").api_key() == "none"
+
+
+@pytest.mark.parametrize(
+    ("model", "price"),
+    [
+        ("o3-pro", 20.0),
+        ("gpt-4o-2024-05-13", 5.0),
+        ("o3", 2.0),
+        ("meta/llama:free", 0.0),
+        ("gpt-4.1-mini-2025-04-14", 0.4),
+    ],
+)
+def test_a_models_price_is_its_own(model: str, price: float) -> None:
+    found = price_of(EndpointSpec(model=model))
+    assert found is not None and found.usd_per_million_input == price
+
+
+@pytest.mark.parametrize("model", ["gpt-4o-audio-preview", "o3-deep-research", "gpt-5-pro", "gpt-4o-mini:extended"])
+def test_another_model_of_the_family_has_no_price(model: str) -> None:
+    assert price_of(EndpointSpec(model=model)) is None
+
+
+def test_planted_usage_is_booked_to_the_cent() -> None:
+    usage = {
+        "prompt_tokens": 1_000_000,
+        "completion_tokens": 100_000,
+        "total_tokens": 1_300_000,
+        "prompt_tokens_details": {"cached_tokens": 600_000},
+    }
+    body = {"choices": [{"message": {"content": "b"}, "finish_reason": "stop"}], "usage": usage}
+    exchange = read_reply(json.dumps(body).encode(), {})
+    price = price_of(EndpointSpec(model="gpt-4o"))
+    # 400,000 fresh at 2.50, 600,000 cached at 1.25, 300,000 out at 10, of them 200,000 thought outside of completion
+    assert usd_of(exchange, price) == pytest.approx(0.4 * 2.5 + 0.6 * 1.25 + 0.3 * 10.0)
+
+
+def test_a_reply_without_usage_costs_what_we_estimate_and_says_so() -> None:
+    exchange = read_reply(json.dumps({"choices": [{"message": {"content": "b"}}]}).encode(), {})
+    price = price_of(EndpointSpec(model="gpt-4o"))
+    assert usd_of(exchange, price, 0.25) == 0.25
+    assert json.loads(told_beside(exchange, price, (), 0.25).extra) == {"usd": "estimated"}
+    assert usd_of(Exchange("server error", 503, {}), price, 0.25) is None

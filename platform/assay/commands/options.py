@@ -116,9 +116,15 @@ class CallOptions:
     max_tokens_field: Annotated[
         str | None, typer.Option(metavar="NAME", help="max_tokens or max_completion_tokens.", show_default=False)
     ] = None
+    max_reply_tokens: Annotated[
+        int | None, typer.Option(min=1, help="Longest reply, thinking included; default: the protocol's.")
+    ] = None
+    reasoning_effort: Annotated[
+        str | None, typer.Option(metavar="HOW", help="minimal, low, medium or high, for reasoning models.")
+    ] = None
 
     def reach(self) -> dict[str, Any]:
-        """The fields of `Reach` that the flags set; where a flag says nothing the door's default holds."""
+        """The fields that the flags set; where a flag says nothing the door's default holds."""
         found = {
             "api_key_env": self.api_key_env,
             "transport": self.transport,
@@ -131,6 +137,8 @@ class CallOptions:
             "give_up_s": self.give_up_s,
             "step_headers": self.step_headers or None,
             "max_tokens_field": self.max_tokens_field,
+            "max_reply_tokens": self.max_reply_tokens,
+            "reasoning_effort": self.reasoning_effort,
             "usd_per_million_input": self.usd_per_million_input,
             "usd_per_million_output": self.usd_per_million_output,
         }

@@ -15,7 +15,7 @@ import typer
 
 from assay.commands.prediction_rows import prediction_rows
 from assay.config import apply_overrides, validate
-from assay.errors import ConfigError, StorageError
+from assay.errors import AssayError, ConfigError, StorageError
 from assay.metaeval.statistics.rates import wilson
 from assay.records import Outcome, Rating
 from assay.scoring.jobs import MODEL_ROWS, RATING_DECIMALS
@@ -257,6 +257,7 @@ def _asked_judge(judge: JudgeConfig, mode: Mode, storage: str) -> Iterator[tuple
             async with open_gateway(
                 endpoint,
                 ledger_url=ledger_url(storage),
+                budget_usd=judge.max_usd,
                 study="score",
                 judge=judge.model,
             ) as gateway:
@@ -272,6 +273,10 @@ def _asked_judge(judge: JudgeConfig, mode: Mode, storage: str) -> Iterator[tuple
                         instance = judge_instance(request.example, request.prediction)
                         return (await run_protocol(protocol, instance, ask)).outcome()
 
-                return await asyncio.gather(*(rate(request) for request in requests))
+                try:
+                    return await asyncio.gather(*(rate(request) for request in requests))
+                except (AssayError, asyncio.CancelledError):
+                    await gateway.settle()
+                    raise
 
         yield lambda requests: run_stoppable(ask_all(requests)), unanswered, endpoint.endpoint_name

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from assay.cluster.joining import cluster_of_this_job
-from assay.errors import ConfigError, EndpointError
+from assay.errors import AssayError, ConfigError, EndpointError
 from assay.hooks import Progress
 from assay.judging.waiting import calls_text, tell_waiting
 from assay.llm.endpoint import EndpointSpec, with_reported_name
@@ -183,6 +183,9 @@ async def _ask_all(connection: JudgeConnection, works: Sequence[Work], mode: Mod
         workers = [asyncio.create_task(work_on()) for _ in range(width)]
         try:
             await asyncio.gather(*workers)
+        except (AssayError, asyncio.CancelledError):
+            await gateway.settle()
+            raise
         finally:
             for task in (teller, *workers):
                 task.cancel()

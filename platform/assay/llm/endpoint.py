@@ -67,7 +67,22 @@ class Reach(Config):
         return {name: value for name, value in found.items() if value is not None}
 
 
-class EndpointSpec(Reach):
+class ReplySettings(Config):
+    """What is asked of a model's replies beyond what a protocol says; part of every key where it is set."""
+
+    max_reply_tokens: int | None = Field(None, ge=1)
+    """Longest reply, in tokens, thinking included. None: the protocol's, and more where the endpoint reports that the
+    model spent it on reasoning."""
+    reasoning_effort: Literal["minimal", "low", "medium", "high"] | None = None
+    """Sent to reasoning models. None: the endpoint's default."""
+
+    def reply_settings(self) -> dict[str, Any]:
+        """Those that are set."""
+        found = {name: getattr(self, name) for name in ReplySettings.model_fields}
+        return {name: value for name, value in found.items() if value is not None}
+
+
+class EndpointSpec(Reach, ReplySettings):
     """An OpenAI-compatible endpoint and the model that is asked there."""
 
     base_url: str = OPENAI_URL

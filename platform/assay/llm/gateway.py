@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import logging
 import random
 import sys
 import time
@@ -15,11 +16,20 @@ from collections.abc import AsyncIterator, Iterable
 from types import TracebackType
 from typing import Literal, Protocol, Self
 
-from assay.errors import ConfigError, EndpointError, LimitReached
+from assay.errors import AssayError, ConfigError, EndpointError, LimitReached
 from assay.llm.breaker import Breaker, Refusals
 from assay.llm.endpoint import EndpointSpec, with_reported_name
 from assay.llm.figures import Figures, GatewayStats
-from assay.llm.ledger.call_rows import completed, reply_of, reply_row, request_row, stored_reply, usd_of
+from assay.llm.learned_parameters import LearnedParameters
+from assay.llm.ledger.call_rows import (
+    completed,
+    reply_of,
+    reply_row,
+    request_row,
+    stored_reply,
+    told_beside,
+    usd_of,
+)
 from assay.llm.ledger.client import LedgerClient, open_local_ledger
 from assay.llm.ledger.service import Begin, Finish, Lookup, Release, Stop, StoredCall, Wait
 from assay.llm.limits.client import Limiter, open_local_limiter
@@ -36,6 +46,8 @@ from assay.records import Mode
 BACKOFF_S = 0.5
 """Mean wait before the second attempt is half of this; it doubles with each further one."""
 MAX_BACKOFF_S = 30.0
+SETTLE_S = 0.05
+"""Between two looks at what is still in flight."""
 Sharing = Literal["auto", "process", "ray"]
 
 
@@ -66,6 +78,10 @@ class Asker(Protocol):
 
     def stats(self) -> GatewayStats:
         """Live figures."""
+        ...
+
+    async def settle(self) -> None:
+        """Before a stop: send nothing more, and wait until what is in flight is stored."""
         ...
 
     async def close(self) -> None:
@@ -109,6 +125,9 @@ class Gateway:
         self._transport: Transport | None = None
         self._estimate = TokenEstimate()
         self._formats = FormatSupport()
+        self._learned = LearnedParameters(may_grow=endpoint.max_reply_tokens is None)
+        self._is_strict = mode == "strict"
+        self._stopped: AssayError | None = None
         self._breaker = Breaker(give_up_s=endpoint.give_up_s)
         self._fetching: dict[str, asyncio.Future[Reply | None]] = {}
         self._figures = Figures()
@@ -199,6 +218,9 @@ class Gateway:
                     raise item
                 else:
                     yield item
+        except (AssayError, asyncio.CancelledError):
+            await self.settle()
+            raise
         finally:
             for worker in workers:
                 worker.cancel()
@@ -208,13 +230,27 @@ class Gateway:
         """Live figures, for progress lines."""
         return self._figures.stats(priced=self.price is not None, limit_per_min=self.limiter.requests_per_min)
 
+    async def settle(self) -> None:
+        """Send nothing more, and wait for what is in flight until it is stored; bounded by the endpoint's timeout."""
+        self._stopped = self._stopped or EndpointError(f"endpoint {self.endpoint.endpoint_name}: stopped")
+        ends = time.monotonic() + self.endpoint.timeout_s
+        while self._figures.in_flight and time.monotonic() < ends:
+            await asyncio.sleep(SETTLE_S)
+        await asyncio.sleep(0)  # what has just ended stores its reply
+
+    def _go_on(self) -> None:
+        if self._stopped is not None:
+            raise self._stopped
+
     async def _fetch(self, request: ChatRequest, key: str) -> Reply:
         stored = await self._look_up(key)
         if stored is not None:
             return stored_reply(stored, key)
         try:
             return await self._send_until_done(request, key)
-        except BaseException:
+        except BaseException as error:
+            if isinstance(error, AssayError):
+                self._stopped = self._stopped or error
             self.ledger.post(Release(key))
             raise
 
@@ -246,18 +282,25 @@ class Gateway:
         refusals = Refusals(self.endpoint.give_up_s)
         while True:
             await self._wait_for_endpoint()
+            self._go_on()
             await self.limiter.acquire(tokens, front=number > 0)
             number += 1
             exchange, seconds, attempt_id = await self._attempt(transport, request, key, number, tokens)
+            is_learned = self._learns(request, exchange)
             tries += exchange.outcome != "rate limited"
             if exchange.outcome == "answered":
                 self._estimate.learn(request, exchange)
             stalls = refusals.stalls(exchange, time.monotonic())
             is_over = stalls or (
-                exchange.outcome != "rate limited"
+                not is_learned
+                and exchange.outcome != "rate limited"
                 and (exchange.outcome not in RETRIED or tries >= self.endpoint.max_attempts)
             )
-            usd = usd_of(exchange, self.price)
+            estimate = None if self.price is None else self._estimate.usd(request, self.price)
+            usd = usd_of(exchange, self.price, estimate)
+            if is_over:
+                not_honoured = self._learned.not_honoured(request)
+                exchange = told_beside(exchange, self.price, not_honoured, estimate)
             call = reply_row(row, exchange, usd=usd, number=number, seconds=seconds) if is_over else None
             finish = Finish(
                 attempt_id, exchange.outcome, exchange.http_status, exchange.prompt_tokens, exchange.completion_tokens,
@@ -270,7 +313,8 @@ class Gateway:
                 return reply_of(exchange, key, usd=usd, number=number)
             if exchange.error is not None:
                 raise exchange.error
-            await asyncio.sleep(self._pause_s(exchange, key, number))
+            if not is_learned:
+                await asyncio.sleep(self._pause_s(exchange, key, number))
 
     async def _attempt(
         self, transport: Transport, request: ChatRequest, key: str, number: int, tokens: int
@@ -280,13 +324,14 @@ class Gateway:
         seen = Observation()
         used: int | None = 0
         try:
+            self._go_on()
             await self._begin(attempt_id, request, key, number, tokens)
             self._figures.attempts += 1
             self._figures.in_flight += 1
             started = time.monotonic()
             used = None
             try:
-                exchange = await transport.send(request, number)
+                exchange = await transport.send(self._learned.sent(request), number)
             except BaseException:
                 self.ledger.post(Finish(attempt_id, "cancelled", None, None, None, None, None))
                 raise
@@ -295,6 +340,8 @@ class Gateway:
             ended = time.monotonic()
             seen = observe(exchange.http_status, exchange.headers)
             exchange = _above_limit(exchange, tokens, seen.tokens_per_min)
+            if exchange.outcome == "cut" and not self._is_strict:  # published code reads it like any empty text
+                exchange = dataclasses.replace(exchange, outcome="empty")
             if exchange.http_status == 429 and exchange.outcome == "rejected":
                 # too large for the limit: nothing was charged, and nothing ran out
                 used, seen = 0, dataclasses.replace(seen, rate_limited=False)
@@ -307,6 +354,22 @@ class Gateway:
         self._give_up_if_down(exchange, ended)
         return exchange, ended - started, attempt_id
 
+    def _learns(self, request: ChatRequest, exchange: Exchange) -> bool:
+        """Whether the endpoint refused a parameter that can be done without, so that the same row is asked again."""
+        if exchange.outcome == "cut" and exchange.reasoning_tokens:
+            learned = self._learned.grow(request)
+        else:
+            learned = exchange.outcome == "rejected" and self._learned.learn(
+                request, exchange.http_status, exchange.detail
+            )
+        if learned:
+            names = ", ".join(self._learned.not_honoured(request)) or "the name of max_tokens"
+            logging.getLogger(__name__).warning(
+                "endpoint %s, model %s: %s not as asked from now on (%s)",
+                self.endpoint.endpoint_name, request.model, names, exchange.detail,
+            )  # fmt: skip
+        return learned
+
     async def _begin(self, attempt_id: str, request: ChatRequest, key: str, number: int, tokens: int) -> None:
         dollars = self._estimate.usd(request, self.price) if self.price is not None else 0.0
         operation = Begin(
@@ -314,6 +377,7 @@ class Gateway:
         )
         while isinstance(result := await self.ledger.submit(operation), Wait):
             await asyncio.sleep(result.seconds)
+            self._go_on()
         if isinstance(result, Stop):
             raise LimitReached(
                 f"study {self._study or '(none)'}: spent ${result.spent_usd:.4f} of --max-usd {self._budget_usd:g}; "

@@ -6,6 +6,7 @@ else listens on this machine may be a proxy of somebody who bills.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -15,6 +16,8 @@ import yaml
 
 from assay.llm.endpoint import EndpointSpec
 
+_RELEASE = re.compile(r"[-@](?:\d{4}-\d{2}-\d{2}|\d{8}|\d{4}|00\d|latest)|-v\d(?::\d)?")
+
 
 @dataclass(frozen=True, slots=True)
 class Price:
@@ -23,17 +26,23 @@ class Price:
     usd_per_million_input: float
     usd_per_million_output: float
     source: str
+    usd_per_million_cached: float | None = None
+    """Of prompt tokens that the endpoint had cached; None: as the others."""
 
-    def usd(self, prompt_tokens: int, completion_tokens: int) -> float:
-        """Dollars for one call with this usage."""
-        return (prompt_tokens * self.usd_per_million_input + completion_tokens * self.usd_per_million_output) / 1e6
+    def usd(self, prompt_tokens: int, completion_tokens: int, cached_tokens: int = 0) -> float:
+        """Dollars for one call with this usage; `cached_tokens` are part of `prompt_tokens`."""
+        plain = self.usd_per_million_input
+        cached = plain if self.usd_per_million_cached is None else self.usd_per_million_cached
+        fresh = prompt_tokens - cached_tokens
+        return (fresh * plain + cached_tokens * cached + completion_tokens * self.usd_per_million_output) / 1e6
 
 
 def price_of(endpoint: EndpointSpec, model: str | None = None) -> Price | None:
     """The price of `model` (default the endpoint's) there; None where it is not known.
 
-    The longest name of the table that starts `model` decides, so dated releases ("gpt-4o-2024-11-20") find their
-    family; a name must end where the model's does or at one of "-", "@", ":".
+    A model's price is its own: after a name of the table only a date or a version may follow ("gpt-4o-2024-11-20"),
+    so o3-pro is not o3; a release with another price than its family has a line of its own. OpenRouter's ":free" is
+    free.
     """
     name = model or endpoint.model
     if endpoint.usd_per_million_input is not None and endpoint.usd_per_million_output is not None:
@@ -48,7 +57,10 @@ def price_of(endpoint: EndpointSpec, model: str | None = None) -> Price | None:
     if endpoint.transport == "batch":
         share = float(_table()["batch_share"])
         return Price(
-            price.usd_per_million_input * share, price.usd_per_million_output * share, price.source + ", batch"
+            price.usd_per_million_input * share,
+            price.usd_per_million_output * share,
+            price.source + ", batch",
+            None if price.usd_per_million_cached is None else price.usd_per_million_cached * share,
         )
     return price
 
@@ -60,15 +72,25 @@ def table_date() -> str:
 
 def _lookup(model: str) -> Price | None:
     bare = model.rsplit("/", 1)[-1].lower()
-    best = ""
-    for name in _table()["models"]:
-        fits = bare == name or (bare.startswith(name) and bare[len(name)] in "-@:")
-        if fits and len(name) > len(best):
-            best = name
+    if bare.endswith(":free"):
+        return Price(0.0, 0.0, "a free variant")
+    models = _table()["models"]
+    best = max((name for name in models if _is_release(bare, name)), key=len, default="")
     if not best:
         return None
-    entry = _table()["models"][best]
-    return Price(float(entry["input"]), float(entry["output"]), f"{entry['source']}, {table_date()}")
+    entry = models[best]
+    cached = entry.get("cached")
+    return Price(
+        float(entry["input"]),
+        float(entry["output"]),
+        f"{entry['source']}, {table_date()}",
+        None if cached is None else float(cached),
+    )
+
+
+def _is_release(model: str, family: str) -> bool:
+    """Whether a model is of this name, or a dated or numbered release of it."""
+    return model == family or (model.startswith(family) and _RELEASE.fullmatch(model[len(family) :]) is not None)
 
 
 @cache

@@ -136,7 +136,7 @@ class Failure:
     """A request that has no reply: missing data, never an answer."""
 
     reason: str
-    """Countable: "refused", "filtered" (final, stored, not paid again), or one of "timeout", "server error",
+    """Countable: "refused", "filtered", "cut" (final, stored, not paid again), or one of "timeout", "server error",
     "connection", "malformed", "empty", "rejected", "rate limited" (asked again on the next run)."""
     detail: str
     """One line for a person; holds no key and no prompt."""
@@ -152,5 +152,5 @@ class Failure:
         return self.reason in FINAL_FAILURES
 
 
-FINAL_FAILURES = frozenset({"refused", "filtered"})
+FINAL_FAILURES = frozenset({"refused", "filtered", "cut"})
 Reply = Answer | Failure

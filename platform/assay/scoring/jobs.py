@@ -178,6 +178,7 @@ def judge_spec(name: str, protocol: PointwiseProtocol, endpoint: EndpointSpec) -
             "settings": fingerprint(protocol.identity()),
             "endpoint": endpoint.endpoint_name,
             "model": endpoint.model,
+            **endpoint.reply_settings(),
         },
     )
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 import ray
 
 import assay.errors
-from assay.errors import AssayError, EndpointError, StageError
+from assay.errors import AssayError, StageError
 from assay.llm.gateway import Asker, open_gateway
 from assay.llm.transports.local import open_local_chat
 from assay.records import Example, Prediction, ScoreRow
@@ -21,8 +21,8 @@ from assay.scoring.ray_chunks import ChunkReader, numbered
 
 LIVE_S = 1.0
 """Seconds between two live figures."""
-ENDPOINT_GRACE_S = 2.0
-"""How long calls in flight may still take once the endpoint is known to be down."""
+STORED_S = 0.5
+"""For rows whose last reply has just come to be scored, once nothing is in flight."""
 
 
 @ray.remote(num_cpus=0)
@@ -53,6 +53,7 @@ class JudgeActor:
         self._active = self._judged = 0
         self._reporter: asyncio.Task[None] | None = None
         self._stop: AssayError | None = None
+        self._settling: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[ScoreRow | None]] = set()
         self._chat = open_local_chat(judge.endpoint)  # outlives the gateways of this actor
 
@@ -115,11 +116,13 @@ class JudgeActor:
         if self._stop is not None:
             return
         self._stop = error
-        # a gateway tries a silent endpoint by one request at a time, with pauses: each row would wait its turn
-        grace_s = ENDPOINT_GRACE_S if isinstance(error, EndpointError) else self._judge.endpoint.timeout_s
-        asyncio.get_running_loop().call_later(grace_s, self._drop_tasks)
+        self._settling = asyncio.create_task(self._settle())
 
-    def _drop_tasks(self) -> None:
+    async def _settle(self) -> None:
+        """Wait for the replies in flight, which are paid for; rows that have sent nothing yet are dropped then."""
+        if self._gateway is not None:
+            await self._gateway.settle()
+        await asyncio.sleep(STORED_S)
         for task in list(self._tasks):
             task.cancel()
 

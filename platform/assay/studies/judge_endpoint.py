@@ -29,6 +29,8 @@ def endpoint_of(
         "base_url": judge.base_url or embedded_url or OPENAI_URL,
         "name": judge.endpoint or (embedded_name if judge.is_embedded else None),
         "model": judge.model,
+        "max_reply_tokens": judge.max_reply_tokens,
+        "reasoning_effort": judge.reasoning_effort,
         "ours": judge.is_embedded,
     }
     return validate(EndpointSpec, fields, "judge")

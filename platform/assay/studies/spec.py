@@ -14,7 +14,7 @@ from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 from assay.config import Config
 from assay.generation.spec import GenerationSpec
 from assay.ifs.trial_spec import TrialIfsSpec
-from assay.llm.endpoint import Reach
+from assay.llm.endpoint import Reach, ReplySettings
 from assay.mixtures.spec import LeakSpec
 from assay.mixtures.synthesis import RandomLabels, SyntheticRows
 from assay.records import Mode
@@ -33,7 +33,12 @@ from assay.training.tiny_base.spec import TinyBaseSpec
 REACHING = ("max_usd", *Reach.model_fields)
 """Fields of the judge that say how it is reached and paid, not what it is."""
 
-LATER_JUDGE: Mapping[str, object] = {"structured": False, "repeats": 1}
+LATER_JUDGE: Mapping[str, object] = {
+    "structured": False,
+    "repeats": 1,
+    "max_reply_tokens": None,
+    "reasoning_effort": None,
+}
 LATER_STATISTICS: Mapping[str, object] = {"baseline": None, "below_target": 100, "meta_tasks": None, "tfa_tasks": None}
 
 SEEDS_AT_ZERO = (0, 1, 2)
@@ -96,7 +101,7 @@ class EvaluationSpec(Config):
     """Task -> new tokens, where the task's own limit does not fit."""
 
 
-class JudgeConfig(Reach):
+class JudgeConfig(Reach, ReplySettings):
     """The LLM judge: what it is (identity) and how it is reached (no part of it)."""
 
     model: str = "rubric"
@@ -104,8 +109,8 @@ class JudgeConfig(Reach):
     judge: rules, no network, no key."""
     protocol: str = "ifteval"
     """Pointwise protocol that asks the judge."""
-    temperature: float = Field(0.1, ge=0, le=2)
-    """Sampling temperature (paper: .1)."""
+    temperature: float | None = Field(0.1, ge=0, le=2)
+    """Sampling temperature (paper: .1). None sends none: the endpoint's own, as reasoning models want it."""
     repeats: int = Field(1, ge=1, le=MAX_REPEATS)
     """Times that each answer is judged, at as many times the price: the score is their mean, and the table `variance`
     says how far one judgement lies from another. A judge that draws nothing (temperature 0) says the same again."""
@@ -354,7 +359,7 @@ class Study(Config):
                 asked.pop(name, None)
             for name, value in LATER_JUDGE.items():
                 if asked.get(name) == value:
-                    asked.pop(name)
+                    asked.pop(name, None)
         # fields that came later say nothing where they are not used, so that older studies keep their keys
         if plain["grid"]["design"] == "target":
             plain["grid"].pop("design")

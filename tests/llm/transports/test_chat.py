@@ -112,7 +112,7 @@ def test_what_asks_to_come_back_is_no_final_refusal() -> None:
     ("status", "code", "error"),
     [
         (401, "invalid_api_key", EndpointError),
-        (403, "", EndpointError),
+        (403, "permission_denied", EndpointError),
         (404, "model_not_found", EndpointError),
         (429, "insufficient_quota", LimitReached),
         (402, "", LimitReached),

@@ -112,6 +112,9 @@ class BatchGateway:
     ) -> None:
         await self.close()
 
+    async def settle(self) -> None:
+        """Nothing to wait for: a batch goes on at the provider, and the same command takes its replies."""
+
     async def close(self) -> None:
         """Close the connections and the ledger."""
         if self._gathering is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from assay.llm.endpoint import EndpointSpec
@@ -16,13 +17,24 @@ from assay.llm.transports.chat import Exchange, storable
 
 
 def completed(request: ChatRequest, endpoint: EndpointSpec) -> ChatRequest:
-    """The request as it is sent: with a model, and without what no database column holds."""
+    """The request as it is asked: with a model, the endpoint's own settings, and nothing that no column can hold."""
     changes: dict[str, Any] = {}
+    if settings := _settings(request, endpoint):
+        changes["sampling"] = request.sampling.replace(**settings)
     if not request.model:
         changes["model"] = endpoint.model
     if not all(message.content.isascii() for message in request.messages):
         changes["messages"] = tuple(Message(message.role, storable(message.content)) for message in request.messages)
     return dataclasses.replace(request, **changes) if changes else request
+
+
+def _settings(request: ChatRequest, endpoint: EndpointSpec) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    if endpoint.max_reply_tokens is not None:
+        found["max_tokens"] = endpoint.max_reply_tokens
+    if endpoint.reasoning_effort is not None:
+        found["extra"] = {**request.sampling.extra, "reasoning_effort": endpoint.reasoning_effort}
+    return found
 
 
 def request_row(request: ChatRequest, key: str, *, endpoint: EndpointSpec, study: str, judge: str) -> dict[str, Any]:
@@ -44,11 +56,43 @@ def request_row(request: ChatRequest, key: str, *, endpoint: EndpointSpec, study
     }
 
 
-def usd_of(exchange: Exchange, price: Price | None) -> float | None:
-    """What an attempt cost; None where usage or price is not known."""
-    if price is None or exchange.prompt_tokens is None or exchange.completion_tokens is None:
+def usd_of(exchange: Exchange, price: Price | None, estimate: float | None = None) -> float | None:
+    """What an attempt cost; None where usage or price is not known.
+
+    Args:
+        exchange: what came back.
+        price: of the model.
+        estimate: our own figure of its dollars, which stands where a reply came without its usage, so that a cap works.
+    """
+    if price is None:
         return None
-    return price.usd(exchange.prompt_tokens, exchange.completion_tokens)
+    if exchange.prompt_tokens is None or exchange.completion_tokens is None:
+        return estimate if is_billed_unseen(exchange) else None
+    return price.usd(exchange.prompt_tokens, exchange.completion_tokens, exchange.cached_tokens)
+
+
+def is_billed_unseen(exchange: Exchange) -> bool:
+    """Whether a reply came that was worked for and whose usage the endpoint did not tell."""
+    worked = exchange.http_status == 200 and exchange.outcome in ("answered", "refused", "filtered", "empty", "cut")
+    return worked and exchange.prompt_tokens is None
+
+
+def told_beside(
+    exchange: Exchange, price: Price | None, not_honoured: Sequence[str], estimate: float | None
+) -> Exchange:
+    """The exchange with what its row must say beside the reply: parameters not honoured, dollars that we estimated."""
+    notes: dict[str, Any] = {}
+    if not_honoured:
+        notes["not_honoured"] = list(not_honoured)
+    if price is not None and estimate is not None and is_billed_unseen(exchange):
+        notes["usd"] = "estimated"
+    if exchange.cached_tokens:
+        notes["cached_tokens"] = exchange.cached_tokens
+    if exchange.reasoning_tokens:
+        notes["reasoning_tokens"] = exchange.reasoning_tokens
+    if not notes:
+        return exchange
+    return dataclasses.replace(exchange, extra=json.dumps({**json.loads(exchange.extra or "{}"), **notes}))
 
 
 def reply_row(

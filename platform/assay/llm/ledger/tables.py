@@ -93,7 +93,7 @@ BATCH_ITEMS = sa.Table(
     sa.Column("call_json", sa.Text, nullable=False),  # what the calls row needs when the reply comes
 )
 
-FINAL = ("answered", "refused", "filtered")
+FINAL = ("answered", "refused", "filtered", "cut")
 """Statuses of calls that are never asked again."""
 
 

@@ -2,7 +2,7 @@
 
 Read are OpenAI's family (`x-ratelimit-limit-requests`, `-remaining-`, `-reset-`, the same for tokens; Azure, Groq, vLLM
 gateways and many others send it), Anthropic's (`anthropic-ratelimit-requests-limit`, reset as a date), `retry-after`
-(seconds or a date) and `retry-after-ms`.
+(seconds or a date), `retry-after-ms`, and OpenRouter's `x-ratelimit-reset` (milliseconds since 1970).
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from email.utils import parsedate_to_datetime
 
 LONGEST_MINUTE_S = 90.0
 """A limit whose reset lies further away than this does not count requests per minute but per hour or day."""
+EPOCH_FROM_S = 1e9
+"""A count of seconds from here on is a time: September 2001, or a wait of 31 years."""
 _WANTED = (b"x-ratelimit-", b"anthropic-ratelimit-", b"retry-after", b"date")
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|us|s|m|h|d)")
 _UNIT_S = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -88,20 +90,36 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
     if millis is not None:
         return max(0.0, millis / 1000)
     text = headers.get("retry-after")
+    if text is None and _number(headers.get("x-ratelimit-remaining")) == 0:
+        text = headers.get("x-ratelimit-reset")  # OpenRouter's, without a kind
     seconds = _until(text, headers) if text else None
     return None if seconds is None else max(0.0, seconds)
 
 
 def _until(text: str, headers: Mapping[str, str]) -> float | None:
     """Seconds from the response's own date to a duration or a date, so that a wrong clock here does no harm."""
-    seconds = duration_s(text)
+    epoch = _epoch(text)
+    seconds = duration_s(text) if epoch is None else None
     if seconds is not None:
         return seconds
-    when = _date(text)
+    when = _date(text) if epoch is None else epoch
     if when is None:
         return None
     sent = _date(headers.get("date", "")) or datetime.now(UTC)
     return (when - sent).total_seconds()
+
+
+def _epoch(text: str) -> datetime | None:
+    """A time told in seconds or milliseconds since 1970, which no wait in seconds is as long as."""
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    if EPOCH_FROM_S <= value < 1e11:
+        return datetime.fromtimestamp(value, UTC)
+    if EPOCH_FROM_S * 1e3 <= value < 1e14:
+        return datetime.fromtimestamp(value / 1e3, UTC)
+    return None
 
 
 def _date(text: str) -> datetime | None:

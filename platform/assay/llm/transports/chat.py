@@ -11,22 +11,33 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeGuard
 
 from assay.errors import AssayError, EndpointError, LimitReached, plain_line
 from assay.llm.endpoint import EndpointSpec
 from assay.llm.limits.headers import wanted_headers
+from assay.llm.refusals import (
+    error_in,
+    headers_inside,
+    is_daily,
+    is_flagged,
+    retry_info_s,
+    speaks_of_account,
+    status_in,
+)
 from assay.llm.requests import ChatRequest
 
 MAX_DETAIL = 300
 """Characters of an endpoint's error message that are kept."""
 
+FIRST_WORDS = 80
+"""Characters of a body that is no reply that are shown."""
 MAX_REFUSAL_BYTES = 65_536
 """Of an error body that is no JSON; the key is taken out of it before it is cut to MAX_DETAIL."""
 MAX_TOKENS = 1 << 31
 Outcome = Literal[
     "answered", "refused", "filtered", "rate limited", "server error", "timeout", "connection", "malformed", "empty",
-    "rejected", "unusable",
+    "rejected", "cut", "unusable",
 ]  # fmt: skip
 RETRIED = frozenset({"server error", "timeout", "connection", "malformed", "empty"})
 
@@ -45,6 +56,11 @@ class Exchange:
     prompt_tokens: int | None = None
     """None where the endpoint reported no usage."""
     completion_tokens: int | None = None
+    """Reasoning included, also where the endpoint counts it in the total alone."""
+    cached_tokens: int = 0
+    """Of the prompt's, those that the endpoint had cached."""
+    reasoning_tokens: int = 0
+    """Of the completion's, those that went into thinking, as far as told."""
     detail: str = ""
     nothing_listens: bool = False
     """The connection was refused, or the host has no address: retrying at once is pointless."""
@@ -128,7 +144,9 @@ class ChatTransport:
             return Exchange("timeout", None, {}, detail=f"no reply within {self.endpoint.timeout_s:g} s")
         except self._failures as error:
             return self._failed(error)
-        return read_reply(response.content, wanted_headers(response.headers.raw))
+        return read_reply(
+            response.content, wanted_headers(response.headers.raw), endpoint=self.endpoint, secret=self.secret
+        )
 
     def _failed(self, error: Exception) -> Exchange:
         response = getattr(error, "response", None)
@@ -153,31 +171,48 @@ class ChatTransport:
         return Exchange(outcome, None, {}, detail=detail, nothing_listens=nothing_listens)
 
 
-def read_reply(content: bytes, headers: Mapping[str, str]) -> Exchange:
-    """What a body that came with status 200 says."""
+def read_reply(
+    content: bytes, headers: Mapping[str, str], *, endpoint: EndpointSpec | None = None, secret: str = ""
+) -> Exchange:
+    """What a body that came with status 200 says; an error inside it goes the way of its own status."""
     try:
         data = json.loads(content)
+        if (error := error_in(data)) is not None:
+            inside = json.dumps({"error": error}).encode()
+            return read_refusal(status_in(error), inside, headers, endpoint=endpoint or EndpointSpec(), secret=secret)
         choices = data["choices"]
         message = choices[0]["message"]
         text = _text_of(message)
         finish_reason = str(choices[0].get("finish_reason") or "")
         usage = data.get("usage") or {}
-        prompt_tokens, completion_tokens = usage.get("prompt_tokens"), usage.get("completion_tokens")
         texts = [str(_text_of(choice["message"]) or "") for choice in choices]
         refusal = message.get("refusal")
+        if not isinstance(usage, dict):
+            usage = {}
     except (ValueError, RecursionError, KeyError, IndexError, TypeError, AttributeError) as error:
-        return Exchange("malformed", 200, headers, detail=f"{type(error).__name__} in a body of {len(content)} bytes")
-    if not (_is_count(prompt_tokens) and _is_count(completion_tokens)):
-        prompt_tokens = completion_tokens = None
+        start = one_line(content[:MAX_REFUSAL_BYTES].decode("utf-8", "replace"), secret)[:FIRST_WORDS].strip()
+        words = f": {start}" if start else ""
+        detail = f"{type(error).__name__} in a body of {len(content)} bytes{words}"
+        return Exchange("malformed", 200, headers, detail=detail)
+    told = _usage_of(usage)
     outcome: Outcome = "answered"
     if finish_reason == "content_filter" or "content management" in finish_reason:  # Azure's wording
         outcome = "filtered"
     elif refusal:
         outcome, text = "refused", refusal
     elif not isinstance(text, str) or not text.strip():
-        outcome, text = "empty", ""
+        outcome, text = ("cut" if finish_reason == "length" else "empty"), ""
+    if finish_reason == "error" and outcome in ("answered", "empty"):
+        return Exchange("server error", 200, headers, detail="finish_reason: error, without a reason")
+    detail = ""
+    if outcome == "cut":
+        spent = "its budget" if told.completion_tokens is None else f"{told.completion_tokens} tokens"
+        detail = f"cut at {spent} before a word: raise judge.max_reply_tokens"
     extra = extra_of(texts, choices[0].get("logprobs"))
-    return Exchange(outcome, 200, headers, storable(text or ""), finish_reason, extra, prompt_tokens, completion_tokens)
+    return Exchange(
+        outcome, 200, headers, storable(text or ""), finish_reason, extra, told.prompt_tokens, told.completion_tokens,
+        told.cached_tokens, told.reasoning_tokens, detail,
+    )  # fmt: skip
 
 
 def extra_of(texts: Sequence[str], logprobs: Any) -> str:
@@ -202,16 +237,22 @@ def read_refusal(
     status: int, content: bytes, headers: Mapping[str, str], *, endpoint: EndpointSpec, secret: str
 ) -> Exchange:
     """What a status of 400 or more says."""
-    code, message = _error_of(content)
+    code, message, body = _error_of(content)
+    headers = _with_told_waits(headers, body)
     detail = one_line(f"HTTP {status}: {message}", secret)
     where = f"endpoint {endpoint.endpoint_name}"
     if (status == 429 and "insufficient_quota" in code) or status == 402:
         error: AssayError = LimitReached(f"{where}: the account's quota is used up ({detail}); top it up and run again")
         return Exchange("unusable", status, headers, detail=detail, error=error)
+    if status == 429 and is_daily(code, message, body):
+        error = LimitReached(f"{where}: the quota of the day is used up ({detail}); run the same command tomorrow")
+        return Exchange("unusable", status, headers, detail=detail, error=error)
     if status == 429:
         outcome: Outcome = "rejected" if _never_fits(message, headers) else "rate limited"
         return Exchange(outcome, status, headers, detail=detail)
-    if status in (401, 403):
+    if is_flagged(status, code, message, body):
+        return Exchange("filtered", status, headers, detail=detail)
+    if status == 401 or (status == 403 and speaks_of_account(code, message)):
         do = f"check ${endpoint.api_key_env}"
         return Exchange("unusable", status, headers, detail=detail, error=EndpointError(f"{where}: {detail}; {do}"))
     if status == 404 and "no_recorded_reply" not in code:
@@ -219,8 +260,6 @@ def read_refusal(
         return Exchange("unusable", status, headers, detail=detail, error=EndpointError(f"{where}: {detail}; {do}"))
     if status in (408, 409, 425) or status >= 500:
         return Exchange("server error", status, headers, detail=detail)
-    if "content_filter" in code or "content_policy" in code:
-        return Exchange("filtered", status, headers, detail=detail)
     return Exchange("rejected", status, headers, detail=detail)
 
 
@@ -254,20 +293,57 @@ def storable(text: str) -> str:
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
-def _error_of(content: bytes) -> tuple[str, str]:
-    """(code and type, message) of an OpenAI-style error body."""
+def _error_of(content: bytes) -> tuple[str, str, Any]:
+    """(code and type, message, parsed body) of an OpenAI-style error body."""
     try:
-        error = json.loads(content)["error"]
+        body = json.loads(content)
+        error = (body[0] if isinstance(body, list) else body)["error"]
         if isinstance(error, str):
-            return "", error
+            return "", error, body
         message, field = str(error.get("message") or ""), str(error.get("param") or "")[:100]
         if field and field not in message:
             message = f"{field}: {message}"
-        return f"{error.get('code') or ''} {error.get('type') or ''}", message
-    except (ValueError, RecursionError, KeyError, TypeError, AttributeError):
-        return "", content[:MAX_REFUSAL_BYTES].decode("utf-8", "replace")
+        return f"{error.get('code') or ''} {error.get('type') or ''}", message, body
+    except (ValueError, RecursionError, LookupError, TypeError, AttributeError):
+        return "", content[:MAX_REFUSAL_BYTES].decode("utf-8", "replace"), None
 
 
-def _is_count(value: object) -> bool:
+def _with_told_waits(headers: Mapping[str, str], body: Any) -> Mapping[str, str]:
+    """The headers with what the body tells about waiting, where they do not say it themselves."""
+    found = {**headers_inside(body), **headers}
+    seconds = retry_info_s(body)
+    if seconds is not None and not any(name.startswith("retry-after") for name in found):
+        found["retry-after"] = f"{seconds:g}"
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Usage:
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    cached_tokens: int = 0
+    reasoning_tokens: int = 0
+
+
+def _usage_of(usage: Mapping[str, Any]) -> _Usage:
+    """What a reply used; nothing where a count is missing or none."""
+    prompt, completion, total = (usage.get(f"{name}_tokens") for name in ("prompt", "completion", "total"))
+    if not (_is_count(prompt) and _is_count(completion)):
+        return _Usage()
+    cached = min(prompt, _detail_count(usage, "prompt_tokens_details", "cached_tokens"))
+    reasoning = _detail_count(usage, "completion_tokens_details", "reasoning_tokens")
+    if _is_count(total) and total > prompt + completion:  # thinking is billed like a reply
+        reasoning, completion = max(reasoning, total - prompt - completion), total - prompt
+    return _Usage(prompt, completion, cached, reasoning)
+
+
+def _detail_count(usage: Mapping[str, Any], details: str, name: str) -> int:
+    """A count inside one of usage's objects; 0 where it is not told."""
+    inner = usage.get(details)
+    value = inner.get(name) if isinstance(inner, dict) else None
+    return value if isinstance(value, int) and _is_count(value) else 0
+
+
+def _is_count(value: object) -> TypeGuard[int]:
     """A number of tokens that a reply can have used and that a database holds."""
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < MAX_TOKENS

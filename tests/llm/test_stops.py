@@ -1,0 +1,119 @@
+"""Whatever stops a run, the replies in flight are stored first; refused parameters are paid for once."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from assay.errors import EndpointError
+from assay.llm.endpoint import EndpointSpec
+from assay.llm.gateway import Gateway, open_gateway
+from assay.llm.requests import Answer, ChatRequest, Failure, Message, Sampling
+from assay.llm.transports.chat import Exchange
+
+SPEC = EndpointSpec(base_url="http://127.0.0.1:9/v1", model="m", timeout_s=5)
+REFUSED_NAME = "HTTP 400: Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens' instead."
+
+
+class Scripted:
+    """A transport whose answers are given by the text that is asked."""
+
+    def __init__(self) -> None:
+        self.sent: list[ChatRequest] = []
+
+    async def send(self, request: ChatRequest, attempt: int) -> Exchange:
+        self.sent.append(request)
+        text = request.messages[0].content
+        if text == "bad key":
+            await asyncio.sleep(0.05)
+            return Exchange("unusable", 401, {}, error=EndpointError("the key is refused"))
+        if request.sampling.max_tokens is not None and text == "strange":
+            return Exchange("rejected", 400, {}, detail=REFUSED_NAME)
+        if text == "thinking" and (request.sampling.max_tokens or 0) < 4096:
+            return Exchange("cut", 200, {}, "", "length", "", 5, 64, reasoning_tokens=64, detail="cut at 64 tokens")
+        if text == "cut":
+            return Exchange("cut", 200, {}, "", "length", "", 5, 64, detail="cut at 64 tokens")
+        await asyncio.sleep(0.3 if text.startswith("slow") else 0)
+        return Exchange("answered", 200, {}, f"reply to {text}", "stop", "", 5, 2)
+
+    async def close(self) -> None:
+        pass
+
+
+def request(text: str) -> ChatRequest:
+    return ChatRequest("m", (Message("user", text),), Sampling(max_tokens=64))
+
+
+def gateway_to(transport: Scripted, folder: Path) -> Gateway:
+    gateway = open_gateway(SPEC, ledger_url=f"sqlite:///{folder}/l.db", limiter="process")
+    assert isinstance(gateway, Gateway)
+    gateway._open_transport = lambda: transport  # type: ignore[method-assign]
+    return gateway
+
+
+def test_no_reply_in_flight_is_lost_when_a_run_stops(tmp_path: Path) -> None:
+    slow = [request(f"slow {number}") for number in range(20)]
+    first, second = Scripted(), Scripted()
+
+    async def stopped() -> None:
+        async with gateway_to(first, tmp_path) as gateway:
+            async for _ in gateway.ask_many(
+                [*slow, request("bad key"), *[request(f"late {n}") for n in range(50)]], 21
+            ):
+                pass
+
+    with pytest.raises(EndpointError, match="key is refused"):
+        asyncio.run(stopped())
+
+    async def again() -> list[bool]:
+        async with gateway_to(second, tmp_path) as gateway:
+            replies = [reply async for _, reply in gateway.ask_many(slow)]
+        return [isinstance(reply, Answer) and reply.cached for reply in replies]
+
+    assert asyncio.run(again()) == [True] * 20
+    assert second.sent == []
+
+
+def test_nothing_new_is_sent_after_a_stop(tmp_path: Path) -> None:
+    transport = Scripted()
+
+    async def run() -> None:
+        async with gateway_to(transport, tmp_path) as gateway:
+            with pytest.raises(EndpointError):
+                await gateway.ask(request("bad key"))
+            with pytest.raises(EndpointError, match="key is refused"):
+                await gateway.ask(request("another"))
+
+    asyncio.run(run())
+    assert len(transport.sent) == 1
+
+
+def test_a_refused_parameter_costs_one_refusal_and_no_second_reply(tmp_path: Path) -> None:
+    transport, later = Scripted(), Scripted()
+
+    async def ask(to: Scripted) -> list[object]:
+        async with gateway_to(to, tmp_path) as gateway:
+            return [await gateway.ask(request(text)) for text in ("strange", "plain")]
+
+    replies = asyncio.run(ask(transport))
+    assert all(isinstance(reply, Answer) for reply in replies)
+    assert [sent.sampling.max_tokens for sent in transport.sent] == [64, None, None]
+    assert transport.sent[1].sampling.extra == {"max_completion_tokens": 64}
+    assert all(isinstance(reply, Answer) and reply.cached for reply in asyncio.run(ask(later)))
+    assert later.sent == []  # the key is of what was asked
+
+
+def test_a_cut_reply_is_asked_for_once_and_a_thinking_model_gets_room(tmp_path: Path) -> None:
+    transport = Scripted()
+
+    async def run() -> list[object]:
+        async with gateway_to(transport, tmp_path) as gateway:
+            return [await gateway.ask(request(text)) for text in ("cut", "cut", "thinking")]
+
+    cut, again, thought = asyncio.run(run())
+    assert isinstance(cut, Failure) and (cut.reason, cut.attempts) == ("cut", 1)
+    assert isinstance(again, Failure) and again.cached
+    assert isinstance(thought, Answer) and '"not_honoured": ["max_tokens"]' in thought.extra
+    assert [sent.messages[0].content for sent in transport.sent] == ["cut", "thinking", "thinking"]
