@@ -50,7 +50,8 @@ def judge_server_command(
     faults: Annotated[
         str,
         typer.Option(
-            help='"5xx=.05,429=.01,hang=.01,reset=.02,truncated=.02,empty=.02,format=.05,refusal=.02,filter=.01".'
+            help='"5xx=.05,429=.01,hang=.01,reset=.02,truncated=.02,empty=.02,format=.05,refusal=.02,filter=.01"; also '
+            "flagged, inner_error, html, cut, no_usage, quota, max_tokens, temperature, top_logprobs (refused)."
         ),
     ] = "",
     fault_status: Annotated[int, typer.Option(help="Status of a 5xx fault.")] = 503,

@@ -16,7 +16,12 @@ from assay.fingerprint import file_hash, fingerprint
 RUBRIC_VERSION = 1
 """Raised whenever the rules change an answer: part of the endpoint's name, and so of every ledger key."""
 TOKEN_ENV = "ASSAY_JUDGE_TOKEN"  # noqa: S105 - the name of a variable, not a secret
-FAULTS = ("5xx", "429", "hang", "reset", "truncated", "empty", "format", "refusal", "filter")
+REFUSED_PARAMETERS = ("max_tokens", "temperature", "top_logprobs")
+"""Faults that refuse this parameter, by an answer 400, where a request has it."""
+FAULTS = (
+    "5xx", "429", "hang", "reset", "truncated", "empty", "format", "refusal", "filter",
+    "flagged", "inner_error", "html", "cut", "no_usage", "quota", *REFUSED_PARAMETERS,
+)  # fmt: skip
 SILENT_FAULTS = ("hang", "reset", "truncated")
 """Faults after the work was done: billed, and the caller never sees the usage."""
 

@@ -285,8 +285,9 @@ class Gateway:
             self._go_on()
             await self.limiter.acquire(tokens, front=number > 0)
             number += 1
-            exchange, seconds, attempt_id = await self._attempt(transport, request, key, number, tokens)
-            is_learned = self._learns(request, exchange)
+            sent = self._learned.sent(request)
+            exchange, seconds, attempt_id = await self._attempt(transport, sent, key, number, tokens)
+            is_learned = self._learns(request, sent, exchange)
             tries += exchange.outcome != "rate limited"
             if exchange.outcome == "answered":
                 self._estimate.learn(request, exchange)
@@ -331,7 +332,7 @@ class Gateway:
             started = time.monotonic()
             used = None
             try:
-                exchange = await transport.send(self._learned.sent(request), number)
+                exchange = await transport.send(request, number)
             except BaseException:
                 self.ledger.post(Finish(attempt_id, "cancelled", None, None, None, None, None))
                 raise
@@ -354,9 +355,12 @@ class Gateway:
         self._give_up_if_down(exchange, ended)
         return exchange, ended - started, attempt_id
 
-    def _learns(self, request: ChatRequest, exchange: Exchange) -> bool:
+    def _learns(self, request: ChatRequest, sent: ChatRequest, exchange: Exchange) -> bool:
         """Whether the endpoint refused a parameter that can be done without, so that the same row is asked again."""
-        if exchange.outcome == "cut" and exchange.reasoning_tokens:
+        has_thought = exchange.outcome == "cut" and exchange.reasoning_tokens > 0
+        if (exchange.outcome == "rejected" or has_thought) and self._learned.sent(request) != sent:
+            return True  # others in flight met the same refusal first
+        if has_thought:
             learned = self._learned.grow(request)
         else:
             learned = exchange.outcome == "rejected" and self._learned.learn(

@@ -8,7 +8,7 @@ from typing import Any
 from assay.judge_server.config import SILENT_FAULTS
 from assay.judge_server.server.tokens import STATEMENT
 
-UNSEEN = (*SILENT_FAULTS, "gone")
+UNSEEN = (*SILENT_FAULTS, "no_usage", "gone")
 """Billed without the caller having seen the usage; "gone": the caller had hung up before the answer."""
 
 

@@ -17,11 +17,11 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
 from typing import Any
 
-from assay.judge_server.config import JudgeServerConfig, token_digest
+from assay.judge_server.config import REFUSED_PARAMETERS, JudgeServerConfig, token_digest
 from assay.judge_server.rubric.draws import Draws
 from assay.judge_server.server.billing import Invoice
 from assay.judge_server.server.exchange import Judge, JudgeRequest, NoReplyError, Reply, content_key
-from assay.judge_server.server.faults import REFUSAL, draw_fault, wrong_format
+from assay.judge_server.server.faults import CUT_TOKENS, REFUSAL, UNPAID, draw_fault, refusal, wrong_format
 from assay.judge_server.server.rate_limits import Limits, Meter
 from assay.judge_server.server.tokens import count_prompt, count_tokens, cut_tokens
 
@@ -122,6 +122,8 @@ class ChatService:
             return
         draws = self._draws(request, headers)
         fault = draw_fault(self.config.faults, draws)
+        if fault in REFUSED_PARAMETERS and not data.get(fault):
+            fault = ""
         try:
             done = self.complete(data, request, draws, fault)
         except NoReplyError as error:
@@ -184,7 +186,9 @@ class ChatService:
             message = {"role": "assistant", "content": text if refusal is None else None, "refusal": refusal}
             choices.append({"index": index, "message": message, "logprobs": None, "finish_reason": finish})
         prompt_tokens = count_prompt(request.messages)
-        body = {
+        if fault == "cut":
+            completion_tokens = limit if isinstance(limit, int) else CUT_TOKENS
+        body: dict[str, Any] = {
             "id": "chatcmpl-" + request.key.hex(),
             "object": "chat.completion",
             "created": int(time.time()),
@@ -197,6 +201,8 @@ class ChatService:
             },
             "system_fingerprint": self.name,
         }
+        if fault == "no_usage":
+            del body["usage"]
         return Completion(body, prompt_tokens, completion_tokens)
 
     def batch_draws(self, request: JudgeRequest, custom_id: str) -> Draws:
@@ -228,6 +234,10 @@ class ChatService:
         if fault == "429":
             self.invoice.add(request.model, "rate_limited")
             await self._refuse(send, request.model, "requests", 1, 0.2)
+            return True
+        if fault in UNPAID:
+            self.invoice.add(request.model, fault)
+            await send_bytes(send, *refusal(fault, request.model))
             return True
         if fault == "hang":
             self.invoice.add(request.model, "hang", done.prompt_tokens, done.completion_tokens)
@@ -326,6 +336,8 @@ def _spoiled(reply: Reply, fault: str, draws: Draws, structured: bool) -> tuple[
         return wrong_format(draws), "stop", None
     if fault == "refusal":
         return ("", "stop", REFUSAL) if structured else (REFUSAL, "stop", None)
+    if fault == "cut":
+        return "", "length", None
     if fault == "filter":
         return "", "content_filter", None
     return reply.text, reply.finish_reason, None
