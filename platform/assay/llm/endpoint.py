@@ -9,7 +9,7 @@ import os
 import re
 import urllib.request
 from typing import Any, Literal
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from pydantic import Field, field_validator
 
@@ -18,6 +18,7 @@ from assay.errors import EndpointError
 from assay.llm.local_model import LocalModel, local_endpoint_name
 from assay.records import Mode
 
+AZURE_QUERY = "api-version"
 OPENAI_URL = "https://api.openai.com/v1"
 _OUR_NAME = re.compile(r"assay-[A-Za-z0-9._-]{1,100}")
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -103,7 +104,16 @@ class EndpointSpec(Reach, ReplySettings):
             raise ValueError("expected a URL such as https://api.openai.com/v1")
         if parts.username or parts.password:
             raise ValueError("expected a URL without a key in it; put the key into the environment")
+        if parts.query and set(parse_qs(parts.query, keep_blank_values=True)) != {AZURE_QUERY}:
+            raise ValueError(
+                f"saw a query ({parts.query}); expected none, or Azure's {AZURE_QUERY} alone; leave it out"
+            )
         return url.rstrip("/")
+
+    @property
+    def azure_version(self) -> str | None:
+        """The `api-version` of Azure's classic URL (.../openai/deployments/NAME?api-version=...); None for others."""
+        return next(iter(parse_qs(urlsplit(self.base_url).query).get(AZURE_QUERY, [])), None)
 
     @property
     def host(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 
 import pytest
@@ -10,7 +11,8 @@ from hypothesis import strategies as st
 
 from assay.errors import EndpointError, LimitReached
 from assay.llm.endpoint import EndpointSpec
-from assay.llm.transports.chat import one_line, read_refusal, read_reply, storable
+from assay.llm.requests import ChatRequest, Message
+from assay.llm.transports.chat import ChatTransport, one_line, read_refusal, read_reply, storable
 
 SPEC = EndpointSpec(model="m")
 NAMES = st.sampled_from(["choices", "message", "content", "usage", "x"])
@@ -144,3 +146,33 @@ def test_a_reply_in_parts_is_one_text() -> None:
     body = json.dumps({"choices": [{"message": {"content": parts}, "finish_reason": "stop"}]}).encode()
     exchange = read_reply(body, {})
     assert (exchange.outcome, exchange.text) == ("answered", "Output (a)")
+
+
+async def test_azures_classic_url_keeps_its_query_and_sends_its_own_header(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[bytes] = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        seen.append(await reader.readuntil(b"\r\n\r\n"))
+        body = reply()
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\n")
+        writer.write(b"content-length: %d\r\n\r\n" % len(body) + body)
+        await writer.drain()
+        writer.close()
+
+    monkeypatch.setenv("OPENAI_API_KEY", "secret")
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    url = f"http://127.0.0.1:{port}/openai/deployments/judge?api-version=2024-10-21"
+    transport = ChatTransport(EndpointSpec(base_url=url, model="m"))
+    found = await transport.send(ChatRequest("m", (Message("user", "x"),)), 1)
+    await transport.close()
+    server.close()
+    assert found.outcome == "answered"
+    head = seen[0].decode().lower()
+    assert head.startswith("post /openai/deployments/judge/chat/completions?api-version=2024-10-21 ")
+    assert "\napi-key: secret\r" in head
+
+
+def test_any_other_query_is_refused_in_one_line() -> None:
+    with pytest.raises(ValueError, match="saw a query"):
+        EndpointSpec(base_url="https://proxy.example/v1?tenant=7")

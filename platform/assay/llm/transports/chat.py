@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeGuard
 
 from assay.errors import AssayError, EndpointError, LimitReached, plain_line
-from assay.llm.endpoint import EndpointSpec
+from assay.llm.endpoint import AZURE_QUERY, EndpointSpec
 from assay.llm.limits.headers import wanted_headers
 from assay.llm.refusals import (
     error_in,
@@ -94,7 +94,9 @@ class ChatTransport:
         )
         timeout = httpx2.Timeout(endpoint.timeout_s, connect=min(20.0, endpoint.timeout_s))
         self.client = openai.AsyncOpenAI(
-            base_url=endpoint.base_url,
+            base_url=endpoint.base_url.partition("?")[0],
+            default_query={AZURE_QUERY: endpoint.azure_version} if endpoint.azure_version else None,
+            default_headers={"api-key": self.secret} if endpoint.azure_version else None,
             api_key=self.secret,
             max_retries=0,
             timeout=timeout,
