@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -28,6 +27,7 @@ def decide_command(
         DataError: scores of items outside 0..1, or more than there are items.
     """
     from assay.metaeval.sequential.arms import by_draws, by_items
+    from assay.metaeval.sequential.record import rounds_record
 
     if len(scores) < 2 or (rule.question == "baseline" and rule.baseline not in scores):
         raise ConfigError(f"arms: saw {', '.join(sorted(scores))}; expected two or more, and --baseline one of them")
@@ -39,26 +39,9 @@ def decide_command(
             rounds = by_items(scores, rule, num_items=most if num_items is None else num_items)
     except ValueError as error:
         raise DataError(f"--table: saw {error}") from error
-    write_json(out, record(rounds, rule, unit))
+    write_json(out, rounds_record(rounds, rule, unit))
     show(rounds, rule, unit)
     typer.echo(f"the record: {out}")
-
-
-def record(rounds: Sequence[Round], rule: Rule, unit: Unit) -> dict[str, Any]:
-    """All rounds as JSON: what was known after each, what was dropped and why. No time, cost or order of arrival."""
-    from assay.metaeval.sequential.arms import more_needed
-
-    told = []
-    for one in rounds:
-        findings = [
-            {
-                **{name: _finite(value) for name, value in asdict(finding).items()},
-                "more": more_needed(finding, one.look),
-            }
-            for finding in one.findings
-        ]
-        told.append({**asdict(one), "findings": findings, "dropped": dict(sorted(one.dropped.items()))})
-    return {"unit": unit, "rule": asdict(rule), "rounds": told, "is_answered": bool(rounds and rounds[-1].is_answered)}
 
 
 def show(rounds: Sequence[Round], rule: Rule, unit: Unit) -> None:
@@ -113,10 +96,6 @@ def read_scores(table: Path, arm: str, score: str, order: str) -> dict[str, list
         if any(place not in rows for place in places[: len(rows)]):
             raise DataError(f"{table}: saw {who!r} without an early {order}; expected each arm to have the first ones")
     return {who: [rows[place] for place in places[: len(rows)]] for who, rows in found.items()}
-
-
-def _finite(value: Any) -> Any:
-    return None if isinstance(value, float) and value in (float("inf"), float("-inf")) else value
 
 
 def _looks(text: str) -> tuple[int, ...]:

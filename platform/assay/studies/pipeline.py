@@ -7,13 +7,13 @@ refused is refused before the first stage that takes long.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from assay.errors import StageError
+from assay.errors import ConfigError, StageError
 from assay.fingerprint import fingerprint
 from assay.hooks import Progress
 from assay.llm.ledger.tables import ledger_url
@@ -23,8 +23,11 @@ from assay.mixtures.spec import MixtureSpec, mixture_key
 from assay.scoring.jobs import JudgeSetup, ScoringBatch
 from assay.stoppable import run_stoppable
 from assay.store import Store
-from assay.studies.artifacts import EvaluationSet, MergedBase, StudyArtifacts
+from assay.studies.artifacts import EvaluationSet, MergedBase, StudyArtifacts, study_artifacts
 from assay.studies.costs import Costs
+from assay.studies.deciding.evidence import mean_scores
+from assay.studies.deciding.rounds import Deciding, families_of
+from assay.studies.deciding.spec import DecideSpec
 from assay.studies.derived import make_derived
 from assay.studies.error_analysis import ask_patterns, low_rows
 from assay.studies.exclusions import count_missing
@@ -41,7 +44,7 @@ from assay.studies.judge_endpoint import check_endpoint, endpoint_of
 from assay.studies.prepared import PreparedStudy, prepare_study
 from assay.studies.resources import check_resources
 from assay.studies.results.row_figures import ROWS, RowFigures, drawn_rows, in_words, row_figures
-from assay.studies.scores import ScoreJobs, judge_protocol, repeat_table, stored_scores
+from assay.studies.scores import ScoreJobs, judge_protocol, repeat_table, score_jobs, stored_scores
 from assay.studies.spec import JUDGE, TINY, JudgeConfig, Study
 from assay.studies.starts import make_merged_base, make_stacks
 from assay.studies.tiny_bases import BASE_KIND, store_tiny_base
@@ -56,6 +59,8 @@ if TYPE_CHECKING:
     from assay.training.spec import TrainingJob
 
 COSTS = "side/costs.json"
+DECISIONS = "side/decisions.json"
+"""What the rounds of a study with `decide` saw, dropped and answered."""
 STAGES = ("data", "base", "train", "generate", "score")
 """What `--until` may name, in order."""
 
@@ -148,6 +153,10 @@ class Pipeline:
         self.store.write_study_json(folder.name, COSTS, {"stages": self.costs.rows()})
 
     def _run(self, folder: StudyFolder, until: str | None) -> Results | None:
+        if self.study.decide is not None:
+            if until in ("train", "generate"):
+                raise ConfigError(f"--until {until}: a study with decide trains on by its scores; leave it out")
+            families_of(self.prepared.artifacts.runs, self.study.decide)  # refused before anything is trained
         with self.costs.stage("data"):
             datasets, sets = store_datasets(self.study, self.store, self.prepared.datasets), self.prepared.sets
             check_evaluation(self.study, sets, datasets, before_deriving=True)
@@ -177,8 +186,11 @@ class Pipeline:
             used = references(plan, scoring.keys, read, self.prepared.own_bases)
             if inside is not None:
                 used |= inside.references(self.prepared.objecqa)
-            self.store.write_study_json(folder.name, ARTIFACTS, used)
-            self._waves(plan, sets, datasets, scoring, inside, until)
+            if self.study.decide is None:
+                self.store.write_study_json(folder.name, ARTIFACTS, used)
+                self._waves(plan, sets, datasets, scoring, inside, until)
+            else:
+                plan, scoring = self._rounds(self.study.decide, folder, sets, datasets)
             if until is None:
                 with self.costs.stage("objecqa"):
                     self._objecqa()
@@ -307,6 +319,39 @@ class Pipeline:
             stack.enter_context(ray_cluster(self.study.resources))
             check_resources(self.study.resources)
             check_storage(self.store)
+
+    def _rounds(
+        self, spec: DecideSpec, folder: StudyFolder, sets: Mapping[str, EvaluationSet], datasets: Datasets
+    ) -> tuple[StudyArtifacts, ScoreJobs]:
+        """Waves of what each round wants, until the question is answered or the rounds are over; what was wanted."""
+        whole = self.prepared.artifacts
+        deciding = Deciding(spec, families_of(whole.runs, spec))
+        wanted: set[str] = set()
+        scoring = replace(self.prepared.scoring, waves=())
+        for look in spec.rounds:
+            new = deciding.wanted(look) - wanted
+            wanted |= new
+            part = self._part(new)
+            jobs = score_jobs(self.study, part, self.prepared.endpoint)
+            # a round's batches are its own: what a later one wants changes none of them
+            scoring = replace(scoring, waves=(*scoring.waves, *jobs.waves))
+            used = references(self._part(wanted), scoring.keys, datasets.keys.values(), self.prepared.own_bases)
+            self.store.write_study_json(folder.name, ARTIFACTS, used)
+            self._waves(part, sets, datasets, jobs, None, None)
+            deciding.learn(mean_scores(stored_scores(self.store, jobs), spec.scorer))
+            self.store.write_study_json(folder.name, DECISIONS, deciding.record())
+            self.costs.note("decide", deciding.sentence(look, len(wanted), len({key for _, key in whole.cells})))
+            if deciding.is_answered:
+                break
+        return self._part(wanted), scoring
+
+    def _part(self, adapters: Collection[str]) -> StudyArtifacts:
+        """The artifacts of the cells behind these adapters alone."""
+        prepared = self.prepared
+        cells = [cell for cell, key in prepared.artifacts.cells if key in adapters]
+        part = study_artifacts(self.study, cells, prepared.bases, prepared.datasets)
+        base = prepared.bases.get(TINY)
+        return part if base is None else part.at({base.key: str(self.store.local_dir(BASE_KIND, base.key))})
 
     def _waves(
         self,

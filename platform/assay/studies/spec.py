@@ -19,6 +19,7 @@ from assay.mixtures.spec import LeakSpec
 from assay.mixtures.synthesis import RandomLabels, SyntheticRows
 from assay.records import Mode
 from assay.scoring.judges.protocols.repeats import MAX_REPEATS
+from assay.studies.deciding.spec import DecideSpec
 from assay.studies.design import Design, HoldOutGrid, SourceGrid, TransferGrid, WeightGrid, no_repeats
 from assay.studies.dtypes import with_dtypes
 from assay.studies.modes import MODES, in_other_mode, with_mode_rules
@@ -186,6 +187,8 @@ class Study(Config):
     evaluation: EvaluationSpec = EvaluationSpec()
     ifs: TrialIfsSpec | None = None
     """IFS and ObjecQA while models train: each training is done in full, and ended by the rule. None: neither."""
+    decide: DecideSpec | None = None
+    """Train in rounds and stop where the question is answered; None: the whole grid."""
     scorers: tuple[str, ...] = ("exact_match", "token_f1", "rouge1", "rougeL", "heuristic", "judge")
     """Scorers by name; "judge" asks the LLM judge. `assay score --list` shows them."""
     scorer_params: Mapping[str, Mapping[str, str | int | float | bool | None]] = Field(default_factory=dict)
@@ -241,6 +244,10 @@ class Study(Config):
             raise ValueError("evaluation.cross_category_rows is for the design hold_out; use instruction_rows")
         if self.ifs is not None and isinstance(self.grid, TransferGrid):
             raise ValueError("ifs is for studies that train once; a transfer study trains in two steps")
+        if self.decide is not None and self.decide.scorer not in self.scorers:
+            raise ValueError(f"decide.scorer={self.decide.scorer!r} must be one of scorers")
+        if self.decide is not None and self.ifs is not None:
+            raise ValueError("decide: a study of ifs trains everything twice, in one round; leave out one of them")
         if self.judge.repeats > 1 and JUDGE not in self.scorers:
             raise ValueError(f"judge.repeats={self.judge.repeats} is for the scorer judge, which is none of scorers")
         if self.writer is not None and self.writer.repeats > 1:
@@ -373,6 +380,7 @@ class Study(Config):
             (plain, "scorer_params"),
             (plain, "error_rows"),
             (plain, "leaks"),
+            (plain, "decide"),
             (plain["data"], "derived"),
         ):
             if not part[name]:
