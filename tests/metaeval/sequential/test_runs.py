@@ -86,6 +86,11 @@ def test_one_draw_decides_nothing() -> None:
     assert pair_intervals([[0.1], [0.9]], alpha=0.05).half == math.inf
 
 
+def test_runs_without_any_spread_decide_nothing() -> None:
+    assert pair_intervals([[0.1, 0.1, 0.1], [0.9, 0.9, 0.9]], alpha=0.05).half == math.inf
+    assert pair_intervals([[0.0, 0.0], [0.0, 0.0]], alpha=0.05).half == math.inf
+
+
 def test_range_quantile_of_two_is_that_of_t() -> None:
     assert range_quantile(0.05, 2, 8) == pytest.approx(studentized_range.ppf(0.95, 2, 8), rel=1e-4)
 

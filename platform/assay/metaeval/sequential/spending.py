@@ -19,6 +19,9 @@ from numpy.typing import ArrayLike
 from assay.metaeval.statistics.estimate import FloatArray
 
 
+_NO_SPREAD = 1e-12
+
+
 @dataclass(frozen=True, slots=True)
 class PairIntervals:
     """Mean of each arm, and half the width of the simultaneous interval around every difference of two."""
@@ -58,6 +61,8 @@ def pair_intervals(scores_KR: ArrayLike, *, alpha: float, num_arms: int | None =
         return PairIntervals(mean_K, math.inf, math.nan, 0)
     rest = scores - mean_K[:, None] - scores.mean(axis=0) + scores.mean()
     run_sd = math.sqrt(float((rest**2).sum()) / dof)
+    if run_sd <= _NO_SPREAD * float(np.abs(scores).max()):  # equal scores everywhere tell of no spread, not of none
+        return PairIntervals(mean_K, math.inf, run_sd, dof)
     family = max(num_arms or arms, arms)
     return PairIntervals(mean_K, range_quantile(round(alpha, 12), family, dof) * run_sd / math.sqrt(draws), run_sd, dof)
 
