@@ -18,7 +18,6 @@ from numpy.typing import ArrayLike
 
 from assay.metaeval.statistics.estimate import FloatArray
 
-
 _NO_SPREAD = 1e-12
 
 
