@@ -182,6 +182,7 @@ def score(
     storage: StorageOption = "runs",
     show: Annotated[bool, typer.Option("--list", help="Show the scorers: kind, range, cost, parameters.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="With --list: as JSON.")] = False,
+    keep_replies: Annotated[bool, typer.Option(help="Write the judge's raw replies too (`judge_reply`).")] = False,
 ) -> None:
     """Score a file of predictions, of any size."""
     from assay.commands.score import list_command, score_command
@@ -194,7 +195,7 @@ def score(
     if predictions is None or scorers is None or out is None:
         raise ConfigError("score: expected --predictions FILE --scorers NAME[,NAME] --out FILE, or --list")
     with clean_stop():
-        score_command(predictions, scorers.split(","), out, task, mode, overrides or [], storage)
+        score_command(predictions, scorers.split(","), out, task, mode, overrides or [], storage, keep_replies)
 
 
 @app.command()
@@ -319,6 +320,7 @@ def run_app(arguments: list[str]) -> int:
 def _register_judging() -> None:
     """Hang the commands around judges, labels and data on, once."""
     from assay.commands import data, decide, predict, tracking
+    from assay.commands.instruments import app as instrument_app
     from assay.commands.judging import register
     from assay.commands.label import label_app
 
@@ -328,3 +330,4 @@ def _register_judging() -> None:
     tracking.register(app)
     predict.register(app)
     app.add_typer(label_app, name="label")
+    app.add_typer(instrument_app, name="instrument")

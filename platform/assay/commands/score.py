@@ -48,6 +48,7 @@ def score_command(
     mode: str,
     overrides: Sequence[str],
     storage: str,
+    keep_replies: bool = False,
 ) -> None:
     """Score every row and print a table of means with coverage. Rows stream through: memory does not grow with them.
 
@@ -75,7 +76,8 @@ def score_command(
         if JUDGE in names:
             judge = validate(JudgeConfig, params.get(JUDGE, {}), "--set judge")
             score_by[JUDGE], unanswered, endpoint = stack.enter_context(_asked_judge(judge, mode, storage))  # type: ignore[arg-type]
-        lines = _scored_lines(predictions, task, score_by, tallies, JUDGE_ROWS if JUDGE in names else MODEL_ROWS)
+        kept = [JUDGE] if keep_replies else []
+        lines = _scored_lines(predictions, task, score_by, tallies, JUDGE_ROWS if JUDGE in names else MODEL_ROWS, kept)
         _write_lines(out, lines)
     summary = [tallies[name].summary(name) for name in names]
     _write_text(out.with_suffix(".summary.json"), json.dumps(summary, indent=2) + "\n")
@@ -169,9 +171,14 @@ def scorer_params(overrides: Sequence[str], names: Sequence[str]) -> dict[str, d
 
 
 def _scored_lines(
-    predictions: Path, task: str, score_by: Mapping[str, Score], tallies: Mapping[str, Tally], block_rows: int
+    predictions: Path,
+    task: str,
+    score_by: Mapping[str, Score],
+    tallies: Mapping[str, Tally],
+    block_rows: int,
+    kept: Sequence[str] = (),
 ) -> Iterator[str]:
-    """Rows with their scores, block by block, as JSON lines."""
+    """Rows with their scores, block by block, as JSON lines; of the scorers `kept` with their raw replies."""
     rows = prediction_rows(predictions, task)
     while block := list(islice(rows, block_rows)):
         requests = [request for _, request in block]
@@ -179,7 +186,7 @@ def _scored_lines(
         for name, part in outcomes.items():
             tallies[name].take(part)
         for place, (row, _) in enumerate(block):
-            yield json.dumps({**row, **_fields(place, outcomes)}, ensure_ascii=False) + "\n"
+            yield json.dumps({**row, **_fields(place, outcomes, kept)}, ensure_ascii=False) + "\n"
 
 
 def _write_lines(out: Path, lines: Iterator[str]) -> None:
@@ -215,7 +222,7 @@ def _print_summary(summary: Sequence[Mapping[str, Any]]) -> None:
         )
 
 
-def _fields(number: int, outcomes: Mapping[str, Sequence[Outcome]]) -> dict[str, Any]:
+def _fields(number: int, outcomes: Mapping[str, Sequence[Outcome]], kept: Sequence[str] = ()) -> dict[str, Any]:
     fields: dict[str, Any] = {}
     for name, part in outcomes.items():
         outcome = part[number]
@@ -224,6 +231,8 @@ def _fields(number: int, outcomes: Mapping[str, Sequence[Outcome]]) -> dict[str,
         else:
             fields[name] = None
             fields[f"{name}_unscored"] = outcome.reason
+        if name in kept:
+            fields[f"{name}_reply"] = outcome.detail
     return fields
 
 

@@ -1,0 +1,68 @@
+"""Prediction-powered inference by strata: the judge is corrected within each stratum, by its own weight.
+
+Where a judge errs otherwise on easy and on hard items, one correction for all is a loose one. The strata's means are
+added by their share of the population; the interval is Student's with Satterthwaite's degrees of freedom. With one
+stratum it is `ppi_mean`. Source: Fisch et al. 2024, "Stratified prediction-powered inference" (proportional shares).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from assay.metaeval.statistics.clustered import student_quantile
+from assay.metaeval.statistics.estimate import Estimate
+from assay.metaeval.statistics.ppi import PpiMean, ppi_mean
+
+
+def stratified_ppi_mean(human: ArrayLike, judge: ArrayLike, strata: Sequence[str]) -> Estimate:
+    """Mean human score over all rows, 95 % interval.
+
+    Args:
+        human: scores by people, NaN where there are none; inside a stratum the scored rows are a random sample of it.
+        judge: the judge's scores of the same rows, none missing.
+        strata: stratum of each row (a task, a length, a band of the judge's own score).
+
+    Returns:
+        Undefined with its reason where a stratum has fewer than 2 human scores: merge it with another.
+
+    Raises:
+        ValueError: lengths that differ, or a judge's score is missing.
+    """
+    y, f = np.asarray(human, dtype=float), np.asarray(judge, dtype=float)
+    labels = np.asarray([str(name) for name in strata])
+    if not y.shape == f.shape == labels.shape or y.ndim != 1:
+        raise ValueError(f"{y.shape} human, {f.shape} judge scores and {labels.shape} strata; expected the same rows")
+    if not np.isfinite(f).all():
+        raise ValueError("missing judge scores: leave these rows out")
+    parts: dict[str, PpiMean] = {}
+    shares: dict[str, float] = {}
+    for name in map(str, np.unique(labels)):
+        inside = labels == name
+        scored = inside & np.isfinite(y)
+        if scored.sum() < 2:
+            return Estimate.undefined(f"stratum {name!r} has {int(scored.sum())} human scores, at least 2 are needed")
+        shares[name] = float(inside.mean())
+        parts[name] = ppi_mean(y[scored], f[scored], f[inside & ~scored])
+    return combined(parts, shares)
+
+
+def combined(parts: Mapping[str, PpiMean], shares: Mapping[str, float]) -> Estimate:
+    """The strata's means added by their shares of the population."""
+    value = sum(shares[name] * part.estimate.value for name, part in parts.items())
+    n = sum(part.estimate.n for part in parts.values())
+    clusters = sum(part.estimate.num_clusters for part in parts.values())
+    variance, dof_parts = 0.0, 0.0
+    for name, part in parts.items():
+        dof = part.estimate.num_clusters - 1
+        half = part.estimate.high - part.estimate.value
+        own = (shares[name] * half / student_quantile(0.975, dof)) ** 2
+        variance += own
+        dof_parts += own**2 / dof
+    if variance == 0:
+        return Estimate(value, math.nan, math.nan, n, clusters, "", "no spread inside any stratum")
+    half = student_quantile(0.975, variance**2 / dof_parts) * math.sqrt(variance)
+    return Estimate(value, value - half, value + half, n, clusters, "stratified PPI++")

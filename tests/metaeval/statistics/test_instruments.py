@@ -1,0 +1,175 @@
+"""Judges as instruments: planted style, severities and people are found again; other packages agree."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from assay.cli import run_app
+from assay.metaeval.statistics.graded_response import graded_response
+from assay.metaeval.statistics.human_agreement import human_agreement
+from assay.metaeval.statistics.ppi import ppi_mean
+from assay.metaeval.statistics.ppi_strata import stratified_ppi_mean
+from assay.metaeval.statistics.style_control import style_control, style_differences, style_of
+
+
+def planted_style(strength: float, effects: list[float], n: int, seed: int) -> tuple[list[float], np.ndarray]:
+    rng = np.random.default_rng(seed)
+    style = np.clip(rng.normal(0.15, 0.3, (n, len(effects))), -1, 1)
+    chance = 1 / (1 + np.exp(-(strength + style @ np.array(effects))))
+    return [float(win) for win in rng.random(n) < chance], style
+
+
+def test_features_of_style_are_counted() -> None:
+    assert style_of("# A\n- x\n- y\n**b** c") == (19, 1, 2, 1)
+    assert style_differences(["aaa"], ["a"])[0].tolist() == [0.5, 0, 0, 0]
+
+
+def test_a_planted_taste_for_style_is_taken_out() -> None:
+    wins, style = planted_style(0.0, [2.0, 1.0, 0.0, 1.5], 6000, 0)
+    found = style_control(wins, style)
+    assert found.raw > 0.6
+    assert found.controlled.low < 0.5 < found.controlled.high
+    for name, planted in zip(("length", "headers", "lists", "bold"), (2.0, 1.0, 0.0, 1.5), strict=True):
+        assert found.effects[name].value == pytest.approx(planted, abs=0.35)
+
+
+def test_style_control_is_the_maximum_of_the_likelihood() -> None:
+    from scipy.optimize import minimize
+
+    wins, style = planted_style(0.4, [1.0, 0.5, 0.0, 0.0], 400, 0)
+    design, y = np.column_stack([np.ones(400), style]), np.array(wins)
+    oracle = minimize(lambda w: np.logaddexp(0, design @ w).sum() - y @ design @ w, np.zeros(5)).x
+    found = style_control(wins, style)
+    assert found.controlled.value == pytest.approx(1 / (1 + math.exp(-oracle[0])), abs=1e-4)
+    assert found.effects["length"].value == pytest.approx(oracle[1], abs=1e-3)
+
+
+def test_style_control_covers_the_truth() -> None:
+    truth = 1 / (1 + math.exp(-0.4))
+    hits = 0
+    for seed in range(60):
+        wins, style = planted_style(0.4, [1.0, 0.5, 0.0, 0.0], 400, seed)
+        found = style_control(wins, style).controlled
+        hits += found.low < truth < found.high
+    assert hits >= 51
+
+
+def test_style_that_does_not_overlap_has_no_rate() -> None:
+    rng = np.random.default_rng(0)
+    style = np.abs(rng.normal(0.3, 0.05, (200, 4)))
+    found = style_control([float(win) for win in rng.integers(0, 2, 200)], style)
+    assert math.isnan(found.controlled.value) and "overlap" in found.controlled.reason
+    assert "needed" in style_control([1.0, 0.0], style[:2]).controlled.reason
+
+
+def planted_grades(severities: list[float], discriminations: list[float], n: int, seed: int) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    quality = rng.normal(size=n)
+    steps = np.array([-1.5, -0.5, 0.5, 1.5])
+    grades = []
+    for severity, sharpness in zip(severities, discriminations, strict=True):
+        above = 1 / (1 + np.exp(-sharpness * (quality[:, None] - severity - steps)))
+        grades.append(1 + (rng.random(n)[:, None] < above).sum(axis=1))
+    return np.array(grades, dtype=float)
+
+
+def test_planted_severities_are_found_within_a_tenth() -> None:
+    severities, sharpness = [-0.8, 0.0, 0.3, 0.9], [1.0, 2.0, 3.0, 1.5]
+    grades = planted_grades(severities, sharpness, 3000, 0)
+    grades[0, ::5] = np.nan  # a judge that did not rate everything
+    fit = graded_response(["a", "b", "c", "d"], grades)
+    for name, severity, planted in zip("abcd", severities, sharpness, strict=True):
+        assert fit.judges[name].severity.value == pytest.approx(severity, abs=0.1)
+        assert fit.judges[name].discrimination.value == pytest.approx(planted, rel=0.15)
+    assert fit.steps == pytest.approx((-1.5, -0.5, 0.5, 1.5), abs=0.15)
+
+
+@pytest.mark.slow
+def test_severity_intervals_cover_and_little_data_has_none() -> None:
+    hits = 0
+    for seed in range(12):
+        fit = graded_response(["a", "b", "c"], planted_grades([-0.5, 0.0, 0.5], [1.5, 2.0, 1.0], 300, seed))
+        hits += sum(
+            fit.judges[name].severity.low < truth < fit.judges[name].severity.high
+            for name, truth in zip("abc", (-0.5, 0.0, 0.5), strict=True)
+        )
+    assert hits >= 29  # 34 expected of 36
+    assert "needed" in graded_response(["a", "b"], np.ones((2, 5))).reason
+
+
+def test_a_judge_like_people_stands_among_them_and_a_random_one_far_below() -> None:
+    rng = np.random.default_rng(0)
+    quality = rng.normal(size=150)
+    noise = np.array([0.6, 0.8, 1.0, 0.7, 0.9])
+    people = quality + rng.normal(size=(5, 150)) * noise[:, None]
+    alike = human_agreement(list(quality + rng.normal(0, 0.8, 150)), people)
+    assert abs(alike.z) < 2
+    chance = human_agreement(list(rng.normal(size=150)), people)
+    assert chance.z < -5 and chance.difference.high < 0
+    by_hand = np.mean([np.corrcoef(people[0], other)[0, 1] for other in people[1:]])
+    assert alike.people[0] == pytest.approx(by_hand)
+    assert "needed" in human_agreement([1.0] * 20, people[:2, :20]).reason
+
+
+def test_one_stratum_is_plain_ppi_and_more_follow_the_formula() -> None:
+    rng = np.random.default_rng(0)
+    judge = rng.normal(size=400)
+    human = judge + rng.normal(0, 0.5, 400)
+    human[rng.random(400) < 0.7] = np.nan
+    seen = np.isfinite(human)
+    plain = ppi_mean(human[seen], judge[seen], judge[~seen]).estimate
+    one = stratified_ppi_mean(human, judge, ["all"] * 400)
+    assert (one.value, one.low, one.high) == pytest.approx((plain.value, plain.low, plain.high))
+    names = np.where(np.arange(400) < 150, "easy", "hard")
+    two = stratified_ppi_mean(human, judge, list(names))
+    value = 0.0
+    for name in ("easy", "hard"):
+        inside = names == name
+        part = ppi_mean(human[inside & seen], judge[inside & seen], judge[inside & ~seen])
+        corrected = (human - part.judge_weight * judge)[inside & seen].mean()
+        value += inside.mean() * (corrected + part.judge_weight * judge[inside & ~seen].mean())
+    assert two.value == pytest.approx(value)
+    assert "stratum" in stratified_ppi_mean([1.0, math.nan], [1.0, 2.0], ["a", "b"]).reason
+
+
+def test_strata_cover_the_truth_where_a_judge_errs_otherwise_in_each() -> None:
+    hits, narrower = 0, 0
+    for seed in range(150):
+        rng = np.random.default_rng(seed)
+        hard = np.arange(600) % 2 == 1
+        truth = rng.normal(np.where(hard, -1.0, 1.0), 1.0)
+        judge = np.where(hard, -truth, truth + 2)
+        human = np.where(rng.random(600) < 0.15, truth, np.nan)
+        found = stratified_ppi_mean(human, judge, list(np.where(hard, "h", "e")))
+        seen = np.isfinite(human)
+        plain = ppi_mean(human[seen], judge[seen], judge[~seen]).estimate
+        hits += found.low < 0 < found.high
+        narrower += found.high - found.low < plain.high - plain.low
+    assert 135 <= hits <= 149
+    assert narrower > 140
+
+
+def test_each_instrument_has_a_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rng = np.random.default_rng(0)
+    grades = planted_grades([0.0, 0.5, 0.2, 0.1], [2.0, 2.0, 1.0, 2.0], 60, 0)
+    rows = [{"item": i, "judge": f"j{j}", "rater": f"j{j}", "score": grades[j, i]} for i in range(60) for j in range(4)]
+    pairs = [{"p": float(rng.integers(0, 2)), "a": "x" * int(rng.integers(1, 90)), "b": "x" * 40} for _ in range(80)]
+    means = [{"h": float(i) if i % 3 == 0 else None, "j": float(i), "s": "ab"[i % 2]} for i in range(60)]
+    files = {}
+    for name, content in (("ratings", rows), ("pairs", pairs), ("means", means)):
+        files[name] = str(tmp_path / f"{name}.json")
+        Path(files[name]).write_text(json.dumps(content))
+    commands = (
+        ["severity", "--table", files["ratings"]],
+        ["agreement", "--table", files["ratings"], "--name", "j0"],
+        ["style", "--table", files["pairs"], "--preference", "p", "--model", "a", "--baseline", "b"],
+        ["ppi", "--table", files["means"], "--human", "h", "--judge", "j", "--strata", "s"],
+    )
+    for command in commands:
+        assert run_app(["instrument", *command, "--out", str(tmp_path / "out.json")]) == 0
+        assert json.loads((tmp_path / "out.json").read_text()) == json.loads(capsys.readouterr().out)
