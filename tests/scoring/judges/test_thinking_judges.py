@@ -7,15 +7,17 @@ import math
 
 import pytest
 
-from assay.llm.requests import Answer
-from assay.scoring.judges.calls import JudgeCall, replay_protocol
+from assay.llm.requests import Answer, request_key
+from assay.scoring.judges import asking
+from assay.scoring.judges.calls import JudgeCall, replay_protocol, to_request
 from assay.scoring.judges.judgements import AMBIGUOUS, UNFINISHED
 from assay.scoring.judges.protocols.geval import DIMENSIONS, GEvalJudge
 from assay.scoring.judges.protocols.joint import JointInstance, JointJudge
+from assay.scoring.judges.protocols.mt_bench import DialoguePair
 from assay.scoring.judges.protocols.pairwise import PairInstance
 from assay.scoring.judges.protocols.pointwise import IftevalJudge, PointwiseInstance
 from assay.scoring.judges.protocols.repeats import replies_text
-from assay.scoring.judges.table import make_pairwise, make_pointwise, protocol_names
+from assay.scoring.judges.table import make_pairwise, make_pointwise, make_protocol, protocol_names
 
 PAIR = PairInstance("Say hi.", "hi", "hello there")
 RESPONSE = PointwiseInstance("Say hi.", "hi", "hi")
@@ -133,3 +135,22 @@ def test_samples_stand_in_where_an_endpoint_gives_no_probabilities() -> None:
     assert judgement.score == 4.5
     assert judgement.parts == {"samples": 4.0, "parsed": 4.0, "mass": 0.0}
     assert [call.sampling.logprobs for call in calls] == [True, False, False, False, False]
+
+
+@pytest.mark.parametrize(
+    "name", ["ifteval", "geval_fluency", "vanilla", "rating", "faireval", "joint", "mt_bench_pair"]
+)
+def test_newer_readers_ask_for_the_requests_that_the_ledger_holds(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    judge = make_protocol(name)
+    instance = {
+        "joint": JointInstance("Say hi.", {"x": "hi", "y": "hello"}),
+        "mt_bench_pair": DialoguePair(("Say hi.",), ("hi",), ("hello",)),
+    }.get(name, RESPONSE if name in protocol_names("pointwise") else PAIR)
+
+    def keys() -> list[str]:
+        return [request_key("endpoint", to_request(call, name, "m")) for call in next(judge.run(instance))]
+
+    before, version = keys(), judge.identity()["version"]
+    monkeypatch.setattr(asking, "READERS", asking.READERS + 1)
+    assert keys() == before
+    assert judge.identity()["version"] != version
