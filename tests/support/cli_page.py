@@ -8,7 +8,7 @@ from typing import Any
 
 import typer
 
-from assay.cli import app
+from assay.cli import whole_app
 
 HEAD = """# Commands
 
@@ -19,7 +19,7 @@ a limit or a signal; the same command then continues.
 
 def cli_page() -> str:
     """Markdown: a heading per command with its sentence, and a line per argument and flag."""
-    return HEAD + "".join(_sections("assay", typer.main.get_command(app)))
+    return HEAD + "".join(_sections("assay", typer.main.get_command(whole_app())))
 
 
 def _sections(name: str, command: Any) -> Iterator[str]:
