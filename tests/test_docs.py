@@ -19,6 +19,46 @@ PAGES = (
     *(ROOT / name for name in ("README.md", "platform/README.md", "platform/THREATS.md")),
     *sorted(DOCS.glob("*.md")),
 )
+PLACES = (ROOT, ROOT / "platform" / "assay", ROOT / "tests")
+MOST_WORDS = 700
+"""Of the README: what it is and where to go; all else has a page."""
+
+
+def title(page: Path) -> str:
+    return page.relative_to(ROOT).as_posix()
+
+
+def commands_of(page: Path) -> list[list[str]]:
+    """Each `assay ...` line of the page's shell blocks, as words."""
+    found = []
+    for block in re.findall(r"```bash\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL):
+        for line in block.replace("\\\n", " ").splitlines():
+            words = shlex.split(line.strip(), comments=True)
+            if words[:1] == ["assay"]:
+                found.append(words)
+    return found
+
+
+def problem_with(words: list[str]) -> str:
+    """What is wrong with a command line; empty where every word that is no value is known."""
+    command: Any = typer.main.get_command(whole_app())
+    rest = words[1:]
+    while getattr(command, "commands", None):
+        if not rest or rest[0] not in command.commands:
+            return f"no command {' '.join(words)}"
+        command, rest = command.commands[rest[0]], rest[1:]
+    flags = {name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)}
+    unknown = [word for word in rest if word.startswith("--") and word.split("=")[0] not in flags]
+    return f"{' '.join(words[:3])} has no {unknown[0]}" if unknown else ""
+
+
+def test_readme_is_short() -> None:
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").split()) <= MOST_WORDS
+
+
+@pytest.mark.parametrize("page", PAGES, ids=title)
+def test_links_lead_somewhere(page: Path) -> None:
+    links = re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8"))
     missing = [link for link in links if "://" not in link and not (page.parent / link).exists()]
     assert not missing
 

@@ -299,9 +299,8 @@ def door(command: str) -> None:
 def run_app(arguments: list[str]) -> int:
     """The exit code of a command line; an AssayError becomes one line on standard error."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    _register_judging()
     try:
-        app(arguments, prog_name="assay")
+        whole_app()(arguments, prog_name="assay")
     except AssayError as error:
         typer.echo(f"assay: {plain_line(str(error))}", err=True)
         return error.exit_code
@@ -317,8 +316,8 @@ def run_app(arguments: list[str]) -> int:
 
 
 @cache
-def _register_judging() -> None:
-    """Hang the commands around judges, labels and data on, once."""
+def whole_app() -> typer.Typer:
+    """The command line with the commands around judges, labels and data, which hang themselves on."""
     from assay.commands import data, decide, predict, tracking
     from assay.commands.instruments import app as instrument_app
     from assay.commands.judging import register
@@ -331,3 +330,4 @@ def _register_judging() -> None:
     predict.register(app)
     app.add_typer(label_app, name="label")
     app.add_typer(instrument_app, name="instrument")
+    return app
