@@ -143,7 +143,10 @@ def test_the_three_forms_of_instruction_rows_give_the_same_answers_to_learn(
     form: str, data: Path, tmp_path: Path
 ) -> None:
     study = study_file(
-        tmp_path, [tmp_path], {"loader": form, "path": f"{form}.jsonl"}, grid={"sizes": [0], "instruction_rows": 20}
+        tmp_path,
+        [tmp_path],
+        {"loader": form, "path": f"{form}.jsonl"},
+        grid={"sizes": [0], "instruction_rows": 20, "validation_rows": 0},
     )
     told = assay("mixtures", str(study), "--set", f"data.root={data}", "--out", str(tmp_path / "out"))
     assert told.code == 0, told.err

@@ -169,6 +169,8 @@ class Pipeline:
                 self._join_ray(stack)
             if until in (None, "score"):
                 self._check_judge()
+            if TINY in self.prepared.bases and not self.store.exists(BASE_KIND, self.prepared.bases[TINY].key):
+                self._mixtures(datasets, stored=False)  # more rows than there are: refused before a base is trained
             with self.costs.stage("base"):
                 plan = self._with_tiny_base(datasets)
             if until == "base":
@@ -283,7 +285,8 @@ class Pipeline:
             self.costs.note("lengths", told)
         return figures
 
-    def _mixtures(self, datasets: Datasets) -> None:
+    def _mixtures(self, datasets: Datasets, *, stored: bool = True) -> None:
+        """Draw every mixture that the store lacks; where `stored` is false only to see that its rows are there."""
         # the cells of all bases and seeds share one; in the study's order, so that a complaint names the first
         distinct: dict[int, tuple[MixtureSpec, str]] = {}
         for cell in self.prepared.cells:
@@ -297,8 +300,11 @@ class Pipeline:
         if missing:
             builder = MixtureBuilder(datasets.by_name(), datasets.keys, excluded=self.prepared.exclusions.reasons)
             for spec, arm in missing.values():
-                store_mixture(self.store, builder.build(spec, f"{self.study.name} {arm}"), spec)
-            self.costs.note("mixtures", f"{len(missing)} built")
+                mixture = builder.build(spec, f"{self.study.name} {arm}")
+                if stored:
+                    store_mixture(self.store, mixture, spec)
+            if stored:
+                self.costs.note("mixtures", f"{len(missing)} built")
 
     def _check_judge(self) -> None:
         """Refuse a judge that cannot be asked before hours of training; not where it has said all already."""
