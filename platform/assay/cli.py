@@ -318,7 +318,7 @@ def run_app(arguments: list[str]) -> int:
 @cache
 def whole_app() -> typer.Typer:
     """The command line with the commands around judges, labels and data, which hang themselves on."""
-    from assay.commands import data, decide, predict, tracking
+    from assay.commands import data, decide, export, predict, tracking
     from assay.commands.instruments import app as instrument_app
     from assay.commands.judging import register
     from assay.commands.label import label_app
@@ -328,6 +328,7 @@ def whole_app() -> typer.Typer:
     decide.register(app)
     tracking.register(app)
     predict.register(app)
+    export.register(app)
     app.add_typer(label_app, name="label")
     app.add_typer(instrument_app, name="instrument")
     return app

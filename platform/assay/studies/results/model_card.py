@@ -1,0 +1,87 @@
+"""The card of an exported model: what it was trained on, how, how it scored, and what nobody stated. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from assay.metaeval.study_tables.frame import RunRow
+from assay.mixtures.spec import MixtureSpec
+from assay.studies.spec import Study
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A model that leaves its study."""
+
+    study: Study
+    study_key: str
+    run: RunRow
+    mixture: MixtureSpec | None
+    """None: of an arm that is its starting point."""
+    is_merged: bool
+
+
+def model_card(exported: Exported, leaderboard: Sequence[Mapping[str, Any]]) -> str:
+    """Markdown; scores are the arm's, over all of its draws and seeds, so they are not of this one adapter alone.
+
+    Args:
+        exported: the model.
+        leaderboard: rows of the study's table; empty: the study is not finished.
+    """
+    run = exported.run
+    kind = "Merged weights" if exported.is_merged else "A LoRA adapter"
+    lines = [
+        f"# {exported.study.name}: {run.arm}",
+        "",
+        f"{kind} of base model `{run.base_model}`, draw {run.draw}, training seed {run.training_seed}.",
+        f"Study key `{exported.study_key}`, adapter `{run.adapter_key}`.",
+        "",
+        "## Mixture",
+        "",
+        *_mixture(exported.mixture),
+        "",
+        "## Recipe",
+        "",
+        *(f"- {name}: {value}" for name, value in exported.study.train.model_dump(mode="json").items()
+          if name != "seed"),
+        "",
+        "## Scores of the arm",
+        "",
+        *_scores(run, leaderboard),
+        "",
+        "## Licences",
+        "",
+        "Unknown: the study file states none for its base model and its data. Look at each before you pass this on.",
+    ]  # fmt: skip
+    return "\n".join(lines) + "\n"
+
+
+def _mixture(mixture: MixtureSpec | None) -> Iterator[str]:
+    if mixture is None:
+        yield "None: the model is what its training starts from."
+        return
+    yield f"Training rows, drawn in mode `{mixture.mode}`:"
+    yield ""
+    for part in mixture.train:
+        share = f"weight {part.weight}" if part.count is None else f"{part.count} rows"
+        yield f"- {part.name}: {share} of dataset `{part.dataset}`"
+
+
+def _scores(run: RunRow, leaderboard: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    rows = [row for row in leaderboard if row["arm"] == run.arm and row["base_model"] == run.base_model]
+    if not rows:
+        yield "None: the study is not finished."
+        return
+    yield "Means over all draws and seeds of the arm; the difference is from the baseline, with its interval."
+    yield ""
+    yield "| evaluation set | scorer | mean | difference | low | high | runs |"
+    yield "|---|---|---|---|---|---|---|"
+    for row in rows:
+        values = (_number(row[name]) for name in ("mean", "difference", "low", "high"))
+        yield f"| {row['evaluation_set']} | {row['scorer']} | {' | '.join(values)} | {row['num_runs']} |"
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None or value != value else f"{value:.4g}"

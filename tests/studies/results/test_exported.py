@@ -1,0 +1,116 @@
+"""The winner leaves its study as PEFT and transformers load it, and answers as it did there."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from assay.adapter_files import CONFIG, WEIGHTS
+from assay.errors import ConfigError, DataError
+from assay.records import INSTRUCTIONS
+from assay.store import Store
+from assay.studies.builtin.paper import quickstart
+from assay.studies.prepared import PreparedStudy, prepare_study
+from assay.studies.results.exported import Choice, best_arm, export_model
+from assay.studies.spec import TINY, Study
+from support.tiny_models import make_adapters, make_model
+
+TRAINED = Choice("toy_sentiment N=8")
+
+
+def prepared() -> PreparedStudy:
+    plain = quickstart().model_dump(mode="json")
+    for source in plain["data"]["sources"].values():
+        source.update(num_train=60, num_validation=12, num_test=12)
+    grid = {"tasks": ["toy_sentiment"], "sizes": [0, 8], "draws": 2, "validation_rows": 8}
+    return prepare_study(Study.model_validate({**plain, "name": "small", "grid": grid}), "rubric")
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, Path]:
+    """A store with the study's base and one adapter per training, and the folder of what it holds."""
+    folder = tmp_path_factory.mktemp("trained")
+    store, study = Store(str(folder / "runs")), prepared()
+    base = make_model(folder / "model", "llama")
+    with store.writing("base", study.bases[TINY].key) as artifact:
+        artifact.folder(base)
+    keys = [job.key for job in study.artifacts.trainings]
+    for key, adapter in zip(keys, make_adapters(base, [folder / key for key in keys]), strict=True):
+        with store.writing("adapter", key) as artifact:
+            artifact.file(WEIGHTS, (adapter / WEIGHTS).read_bytes())
+            artifact.json(CONFIG, json.loads((adapter / CONFIG).read_text()))
+    return store, base
+
+
+def logits(model: Any) -> Any:
+    import torch
+
+    with torch.no_grad():
+        return model(torch.arange(12, 40)[None]).logits
+
+
+@pytest.mark.parametrize("merge", [False, True])
+def test_the_exported_model_answers_as_the_studys_adapter(
+    trained: tuple[Store, Path], tmp_path: Path, merge: bool
+) -> None:
+    import torch
+    from peft import AutoPeftModelForCausalLM, PeftModel
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    store, base = trained
+    study, out = prepared(), tmp_path / "winner"
+    made = export_model(study, store, TRAINED, out, merge=merge)
+    stored = store.local_dir("adapter", made.run.adapter_key)
+    plain = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
+    at_base = logits(plain)
+    wanted = logits(PeftModel.from_pretrained(plain, stored))
+    loader = AutoModelForCausalLM if merge else AutoPeftModelForCausalLM
+    found = logits(loader.from_pretrained(out, dtype=torch.float32))
+    torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-4)
+    assert not torch.allclose(at_base, wanted, atol=1e-2)
+    assert AutoTokenizer.from_pretrained(out)("w3 w4").input_ids[0] == 1
+    card = (out / "README.md").read_text()
+    assert "toy_sentiment: 8 rows" in card
+    assert study.key in card
+    assert "Unknown: the study file states none" in card
+    assert str(tmp_path) not in card
+
+
+def test_draw_and_seed_are_the_first_unless_named(trained: tuple[Store, Path], tmp_path: Path) -> None:
+    study = prepared()
+    first = export_model(study, trained[0], TRAINED, tmp_path / "first", merge=False).run
+    second = export_model(study, trained[0], Choice(TRAINED.arm, draw=1), tmp_path / "second", merge=False).run
+    assert (first.draw, second.draw) == (0, 1)
+    assert (tmp_path / "first" / WEIGHTS).read_bytes() != (tmp_path / "second" / WEIGHTS).read_bytes()
+
+
+def test_what_cannot_be_exported_is_told_in_one_line(trained: tuple[Store, Path], tmp_path: Path) -> None:
+    study, out = prepared(), tmp_path / "out"
+    with pytest.raises(ConfigError, match=r"--arm best: expected one of instructions only, toy_sentiment N=8"):
+        export_model(study, trained[0], Choice("best"), out, merge=False)
+    with pytest.raises(ConfigError, match="--draw 7: expected one of 0, 1"):
+        export_model(study, trained[0], Choice(TRAINED.arm, draw=7), out, merge=False)
+    with pytest.raises(DataError, match=r"saw no adapter of .* run `assay run small`"):
+        export_model(study, Store(str(tmp_path / "empty")), TRAINED, out, merge=False)
+    assert not out.exists()
+    (out / "mine").mkdir(parents=True)
+    with pytest.raises(ConfigError, match="saw something there already"):
+        export_model(study, trained[0], TRAINED, out, merge=False)
+
+
+def row(arm: str, evaluation_set: str, mean: float | None) -> dict[str, object]:
+    return {"base_model": "b", "arm": arm, "evaluation_set": evaluation_set, "scorer": "judge", "mean": mean}
+
+
+def test_the_best_arm_has_the_highest_mean_over_sets_that_all_arms_answered() -> None:
+    rows = [row("a", "x", 0.5), row("a", "y", 0.4), row("b", "x", 0.6), row("b", "y", 0.2), row("b", INSTRUCTIONS, 1.0)]
+    assert best_arm(rows, "judge", None, None) == "a"  # 0.45 against 0.40; the instruction set is no target
+    assert best_arm(rows, "judge", "x", None) == "b"
+    with pytest.raises(ConfigError, match=r"different evaluation sets .*--on"):
+        best_arm([*rows, row("c", "x", 0.9)], "judge", None, None)
+    with pytest.raises(ConfigError, match="--best human: expected one of judge"):
+        best_arm(rows, "human", None, None)
+    assert best_arm([*rows, row("c", "x", None)], "judge", "x", None) == "b"
