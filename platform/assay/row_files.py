@@ -133,7 +133,7 @@ def _read_text(path: Path) -> str:
     if not path.is_file():
         raise DataError(f"{path}: saw no such file; expected .json or .jsonl, plain, .gz or .xz; check the path")
     try:
-        with _open(path) as file:
+        with open_text(path) as file:
             text = file.read(MAX_FILE_CHARS + 1)
     except (OSError, EOFError, UnicodeDecodeError, lzma.LZMAError) as error:
         raise DataError(f"{path}: cannot be read ({_short(error)}); expected UTF-8 text, plain, .gz or .xz") from None
@@ -142,7 +142,8 @@ def _read_text(path: Path) -> str:
     return text
 
 
-def _open(path: Path) -> IO[str]:
+def open_text(path: Path) -> IO[str]:
+    """A text file, plain, .gz or .xz."""
     if path.name.endswith(".gz"):
         return gzip.open(path, "rt", encoding="utf-8")
     if path.name.endswith(".xz"):

@@ -7,7 +7,6 @@ exactly, since the two prompts differ in nothing but the order; else the prompt'
 
 from __future__ import annotations
 
-import gzip
 import json
 import lzma
 import re
@@ -15,10 +14,11 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from assay.errors import ConfigError, DataError
 from assay.judge_server.replay.instances import Instance
+from assay.row_files import open_text
 
 MAX_LINE_CHARS = 4_000_000
 MAX_FILE_CHARS = 200_000_000
@@ -72,7 +72,7 @@ def read_exchanges(path: Path) -> Iterator[Exchange]:
         DataError: a line is no exchange; names the file and the line.
     """
     try:
-        with _open(path) as file:
+        with open_text(path) as file:
             # bounded, so that a small .gz cannot unfold into a line that fills the memory
             for number, line in enumerate(iter(lambda: file.readline(MAX_LINE_CHARS + 1), ""), 1):
                 if line.strip():
@@ -111,7 +111,7 @@ def read_datasets(paths: Sequence[Path]) -> list[tuple[str, int, tuple[str, str,
     found = []
     for path in paths:
         try:
-            with _open(path) as file:
+            with open_text(path) as file:
                 text = file.read(MAX_FILE_CHARS + 1)
             if len(text) > MAX_FILE_CHARS:
                 raise ValueError(f"more than {MAX_FILE_CHARS:,} characters")
@@ -208,14 +208,6 @@ def _alone(row: Exchange) -> tuple[str, str] | None:
 def _instruction(head: str) -> str:
     found = _HEAD_I.search(head)
     return head[found.end() :] if found else head.rsplit("\n\n", 1)[-1]
-
-
-def _open(path: Path) -> IO[str]:
-    if path.name.endswith(".gz"):
-        return gzip.open(path, "rt", encoding="utf-8")
-    if path.name.endswith(".xz"):
-        return lzma.open(path, "rt", encoding="utf-8")
-    return path.open(encoding="utf-8")
 
 
 def _exchange(path: Path, number: int, line: str) -> Exchange:

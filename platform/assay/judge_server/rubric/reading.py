@@ -12,6 +12,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from assay.tasks.catalog import INSTRUCTION_CATEGORIES, OTHER
+
 Form = Literal[
     "csv",
     "number",
@@ -27,21 +29,7 @@ Form = Literal[
     "questions",
     "unknown",
 ]
-CATEGORIES = (
-    "Classify",
-    "Code",
-    "ContextAnswer",
-    "Create",
-    "Extract",
-    "Logic",
-    "MemoryAnswer",
-    "MemorySummarize",
-    "Rewrite",
-    "Summarize",
-    "Translate",
-    "Write",
-    "Other",
-)
+CATEGORIES = (*INSTRUCTION_CATEGORIES, OTHER)
 
 
 @dataclass(frozen=True, slots=True)
