@@ -27,13 +27,16 @@ class _Stage:
     done: int
     unit: str
     started_s: float
-    first_done: int
     printed_s: float = 0.0
     info: dict[str, object] = field(default_factory=dict)
+    first: tuple[float, int] | None = None
+    """When something was first done, and how much was then: an engine's start says nothing about its speed."""
 
-    def advance(self, count: int, info: dict[str, object]) -> None:
+    def advance(self, count: int, info: dict[str, object], now_s: float) -> None:
         self.done += count
         self.info |= info
+        if self.first is None and count:
+            self.first = (now_s, self.done)
 
 
 class LineProgress:
@@ -45,7 +48,7 @@ class LineProgress:
     def start(self, stage: str, total: int, *, done: int = 0, unit: str = "") -> None:
         """Announce a stage."""
         now = time.monotonic()
-        self._stages[stage] = _Stage(total, done, unit, now, done, now)
+        self._stages[stage] = _Stage(total, done, unit, now, now)
         found = f", {done} already in the store" if done else ""
         self._print(f"{stage}: {total} {unit}".rstrip() + found)
 
@@ -54,8 +57,8 @@ class LineProgress:
         state = self._stages.get(stage)
         if state is None:
             return
-        state.advance(count, info)
         now = time.monotonic()
+        state.advance(count, info, now)
         if now - state.printed_s >= LINE_EVERY_S:
             state.printed_s = now
             self._print(f"{stage}: {_position(state)}{_figures(state.info)}{_left(state, now)}")
@@ -82,7 +85,7 @@ class BarProgress:
     def start(self, stage: str, total: int, *, done: int = 0, unit: str = "") -> None:
         """Show a bar."""
         bars = self._live()
-        self._stages[stage] = _Stage(total, done, unit, time.monotonic(), done)
+        self._stages[stage] = _Stage(total, done, unit, time.monotonic())
         if stage in self._tasks:
             bars.remove_task(self._tasks.pop(stage))
         self._tasks[stage] = bars.add_task(stage, total=max(total, 1), completed=done, unit=unit, figures="")
@@ -91,7 +94,7 @@ class BarProgress:
         """Move the bar."""
         state = self._stages.get(stage)
         if state is not None:
-            state.advance(count, info)
+            state.advance(count, info, time.monotonic())
             self._live().update(self._tasks[stage], completed=state.done, figures=_figures(state.info))
 
     def finish(self, stage: str, note: str = "") -> None:
@@ -145,7 +148,8 @@ def _figure(value: object) -> str:
 
 
 def _left(state: _Stage, now: float) -> str:
-    new = state.done - state.first_done
-    if new <= 0 or state.done >= state.total:
+    if state.first is None or state.done >= state.total:
         return ""
-    return f", about {(now - state.started_s) / new * (state.total - state.done):.0f} s left"
+    since_s, counted = state.first
+    new = state.done - counted
+    return f", about {(now - since_s) / new * (state.total - state.done):.0f} s left" if new else ""

@@ -59,8 +59,7 @@ def gain_against_forgetting(leaderboard: Rows, scorer: str) -> Plot | None:
     if not rows:
         return None
     parts = split_panels(rows, ("base_model", "evaluation_set"))[:MOST_PANELS]
-    columns = min(3, len(parts))
-    figure, axes = grid(len(parts), width=6.0 if len(parts) == 1 else 3.7, height=3.3, columns=columns)
+    figure, axes = grid(len(parts), width=6.0 if len(parts) == 1 else 3.4, height=3.1)
     groups = sorted({_group(row) for row in rows})
     for (title, part), ax in zip(parts, axes, strict=True):
         for place, group in enumerate(groups):
@@ -73,7 +72,7 @@ def gain_against_forgetting(leaderboard: Rows, scorer: str) -> Plot | None:
         ax.set_title(title, fontsize=9, loc="left")
         ax.set_xlabel("change on the instruction set", fontsize=8)
     axes[0].set_ylabel(f"gain on the target task ({scorer})", fontsize=8)
-    if len(groups) > 1:
+    if any(len({_group(row) for row in part}) > 1 for _, part in parts):  # else a panel's title names its group
         shared_legend(figure, axes[0])
     caption = (
         f"Gain against forgetting by {scorer}: each point is a mixture, its number the target rows N; up and to the "
