@@ -17,6 +17,7 @@ from assay.tasks.templates import (
     render_prompt,
     truncate_example,
 )
+from assay.tasks.tokens.chat import render_chat, uses_chat_template
 from assay.tasks.tokens.prompts import PromptEncoder
 
 
@@ -71,12 +72,12 @@ def _encode_as_published(
     tokenizer: Tokenizer, examples: Sequence[Example], spec: PromptSpec, max_tokens: int
 ) -> list[PromptIds | ValueError]:
     """As the published study did: data is read with its marks, and a prompt that is too long loses its end."""
-    uses_chat = spec.style == "chat" and bool(tokenizer.chat_template)
+    uses_chat = uses_chat_template(tokenizer, spec)
     encoded: list[PromptIds | ValueError] = []
     texts: list[str] = []
     for example in examples:  # a row with an unreadable history is that row's trouble
         try:
-            texts.append(_chat_text(tokenizer, example) if uses_chat else render_prompt(example, spec))
+            texts.append(_chat_text(tokenizer, example, spec) if uses_chat else render_prompt(example, spec))
             encoded.append(PromptIds([], is_cut=False))
         except Exception as error:
             texts.append("")
@@ -106,7 +107,9 @@ def _cut(tokenizer: Tokenizer, example: Example, spec: PromptSpec, max_tokens: i
     low, high, best = 0, len(text), None
     while low <= high:  # a longer text has no fewer tokens, up to a token or two; what is kept was counted itself
         middle = (low + high) // 2
-        ids = _ids(tokenizer, [_chat_text(tokenizer, replace(example, **{field: text[:middle]}))], special=False)[0]
+        ids = _ids(tokenizer, [_chat_text(tokenizer, replace(example, **{field: text[:middle]}), spec)], special=False)[
+            0
+        ]
         if len(ids) <= max_tokens:
             low, best = middle + 1, ids
         else:
@@ -116,8 +119,8 @@ def _cut(tokenizer: Tokenizer, example: Example, spec: PromptSpec, max_tokens: i
     return best
 
 
-def _chat_text(tokenizer: Tokenizer, example: Example) -> str:
-    return str(tokenizer.apply_chat_template(messages(example), tokenize=False, add_generation_prompt=True))
+def _chat_text(tokenizer: Tokenizer, example: Example, spec: PromptSpec) -> str:
+    return render_chat(tokenizer, messages(example), spec, ask=True)
 
 
 def _ids(tokenizer: Tokenizer, texts: list[str], *, special: bool) -> list[list[int]]:

@@ -68,7 +68,8 @@ class MixtureBuilder:
             count_tokens: tokens of a text, for specs whose `count_by` names a tokenizer.
             excluded: rows that cannot be trained on, by what `ComponentSpec.excluded` calls them: id -> why.
         """
-        self._excluded = excluded or {}
+        self.excluded = excluded or {}
+        """As in `__init__`; may be set anew between builds."""
         self._datasets, self._keys, self._count_tokens = datasets, dict(dataset_keys), count_tokens
         self._pools: dict[tuple[object, ...], _Pool] = {}
         self._leaking: dict[tuple[object, ...], Places] = {}
@@ -236,12 +237,12 @@ class MixtureBuilder:
 
     def _reasons(self, part: ComponentSpec) -> Mapping[str, str]:
         """Why rows of the component's split are left out, by id."""
-        if part.excluded not in self._excluded:
+        if part.excluded not in self.excluded:
             raise InputError(
                 f"mixture: component {part.name!r} leaves out the rows {part.excluded}, which nobody counted here; "
                 "build it through its study"
             )
-        return self._excluded[part.excluded]
+        return self.excluded[part.excluded]
 
     def _rank(self, dataset: str, purpose: str) -> NDArray[np.uint64]:
         """A number for each row of a dataset that depends on its id and the purpose alone."""

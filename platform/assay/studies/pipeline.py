@@ -95,6 +95,8 @@ class Pipeline:
     retry_failed: bool = False
     """Ask the judge again where a call brought no reply; what it did answer is not asked again."""
     costs: Costs = field(default_factory=Costs)
+    _builder: MixtureBuilder | None = None
+    """Looks for leaks and copies once, though mixtures are drawn for a check before the base and for good after it."""
 
     @cached_property
     def prepared(self) -> PreparedStudy:
@@ -278,7 +280,9 @@ class Pipeline:
 
     def _tell_rows(self, folder: StudyFolder) -> list[RowFigures]:
         """Keep with the study what is trained of what was asked for; `assay plan` shows it."""
-        figures = row_figures(self.prepared, drawn_rows(self.store, self.prepared.artifacts.mixtures))
+        is_compat = self.study.mode == "compat"  # in strict, rows that leave the pools are never drawn
+        drawn = drawn_rows(self.store, self.prepared.artifacts.mixtures) if is_compat else None
+        figures = row_figures(self.prepared, drawn)
         kept = {"identity": fingerprint(self.study.identity()), "rows": [row.as_dict() for row in figures]}
         self.store.write_study_json(folder.name, ROWS, kept)
         if (told := in_words(figures)) and told not in self.costs.notes.get("lengths", ""):
@@ -298,9 +302,11 @@ class Pipeline:
         for key in self.store.present(MIXTURE_KIND, missing):
             del missing[key]
         if missing:
-            builder = MixtureBuilder(datasets.by_name(), datasets.keys, excluded=self.prepared.exclusions.reasons)
+            if self._builder is None:
+                self._builder = MixtureBuilder(datasets.by_name(), datasets.keys)
+            self._builder.excluded = self.prepared.exclusions.reasons
             for spec, arm in missing.values():
-                mixture = builder.build(spec, f"{self.study.name} {arm}")
+                mixture = self._builder.build(spec, f"{self.study.name} {arm}")
                 if stored:
                     store_mixture(self.store, mixture, spec)
             if stored:

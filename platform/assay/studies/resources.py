@@ -41,6 +41,7 @@ def check_resources(resources: StudyResources) -> None:
         ("training", resources.training.cpus_per_worker, resources.training.gpus_per_worker),
         ("generation", resources.generation.cpus_per_engine, resources.generation.gpus_per_engine),
         ("scoring", resources.scoring.cpus_per_worker, 0),
+        ("scoring", resources.scoring.cpus_per_model_worker, resources.scoring.gpus_per_model_worker),
     ):
         if there.room_for({"CPU": cpus, "GPU": gpus}) == 0:
             raise ResourceError(

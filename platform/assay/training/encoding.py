@@ -161,16 +161,27 @@ def with_end(answer: list[int], tokenizer: Any) -> list[int]:
 def _as_published(examples: Sequence[Example], tokenizer: Any, spec: TrainSpec) -> Iterator[Made]:
     """As the published study did: data is read with its marks, and a row that is too long loses its input's end."""
     use_chat = uses_chat_template(tokenizer, spec.prompt)
-    prompts = _tokenize(tokenizer, [prompt_text(e, tokenizer, spec) for e in examples], special=not use_chat)
-    answers = _tokenize(tokenizer, [published_answer(e, tokenizer, spec.prompt) for e in examples], special=False)
-    for example, prompt, answer in zip(examples, prompts, answers, strict=True):
+    texts = [_published_texts(example, tokenizer, spec) for example in examples]
+    prompts = _tokenize(tokenizer, [prompt for prompt, _, _ in texts], special=not use_chat)
+    answers = _tokenize(tokenizer, [answer for _, answer, _ in texts], special=False)
+    for example, prompt, answer, (_, _, refused) in zip(examples, prompts, answers, texts, strict=True):
         ended = with_end(answer, tokenizer)
-        if len(prompt) + len(ended) <= spec.max_length:
+        if refused:
+            yield [], [], refused
+        elif len(prompt) + len(ended) <= spec.max_length:
             yield prompt, ended, ""
         elif spec.too_long == "drop":
             yield [], [], "dropped"
         else:
             yield (*_cut(example, prompt, ended, tokenizer, spec), "cut")
+
+
+def _published_texts(example: Example, tokenizer: Any, spec: TrainSpec) -> tuple[str, str, str]:
+    """Prompt and answer, or why the chat template refuses the row."""
+    try:
+        return prompt_text(example, tokenizer, spec), published_answer(example, tokenizer, spec.prompt), ""
+    except Exception as error:  # a template raises what it likes
+        return "", "", f"no prompt: {' '.join(str(error).split())[:200]}"
 
 
 def prompt_text(example: Example, tokenizer: Any, spec: TrainSpec) -> str:

@@ -12,7 +12,9 @@ from assay.mixtures.synthesis import SyntheticRows
 from assay.records import SPLITS, TEST, TRAIN, VALIDATION
 from assay.studies.derived import in_order
 from assay.studies.spec import Study
+from assay.tasks.datasets.loaders import split_files
 from assay.tasks.datasets.sources import SourceSpec
+from assay.tasks.datasets.tabular import CSV_SUFFIXES, PARQUET_SUFFIX, parquet_size
 from assay.tasks.tagging import JudgeTags
 
 CHARS_PER_TOKEN = 4.0
@@ -106,8 +108,7 @@ def _toy_chars(source: SourceSpec) -> float:
 def _measured(path: Path, source: SourceSpec) -> DatasetOutline:
     """Rows and characters counted from the bytes: a row's JSON is about its text and a fifth more."""
     if path.is_dir():
-        found = {split: next(iter(sorted(path.glob(f"{split}.json*"))), None) for split in SPLITS}
-        counted = {split: _count(file) for split, file in found.items() if file}
+        counted = {split: _count(file) for split, file in split_files(path).items()}
         rows = {split: counted[split].lines if split in counted else 0 for split in SPLITS}
         chars = [part.mean_chars for part in counted.values() if part.lines]
         most = {split: part.most for split, part in counted.items()}
@@ -129,7 +130,10 @@ def _most_rows(counted: Mapping[str, int | None], source: SourceSpec) -> dict[st
 
 
 def _count(path: Path) -> _Counted:
-    """Lines of a (gzipped) file and their mean length, of its first COUNT_BYTES."""
+    """Lines of a (gzipped) file and their mean length, of its first COUNT_BYTES; of a Parquet file by its footer."""
+    if path.name.endswith(PARQUET_SUFFIX):
+        rows, size = parquet_size(path)
+        return _Counted(max(1, rows), size / max(1, rows), rows)
     opener = gzip.open if path.suffix == ".gz" else open
     lines = size = 0
     first = last = b""
@@ -141,4 +145,6 @@ def _count(path: Path) -> _Counted:
         is_whole = size < COUNT_BYTES
     is_list = first.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"[")
     most = lines + (last != b"\n") if is_whole and not is_list else None
+    if path.name.endswith(CSV_SUFFIXES):  # the first line names columns; a cell may hold lines of its own
+        lines, most = lines - 1, None if most is None else most - 1
     return _Counted(max(1, lines), size / max(1, lines), most)

@@ -327,12 +327,13 @@ def _has_history(source: SourceSpec, root: Path | None) -> bool:
         with gzip.open(path) if path.name.endswith(".gz") else path.open("rb") as file:
             tail = b""
             while block := file.read(1 << 20):
-                if b'"history"' in tail + block:
+                if _HISTORY.search(tail + block):
                     return True
-                tail = block[-16:]
+                tail = block[-64:]
     return False
 
 
+_HISTORY = re.compile(rb'"history"\s*:')
 _PLACEHOLDER = re.compile(r"\{([^{}]+)\}")
 
 
@@ -366,19 +367,28 @@ def _files(source: SourceSpec, root: Path | None) -> dict[str, Path]:
         raise DataError(
             f"dataset {source.label!r}: saw no file or folder {path}; expected one; check path and data.root"
         )
-    found: dict[str, Path] = {}
-    for name, split in _SPLIT_NAMES.items():
-        for suffix in SUFFIXES:
-            candidate = path / f"{name}{suffix}"
-            if not candidate.is_file():
-                continue
-            if split in found:
-                raise DataError(f"{path}: saw {found[split].name} and {candidate.name}; expected one file a split")
-            found[split] = candidate
-    if not found:
+    if not (found := split_files(path)):
         raise DataError(
             f"{path}: saw no file of a split; expected train, validation or test with {', '.join(SUFFIXES)}"
         )
+    return found
+
+
+def split_files(folder: Path) -> dict[str, Path]:
+    """Split -> file of a folder of splits, in the order of SPLITS.
+
+    Raises:
+        DataError: a split has two.
+    """
+    found: dict[str, Path] = {}
+    for name, split in _SPLIT_NAMES.items():
+        for suffix in SUFFIXES:
+            candidate = folder / f"{name}{suffix}"
+            if not candidate.is_file():
+                continue
+            if split in found:
+                raise DataError(f"{folder}: saw {found[split].name} and {candidate.name}; expected one file a split")
+            found[split] = candidate
     return {split: found[split] for split in SPLITS if split in found}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TextIO
@@ -37,7 +38,7 @@ def csv_rows(path: Path, shown: str, max_chars: int) -> Iterator[Row]:
                         f"{len(reader.fieldnames)}; fix the row, or quote the cells"
                     )
                 yield number, {name: value or None for name, value in row.items()}
-    except (csv.Error, UnicodeDecodeError, EOFError, gzip.BadGzipFile) as error:
+    except (csv.Error, UnicodeDecodeError, EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise DataError(
             f"{shown}: cannot be read behind row {number} ({' '.join(str(error).split())[:120]}); expected CSV in "
             f"UTF-8 whose cells have at most {max_chars} characters; fix the file"
@@ -78,11 +79,21 @@ def parquet_columns(path: Path) -> list[str]:
         return []
 
 
-def num_parquet_rows(path: Path) -> int:
-    """Rows by the file's own footer."""
+def parquet_size(path: Path) -> tuple[int, int]:
+    """Rows, and bytes of their columns before compression, by the file's own footer.
+
+    Raises:
+        DataError: it is no Parquet file.
+    """
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    return int(pq.read_metadata(path).num_rows)
+    try:
+        footer = pq.read_metadata(path)
+    except (pa.ArrowException, OSError) as error:
+        reason = " ".join(str(error).split())[:120]
+        raise DataError(f"{path}: cannot be read ({reason}); expected a Parquet file; write it again") from None
+    return int(footer.num_rows), sum(footer.row_group(n).total_byte_size for n in range(footer.num_row_groups))
 
 
 def _opened(path: Path) -> TextIO:

@@ -9,9 +9,10 @@ from peft import LoraConfig, get_peft_model
 from torch import nn
 from transformers import AutoModelForCausalLM, PretrainedConfig
 
+from assay.training.engine.resident_engine import has_other_senses, linear_layers
 from assay.training.memory import ModelMemory
 from assay.training.spec import TrainSpec
-from assay.training.targets import lora_targets
+from assay.training.targets import OTHER_SENSES, lora_targets
 
 TOKENS = 16
 """Of the pass that is counted: few, as attention on the meta device keeps its square, which fused kernels do not."""
@@ -25,9 +26,7 @@ def model_memory(config: PretrainedConfig, spec: TrainSpec) -> ModelMemory:
     dtype = getattr(torch, spec.dtype)
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(copy.deepcopy(config), dtype=dtype, attn_implementation="sdpa")
-        head = model.get_output_embeddings()
-        names = [n for n, m in model.named_modules() if isinstance(m, nn.Linear) and m is not head]
-        targets = lora_targets(names, spec.target_modules, str(config.model_type))
+        targets = lora_targets(linear_layers(model), spec.target_modules, str(config.model_type))
         model.config.use_cache = False
         model.requires_grad_(False)
         weights = sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
@@ -37,6 +36,7 @@ def model_memory(config: PretrainedConfig, spec: TrainSpec) -> ModelMemory:
                 r=spec.lora_rank,
                 target_modules=targets if isinstance(targets, str) else list(targets),
                 lora_dropout=spec.lora_dropout,
+                exclude_modules=OTHER_SENSES.pattern if has_other_senses(model) else None,
                 task_type="CAUSAL_LM",
             ),
             autocast_adapter_dtype=False,

@@ -86,18 +86,12 @@ class ResidentBase:
         return int(self.tokenizer.eos_token_id if pad_id is None else pad_id)
 
     def linear_names(self) -> list[str]:
-        """Dotted names of the linear layers, the output head left out."""
-        head = self.model.get_output_embeddings()
-        kinds = (nn.Linear, *_conv1d())
-        return [
-            name
-            for name, module in self.model.named_modules()
-            if isinstance(module, kinds) and module is not head and not OTHER_SENSES.fullmatch(name)
-        ]
+        """Dotted names of the linear layers, see `linear_layers`."""
+        return linear_layers(self.model)
 
     def has_other_senses(self) -> bool:
         """Whether parts of the model read images or sound: no adapter goes there."""
-        return any(OTHER_SENSES.fullmatch(name) for name, _ in self.model.named_modules())
+        return has_other_senses(self.model)
 
     def packing_is_sound(self) -> bool:
         """Whether two rows packed into one sequence get the logits that each gets alone. Tried once per base."""
@@ -258,10 +252,21 @@ def _quiet_stdout() -> Iterator[None]:
         yield
 
 
-def _conv1d() -> tuple[type[nn.Module], ...]:
+def has_other_senses(model: nn.Module) -> bool:
+    """Whether parts of a model read images or sound."""
+    return any(OTHER_SENSES.fullmatch(name) for name, _ in model.named_modules())
+
+
+def linear_layers(model: nn.Module) -> list[str]:
+    """Dotted names of a model's linear layers, the output head and what reads images or sound left out."""
     from transformers.pytorch_utils import Conv1D
 
-    return (Conv1D,)
+    head = model.get_output_embeddings()
+    return [
+        name
+        for name, module in model.named_modules()
+        if isinstance(module, (nn.Linear, Conv1D)) and module is not head and not OTHER_SENSES.fullmatch(name)
+    ]
 
 
 if __name__ == "__main__":
