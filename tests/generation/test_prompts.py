@@ -129,3 +129,25 @@ def test_a_base_model_without_tokenizer_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"model_type": "llama"}')
     with pytest.raises(ConfigError, match="no readable tokenizer"):
         load_tokenizer(str(tmp_path))
+
+
+def test_a_template_that_refuses_a_row_is_that_rows_error_as_published_too(tokenizer: Any) -> None:
+    spec = PromptSpec(style="chat", rules="compat")
+    tokenizer.chat_template = (
+        "{% if 'w9' in messages[0]['content'] %}{{ raise_exception('no w9') }}{% endif %}" + TEMPLATE
+    )
+    rows = [dataclasses.replace(long_example(1), instruction=word) for word in ("w1", "w9")]
+    encoded = encode(rows, tokenizer, TrainSpec(prompt=spec, loss_on="all"))
+    tokenizer.chat_template = None
+    assert list(encoded.errors) == [1] and "no w9" in encoded.errors[1]
+    assert encoded.starts[1] > 0
+
+
+def test_arguments_reach_the_template_as_published_too(tokenizer: Any) -> None:
+    spec = PromptSpec(style="chat", rules="compat", template_args={"more": "w7"})
+    tokenizer.chat_template = TEMPLATE + "{{ more }}"
+    (asked,) = prompts(tokenizer, [long_example(1)], spec, 200)
+    row = encode([long_example(1)], tokenizer, TrainSpec(prompt=spec))
+    tokenizer.chat_template = None
+    assert asked.ids == row.tokens[: row.answer_starts[0]].tolist()
+    assert tokenizer.decode(asked.ids).endswith("w7")

@@ -14,7 +14,6 @@ from assay.tasks.templates import (
     render_prompt,
     truncate_example,
     truncate_output,
-    truncate_parts,
 )
 
 
@@ -55,26 +54,6 @@ def test_messages_join_instruction_and_input() -> None:
 def test_a_history_that_is_none_is_refused(history: str) -> None:
     with pytest.raises(DataError, match="expected a JSON list"):
         render_prompt(example(history=history))
-
-
-def test_truncation_takes_the_inputs_end_then_the_prompts_beginning() -> None:
-    assert truncate_parts([1, 2], [3, 4, 5], [9], 9) == [1, 2, 3, 4, 5, 9]
-    assert truncate_parts([1, 2], [3, 4, 5], [9], 5) == [1, 2, 3, 4, 9]
-    assert truncate_parts([1, 2], [3, 4, 5], [9], 3) == [1, 2, 9]
-    assert truncate_parts([1, 2], [3, 4, 5], [9], 2) == [2, 9]
-    assert truncate_parts([1, 2], [3, 4, 5], [9], 1) == [9]
-    with pytest.raises(ValueError, match="response marker takes 1 tokens"):
-        truncate_parts([1, 2], [3], [9], 0)
-
-
-@given(st.lists(st.integers(0, 9)), st.lists(st.integers(0, 9)), st.lists(st.integers(0, 9)), st.integers(0, 40))
-def test_truncation_keeps_the_marker_and_the_limit(
-    before: list[int], middle: list[int], after: list[int], room: int
-) -> None:
-    limit = len(after) + room
-    cut = truncate_parts(before, middle, after, limit)
-    assert len(cut) == min(limit, len(before) + len(middle) + len(after))
-    assert cut[len(cut) - len(after) :] == after
 
 
 @given(st.text(max_size=30), st.text(max_size=200), st.integers(3, 80))

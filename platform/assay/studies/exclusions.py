@@ -43,6 +43,9 @@ class Counts:
     missing: Mapping[tuple[str, str], str] = field(default_factory=dict)
     """(base, dataset) -> key of what is to be counted; empty where the base is not made yet."""
 
+    keys: tuple[str, ...] = ()
+    """Of all lengths artifacts that are known by now, counted or not."""
+
     @property
     def is_whole(self) -> bool:
         """Whether nothing is missing."""
@@ -105,7 +108,7 @@ def remembered_counts(study: Study, store: Store, dataset_keys: Mapping[str, str
                 missing[name, dataset] = found
             else:
                 known[name, dataset] = lengths
-    return Counts(known, missing)
+    return Counts(known, missing, tuple(sorted(key for key in by_key if key)))
 
 
 def count_missing(

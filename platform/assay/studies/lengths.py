@@ -16,7 +16,7 @@ from assay.fingerprint import artifact_key, fingerprint
 from assay.records import Example
 from assay.store import Store
 from assay.tasks.templates import PromptSpec
-from assay.tasks.tokens.control import ControlTokens
+from assay.tasks.tokens.prompts import PromptEncoder
 from assay.training.encoding import encode
 from assay.training.spec import TrainSpec
 
@@ -75,20 +75,19 @@ def lengths_key(dataset_key: str, tokenizer: str, training: PromptSpec, generati
 def count_lengths(examples: Sequence[Example], tokenizer: Any, training: PromptSpec, generation: PromptSpec) -> Lengths:
     """Tokens of every row, test rows included."""
     found = Lengths([], [], [], [], [], [], [])
-    control = ControlTokens(tokenizer)
+    encoder = PromptEncoder(tokenizer, training)
     whole = TrainSpec(prompt=training, max_length=NO_LIMIT)
     for start in range(0, len(examples), BLOCK):
         block = examples[start : start + BLOCK]
         rows = encode(block, tokenizer, whole)
         asked = rows if generation == training else encode(block, tokenizer, whole.replace(prompt=generation))
         for place, example in enumerate(block):
-            texts = (example.instruction, example.input, example.history_json, example.reference)
             found.example_ids.append(example.example_id)
             found.splits.append(example.split)
             found.categories.append(example.category)
             found.tokens.append(int(rows.starts[place + 1] - rows.starts[place]))
             found.prompt_tokens.append(int(asked.answer_starts[place]))
-            found.spells_marks.append(bool(control.spelled_in(texts)))
+            found.spells_marks.append(bool(encoder.marks_in(example)))
             found.errors.append(rows.errors.get(place, asked.errors.get(place, "")))
     return found
 

@@ -41,6 +41,7 @@ from assay.studies.inputs import (
 )
 from assay.studies.inside_trials import InsideTrials, prepare_inside
 from assay.studies.judge_endpoint import check_endpoint, endpoint_of
+from assay.studies.lengths import KIND as LENGTHS_KIND
 from assay.studies.prepared import PreparedStudy, prepare_study
 from assay.studies.resources import check_resources
 from assay.studies.results.row_figures import ROWS, RowFigures, drawn_rows, in_words, row_figures
@@ -188,6 +189,7 @@ class Pipeline:
                 inside = prepare_inside(self.study, self.store)
             read = [*datasets.keys.values(), *(inside.datasets if inside is not None else ())]
             used = references(plan, scoring.keys, read, self.prepared.own_bases)
+            used[LENGTHS_KIND] = list(self.prepared.counts.keys)
             if inside is not None:
                 used |= inside.references(self.prepared.objecqa)
             if self.study.decide is None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, Literal, TypeVar
 
 from pydantic import SerializationInfo, SerializerFunctionWrapHandler, field_validator, model_serializer
@@ -153,28 +153,6 @@ _PAST_TURN: dict[str, Callable[[str], str]] = {
     "assistant": lambda text: f"{RESPONSE_MARKER}{text}\n\n",
     "tool": lambda text: f"### Tool:\n{text}\n\n",
 }
-
-
-def truncate_parts(before: Sequence[T], middle: Sequence[T], after: Sequence[T], max_length: int) -> list[T]:
-    """`before + middle + after` in at most `max_length` tokens, `after` (the response marker) whole.
-
-    The middle (the input) loses its end first; once it is gone, `before` loses its beginning (the oldest turns).
-    A prompt that fits is returned as it is.
-
-    Args:
-        before: tokens of the text before the input.
-        middle: tokens of the input; may be empty.
-        after: tokens from the end of the input to the end of the prompt; never cut.
-        max_length: tokens in all, at least `len(after)`.
-
-    Raises:
-        ValueError: `after` alone is longer than `max_length`.
-    """
-    room = max_length - len(after)
-    if room < 0:
-        raise ValueError(f"the response marker takes {len(after)} tokens and the limit is {max_length}")
-    kept_before = list(before)[max(0, len(before) - room) :]
-    return [*kept_before, *list(middle)[: room - len(kept_before)], *after]
 
 
 def truncate_example(

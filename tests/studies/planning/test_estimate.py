@@ -15,6 +15,7 @@ from assay.studies.builtin.paper import BUILTIN, quickstart
 from assay.studies.catalog import load_study
 from assay.studies.cells import expand
 from assay.studies.planning.estimate import Estimate, parameters, plan
+from assay.studies.planning.outline import outline_datasets
 from assay.studies.planning.throughput import rates
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -199,3 +200,29 @@ def test_rows_that_nobody_counted_are_not_refused(tmp_path: Path) -> None:
     assert plan(load_study("quickstart", ["grid.tasks=[sst2]", source, "grid.sizes=[0, 500]", f"data.root={tmp_path}"]))
     hub = "data.sources.sst2={loader: hub, task: sst2, hub: nyu-mll/glue, hub_config: sst2}"
     assert plan(load_study("quickstart", ["grid.tasks=[sst2]", hub, "grid.sizes=[0, 500000]"]))
+
+
+@pytest.mark.parametrize("name", ["rows.parquet", "rows.csv", "folder"])
+def test_tables_are_counted_by_their_rows(tmp_path: Path, name: str) -> None:
+    """Parquet has no lines, the first line of a CSV names columns, and a folder's files may be either."""
+    import pandas as pd
+
+    def rows(count: int) -> pd.DataFrame:
+        return pd.DataFrame({"instruction": [f"Say {n}." for n in range(count)], "output": ["a"] * count})
+
+    rows(3000).to_parquet(tmp_path / "rows.parquet")
+    rows(3000).to_csv(tmp_path / "rows.csv", index=False)
+    (tmp_path / "folder").mkdir()
+    for split, count in (("train", 2400), ("validation", 300), ("test", 300)):
+        rows(count).to_csv(tmp_path / "folder" / f"{split}.csv", index=False)
+    study = load_study("quickstart", [
+        f"data.root={tmp_path}", f"data.sources.instructions={{loader: alpaca, path: {name}, split_rule: strict}}",
+        "grid.instruction_rows=2000", "grid.validation_rows=100",
+    ])  # fmt: skip
+    outline = outline_datasets(study)["instructions"]
+    assert outline.rows == {"train": 2400, "validation": 300, "test": 300}
+    assert plan(study).distinct_trainings == 39
+    if name == "folder":
+        return  # its rows are split anew by content, so no split has a bound
+    with pytest.raises(ConfigError, match="asks for 5,000 'instructions' rows; expected at most 3,000"):
+        plan(study.replace(grid=study.grid.replace(instruction_rows=5000)))

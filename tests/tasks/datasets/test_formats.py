@@ -16,7 +16,7 @@ import pytest
 
 from assay.errors import DataError
 from assay.fingerprint import artifact_key, file_hash
-from assay.tasks.datasets.loaders import dataset_key, load_examples
+from assay.tasks.datasets.loaders import _has_history, dataset_key, load_examples
 from assay.tasks.datasets.sources import SourceSpec
 from assay.tasks.datasets.splits import content_split, split_line
 from assay.tasks.templates import history, messages, render_prompt
@@ -184,3 +184,19 @@ def test_a_real_file_of_tool_calls_is_read(shared_data: Path) -> None:
     rows = load_examples(source, shared_data)
     assert len(rows) > 300
     assert {role for row in rows for role, _ in history(row)} == {"system", "user", "assistant", "tool"}
+
+
+def test_a_damaged_packed_csv_is_told_in_one_line(tmp_path: Path) -> None:
+    packed = bytearray(gzip.compress(b"instruction,output\n" + b"".join(b"Say %d.,a\n" % n for n in range(5000))))
+    packed[len(packed) // 2] ^= 0xFF
+    (tmp_path / "a.csv.gz").write_bytes(packed)
+    with pytest.raises(DataError, match="cannot be read behind row"):
+        load_examples(jsonl("a.csv.gz"), tmp_path)
+
+
+def test_the_word_history_in_a_value_is_no_conversation(tmp_path: Path) -> None:
+    rows = [{"instruction": f"Say {n}.", "output": "a", "category": "history"} for n in range(3)]
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (tmp_path / "b.jsonl").write_text("".join(json.dumps({**row, "history": []}) + "\n" for row in rows))
+    assert not _has_history(jsonl("a.jsonl"), tmp_path)
+    assert _has_history(jsonl("b.jsonl"), tmp_path)

@@ -95,12 +95,3 @@ def test_date_and_arguments_are_part_of_keys_where_they_are_given_and_rules_neve
     assert PromptSpec.model_validate(given.model_dump(mode="json")) == given
     with pytest.raises(ValueError, match="Invalid isoformat"):
         PromptSpec(date="tomorrow")
-
-
-def test_templates_whose_prompt_is_not_continued_are_known() -> None:
-    tokenizer = chatml()
-    assert not PromptEncoder(tokenizer, CHAT).is_new
-    tokenizer.chat_template += "{% if add_generation_prompt %}<think>{% endif %}"
-    assert PromptEncoder(tokenizer, CHAT).is_new
-    tokenizer.chat_template = DATED
-    assert PromptEncoder(tokenizer, CHAT).is_new

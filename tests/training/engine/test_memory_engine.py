@@ -15,6 +15,7 @@ MODELS: dict[str, dict[str, Any]] = {
               "num_attention_heads": 32},
     "gpt_neox": {"vocab_size": 50432, "hidden_size": 4096, "num_hidden_layers": 32, "intermediate_size": 16384,
                  "num_attention_heads": 32},
+    "gpt2": {"vocab_size": 50257, "n_embd": 768, "n_layer": 12, "n_head": 12},
 }  # fmt: skip
 
 
@@ -45,3 +46,7 @@ def test_bytes_a_token_are_those_measured_on_the_models(counted: dict[str, Any],
 
 def test_recomputing_keeps_a_tenth(counted: dict[str, Any]) -> None:
     assert all(less < 0.15 * whole for whole, less in counted.values())
+
+
+def test_layers_that_are_no_linear_modules_are_counted_too(counted: dict[str, Any]) -> None:
+    assert counted["gpt2"][0] > 100

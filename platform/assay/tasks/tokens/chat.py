@@ -47,17 +47,6 @@ def turn_end(tokenizer: Any, spec: PromptSpec) -> str:
     return after.rstrip()
 
 
-def continues_its_prompt(tokenizer: Any, spec: PromptSpec) -> bool:
-    """Whether a conversation with its answer is the prompt that asks for it, the answer and the end of the turn.
-
-    Templates that rewrite earlier text (think blocks) do otherwise.
-    """
-    turns = [{"role": "user", "content": _QUESTION}]
-    prompt = render_chat(tokenizer, turns, spec, ask=True)
-    whole = render_chat(tokenizer, [*turns, {"role": "assistant", "content": _ANSWER}], spec, ask=False)
-    return whole.rstrip("\n") == prompt + _ANSWER + turn_end(tokenizer, spec)
-
-
 def _clock(spec: PromptSpec) -> Callable[[str], str]:
     day = FIXED_DATE if spec.date is None else datetime.date.fromisoformat(spec.date)
     noon = datetime.datetime.combine(day, datetime.time(12))

@@ -14,7 +14,7 @@ from typing import Any
 
 from assay.records import Example
 from assay.tasks.templates import PromptSpec, history, messages, render_prompt
-from assay.tasks.tokens.chat import continues_its_prompt, render_chat, tells_date, turn_end, uses_chat_template
+from assay.tasks.tokens.chat import render_chat, turn_end, uses_chat_template
 from assay.tasks.tokens.control import ControlTokens, Guard
 from assay.tasks.tokens.shorten import shorten
 
@@ -55,13 +55,6 @@ class PromptEncoder:
         """The control token that the template ends an assistant's turn with; None where it is none."""
         ids = self.control.batch([self.turn_end], special=False)[0] if self.turn_end else []
         return ids[0] if ids and ids[0] in self.control.ids else None
-
-    @cached_property
-    def is_new(self) -> bool:
-        """Whether all prompts or answers differ from those of before data was read as text, whatever a row says."""
-        if not self.uses_chat:
-            return False
-        return tells_date(self.tokenizer) or not continues_its_prompt(self.tokenizer, self.spec)
 
     def prompts(self, examples: Sequence[Example]) -> list[Encoded | ValueError]:
         """Ids of each prompt, uncut; in place of one that cannot be had, the reason."""
