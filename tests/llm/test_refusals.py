@@ -48,6 +48,27 @@ def test_only_a_403_about_the_key_or_the_account_stops_a_run() -> None:
 
 
 @pytest.mark.parametrize(
+    ("status", "words", "error"),
+    [
+        (403, "Your organization has been disabled for repeated violations of our usage policies", EndpointError),
+        (403, "Your account was flagged", EndpointError),
+        (400, "API key not valid. Please pass a valid API key.", EndpointError),
+        (400, "Your credit balance is too low to access the API.", LimitReached),
+    ],
+)
+def test_what_is_said_of_the_account_is_no_row_of_its_own(status: int, words: str, error: type[Exception]) -> None:
+    found = refusal(status, {"message": words})
+    assert (found.outcome, type(found.error)) == ("unusable", error)
+
+
+def test_a_prompt_that_is_quoted_back_stops_no_run() -> None:
+    for words in ("Invalid messages: 'API key not valid'", "Bad input: 'your credit balance is too low'"):
+        assert refusal(400, {"message": words}).outcome == "rejected"
+    told = {"message": "Your account requires moderation", "metadata": {"reasons": ["violence"]}}
+    assert refusal(403, told).outcome == "filtered"
+
+
+@pytest.mark.parametrize(
     ("message", "code"),
     [
         ("Rate limit reached for m on requests per day (RPD): Limit 200, Used 200.", "rate_limit_exceeded"),

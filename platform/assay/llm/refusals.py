@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any
+from typing import Any, Literal
 
 _ACCOUNT = re.compile(
     r"api[ _-]?key|invalid[_ ]key|unauthori[sz]ed|authenticat|credential|\btoken (?:is )?(?:invalid|expired)"
@@ -15,6 +15,10 @@ _ACCOUNT = re.compile(
     r"|country|region|project",
     re.IGNORECASE,
 )
+_NO_KEY = re.compile(r"\s{0,9}API key not valid\b", re.IGNORECASE)
+"""Google's 400 for a key that it does not know."""
+_NO_CREDIT = re.compile(r"\s{0,9}Your credit balance is too low\b", re.IGNORECASE)
+"""Anthropic's 400 for an account without money. Both at the beginning: a refusal may quote the prompt further on."""
 _FLAGGED = re.compile(
     r"content[_ -]?(?:filter|polic|management)|moderation|\bflagged\b|responsible[_ ]?ai|usage polic"
     r"|safety (?:system|reasons)"
@@ -27,26 +31,36 @@ _DAILY = re.compile(
 _RETRY_IN = re.compile(r"^(\d{1,9}(?:\.\d{1,9})?)s$")
 
 
-def is_flagged(status: int, code: str, message: str, body: Any) -> bool:
-    """Whether a refusal says that the prompt was found objectionable.
+Subject = Literal["prompt", "account", "credit", ""]
+"""What a refusal is about; empty where it is none of these."""
+
+
+def subject_of(status: int, code: str, message: str, body: Any) -> Subject:
+    """Whether a refusal is of this prompt, or of the key, the account or its credit, which every row would meet.
+
+    An account is flagged and has usage policies too, so what a 403 says of one goes before such wording.
 
     Args:
         status: of the response.
         code: the error's code and type.
         message: the error's own words.
-        body: the parsed body; OpenRouter tells its reasons in `error.metadata.reasons`.
+        body: the parsed body; OpenRouter tells the reasons against a prompt in `error.metadata.reasons`.
     """
+    if status == 401:
+        return "account"
     if status not in (400, 403, 422, 451):
-        return False
+        return ""
     metadata = _inner(body).get("metadata")
     if isinstance(metadata, dict) and metadata.get("reasons"):
-        return True
-    return _FLAGGED.search(f"{code} {message[:2000]}") is not None
-
-
-def speaks_of_account(code: str, message: str) -> bool:
-    """Whether a 403 is about the key or the account, so that every other row would meet it as well."""
-    return _ACCOUNT.search(f"{code} {message[:2000]}") is not None
+        return "prompt"
+    words = f"{code} {message[:2000]}"
+    if status == 403 and _ACCOUNT.search(words):
+        return "account"
+    if status == 400 and _NO_KEY.match(message):
+        return "account"
+    if status == 400 and _NO_CREDIT.match(message):
+        return "credit"
+    return "prompt" if _FLAGGED.search(words) else ""
 
 
 def is_daily(code: str, message: str, body: Any) -> bool:

@@ -20,10 +20,9 @@ from assay.llm.refusals import (
     error_in,
     headers_inside,
     is_daily,
-    is_flagged,
     retry_info_s,
-    speaks_of_account,
     status_in,
+    subject_of,
 )
 from assay.llm.requests import ChatRequest
 
@@ -243,7 +242,8 @@ def read_refusal(
     headers = _with_told_waits(headers, body)
     detail = one_line(f"HTTP {status}: {message}", secret)
     where = f"endpoint {endpoint.endpoint_name}"
-    if (status == 429 and "insufficient_quota" in code) or status == 402:
+    subject = subject_of(status, code, message, body)
+    if (status == 429 and "insufficient_quota" in code) or status == 402 or subject == "credit":
         error: AssayError = LimitReached(f"{where}: the account's quota is used up ({detail}); top it up and run again")
         return Exchange("unusable", status, headers, detail=detail, error=error)
     if status == 429 and is_daily(code, message, body):
@@ -252,9 +252,9 @@ def read_refusal(
     if status == 429:
         outcome: Outcome = "rejected" if _never_fits(message, headers) else "rate limited"
         return Exchange(outcome, status, headers, detail=detail)
-    if is_flagged(status, code, message, body):
+    if subject == "prompt":
         return Exchange("filtered", status, headers, detail=detail)
-    if status == 401 or (status == 403 and speaks_of_account(code, message)):
+    if subject == "account":
         do = f"check ${endpoint.api_key_env}"
         return Exchange("unusable", status, headers, detail=detail, error=EndpointError(f"{where}: {detail}; {do}"))
     if status == 404 and "no_recorded_reply" not in code:
