@@ -153,3 +153,21 @@ def open_text(path: Path) -> IO[str]:
 
 def _short(error: Exception) -> str:
     return " ".join(str(error).split())[:120]
+
+
+def join_key(row: Mapping[str, Any], on: Sequence[str], where: str) -> tuple[str, ...]:
+    """The values, as texts, of the fields by which rows of two files are joined.
+
+    Args:
+        row: of one of the files.
+        on: the fields.
+        where: names the row in an error.
+
+    Raises:
+        DataError: a field is missing: rows without it have nothing in common.
+    """
+    values = [lookup(row, field) for field in on]
+    if None in values:
+        missing = on[values.index(None)]
+        raise DataError(f"{where}: saw no field {missing!r}; expected it, as --on names it; check --on")
+    return tuple(map(str, values))

@@ -153,6 +153,20 @@ def test_comparisons_are_paired_and_adjusted(data: Path, tmp_path: Path) -> None
     assert rows["length", "rouge1"]["perm_both"] is None
 
 
+def test_the_thinking_in_a_recorded_reply_is_no_score(tmp_path: Path) -> None:
+    make_summeval(tmp_path / "summeval", np.random.default_rng(0))
+    path = tmp_path / "summeval" / "replies" / "a-judge.rts.quality.jsonl.gz"
+    (plain,) = read_sets(tmp_path)
+    rows = [json.loads(line) for line in gzip.decompress(path.read_bytes()).splitlines()]
+    thought = [{**row, "completion": "<think>Score: 1</think>" + row["completion"]} for row in rows]
+    write(path, [*thought[:-1], {**rows[-1], "completion": "<think>Score: 1"}])
+    (found,) = read_sets(tmp_path)
+    scores = plain.judges["a-judge rts", "quality"]
+    assert np.isfinite(scores[-1])
+    np.testing.assert_array_equal(found.judges["a-judge rts", "quality"][:-1], scores[:-1])
+    assert np.isnan(found.judges["a-judge rts", "quality"][-1])
+
+
 def test_data_that_is_not_there_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(DataError, match=r"saw none of summeval/summaries\.jsonl\.gz"):
         read_sets(tmp_path)

@@ -177,3 +177,50 @@ def test_a_pair_that_nobody_labelled_counts_for_consistency_alone(tmp_path: Path
     (run,) = report["runs"]
     assert (run["n"], run["accuracy"]) == (1, 1.0)
     assert run["intervals"]["positional_agreement"]["n"] == 2
+
+
+THOUGHT, CUT = "<think>a 1, or (a) 1,9</think>", "<think>a 1, or (a) 1,9"
+
+
+def test_recorded_thinking_is_no_score(tmp_path: Path) -> None:
+    items = write(tmp_path / "items.jsonl", [{"id": n, "gold": float(n)} for n in range(1, 5)])
+    texts = [[THOUGHT + "2", "2"], [THOUGHT + "3", CUT], [CUT], [THOUGHT + "5"]]
+    rows = [{"id": n, "completions": text} for n, text in enumerate(texts, 1)]
+    report = replies_report(write(tmp_path / "replies.jsonl", rows), items, ["id"], "gold", 1, 5)
+    assert report["completions"] == {"asked": 6, "scored": 4, "unscored": 2}
+    assert (report["n"], report["unscored"]) == (3, 1) and report["spearman"]["value"] == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(("first", "second"), [("9,8", "8,9"), (THOUGHT + "9,8", "8,9"), ("9.5, 8", THOUGHT + "3,4")])
+def test_recorded_pairs_of_scores_with_a_comma_are_read(tmp_path: Path, first: str, second: str) -> None:
+    pair = {"question": "q", "answer_1": "a", "answer_2": "b", "label": 1}
+    rows = [{**pair, "completion": first, "completion_swapped": second}]
+    (run,) = recorded(write(tmp_path / "pairs.jsonl", rows))
+    assert (run["accuracy_original_order"], run["positional_agreement"]) == (1.0, 1.0)
+
+
+def test_a_recorded_verdict_that_was_only_thought_is_none(tmp_path: Path) -> None:
+    pair = {"question": "q", "answer_1": "a", "answer_2": "b", "label": 2}
+    rows = [{**pair, "completion": THOUGHT + "9,8"}, {**pair, "question": "r", "completion": CUT}]
+    ((found,),) = (file.recorded for file in read_pair_files([write(tmp_path / "pairs.jsonl", rows)]))
+    assert [verdicts.original for verdicts in found.verdicts] == [1, None]
+
+
+def test_rows_without_a_field_to_join_on_have_nothing_in_common(tmp_path: Path) -> None:
+    pair = {"question": "q", "answer_1": "a", "answer_2": "b", "label": 1}
+    with_id, without = write(tmp_path / "a.jsonl", [{**pair, "id": 1}]), write(tmp_path / "b.jsonl", [pair])
+    reply = {"completion": "9 1"}
+    for data, replies, at_fault in ((without, [{**reply, "id": 1}], "b.jsonl"), (with_id, [reply], "replies.jsonl")):
+        path = write(tmp_path / "replies.jsonl", replies)
+        with pytest.raises(DataError, match=rf"{at_fault}: row 0: saw no field 'id'"):
+            read_pair_files([data], replies=path, on=["id"])
+
+
+def test_a_file_of_replies_is_read_once_for_all_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pair = {"question": "q", "answer_1": "a", "answer_2": "b", "label": 1}
+    files = [write(tmp_path / f"{name}.jsonl", [{**pair, "id": name}]) for name in "abc"]
+    replies = write(tmp_path / "replies.jsonl", [{"id": name, "completion": "9 1"} for name in "abc"])
+    seen: list[Path] = []
+    monkeypatch.setattr("assay.judging.pairs.read_rows", lambda path: seen.append(path) or read_rows(path))
+    assert len(recorded(*files, replies=replies, on=["id"])) == 3
+    assert seen.count(replies) == 1

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -16,11 +17,12 @@ from assay.judge_server.config import JudgeServerConfig
 from assay.judge_server.launch import start_judge_server
 from assay.llm.endpoint import EndpointSpec
 from assay.llm.gateway import Asker, open_gateway
+from assay.llm.requests import Answer, ChatRequest
 from assay.mixtures.synthesis import RandomLabels, SyntheticRows
 from assay.records import Example
 from assay.scoring.scorers.models import MINILM, MINILM_PACKAGE
 from assay.store import Store
-from assay.studies.derived import derived_keys, in_order, make_derived
+from assay.studies.derived import derived_keys, in_order, make_derived, write_rows
 from assay.studies.writer import Writer
 from assay.tasks.catalog import get_task
 from assay.tasks.datasets.loaders import read_dataset
@@ -94,6 +96,23 @@ def test_a_writer_that_repeats_itself_is_an_error_with_its_reasons(url: str, tmp
     keys = derived_keys(derived, {"sst2": "k"}, made_by.endpoint)
     with pytest.raises(StageError, match=r"of 50 that can be used after \d+ calls .*repeats another row"):
         make_derived(Store(str(tmp_path)), derived, keys, lambda name: human(), made_by, SilentProgress())
+
+
+def test_what_a_writer_thinks_is_no_row() -> None:
+    class Thinking:
+        async def ask_many(self, requests: Iterable[ChatRequest]) -> AsyncIterator[tuple[int, Answer]]:
+            for number, _ in enumerate(requests):
+                row = {"input": f"a wholly {WORDS[number]} film", "output": TASK.labels[0]}
+                text = f"<think>first [a draft], then</think>{json.dumps([row])}"
+                yield number, Answer(text, "stop", 1, 1, None, False, str(number))
+
+    @asynccontextmanager
+    async def asker() -> AsyncIterator[Thinking]:
+        yield Thinking()
+
+    spec = SyntheticRows(of="sst2", rows=1, per_call=1)
+    made = asyncio.run(write_rows(spec, human(), Writer(EndpointSpec(), asker), SilentProgress()))
+    assert [row.input for row in made.rows] == ["a wholly warm film"]
 
 
 @pytest.mark.parametrize("encoder", ["", MINILM])

@@ -19,6 +19,7 @@ from assay.errors import DataError
 from assay.metaeval.statistics.estimate import FloatArray
 from assay.row_files import Row, read_rows
 from assay.scoring.judges.parsing import parse_score
+from assay.scoring.judges.parsing.thinking import mean_spoken
 
 GROUND_TRUTH = "Original Ground Truth"
 """Topical-Chat's own answer, which serves as the reference of the other systems."""
@@ -199,10 +200,9 @@ def _judge_scores(
     for reply in replies:
         place = place_of(reply)
         texts: list[Any] = reply["completions"] if "completions" in reply else [reply["completion"]]
-        read = [parse_score(text, *scale) for text in texts if isinstance(text, str)]
-        found = [score for score in read if score is not None]
-        if place is not None and found:
-            scores[place] = sum(found) / len(found)
+        read = mean_spoken(texts, lambda text: parse_score(text, *scale))
+        if place is not None and read.num_read:
+            scores[place] = read.value
     return scores
 
 

@@ -23,9 +23,10 @@ from assay.judging.accuracy import Judged, PairItem, Verdict, Verdicts, run_repo
 from assay.judging.llmbar import PairSet
 from assay.metaeval.statistics.estimate import Estimate
 from assay.records import Mode
-from assay.row_files import Row, expand, finite, lookup, read_rows, subset_names
-from assay.scoring.judges.judgements import OK, UNPARSABLE
+from assay.row_files import Row, expand, finite, join_key, read_rows, subset_names
+from assay.scoring.judges.judgements import OK, UNPARSABLE, Winner
 from assay.scoring.judges.parsing import parse_option, parse_pair, strict_choice
+from assay.scoring.judges.parsing.thinking import read_spoken
 from assay.scoring.judges.protocols.pairwise import map_back
 
 Form = Literal["scores", "letter", "label"]
@@ -87,18 +88,19 @@ def read_pair_files(
     files = expand(paths)
     if replies is not None and not on:
         raise ConfigError("--replies: saw no --on; expected the fields that a pair and its reply share")
+    by_key = None if replies is None else _by_key(read_rows(replies), on, replies)
     found = []
     for name, file in zip(subset_names(files), files, strict=True):
         rows = read_rows(file)
-        if replies is not None:
-            rows = _joined(rows, read_rows(replies), on, file, replies)
+        if by_key is not None and replies is not None:
+            rows = _joined(rows, by_key, on, file, replies)
         for label, part in _split(rows):
             found.append(_pair_file(" ".join(filter(None, (name, label))), part, file, form, scale, limit))
     return found
 
 
 def recorded_report(files: Sequence[PairFile], mode: Mode) -> dict[str, Any]:
-    """`runs` over all recorded verdicts: see `judge_accuracy.run_report`; without gold there is no accuracy.
+    """`runs` over all recorded verdicts: see `accuracy.run_report`; without gold there is no accuracy.
 
     Raises:
         DataError: nothing is recorded in any of the files.
@@ -188,7 +190,7 @@ def _gold(row: Row, where: str) -> Verdict:
     return _higher(first, second)
 
 
-def _higher(first: float, second: float) -> Literal[0, 1, 2]:
+def _higher(first: float, second: float) -> Winner:
     return 0 if first == second else 1 if first > second else 2
 
 
@@ -222,10 +224,13 @@ def _reply_verdicts(pairs: Sequence[Sequence[Row]], form: Form | None, scale: tu
     readers = _readers(scale)
 
     def num_read(name: Form) -> int:
-        return sum(readers[name](text) is not None for text in texts)
+        return sum(read_spoken(text, readers[name]) is not None for text in texts)
 
     chosen: Form = form if form is not None else max(FORMS, key=num_read)
-    read = readers[chosen]
+
+    def read(text: str) -> Winner | None:
+        return read_spoken(text, readers[chosen])
+
     both_orders = any(swapped is not None for _, swapped in replies)
     verdicts = []
     for original, swapped in replies:
@@ -243,15 +248,16 @@ def _reply_verdicts(pairs: Sequence[Sequence[Row]], form: Form | None, scale: tu
     return [Recorded(judge, tuple(verdicts), both_orders)]
 
 
-def _readers(scale: tuple[float, float]) -> dict[Form, Callable[[str], Literal[0, 1, 2] | None]]:
-    letters: dict[str, Literal[0, 1, 2]] = {"A": 1, "B": 2, "C": 0}
+def _readers(scale: tuple[float, float]) -> dict[Form, Callable[[str], Winner | None]]:
+    letters: dict[str, Winner] = {"A": 1, "B": 2, "C": 0}
 
-    def scores(text: str) -> Literal[0, 1, 2] | None:
+    def scores(text: str) -> Winner | None:
         # reviews begin with their two scores, and what follows may hold other numbers
-        pair = parse_pair(text.strip().split("\n")[0], *scale) or parse_pair(text, *scale)
+        first_line = parse_pair(text.strip().split("\n")[0], *scale, comma_separates=True)
+        pair = first_line or parse_pair(text, *scale, comma_separates=True)
         return None if pair is None else _higher(*pair)
 
-    def letter(text: str) -> Literal[0, 1, 2] | None:
+    def letter(text: str) -> Winner | None:
         return letters.get(parse_option(text, "ABC") or "")
 
     return {"scores": scores, "letter": letter, "label": strict_choice}
@@ -275,16 +281,22 @@ def _reply_fields(row: Row) -> bool:
     return bool(_rewards(row)) or any(_text(row, field) is not None for field in ("completion", "text"))
 
 
-def _joined(rows: Sequence[Row], replies: Sequence[Row], on: Sequence[str], data: Path, path: Path) -> list[Row]:
+def _by_key(replies: Sequence[Row], on: Sequence[str], path: Path) -> dict[tuple[str, ...], Row]:
     by_key: dict[tuple[str, ...], Row] = {}
     for number, reply in enumerate(replies):
-        key = tuple(str(lookup(reply, field)) for field in on)
+        key = join_key(reply, on, f"{path}: row {number}")
         if key in by_key:
             raise DataError(f"{path}: row {number}: saw {', '.join(on)} = {', '.join(key)} a second time; add to --on")
         by_key[key] = reply
+    return by_key
+
+
+def _joined(
+    rows: Sequence[Row], by_key: Mapping[tuple[str, ...], Row], on: Sequence[str], data: Path, path: Path
+) -> list[Row]:
     joined = []
-    for row in rows:
-        reply = by_key.get(tuple(str(lookup(row, field)) for field in on), {})
+    for number, row in enumerate(rows):
+        reply = by_key.get(join_key(row, on, f"{data}: row {number}"), {})
         joined.append({**{k: v for k, v in reply.items() if k not in ("label", "human")}, **row})
     if not any(_reply_fields(row) for row in joined):
         raise DataError(f"--on {','.join(on)}: saw no row of {data} with a reply in {path}; check the fields")

@@ -11,8 +11,9 @@ from assay.errors import ConfigError, DataError
 from assay.fingerprint import file_hash
 from assay.metaeval.score_table.report import agreement
 from assay.metaeval.statistics.estimate import Estimate
-from assay.row_files import Row, finite, lookup, read_rows
+from assay.row_files import Row, finite, join_key, lookup, read_rows
 from assay.scoring.judges.parsing import parse_score
+from assay.scoring.judges.parsing.thinking import mean_spoken
 
 SINGLE, SEVERAL = "completion", "completions"
 
@@ -53,16 +54,16 @@ def replies_report(
     used: set[tuple[str, ...]] = set()
     num_texts = num_unread = 0
     for number, row in enumerate(rows):
-        key = _key(row, on, f"{replies}: row {number}")
+        key = join_key(row, on, f"{replies}: row {number}")
         if key not in by_key:
             raise DataError(f"{replies}: row {number}: saw no item with {_named(on, key)} in {items}; check --on")
         item = by_key[key]
         used.add(key)
-        read = [None if text is None else parse_score(text, low, high) for text in _texts(row, replies, number)]
-        found = [score for score in read if score is not None]
-        num_texts += len(read)
-        num_unread += len(read) - len(found)
-        scores.append(sum(found) / len(found) if found else math.nan)
+        texts = _texts(row, replies, number)
+        read = mean_spoken(texts, lambda text: parse_score(text, low, high))
+        num_texts += len(texts)
+        num_unread += len(texts) - read.num_read
+        scores.append(read.value)
         gold.append(finite(lookup(item, human)))
         if group is not None:
             value = lookup(item, group)
@@ -115,19 +116,11 @@ def _texts(row: Mapping[str, Any], path: Path, number: int) -> list[str | None]:
 def _by_key(rows: Sequence[Row], on: Sequence[str], path: Path) -> dict[tuple[str, ...], Row]:
     found: dict[tuple[str, ...], Row] = {}
     for number, row in enumerate(rows):
-        key = _key(row, on, f"{path}: row {number}")
+        key = join_key(row, on, f"{path}: row {number}")
         if key in found:
             raise DataError(f"{path}: row {number}: saw {_named(on, key)} a second time; add a field to --on")
         found[key] = row
     return found
-
-
-def _key(row: Mapping[str, Any], on: Sequence[str], where: str) -> tuple[str, ...]:
-    values = [lookup(row, field) for field in on]
-    if None in values:
-        missing = on[values.index(None)]
-        raise DataError(f"{where}: saw no field {missing!r}; expected it, as --on names it; check --on")
-    return tuple(map(str, values))
 
 
 def _check_field(by_key: Mapping[tuple[str, ...], Row], human: str, path: Path) -> None:

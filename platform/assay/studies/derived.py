@@ -31,6 +31,7 @@ from assay.mixtures.synthesis import (
 from assay.model_folders import FoundModel
 from assay.records import Example, to_table
 from assay.scoring.judges.calls import JudgeCall, JudgeReply, run_protocol, to_request
+from assay.scoring.judges.parsing.thinking import spoken_part
 from assay.scoring.judges.protocols.labelers import category_labeler
 from assay.scoring.judges.protocols.pointwise import PointwiseInstance
 from assay.scoring.scorers.models import find_encoder
@@ -181,7 +182,7 @@ async def write_rows(spec: SyntheticRows, rows: Sequence[Example], writer: Write
                     failed[reply.reason] += 1
             before = len(kept.kept)
             for number in sorted(texts):
-                kept.read(texts[number], number)
+                kept.read(spoken_part(texts[number]).text, number)
             progress.advance(WRITE_STAGE, len(kept.kept) - before)
     progress.finish(WRITE_STAGE)
     rejected = dict(sorted((kept.rejected + failed).items()))

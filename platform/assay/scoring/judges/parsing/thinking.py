@@ -7,8 +7,10 @@ Granite's headings. A block that never ends holds no answer: what stands before 
 
 from __future__ import annotations
 
+import math
 import re
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, TypeVar
 
 from assay.scoring.judges.parsing.text_numbers import last_match
 
@@ -22,6 +24,29 @@ class SpokenReply(NamedTuple):
     """Characters that were taken off; 0 means that the text is the reply as it came."""
     is_unfinished: bool
     """Whether the thinking never ended: there is no answer, whatever the draft says."""
+
+
+class MeanRead(NamedTuple):
+    """What several replies say together."""
+
+    value: float
+    """Mean of the scores in those that can be read; NaN where none can."""
+    num_read: int
+
+
+Parsed = TypeVar("Parsed")
+
+
+def read_spoken(reply: str, read: Callable[[str], Parsed | None]) -> Parsed | None:
+    """What `read` finds in the reply without its thinking; None where the thinking never ended."""
+    spoken = spoken_part(reply)
+    return None if spoken.is_unfinished else read(spoken.text)
+
+
+def mean_spoken(replies: Sequence[object], read: Callable[[str], float | None]) -> MeanRead:
+    """`read_spoken` of each reply that is a text; what cannot be read lowers no mean."""
+    found = [score for reply in replies if isinstance(reply, str) and (score := read_spoken(reply, read)) is not None]
+    return MeanRead(sum(found) / len(found) if found else math.nan, len(found))
 
 
 _NAMES = (

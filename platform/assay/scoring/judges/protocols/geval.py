@@ -20,7 +20,7 @@ from assay.scoring.judges.asking import Reading, read_reply, read_step, readers_
 from assay.scoring.judges.calls import JudgeCall, Steps
 from assay.scoring.judges.judgements import OK, UNPARSABLE, PointwiseJudgement
 from assay.scoring.judges.parsing import parse_score
-from assay.scoring.judges.parsing.thinking import spoken_part
+from assay.scoring.judges.parsing.thinking import read_spoken
 from assay.scoring.judges.prompting import SHIPPED, fence, fence_nonce, fill, load_prompt, with_fence_note
 from assay.scoring.judges.protocols.pointwise import PointwiseInstance
 from assay.scoring.judges.structured import MORE_TOKENS, check_structured, identity_of, score_format
@@ -203,8 +203,7 @@ class GEvalJudge:
         """The score of a raw reply, as `read_step` reads it."""
         if self.mode == "compat":
             return self._parse(text)
-        spoken = spoken_part(text)
-        return None if spoken.is_unfinished else self._parse(spoken.text)
+        return read_spoken(text, self._parse)
 
 
 def weighted_score(
