@@ -137,6 +137,38 @@ def test_one_stratum_is_plain_ppi_and_more_follow_the_formula() -> None:
     assert "stratum" in stratified_ppi_mean([1.0, math.nan], [1.0, 2.0], ["a", "b"]).reason
 
 
+def right_or_wrong(
+    rates: tuple[float, ...], labels: int, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """Strata of 300 answers each, `labels` of them scored by people; the judge says the same of 85 in 100."""
+    truth = np.concatenate([(rng.random(300) < rate).astype(float) for rate in rates])
+    judge = np.where(rng.random(truth.size) < 0.85, truth, 1 - truth)
+    human = np.full(truth.size, math.nan)
+    for place in range(len(rates)):
+        seen = place * 300 + rng.permutation(300)[:labels]
+        human[seen] = truth[seen]
+    return human, judge, [f"s{row // 300}" for row in range(truth.size)]
+
+
+@pytest.mark.parametrize("labels", [5, 10, 40])
+def test_strata_near_the_end_of_the_scale_are_covered(labels: int) -> None:
+    # .37 of 5 and .77 of 40 labels a stratum when a half width was read off an interval that has two
+    hits = 0
+    for seed in range(200):
+        found = stratified_ppi_mean(*right_or_wrong((0.95, 0.90), labels, np.random.default_rng(seed)))
+        assert 0 <= found.low < found.high <= 1
+        hits += found.low <= 0.925 <= found.high
+    assert hits >= 184
+
+
+def test_one_stratum_of_right_or_wrong_labels_is_plain_ppi() -> None:
+    human, judge, names = right_or_wrong((0.95,), 12, np.random.default_rng(3))
+    seen = np.isfinite(human)
+    plain = ppi_mean(human[seen], judge[seen], judge[~seen]).estimate
+    one = stratified_ppi_mean(human, judge, names)
+    assert (one.value, one.low, one.high) == pytest.approx((plain.value, plain.low, plain.high))
+
+
 def test_strata_cover_the_truth_where_a_judge_errs_otherwise_in_each() -> None:
     hits, narrower = 0, 0
     for seed in range(150):

@@ -32,6 +32,10 @@ class PpiMean:
     """0: the judge is ignored; 1: plain PPI."""
     correlation: float
     """Pearson between judge and human on the labelled items; NaN where one is constant."""
+    variance: float
+    """Of the estimate's value, over clusters; 0 where the labels show no spread."""
+    is_bounded: bool
+    """Whether all labels lie within 0..1, so that the interval is a score interval."""
 
     @property
     def width_ratio(self) -> float:
@@ -80,18 +84,21 @@ def ppi_mean(
     labels, of_row = np.unique(np.concatenate([of_labelled, of_unlabelled]), return_inverse=True)
     units, num_units = (of_row[: y_n.size], of_row[y_n.size :]), labels.size
 
-    def estimate(factor: float, method: str) -> Estimate:
+    is_bounded = bool(y_n.min() >= 0 and y_n.max() <= 1)
+
+    def estimate(factor: float, method: str) -> tuple[Estimate, float]:
         correction = y_n - factor * f_n
         value = float(correction.mean()) + (factor * float(f_N.mean()) if f_N.size else 0.0)
         variance = _variance([(correction, 1.0), (f_N, factor)], units, num_units)
         num_clusters = np.unique(units[0]).size
-        if y_n.min() >= 0 and y_n.max() <= 1:
+        if is_bounded:
             human = _variance([(y_n, 1.0)], units[:1], num_units)
-            return _score_interval(value, variance, human, num_clusters, y_n, method)
-        return _interval(value, variance, num_clusters, y_n.size, method)
+            return _score_interval(value, variance, human, num_clusters, y_n, method), variance
+        return _interval(value, variance, num_clusters, y_n.size, method), variance
 
-    name = "PPI++" if judge_weight is None else "PPI"
-    return PpiMean(estimate(weight, name), estimate(0.0, "human only"), weight, correlation)
+    helped, variance = estimate(weight, "PPI++" if judge_weight is None else "PPI")
+    alone, _ = estimate(0.0, "human only")
+    return PpiMean(helped, alone, weight, correlation, variance, is_bounded)
 
 
 def human_means(

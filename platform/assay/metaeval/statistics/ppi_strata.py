@@ -1,8 +1,12 @@
 """Prediction-powered inference by strata: the judge is corrected within each stratum, by its own weight.
 
 Where a judge errs otherwise on easy and on hard items, one correction for all is a loose one. The strata's means are
-added by their share of the population; the interval is Student's with Satterthwaite's degrees of freedom. With one
-stratum it is `ppi_mean`. Source: Fisch et al. 2024, "Stratified prediction-powered inference" (proportional shares).
+added by their share of the population. Labels within 0..1: the strata's own score intervals are put together by square
+and add, so the whole has a width and stays on the scale, also where a stratum's labels are all alike; other labels:
+Student's t with Satterthwaite's degrees of freedom. With one stratum it is `ppi_mean` either way.
+
+Source: Fisch et al. 2024, "Stratified prediction-powered inference" (proportional shares); Zou and Donner 2008 for the
+interval of a sum from asymmetric intervals of its parts.
 """
 
 from __future__ import annotations
@@ -55,14 +59,14 @@ def combined(parts: Mapping[str, PpiMean], shares: Mapping[str, float]) -> Estim
     value = sum(shares[name] * part.estimate.value for name, part in parts.items())
     n = sum(part.estimate.n for part in parts.values())
     clusters = sum(part.estimate.num_clusters for part in parts.values())
-    variance, dof_parts = 0.0, 0.0
-    for name, part in parts.items():
-        dof = part.estimate.num_clusters - 1
-        half = part.estimate.high - part.estimate.value
-        own = (shares[name] * half / student_quantile(0.975, dof)) ** 2
-        variance += own
-        dof_parts += own**2 / dof
+    if all(part.is_bounded for part in parts.values()):
+        down = math.hypot(*(shares[name] * (part.estimate.value - part.estimate.low) for name, part in parts.items()))
+        up = math.hypot(*(shares[name] * (part.estimate.high - part.estimate.value) for name, part in parts.items()))
+        return Estimate(value, value - down, value + up, n, clusters, "stratified PPI++, score intervals")
+    own = {name: shares[name] ** 2 * part.variance for name, part in parts.items()}
+    variance = sum(own.values())
     if variance == 0:
         return Estimate(value, math.nan, math.nan, n, clusters, "", "no spread inside any stratum")
-    half = student_quantile(0.975, variance**2 / dof_parts) * math.sqrt(variance)
+    dof = variance**2 / sum(own[name] ** 2 / (part.estimate.num_clusters - 1) for name, part in parts.items())
+    half = student_quantile(0.975, dof) * math.sqrt(variance)
     return Estimate(value, value - half, value + half, n, clusters, "stratified PPI++")
