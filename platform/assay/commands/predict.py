@@ -58,9 +58,10 @@ def predict_command(
         ConfigError: a bound that no mixture keeps, or that names no component.
         DataError: too few runs, or shares that do not add up to 1.
     """
-    from assay.metaeval.predict.account import Account, noise_sd, rank_ceiling, spearman
+    from assay.metaeval.predict.account import Account, noise_sd, rank_ceiling
     from assay.metaeval.predict.account import account as account_of
     from assay.metaeval.predict.stacking import check_shares
+    from assay.metaeval.statistics.correlation import spearman
 
     scores = trained.scores[column]
     bounds = _bounds(trained.components, limits)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -144,6 +144,56 @@ def finish(name: str, caption: str, figure: Figure) -> Plot:
         figure.savefig(pixels, format="png", dpi=PNG_DPI, metadata={"Software": None})
     svg = vector.getvalue()
     return Plot(name, caption, _with_tips(svg[svg.index("<svg") :]), pixels.getvalue())
+
+
+def standalone(width: float, height: float, draw: Callable[[Figure, Axes], None], *, font_size: float = 9) -> str:
+    """A figure of one panel beside a report, as SVG free of dates; `draw` fills it. Sizes in inches."""
+    import matplotlib as mpl
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure as NewFigure
+
+    out = io.StringIO()
+    with mpl.rc_context({"font.size": font_size, "svg.fonttype": "none", "svg.hashsalt": "assay"}):
+        figure = NewFigure(figsize=(width, height), layout="constrained")
+        FigureCanvasSVG(figure)
+        axes = figure.add_subplot()
+        axes.spines[["top", "right"]].set_visible(False)
+        draw(figure, axes)
+        figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None})
+    return out.getvalue()
+
+
+def spans(axes: Axes, cells: Sequence[Mapping[str, Any] | None], shift: float, style: dict[str, Any]) -> None:
+    """One value with its interval per line of a figure, `shift` below the line's middle; unknown ones are left out.
+
+    Args:
+        axes: lines are at 0, 1, ...
+        cells: `value`, `low` and `high` per line; None, or a value without an interval: nothing is drawn.
+        shift: in lines, so that several marks have room.
+        style: `fmt`, `color` and `label`.
+    """
+    known = [
+        (place, cell)
+        for place, cell in enumerate(cells)
+        if cell and cell["value"] is not None and cell["low"] is not None
+    ]
+    below = [max(0.0, cell["value"] - cell["low"]) for _, cell in known]
+    above = [max(0.0, cell["high"] - cell["value"]) for _, cell in known]
+    axes.errorbar(
+        [cell["value"] for _, cell in known],
+        [place + shift for place, _ in known],
+        xerr=[below, above],
+        markersize=4,
+        capsize=2,
+        linewidth=1,
+        **style,
+    )
+
+
+def lines_of(axes: Axes, labels: Sequence[str]) -> None:
+    """A line per label, the first on top."""
+    axes.set_yticks(range(len(labels)), labels)
+    axes.set_ylim(len(labels) - 0.5, -0.5)
 
 
 def _with_tips(svg: str) -> str:

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from assay.reports.drawing import standalone
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 SUMMARY = (("cit", "CIT"), ("cat", "CAT"), ("cat_task_centred", "CAT, centred"))
 
 
 def benchmark_svg(report: Mapping[str, Any], title: str) -> str:
     """Spearman's rho with people, rows sorted by CIT; told apart by number as well as by colour."""
-    import matplotlib as mpl
     import numpy as np
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
-    from matplotlib.figure import Figure
 
     tasks = [task["name"] for task in report["tasks"]]
     labels = [task["name"] + ("" if task["has_references"] else "*") for task in report["tasks"]]
@@ -26,10 +28,8 @@ def benchmark_svg(report: Mapping[str, Any], title: str) -> str:
         for name in names
     ]
     values = np.array([[math.nan if cell["value"] is None else cell["value"] for cell in row] for row in cells])
-    with mpl.rc_context({"font.size": 8, "svg.fonttype": "none", "svg.hashsalt": "assay"}):
-        figure = Figure(figsize=(2.2 + 0.72 * values.shape[1], 1.9 + 0.38 * values.shape[0]), layout="constrained")
-        FigureCanvasSVG(figure)
-        axes = figure.add_subplot()
+
+    def draw(figure: Figure, axes: Axes) -> None:
         shown = axes.imshow(values, cmap="cividis", vmin=-0.2, vmax=0.8, aspect="auto")
         for row in range(values.shape[0]):
             for place in range(values.shape[1]):
@@ -52,6 +52,5 @@ def benchmark_svg(report: Mapping[str, Any], title: str) -> str:
             note += "; *: no references, compared with the source"
         axes.set_xlabel(note, fontsize=7)
         figure.colorbar(shown, ax=axes, shrink=0.7, label="rho")
-        out = io.StringIO()
-        figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None})
-    return out.getvalue()
+
+    return standalone(2.2 + 0.72 * values.shape[1], 1.9 + 0.38 * values.shape[0], draw, font_size=8)

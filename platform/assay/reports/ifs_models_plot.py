@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from assay.reports.drawing import lines_of, spans, standalone
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 SERIES = (
     ("overall", "corrected", "corrected", "o", "#0072B2"),
@@ -17,39 +22,15 @@ SERIES = (
 
 def ifs_svg(report: Mapping[str, Any]) -> str:
     """One line per row of the report."""
-    import matplotlib as mpl
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
-    from matplotlib.figure import Figure
-
     rows = report["rows"]
-    with mpl.rc_context({"font.size": 9, "svg.fonttype": "none", "svg.hashsalt": "assay"}):
-        figure = Figure(figsize=(7.0, 1.2 + 0.42 * len(rows)), layout="constrained")
-        FigureCanvasSVG(figure)
-        axes = figure.add_subplot()
+
+    def draw(figure: Figure, axes: Axes) -> None:
         for number, (part, kind, label, marker, colour) in enumerate(SERIES):
-            placed = [(place, row[part][kind]) for place, row in enumerate(rows)]
-            placed = [(place, estimate) for place, estimate in placed if estimate["value"] is not None]
-            axes.errorbar(
-                [estimate["value"] for _, estimate in placed],
-                [place + 0.18 * (number - 1.5) for place, _ in placed],
-                xerr=[
-                    [estimate["value"] - estimate["low"] for _, estimate in placed],
-                    [estimate["high"] - estimate["value"] for _, estimate in placed],
-                ],
-                fmt=marker,
-                markersize=4,
-                capsize=2,
-                linewidth=1,
-                color=colour,
-                label=label,
-            )
-        axes.set_yticks(range(len(rows)), [f"{row['model']}, {row['prompt']}" for row in rows])
-        axes.set_ylim(len(rows) - 0.5, -0.5)
+            style = {"fmt": marker, "color": colour, "label": label}
+            spans(axes, [row[part][kind] for row in rows], 0.18 * (number - 1.5), style)
+        lines_of(axes, [f"{row['model']}, {row['prompt']}" for row in rows])
         axes.set_xlim(-0.02, 1.02)
-        prompts = report["prompts"]
-        axes.set_xlabel(f"Instruction Following Score, {prompts['n']} prompts, 95 % interval")
-        axes.spines[["top", "right"]].set_visible(False)
+        axes.set_xlabel(f"Instruction Following Score, {report['prompts']['n']} prompts, 95 % interval")
         figure.legend(loc="outside lower center", ncols=4, frameon=False)
-        out = io.StringIO()
-        figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None})
-    return out.getvalue()
+
+    return standalone(7.0, 1.2 + 0.42 * len(rows), draw)

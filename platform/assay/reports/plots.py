@@ -45,7 +45,7 @@ def draw_plots(
     """All figures that the tables have rows for.
 
     Args:
-        tables: study tables by name, see `metaeval.study_columns`.
+        tables: study tables by name, see `metaeval.study_tables.columns`.
         curve_scorers: scorers drawn in the learning curves, in this order.
         human: scorer of the human column.
         design: of the study's grid; tells which of the paper's figures and tables a matrix stands for. Empty: none.

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
-from assay.metaeval.predict.account import account, noise_sd, pair_accuracy, rank_ceiling, spearman
-from assay.metaeval.predict.choice import Bounds, candidates, need_not_be_trained, next_to_train
+from assay.metaeval.predict.account import account, noise_sd, pair_accuracy, rank_ceiling
+from assay.metaeval.predict.choice import Bounds, candidates, next_to_train
 from assay.metaeval.predict.stacking import Predictions
 
 
@@ -32,7 +32,7 @@ def test_a_predicted_tie_is_half_right_and_a_measured_one_asks_nothing() -> None
 
 
 def test_a_constant_side_has_no_rank_correlation() -> None:
-    assert math.isnan(spearman(np.ones(4), np.arange(4.0)))
+    assert math.isnan(account(predictions([1, 1, 1, 1], 1.0), np.arange(4.0)).rank_correlation)
 
 
 def test_noise_comes_from_mixtures_trained_twice() -> None:
@@ -64,10 +64,3 @@ def test_next_is_the_one_that_may_improve_most() -> None:
     wide = Predictions(np.array([1.0, 0.95, 0.2]), np.zeros(3), np.zeros(3), np.array([0.01, 0.5, 0.5]))
     assert next_to_train(wide, 1.0, highest=True) == 1
     assert next_to_train(wide, 0.2, highest=False) == 2
-
-
-def test_queued_mixtures_are_cancelled_where_a_run_would_tell_nothing() -> None:
-    queued = predictions([0.9, 1.0, 0.1], 0.2)
-    assert need_not_be_trained(queued, 1.0, 0.1, noise=math.nan, highest=True).tolist() == [False, False, True]
-    assert need_not_be_trained(queued, 1.0, 0.1, noise=0.2, highest=True).tolist() == [True, True, True]
-    assert need_not_be_trained(queued, 0.1, 0.1, noise=0.01, highest=False).tolist() == [True, True, False]

@@ -19,7 +19,6 @@ from assay.metaeval.statistics.bootstrap import (
     resample,
     rows_as_clusters,
     seeded,
-    studentised,
     weighted_mean,
 )
 from assay.metaeval.statistics.correlation import spearman_resamples
@@ -99,13 +98,6 @@ def test_spearman_interval_agrees_with_scipys_bootstrap() -> None:
     tolerance = 0.15 * theirs.standard_error
     assert ours.low == pytest.approx(theirs.confidence_interval.low, abs=tolerance)
     assert ours.high == pytest.approx(theirs.confidence_interval.high, abs=tolerance)
-
-
-def test_studentised_interval_turns_the_quantiles_round() -> None:
-    # t values are -1, ..., 3 at these resamples; the upper quantile of t sets the lower end
-    boot = np.linspace(-1, 3, 4001)
-    low, high = studentised(0.0, 2.0, boot, np.ones(4001))
-    assert (low, high) == (pytest.approx(-2 * 2.9), pytest.approx(2 * 0.9))
 
 
 def test_undefined_resamples_are_counted_and_too_many_leave_no_interval() -> None:

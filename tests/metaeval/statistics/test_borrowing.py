@@ -10,7 +10,8 @@ import pytest
 
 from assay.metaeval.statistics.borrowing import pool_spread
 from assay.metaeval.statistics.clustered import ITEMS_ONLY, Block, RunSpread, clustered_variance
-from assay.metaeval.statistics.comparison import compare, decide
+from assay.metaeval.statistics.comparison import compare
+from assay.metaeval.statistics.verdict import decide_family
 
 
 def block(means: list[float], name: str, **fields: object) -> Block:
@@ -52,7 +53,7 @@ def test_one_run_without_a_pool_is_items_only_and_in_no_family() -> None:
     one = Block(rng.normal(size=(1, 50)), ["z"], list(range(50)))
     found = compare(many, one)
     assert found.unit == ITEMS_ONLY and found.p < 1e-6 and not found.is_about_runs
-    (decision,) = decide([found])
+    (decision,) = decide_family([found.evidence])
     assert math.isnan(decision.p_holm) and decision.family_size == 0
     known = compare(many, replace(one, spread=RunSpread(0.01, 8.0)))
     assert known.is_about_runs and "borrowed" in known.unit and known.difference.high > found.difference.high
@@ -92,5 +93,5 @@ def test_intervals_at_holms_step_say_what_holm_says() -> None:
         compare(Block(rng.normal(size=(4, 40)) + gain, [f"{gain}{run}" for run in range(4)], list(range(40))), base)
         for gain in (0.0, 0.1, 0.4, 0.8, 2.0)
     ]
-    for decision in decide(family):
+    for decision in decide_family([found.evidence for found in family]):
         assert (decision.p_holm < 0.05) == (decision.low > 0 or decision.high < 0)

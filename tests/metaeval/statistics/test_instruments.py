@@ -205,3 +205,64 @@ def test_each_instrument_has_a_command(tmp_path: Path, capsys: pytest.CaptureFix
     for command in commands:
         assert run_app(["instrument", *command, "--out", str(tmp_path / "out.json")]) == 0
         assert json.loads((tmp_path / "out.json").read_text()) == json.loads(capsys.readouterr().out)
+
+
+def test_a_rater_without_a_correlation_is_named_and_the_others_count() -> None:
+    rng = np.random.default_rng(1)
+    quality = rng.normal(size=40)
+    people = quality + rng.normal(size=(4, 40))
+    people[2] = 3.0
+    found = human_agreement(list(quality), people)
+    assert math.isnan(found.people[2]) and "person 3" in found.reason and "constant" in found.reason
+    assert math.isfinite(found.z) and found.difference.low < found.difference.value < found.difference.high
+    assert found.difference.method == "jackknife t, 40 clusters"
+    assert found.as_json()["people"][2] is None
+    silent = human_agreement([1.0] * 40, people)
+    assert "the judge and person 3" in silent.reason and silent.difference.reason == silent.reason
+    alike = human_agreement(list(quality), np.stack([quality, quality, quality]))
+    assert math.isnan(alike.z) and "exactly alike" in alike.reason
+
+
+def test_judges_that_say_nothing_have_no_traits() -> None:
+    grades = planted_grades([0.0, 0.5, 0.0], [1.0, 2.0, 1.0], 80, 0)
+    grades[2] = 3.0
+    fit = graded_response(["a", "b", "same"], grades)
+    assert "one grade" in fit.judges["same"].severity.reason and math.isfinite(fit.judges["a"].severity.low)
+    alone = np.vstack([np.hstack([grades[:2], np.full((2, 10), np.nan)]), np.full((1, 90), np.nan)])
+    alone[2, 80:] = 2.0
+    assert "no item" in graded_response(["a", "b", "c"], alone).judges["c"].discrimination.reason
+    assert "graded scale" in graded_response(["a", "b"], np.random.default_rng(0).normal(size=(2, 60))).reason
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ({"item": "1", "judge": "", "score": 1}, "empty judge"),
+        ({"item": None, "judge": "a", "score": 1}, "empty item"),
+        ({"item": "1", "judge": "a", "score": 1e400}, "finite number"),
+        ({"item": "1", "judge": "a", "score": "4"}, "finite number"),
+    ],
+)
+def test_bad_rows_are_refused_in_one_line(
+    row: dict[str, object], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good = [{"item": str(i), "judge": "b", "score": i % 3} for i in range(3)]
+    table = tmp_path / "ratings.json"
+    table.write_text(json.dumps([*good, row]))
+    assert run_app(["instrument", "severity", "--table", str(table), "--out", str(tmp_path / "out.json")]) == 2
+    said_all = capsys.readouterr().err
+    assert said in said_all and "row 4" in said_all and said_all.count("\n") == 1
+    assert not (tmp_path / "out.json").exists()
+
+
+def test_a_rating_that_is_there_twice_counts_by_what_is_known(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = ["item,judge,score"]
+    for item in range(40):
+        lines += [f"{item},a,{item % 3}", f"{item},a,", f"{item},b,{item % 3 if item % 4 else 1}"]
+    table = tmp_path / "ratings.csv"
+    table.write_text("\n".join(lines) + "\n")
+    assert run_app(["instrument", "severity", "--table", str(table)]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["num_items"] == 40 and found["judges"]["a"]["severity"]["n"] == 40

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assay.metaeval.statistics.clustered import student_quantile
-from assay.metaeval.statistics.verdict import Evidence, draws_needed, verdict
+from assay.metaeval.statistics.clustered import minimum_detectable_effect, student_quantile
+from assay.metaeval.statistics.verdict import Evidence, decide_family, draws_needed, verdict
 
 SURE = Evidence(difference=0.1, standard_error=0.01, dof=100, run_error=0.01, num_runs=3)
 
@@ -61,7 +62,34 @@ def test_draws_needed_find_the_margin_and_one_fewer_does_not() -> None:
 
 def test_no_draws_find_what_the_items_hide() -> None:
     found = verdict(Evidence(0.01, 0.03, 50, run_error=0.001, num_runs=3), margin=0.02)
-    assert found.draws_needed is None and "more items" in found.why
+    assert "no number of draws" in found.why and "more items" in found.why
+
+
+def test_what_an_undecided_one_would_take_is_true_at_the_edges() -> None:
+    runs_alone = Evidence(0.01, 0.3, 4, run_error=0.3, num_runs=3)
+    # 3 x .09 / n under a margin of .0005: over 8 million draws, and no item is to blame
+    found = verdict(runs_alone, margin=0.0005)
+    assert draws_needed(runs_alone, 0.0005) is None
+    assert "more than 10,000 draws a side" in found.why and "items" not in found.why
+    # all the error is the items': more draws are no help
+    assert "more draws are no help" in verdict(Evidence(0.01, 0.03, 50, run_error=0.0, num_runs=3), margin=0.02).why
+    # nothing is known about runs: nothing is said about them
+    given = verdict(Evidence(0.01, 0.03, 50), margin=0.02)
+    assert given.word == "undecided" and "draws" not in given.why
+    # .005 x (1.96 + .84) = .014 is below the margin: nothing more is needed to find it
+    found = verdict(Evidence(0.0099, 0.0062, 1e6, run_error=0.006, num_runs=3), margin=0.02)
+    assert found.word == "undecided" and "would be found" in found.why
+
+
+def test_a_family_decides_by_holm_and_items_only_is_no_member() -> None:
+    # t of 3, 2.2 and 1: p .0028, .0287, .318; steps .05/3, .05/2 (fails), .05/2
+    family = [Evidence(value, 1.0, 1e9) for value in (2.2, 3.0, 1.0)]
+    family.append(Evidence(9.0, 1.0, 1e9, is_about_runs=False))
+    second, first, third, outside = decide_family(family)
+    assert [one.verdict.word for one in (second, first, third, outside)] == ["undecided", "better"] + ["undecided"] * 2
+    assert (first.alpha, second.alpha, third.alpha) == pytest.approx((0.05 / 3, 0.025, 0.025))
+    assert first.p_holm == pytest.approx(3 * first.p) and first.family_size == 3
+    assert second.low < 0 < first.low and math.isnan(outside.p_holm) and outside.family_size == 0
 
 
 @given(st.floats(-1, 1), st.floats(1e-4, 1), st.floats(1, 200), st.floats(1e-4, 0.05), st.floats(0, 0.1))
@@ -71,4 +99,6 @@ def test_a_side_is_named_exactly_where_the_interval_leaves_zero_out(
     half = student_quantile(1 - alpha / 2, dof) * error
     found = verdict(Evidence(difference, error, dof, error, 3, alpha=alpha), margin=margin)
     assert (found.word in ("better", "worse")) == (abs(difference) >= half)
-    assert found.mde == pytest.approx(half + student_quantile(0.8, dof) * error)
+    alone = decide_family([Evidence(difference, error, dof, error, 3)])[0]
+    assert alone.mde == pytest.approx(minimum_detectable_effect(error, dof))
+    assert (alone.verdict.word in ("better", "worse")) == (alone.low >= 0 or alone.high <= 0)

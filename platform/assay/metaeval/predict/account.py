@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from assay.metaeval.predict.stacking import Predictions
+from assay.metaeval.statistics.correlation import spearman
 from assay.metaeval.statistics.estimate import FloatArray
 
 _CEILING_DRAWS = 200
@@ -19,7 +20,7 @@ class Account:
 
     num_mixtures: int
     rank_correlation: float
-    """Spearman between predicted and measured."""
+    """Spearman between predicted and measured; NaN where one side is constant."""
     pair_accuracy: float
     """Share of pairs of mixtures that are ordered as measured."""
     mean_error: float
@@ -41,16 +42,6 @@ def account(predictions: Predictions, scores_m: FloatArray) -> Account:
         coverage=float(inside.mean()),
         mean_width=float((predictions.high - predictions.low).mean()),
     )
-
-
-def spearman(first: FloatArray, second: FloatArray) -> float:
-    """Rank correlation; nan where one side is constant."""
-    from scipy.stats import rankdata
-
-    ranks = [rankdata(side) for side in (first, second)]
-    if min(side.std() for side in ranks) == 0:
-        return math.nan
-    return float(np.corrcoef(*ranks)[0, 1])
 
 
 def pair_accuracy(predicted: FloatArray, measured: FloatArray) -> float:

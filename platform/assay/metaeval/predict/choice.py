@@ -1,4 +1,4 @@
-"""Which mixture is predicted best within bounds, which to train next, and which queued one need not be trained. Pure.
+"""Which mixture is predicted best within bounds, and which to train next. Pure.
 
 Candidates fill the allowed part of the simplex by chance with a seed; the trained mixtures are among them.
 """
@@ -15,8 +15,6 @@ from assay.metaeval.statistics.estimate import BoolArray, FloatArray
 CANDIDATES = 4000
 _SPREADS = (0.2, 0.5, 1.0, 3.0)
 """Concentrations of the Dirichlet: from nearly pure mixtures to nearly even ones."""
-LEAST_CHANCE = 0.01
-_BEST_DRAWS = 4000
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,26 +60,3 @@ def next_to_train(predictions: Predictions, best_trained: float, *, highest: boo
     gain = (predictions.mean - best_trained) if highest else (best_trained - predictions.mean)
     z = gain / predictions.sd
     return int((gain * norm.cdf(z) + predictions.sd * norm.pdf(z)).argmax())
-
-
-def need_not_be_trained(
-    queued: Predictions, best: float, best_sd: float, *, noise: float, highest: bool, seed: int = 0
-) -> BoolArray:
-    """Which queued mixtures a batch's end may cancel: known as well as a run would tell, or hardly ever the best.
-
-    Args:
-        queued: predictions of the mixtures that wait.
-        best: predicted score of the best mixture so far.
-        best_sd: its spread.
-        noise: spread of one run around its mixture's mean; nan: not known, so nothing is known well enough.
-        highest: whether high scores are good.
-        seed: of the draws behind the chance to be the best.
-    """
-    known = (queued.high - queued.low) < 2 * 1.96 * noise if noise >= 0 else np.zeros(len(queued.mean), dtype=bool)
-    rng = np.random.default_rng(seed)
-    sign = 1 if highest else -1
-    draws = sign * (queued.mean + queued.sd * rng.normal(size=(_BEST_DRAWS, queued.mean.size)))
-    rival = np.maximum(draws.max(axis=1), sign * (best + best_sd * rng.normal(size=_BEST_DRAWS)))
-    chance = (draws >= rival[:, None]).mean(axis=0)
-    hopeless: BoolArray = known | (chance < LEAST_CHANCE)
-    return hopeless

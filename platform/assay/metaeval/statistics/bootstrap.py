@@ -258,19 +258,6 @@ def bca(value: float, boot_K: FloatArray, jackknife_G: FloatArray) -> tuple[floa
     return float(low), float(high)
 
 
-def studentised(
-    value: float, standard_error: float, boot_K: FloatArray, boot_errors_K: FloatArray
-) -> tuple[float, float]:
-    """Bootstrap-t interval: quantiles of (resampled - value) / its own standard error, turned round.
-
-    Resamples whose standard error is 0 or missing are left out.
-    """
-    usable = np.isfinite(boot_K) & (boot_errors_K > 0)
-    t_K = (boot_K[usable] - value) / boot_errors_K[usable]
-    low, high = np.quantile(t_K, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return value - float(high) * standard_error, value - float(low) * standard_error
-
-
 def weighted_mean(values: ArrayLike) -> Statistic:
     """The mean as a statistic over weights; pass a difference of two columns for a paired difference."""
     values_N = np.asarray(values, dtype=float)

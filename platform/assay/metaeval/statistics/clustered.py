@@ -289,11 +289,7 @@ def score_interval(
         seen = block.scores[np.isfinite(block.scores)]
         if np.isin(seen, (low, high)).all():
             worth = min(worth, float(seen.size))  # right-or-wrong answers are never worth more than there are
-    t2 = student_quantile(0.5 + level / 2, variance.dof if spread > 0 else math.inf) ** 2
-    centre = (value + t2 / (2 * worth)) / (1 + t2 / worth)
-    half = math.sqrt(t2) / (1 + t2 / worth) * math.sqrt(spread / worth + t2 / (4 * worth * worth))
-    ends = max(0.0, centre - half), min(1.0, centre + half)
-    ends = (0.0 if value <= 0 else ends[0], 1.0 if value >= 1 else ends[1])
+    ends = wilson_ends(value, worth, student_quantile(0.5 + level / 2, variance.dof if spread > 0 else math.inf))
     return Estimate(
         block.mean,
         low + ends[0] * (high - low),
@@ -325,13 +321,25 @@ def ratio_interval(ratio: float, variance: ClusteredVariance, *, n: int = 0) -> 
     )
 
 
+def wilson_ends(share: float, worth: float, z: float) -> tuple[float, float]:
+    """Wilson's interval of a share that is known as well as from `worth` independent right-or-wrong answers."""
+    centre = (share + z * z / (2 * worth)) / (1 + z * z / worth)
+    half = z / (1 + z * z / worth) * math.sqrt(share * (1 - share) / worth + z * z / (4 * worth * worth))
+    return 0.0 if share <= 0 else max(0.0, centre - half), 1.0 if share >= 1 else min(1.0, centre + half)
+
+
 def student_p(value: float, variance: ClusteredVariance) -> float:
     """Two-sided p of a zero effect."""
+    return t_test(value, variance.standard_error, variance.dof)
+
+
+def t_test(value: float, standard_error: float, dof: float) -> float:
+    """Two-sided p of a zero effect; NaN where the standard error is not known."""
     from scipy.special import stdtr
 
-    if variance.variance == 0:
+    if standard_error == 0:
         return 1.0 if value == 0 else 0.0
-    return float(2 * stdtr(min(variance.dof, 1e9), -abs(value) / variance.standard_error))
+    return float(2 * stdtr(min(dof, 1e9), -abs(value) / standard_error))
 
 
 def minimum_detectable_effect(standard_error: float, dof: float = math.inf, alpha: float = 1 - CONFIDENCE) -> float:

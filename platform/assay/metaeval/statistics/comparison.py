@@ -1,15 +1,13 @@
 """Which mixture wins: paired differences to a named baseline, with what they cost elsewhere.
 
 A mixture (arm) is compared with the baseline on the items that all runs of both have a score for. The interval is
-clustered by item and by run (draw, with its training seeds) and studentised, p-values of a family are adjusted by
-Holm, and the minimum detectable effect says what a test set of this size could have found at all. What a family
-decides is said again as an interval and as an effect at the step of Holm's procedure that decides (`Decision`).
+clustered by item and by run (draw, with its training seeds) and studentised, and the minimum detectable effect says
+what a test set of this size could have found at all. What a family decides is said by `verdict.decide_family`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -23,10 +21,10 @@ from assay.metaeval.statistics.clustered import (
     score_interval,
     student_interval,
     student_p,
-    student_quantile,
 )
 from assay.metaeval.statistics.estimate import BoolArray, Estimate
-from assay.metaeval.statistics.rates import holm, holm_steps, wilson
+from assay.metaeval.statistics.rates import wilson
+from assay.metaeval.statistics.verdict import Evidence
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,26 +53,12 @@ class Comparison:
     is_about_runs: bool = False
     """Whether the interval knows how runs differ; only then can an arm be told apart."""
 
-    def interval(self, alpha: float) -> tuple[float, float]:
-        """Both ends at level 1 - alpha; NaN without a standard error."""
-        half = student_quantile(1 - alpha / 2, self.dof) * self.standard_error if self.dof > 0 else math.nan
-        return self.difference.value - half, self.difference.value + half
-
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """What a family says about one of its comparisons."""
-
-    p_holm: float
-    """NaN: no member of the family."""
-    family_size: int
-    alpha: float
-    """Level of the step of Holm's procedure that decides about this comparison."""
-    low: float
-    """Lower end of the interval at that level: it leaves 0 out exactly where Holm's p is below .05."""
-    high: float
-    mde: float
-    """Smallest true difference found at that level with a chance of 80 %."""
+    @property
+    def evidence(self) -> Evidence:
+        """What a family decides by."""
+        return Evidence(
+            self.difference.value, self.standard_error, self.dof, self.run_error, self.num_runs, self.is_about_runs
+        )
 
 
 def compare(arm: Block, baseline: Block, *, low: float | None = None, high: float | None = None) -> Comparison:
@@ -115,22 +99,6 @@ def compare(arm: Block, baseline: Block, *, low: float | None = None, high: floa
         min(len(set(arm.clusters)), len(set(baseline.clusters))),
         variance.has_run_spread,
     )
-
-
-def decide(family: Sequence[Comparison]) -> list[Decision]:
-    """What a family of comparisons says by Holm's procedure at 5 %; one that is about items only is no member."""
-    p = np.array([found.p if found.is_about_runs else math.nan for found in family])
-    adjusted, alphas = holm(p), holm_steps(p)
-    size = int(np.isfinite(p).sum())
-    decisions = []
-    for found, p_holm, alpha in zip(family, adjusted, alphas, strict=True):
-        if math.isnan(p_holm):
-            decisions.append(Decision(math.nan, 0, math.nan, math.nan, math.nan, math.nan))
-            continue
-        ends = found.interval(float(alpha))
-        mde = minimum_detectable_effect(found.standard_error, found.dof, float(alpha))
-        decisions.append(Decision(float(p_holm), size, float(alpha), *ends, mde))
-    return decisions
 
 
 def mean_estimate(block: Block, *, low: float | None = None, high: float | None = None) -> tuple[Estimate, str]:

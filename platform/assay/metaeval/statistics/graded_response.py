@@ -15,10 +15,14 @@ from typing import Any
 import numpy as np
 
 from assay.metaeval.statistics.estimate import Estimate, FloatArray, IntArray
+from assay.metaeval.statistics.rates import Z
 
 MIN_ITEMS = 30
+MAX_GRADES = 20
+"""More distinct grades are no graded scale: each has a threshold of its own."""
+_MOST_LOG_DISCRIMINATION, _MOST_SEVERITY = 3.0, 6.0
+"""Bounds of the fit; an estimate at one of them is none."""
 _NODES = 31
-_Z = 1.959963984540054
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,19 +78,29 @@ def graded_response(judges: Sequence[str], grades: FloatArray) -> GradedFit:
     if num_judges < 2 or levels.size < 2 or num_items < MIN_ITEMS:
         reason = f"{num_judges} judges, {levels.size} grades, {num_items} items that two judges rated; "
         return GradedFit({}, (), num_items, f"{reason}at least 2, 2 and {MIN_ITEMS} are needed")
+    if levels.size > MAX_GRADES:
+        reason = f"{levels.size} distinct grades, at most {MAX_GRADES} make a graded scale: round them"
+        return GradedFit({}, (), num_items, reason)
     codes = np.where(seen[:, shared], np.searchsorted(levels, np.nan_to_num(grades[:, shared])), -1)
     start = np.concatenate([np.zeros(2 * num_judges), _first_steps(codes, levels.size)])
     found = minimize(
         lambda packed: -float(_log_likelihoods(packed, codes, num_judges).sum()),
         start,
         method="L-BFGS-B",
-        bounds=[(-3.0, 3.0)] * num_judges + [(-6.0, 6.0)] * num_judges + [(-8.0, 8.0)] * (start.size - 2 * num_judges),
+        bounds=[(-_MOST_LOG_DISCRIMINATION, _MOST_LOG_DISCRIMINATION)] * num_judges
+        + [(-_MOST_SEVERITY, _MOST_SEVERITY)] * num_judges
+        + [(-8.0, 8.0)] * (start.size - 2 * num_judges),
     )
     errors = _errors(found.x, codes, num_judges)
     traits = {}
     for place, name in enumerate(judges):
         log_a, severity = found.x[place], found.x[num_judges + place]
-        half_a, half_s = _Z * errors[place], _Z * errors[num_judges + place]
+        reason = _not_estimable(codes[place], log_a, severity)
+        if reason:
+            none = Estimate.undefined(reason, int((codes[place] >= 0).sum()), num_items)
+            traits[name] = JudgeTraits(none, none)
+            continue
+        half_a, half_s = Z * errors[place], Z * errors[num_judges + place]
         sharp, least, most = (float(np.exp(value)) for value in (log_a, log_a - half_a, log_a + half_a))
         rated = int((codes[place] >= 0).sum())
         traits[name] = JudgeTraits(
@@ -94,6 +108,17 @@ def graded_response(judges: Sequence[str], grades: FloatArray) -> GradedFit:
             Estimate(sharp, least, most, rated, num_items, "OPG, on the logarithm"),
         )
     return GradedFit(traits, tuple(map(float, _steps(found.x[2 * num_judges :]))), num_items)
+
+
+def _not_estimable(codes_I: IntArray, log_discrimination: float, severity: float) -> str:
+    """Why one judge has no traits; empty where it has."""
+    if not (codes_I >= 0).any():
+        return "rated no item that another judge rated"
+    if np.unique(codes_I[codes_I >= 0]).size < 2:
+        return "gave one grade to everything"
+    if abs(log_discrimination) > 0.999 * _MOST_LOG_DISCRIMINATION or abs(severity) > 0.999 * _MOST_SEVERITY:
+        return "its grades fit no finite severity and discrimination"
+    return ""
 
 
 def _steps(packed: FloatArray) -> FloatArray:

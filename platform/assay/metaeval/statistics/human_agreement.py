@@ -15,11 +15,14 @@ from typing import Any
 
 import numpy as np
 
-from assay.metaeval.statistics.clustered import student_quantile
+from assay.metaeval.statistics.bootstrap import jackknife_interval, rows_as_clusters
+from assay.metaeval.statistics.correlation import pearson
 from assay.metaeval.statistics.estimate import Estimate, FloatArray
 
 MIN_PEOPLE = 3
 MIN_ITEMS = 10
+_MIN_COMMON = 3
+"""Items that two raters must share for a correlation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +34,11 @@ class HumanAgreement:
     people: tuple[float, ...]
     """Mean agreement of each person with the others."""
     z: float
-    """NaN where people all agree alike, or `reason` says why."""
+    """NaN where `reason` says why."""
     difference: Estimate
     """Judge minus the mean of people, 95 % interval by a jackknife over items."""
     reason: str = ""
+    """Why a number is missing; empty where none is."""
 
     def as_json(self) -> dict[str, Any]:
         """Plain data."""
@@ -66,37 +70,49 @@ def human_agreement(judge: Sequence[float], people: FloatArray) -> HumanAgreemen
         reason = f"{people.shape[0]} people and {scores.size} items; at least {MIN_PEOPLE} and {MIN_ITEMS} are needed"
         return HumanAgreement(math.nan, (), math.nan, Estimate.undefined(reason, scores.size), reason)
     own, others = _agreements(scores, people)
-    spread = float(np.std(others, ddof=1))
-    z = (own - float(np.mean(others))) / spread if spread > 0 else math.nan
-    value = own - float(np.mean(others))
-    left_out = []
-    for item in range(scores.size):
-        kept = np.arange(scores.size) != item
-        one, rest = _agreements(scores[kept], people[:, kept])
-        left_out.append(one - float(np.mean(rest)))
-    n = scores.size
-    error = math.sqrt((n - 1) / n * float(np.sum((np.array(left_out) - np.mean(left_out)) ** 2)))
-    half = student_quantile(0.975, n - 1) * error if error > 0 else math.nan
-    estimate = Estimate(value, value - half, value + half, n, n, "jackknife over items")
-    return HumanAgreement(own, tuple(map(float, others)), z, estimate)
+    known = others[np.isfinite(others)]
+    reason = _missing(own, others)
+    if math.isnan(own) or known.size < MIN_PEOPLE:
+        difference = Estimate.undefined(reason, scores.size)
+        return HumanAgreement(own, tuple(map(float, others)), math.nan, difference, reason)
+    spread = float(np.std(known, ddof=1))
+    if not spread > 0:
+        reason = "; ".join(part for part in (reason, "people agree exactly alike, so there is no z") if part)
+    z = _gap(own, others) / spread if spread > 0 else math.nan
+    items = np.arange(scores.size)
+    left_out = np.array([_gap(*_agreements(scores[items != item], people[:, items != item])) for item in items])
+    difference = jackknife_interval(_gap(own, others), left_out, rows_as_clusters(scores.size), n=scores.size)
+    return HumanAgreement(own, tuple(map(float, others)), z, difference, reason)
+
+
+def _gap(judge: float, people: FloatArray) -> float:
+    known = people[np.isfinite(people)]
+    return judge - float(known.mean()) if known.size else math.nan
+
+
+def _missing(judge: float, people: FloatArray) -> str:
+    """Who has no correlation with any person, and why that can be."""
+    lacking = [str(place + 1) for place in np.flatnonzero(np.isnan(people))]
+    who = ["the judge"] if math.isnan(judge) else []
+    who += [f"person {', '.join(lacking)}"] if lacking else []
+    why = f"constant scores, or fewer than {_MIN_COMMON} items in common"
+    return f"{' and '.join(who)}: no correlation with people ({why})" if who else ""
 
 
 def _agreements(judge: FloatArray, people: FloatArray) -> tuple[float, FloatArray]:
+    """Mean correlation with the (other) people of the judge and of each person; NaN where there is none."""
     rows = np.vstack([judge[None, :], people])
-    size = rows.shape[0]
-    table = np.full((size, size), np.nan)
-    for first in range(size):
-        for second in range(first + 1, size):
-            table[first, second] = table[second, first] = _correlation(rows[first], rows[second])
-    return float(np.nanmean(table[0, 1:])), np.asarray(np.nanmean(table[1:, 1:], axis=1))
-
-
-def _correlation(first: FloatArray, second: FloatArray) -> float:
-    both = np.isfinite(first) & np.isfinite(second)
-    x, y = first[both], second[both]
-    if x.size < 3 or x.std() == 0 or y.std() == 0:
-        return math.nan
-    return float(np.corrcoef(x, y)[0, 1])
+    table = np.full((len(rows), len(rows)), np.nan)
+    for first in range(len(rows)):
+        for second in range(first + 1, len(rows)):
+            both = np.isfinite(rows[first]) & np.isfinite(rows[second])
+            if both.sum() >= _MIN_COMMON:
+                table[first, second] = table[second, first] = pearson(rows[first, both], rows[second, both])
+    with_people = table[:, 1:]
+    known = np.isfinite(with_people)
+    counts = known.sum(axis=1)
+    means = np.where(counts > 0, np.where(known, with_people, 0.0).sum(axis=1) / np.maximum(counts, 1), np.nan)
+    return float(means[0]), means[1:]
 
 
 def _known(value: float) -> float | None:

@@ -13,8 +13,7 @@ from typing import Any
 import numpy as np
 
 from assay.metaeval.statistics.clustered import student_quantile
-from assay.metaeval.statistics.rates import holm, holm_steps
-from assay.metaeval.statistics.verdict import Evidence, verdict
+from assay.metaeval.statistics.verdict import Evidence, decide_family
 
 MIN_ITEMS = 6
 """Below, differences of items give no interval."""
@@ -57,16 +56,17 @@ def paired_items(
         family: per metric the scores of both models on the same items, none missing; at least one item.
         margin: differences within it, either way, count as equivalent; 0 for none.
     """
-    errors = [_standard_error(first, second) for first, second in family]
-    p = np.array([_p(first, second, error) for (first, second), error in zip(family, errors, strict=True)])
-    adjusted, alphas = holm(p), holm_steps(p)
+    means = [(float(np.mean(first)), float(np.mean(second)), len(first)) for first, second in family]
+    evidence = [
+        Evidence(b - a, _standard_error(first, second), n - 1)
+        for (a, b, n), (first, second) in zip(means, family, strict=True)
+    ]
     rows = []
-    for (first, second), error, own, shared, alpha in zip(family, errors, p, adjusted, alphas, strict=True):
-        a, b, n = float(np.mean(first)), float(np.mean(second)), len(first)
+    for (a, b, n), known, decision in zip(means, evidence, decide_family(evidence, margins=margin), strict=True):
+        error = known.standard_error
         half = student_quantile(0.975, n - 1) * error if error > 0 else math.nan
-        level = 0.05 if math.isnan(alpha) else float(alpha)
-        word = verdict(Evidence(b - a, error, n - 1, alpha=level), margin=margin).word
-        rows.append(PairedItems(a, b, b - a - half, b - a + half, float(own), float(shared), n, word))
+        word = decision.verdict.word
+        rows.append(PairedItems(a, b, b - a - half, b - a + half, decision.p, decision.p_holm, n, word))
     return rows
 
 
@@ -75,12 +75,3 @@ def _standard_error(first: Sequence[float], second: Sequence[float]) -> float:
     if differences.size < MIN_ITEMS:
         return math.nan
     return float(differences.std(ddof=1) / math.sqrt(differences.size))
-
-
-def _p(first: Sequence[float], second: Sequence[float], error: float) -> float:
-    if not error > 0:
-        return math.nan
-    from scipy.stats import t
-
-    value = float(np.mean(second) - np.mean(first))
-    return float(2 * t.sf(abs(value) / error, len(first) - 1))

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from assay.metaeval.statistics.clustered import student_quantile
+from assay.metaeval.statistics.clustered import student_quantile, wilson_ends
 from assay.metaeval.statistics.estimate import Estimate, FloatArray, IntArray
-from assay.metaeval.statistics.rates import Z, wilson_ends
+from assay.metaeval.statistics.rates import Z
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from assay.metaeval.statistics.clustered import minimum_detectable_effect, student_quantile
+from assay.metaeval.statistics.clustered import minimum_detectable_effect, student_quantile, wilson_ends
 from assay.metaeval.statistics.estimate import Estimate
 
 Z = 1.959963984540054
@@ -31,12 +31,7 @@ def wilson(num_right: float, n: int, z: float = Z) -> Estimate:
         raise ValueError(f"{num_right} of {n} is no rate")
     if n == 0:
         return Estimate.undefined("no items")
-    rate = num_right / n
-    centre = (rate + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * math.sqrt(rate * (1 - rate) / n + z * z / (4 * n * n))
-    low = 0.0 if num_right == 0 else max(0.0, centre - half)
-    high = 1.0 if num_right == n else min(1.0, centre + half)
-    return Estimate(rate, low, high, n, n, "Wilson")
+    return Estimate(num_right / n, *wilson_ends(num_right / n, n, z), n, n, "Wilson")
 
 
 def bounded_mean(values: ArrayLike, low: float = 0.0, high: float = 1.0) -> Estimate:
@@ -70,13 +65,6 @@ def bounded_mean(values: ArrayLike, low: float = 0.0, high: float = 1.0) -> Esti
     ends = wilson_ends(value, worth, scaled_z)
     span = high - low
     return Estimate(low + value * span, low + ends[0] * span, low + ends[1] * span, count, count, method)
-
-
-def wilson_ends(share: float, worth: float, z: float) -> tuple[float, float]:
-    """Wilson's interval of a share that is known as well as from `worth` independent right-or-wrong answers."""
-    centre = (share + z * z / (2 * worth)) / (1 + z * z / worth)
-    half = z / (1 + z * z / worth) * math.sqrt(share * (1 - share) / worth + z * z / (4 * worth * worth))
-    return 0.0 if share <= 0 else max(0.0, centre - half), 1.0 if share >= 1 else min(1.0, centre + half)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 
 from assay.metaeval.statistics.estimate import Estimate, FloatArray
+from assay.metaeval.statistics.logistic import fit_logistic
+from assay.metaeval.statistics.rates import Z
 
 FEATURES = ("length", "headers", "lists", "bold")
 _HEADER = re.compile(r"^#{1,6}\s", re.MULTILINE)
@@ -23,7 +25,6 @@ _LIST = re.compile(r"^\s{0,8}(?:[-*+]|\d{1,3}[.)])\s", re.MULTILINE)
 _BOLD = re.compile(r"\*\*[^*\n]+\*\*|__[^_\n]+__")
 MIN_ITEMS_PER_EFFECT = 10
 """Fewer verdicts than this per coefficient give no fit."""
-_Z = 1.959963984540054
 
 
 def style_of(text: str) -> tuple[int, int, int, int]:
@@ -83,11 +84,11 @@ def style_control(preferences: Sequence[float | None], differences: FloatArray) 
     if reason:
         return StyleControl(raw, Estimate.undefined(reason, y.size), {}, missing)
     design = np.column_stack([np.ones(y.size), x[:, used]])
-    weights, covariance = _fit(design, y)
+    weights, covariance = fit_logistic(design, y, np.zeros(design.shape[1]))
     errors = np.sqrt(np.diag(covariance))
     if not np.isfinite(errors).all() or np.abs(weights).max() > 30:
         return StyleControl(raw, Estimate.undefined("style separates wins from losses", y.size), {}, missing)
-    low, high = weights - _Z * errors, weights + _Z * errors
+    low, high = weights - Z * errors, weights + Z * errors
     rate, lowest, highest = (1 / (1 + math.exp(-value)) for value in (weights[0], low[0], high[0]))
     effects = {
         FEATURES[place]: Estimate(float(weights[k]), float(low[k]), float(high[k]), y.size, y.size, "sandwich")
@@ -107,18 +108,3 @@ def _unfit(y: FloatArray, x: FloatArray, num_effects: int) -> str:
         if (x[:, place] > 0).all() or (x[:, place] < 0).all():
             return "style does not overlap: one side always has more of a feature"
     return ""
-
-
-def _fit(design: FloatArray, y: FloatArray) -> tuple[FloatArray, FloatArray]:
-    weights = np.zeros(design.shape[1])
-    for _ in range(60):
-        fitted = 1 / (1 + np.exp(-np.clip(design @ weights, -35, 35)))
-        hessian = design.T @ (design * (fitted * (1 - fitted))[:, None])
-        step = np.linalg.pinv(hessian) @ (design.T @ (y - fitted))
-        weights = weights + step * min(1.0, 5.0 / (float(np.abs(step).max()) + 1e-12))
-        if float(np.abs(step).max()) < 1e-10:
-            break
-    fitted = 1 / (1 + np.exp(-np.clip(design @ weights, -35, 35)))
-    bread = np.linalg.pinv(design.T @ (design * (fitted * (1 - fitted))[:, None]))
-    meat = design.T @ (design * ((y - fitted) ** 2)[:, None])
-    return weights, np.asarray(bread @ meat @ bread)

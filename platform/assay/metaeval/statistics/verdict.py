@@ -4,16 +4,19 @@ better, worse   the interval at the level that decides (Holm's step in a family)
 equivalent      both one-sided tests against a stated margin hold at 5 % (TOST: the 90 % interval lies within it)
 undecided       neither; said with what it would take: the difference that could have been found, and the draws needed
 
-An interval that knows nothing about retraining decides nothing, however narrow it is.
+An interval that knows nothing about retraining decides nothing, however narrow it is. `decide_family` is the one way
+from differences and their errors to p, Holm's p, the deciding level, its interval and the word.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
-from assay.metaeval.statistics.clustered import student_quantile
+from assay.metaeval.statistics.clustered import minimum_detectable_effect, student_quantile, t_test
+from assay.metaeval.statistics.rates import holm, holm_steps
 
 Word = Literal["better", "worse", "equivalent", "undecided"]
 
@@ -30,8 +33,8 @@ class Evidence:
     difference: float
     standard_error: float
     dof: float
-    run_error: float = 0.0
-    """The part of the standard error that more draws would lower."""
+    run_error: float = math.nan
+    """The part of the standard error that more draws would lower; NaN where nothing is known about it."""
     num_runs: int = 1
     """Draws of the smaller side."""
     is_about_runs: bool = True
@@ -47,15 +50,53 @@ class Verdict:
     word: Word
     why: str = ""
     """Of "undecided": what is missing."""
-    mde: float = math.nan
-    """Smallest true difference found at the deciding level with a chance of 80 %."""
-    draws_needed: int | None = None
-    """Draws on each side that would find a difference as large as the margin; None: not known, or none would do."""
 
-    @property
-    def text(self) -> str:
-        """The word, with what an undecided one would take."""
-        return self.word if not self.why else f"{self.word} ({self.why})"
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What a family says about one of its comparisons; numbers are NaN where it is no member."""
+
+    p: float
+    """Two-sided, of this comparison alone."""
+    p_holm: float
+    family_size: int
+    alpha: float
+    """Level of the step of Holm's procedure that decides about this comparison."""
+    low: float
+    """Lower end of the interval at that level: it leaves 0 out exactly where Holm's p is below .05."""
+    high: float
+    mde: float
+    """Smallest true difference found at that level with a chance of 80 %."""
+    verdict: Verdict
+
+
+def decide_family(family: Sequence[Evidence], *, margins: Sequence[float] | float = 0.0) -> list[Decision]:
+    """Every comparison of a family by Holm's procedure at 5 %.
+
+    Args:
+        family: the comparisons; one that is about items only, or without a standard error, is no member.
+        margins: of each comparison, or of all; in the scorer's unit, 0 for none.
+    """
+    is_member = [found.is_about_runs and found.standard_error > 0 and found.dof > 0 for found in family]
+    p_values = [
+        t_test(found.difference, found.standard_error, found.dof) if member else math.nan
+        for found, member in zip(family, is_member, strict=True)
+    ]
+    size = sum(not math.isnan(p) for p in p_values)
+    decisions = []
+    for place, (found, p_holm, alpha) in enumerate(zip(family, holm(p_values), holm_steps(p_values), strict=True)):
+        margin = margins if isinstance(margins, (int, float)) else margins[place]
+        if math.isnan(p_holm):
+            none = math.nan
+            decisions.append(Decision(none, none, 0, none, none, none, none, verdict(found, margin=margin)))
+            continue
+        own = replace(found, alpha=float(alpha))
+        half = student_quantile(1 - own.alpha / 2, own.dof) * own.standard_error
+        mde = minimum_detectable_effect(own.standard_error, own.dof, own.alpha)
+        ends = own.difference - half, own.difference + half
+        word = verdict(own, margin=margin)
+        decisions.append(Decision(p_values[place], float(p_holm), size, own.alpha, *ends, mde, word))
+    return decisions
 
 
 def verdict(evidence: Evidence, *, margin: float) -> Verdict:
@@ -72,29 +113,23 @@ def verdict(evidence: Evidence, *, margin: float) -> Verdict:
         return Verdict("undecided", "items only: needs two runs or more on each side")
     if not error > 0 or not dof > 0:
         return Verdict("undecided", "no spread to judge by")
-    half = student_quantile(1 - evidence.alpha / 2, dof) * error
-    mde = half + student_quantile(0.8, dof) * error
-    if abs(evidence.difference) >= half:
-        return Verdict("better" if evidence.difference > 0 else "worse", mde=mde)
+    if abs(evidence.difference) >= student_quantile(1 - evidence.alpha / 2, dof) * error:
+        return Verdict("better" if evidence.difference > 0 else "worse")
     if margin > 0 and abs(evidence.difference) + student_quantile(1 - EQUIVALENCE_ALPHA, dof) * error <= margin:
-        return Verdict("equivalent", mde=mde)
-    needed = draws_needed(evidence, margin)
-    return Verdict("undecided", _would_take(evidence, mde, margin, needed), mde, needed)
+        return Verdict("equivalent")
+    return Verdict("undecided", _would_take(evidence, margin))
 
 
 def draws_needed(evidence: Evidence, margin: float) -> int | None:
     """Draws on each side with which a difference of `margin` is found with a chance of 80 %.
 
-    The part of the error that draws do not lower (the items) stays as it is; None where it alone is too much.
+    The part of the error that draws do not lower (the items) stays as it is; None where more than 10,000 are needed,
+    where the items alone are too much, and where the runs' part is 0 or not known.
     """
-    items = max(0.0, evidence.standard_error**2 - evidence.run_error**2)
     of_one = evidence.run_error**2 * max(1, evidence.num_runs)
-    if (
-        margin <= 0
-        or of_one <= 0
-        or (student_quantile(1 - evidence.alpha / 2, math.inf) + 0.8416) ** 2 * items >= (margin**2)
-    ):
+    if margin <= 0 or not of_one > 0 or _items_hide(evidence, margin):
         return None
+    items = _items_part(evidence)
     low, high = 1, 2
     while not _finds(high, of_one, items, evidence.alpha, margin):
         low, high = high, high * 2
@@ -106,21 +141,43 @@ def draws_needed(evidence: Evidence, margin: float) -> int | None:
     return high
 
 
+def _items_part(evidence: Evidence) -> float:
+    """Variance that draws do not lower."""
+    return max(0.0, evidence.standard_error**2 - evidence.run_error**2)
+
+
+def _items_hide(evidence: Evidence, margin: float) -> bool:
+    """Whether any number of draws leaves an error of items under which the margin is not found."""
+    return minimum_detectable_effect(math.sqrt(_items_part(evidence)), alpha=evidence.alpha) >= margin
+
+
 def _finds(draws: int, of_one: float, items: float, alpha: float, margin: float) -> bool:
     variance = of_one / draws + items
     dof = 2 * (draws - 1) * (variance / (of_one / draws)) ** 2
-    return (student_quantile(1 - alpha / 2, dof) + student_quantile(0.8, dof)) * math.sqrt(variance) <= margin
+    return minimum_detectable_effect(math.sqrt(variance), dof, alpha) <= margin
 
 
-def _would_take(evidence: Evidence, mde: float, margin: float, needed: int | None) -> str:
+def _would_take(evidence: Evidence, margin: float) -> str:
+    mde = minimum_detectable_effect(evidence.standard_error, evidence.dof, evidence.alpha)
     found = f"could find {mde:.3f}"
     if abs(evidence.difference) >= mde:
         found = f"as large as what could be found ({mde:.3f}), by chance of these runs not told from 0"
-    if margin <= 0:
-        return found
-    more = (
-        f"{needed:,} draws a side would find the margin of {margin:g}"
-        if needed
-        else (f"no number of draws finds the margin of {margin:g} on these items: needs more items")
-    )
-    return f"{found}; {more}"
+    more = _more(evidence, mde, margin)
+    return f"{found}; {more}" if more else found
+
+
+def _more(evidence: Evidence, mde: float, margin: float) -> str:
+    """What would find a difference as large as the margin; empty where nothing can be said."""
+    if margin <= 0 or math.isnan(evidence.run_error):
+        return ""
+    name = f"the margin of {margin:g}"
+    if mde <= margin:
+        return f"a true difference of {name} would be found"
+    if evidence.run_error == 0:
+        return f"its runs show no spread, so more draws are no help: {name} needs more items"
+    needed = draws_needed(evidence, margin)
+    if needed is not None:
+        return f"{needed:,} draws a side would find {name}"
+    if _items_hide(evidence, margin):
+        return f"no number of draws finds {name} on these items: needs more items"
+    return f"{name} needs more than {_MOST_DRAWS:,} draws a side"

@@ -10,17 +10,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+
+import numpy as np
 
 from assay.metaeval.statistics.clustered import student_quantile
+from assay.metaeval.statistics.estimate import FloatArray
+from assay.metaeval.statistics.logistic import fit_logistic, likelihood, sigmoid
 from assay.metaeval.statistics.rates import bounded_mean
-
-if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
-    FloatArray = npt.NDArray[np.float64]
-
 
 _FAR = 60.0
 """Log odds that no data tell from infinite ones."""
@@ -54,8 +50,6 @@ def win_rate(preferences: Sequence[float | None]) -> WinRate:
     Raises:
         ValueError: a preference lies outside of [0, 1].
     """
-    import numpy as np
-
     values = np.array([value for value in preferences if value is not None], dtype=float)
     if values.size and not ((values >= 0) & (values <= 1)).all():
         raise ValueError("preferences must lie in [0, 1]")
@@ -100,8 +94,6 @@ def length_controlled_win_rate(
     raw = win_rate(preferences)
     if raw.num_items < 3:
         return WinRate(math.nan, math.nan, raw.num_items, raw.num_missing, reason="fewer than 3 verdicts")
-    import numpy as np
-
     kept = np.array([value is not None for value in preferences])
     wanted = np.array([value for value in preferences if value is not None], dtype=float)
     difference = np.asarray(model_lengths, dtype=float)[kept] - np.asarray(baseline_lengths, dtype=float)[kept]
@@ -117,34 +109,35 @@ def length_controlled_win_rate(
     if difficulty is not None:
         columns.append(np.asarray(difficulty, dtype=float)[kept])
     design = np.stack(columns, axis=1)
-    weights, covariance = _fit(design, wanted, ridge)
+    penalty = np.full(design.shape[1], ridge * wanted.size)
+    penalty[0] /= 1000  # the intercept carries a thousandth of the slopes' penalty
+    weights, covariance = fit_logistic(design, wanted, penalty)
     equal = design.copy()
     equal[:, 1] = 0.0
-    predicted = _sigmoid(equal @ weights)
+    predicted = sigmoid(equal @ weights)
     gradient = ((predicted * (1 - predicted))[:, None] * equal).mean(axis=0)
     variance = float(gradient @ covariance @ gradient) + float(predicted.var()) / predicted.size
-    low, high = _profile_ends(design, equal, wanted, ridge, weights)
+    low, high = _profile_ends(design, equal, wanted, penalty[1:], weights)
     return WinRate(float(predicted.mean()), math.sqrt(max(variance, 0.0)), raw.num_items, raw.num_missing, low, high)
 
 
 def _profile_ends(
-    design: FloatArray, equal: FloatArray, wanted: FloatArray, ridge: float, weights: FloatArray
+    design: FloatArray, equal: FloatArray, wanted: FloatArray, penalty: FloatArray, weights: FloatArray
 ) -> tuple[float, float]:
     """Rates at equal length whose intercept the likelihood ratio does not refuse, all else fitted anew."""
-    rest, penalty = design[:, 1:], ridge * wanted.size
+
+    def penalised(both: FloatArray) -> float:
+        return likelihood(design @ both, wanted) - float(penalty @ both[1:] ** 2) / 2
 
     def lost(intercept: float) -> tuple[float, float]:
         """Twice the loss of penalised log-likelihood, and the rate, with this intercept."""
-        slopes = _fit_slopes(rest, wanted, intercept, penalty)
+        slopes, _ = fit_logistic(design[:, 1:], wanted, penalty, intercept)
         both = np.concatenate([[intercept], slopes])
-        rate = float(_sigmoid(equal @ both).mean())
-        return 2 * (best - _likelihood(design @ both, wanted) + penalty * float(slopes @ slopes) / 2), rate
-
-    import numpy as np
+        return 2 * (best - penalised(both)), float(sigmoid(equal @ both).mean())
 
     # Student's quantile for chi-squared's root: with 20 items that is the difference of .90 and .93 covered
     refused = student_quantile(0.975, max(1, wanted.size - design.shape[1])) ** 2
-    best = _likelihood(design @ weights, wanted) - penalty * float(weights[1:] @ weights[1:]) / 2
+    best = penalised(weights)
     ends = []
     for direction in (-1.0, 1.0):
         inside, outside = float(weights[0]), float(weights[0]) + direction
@@ -158,53 +151,3 @@ def _profile_ends(
             inside, outside = (middle, outside) if lost(middle)[0] < refused else (inside, middle)
         ends.append(lost(outside)[1])
     return ends[0], ends[1]
-
-
-def _fit_slopes(rest: FloatArray, wanted: FloatArray, intercept: float, penalty: float) -> FloatArray:
-    """Penalised slopes beside a fixed intercept, by damped Newton steps."""
-    import numpy as np
-
-    slopes = np.zeros(rest.shape[1])
-    for _ in range(50):
-        fitted = _sigmoid(intercept + rest @ slopes)
-        gradient = rest.T @ (wanted - fitted) - penalty * slopes
-        hessian = rest.T @ (rest * (fitted * (1 - fitted))[:, None]) + penalty * np.eye(slopes.size)
-        step = np.linalg.solve(hessian, gradient)
-        slopes = slopes + step * min(1.0, 5.0 / (float(np.abs(step).max()) + 1e-12))
-        if float(np.abs(step).max()) < 1e-9:
-            break
-    return slopes
-
-
-def _likelihood(logit: FloatArray, wanted: FloatArray) -> float:
-    import numpy as np
-
-    return float(np.sum(wanted * logit - np.logaddexp(0.0, logit)))
-
-
-def _fit(design: FloatArray, wanted: FloatArray, ridge: float) -> tuple[FloatArray, FloatArray]:
-    """Newton's method on the penalised log-likelihood; the intercept carries a thousandth of the slopes' penalty."""
-    import numpy as np
-
-    penalty = np.full(design.shape[1], ridge * wanted.size)
-    penalty[0] /= 1000
-    weights = np.zeros(design.shape[1])
-    for _ in range(100):
-        fitted = _sigmoid(design @ weights)
-        gradient = design.T @ (wanted - fitted) - penalty * weights
-        hessian = design.T @ (design * (fitted * (1 - fitted))[:, None]) + np.diag(penalty)
-        step = np.linalg.solve(hessian, gradient)
-        weights = weights + step * min(1.0, 5.0 / (float(np.abs(step).max()) + 1e-12))
-        if float(np.abs(step).max()) < 1e-10:
-            break
-    fitted = _sigmoid(design @ weights)
-    bread = np.linalg.inv(design.T @ (design * (fitted * (1 - fitted))[:, None]) + np.diag(penalty))
-    meat = design.T @ (design * ((wanted - fitted) ** 2)[:, None])
-    return weights, bread @ meat @ bread
-
-
-def _sigmoid(values: FloatArray) -> FloatArray:
-    import numpy as np
-
-    out: FloatArray = 0.5 * (1.0 + np.tanh(0.5 * values))
-    return out

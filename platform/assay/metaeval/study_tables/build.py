@@ -1,7 +1,7 @@
 """All result tables of a study, from its runs and score rows. The pipeline calls this; reports show what it makes.
 
 Deterministic: tables depend on the rows (not on their order), the human column, the baseline and `seed_key`. No
-times, costs or random ids. Columns and their meanings: study_columns.COLUMNS.
+times, costs or random ids. Columns and their meanings: columns.COLUMNS.
 """
 
 from __future__ import annotations

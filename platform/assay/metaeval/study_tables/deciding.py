@@ -9,8 +9,8 @@ from typing import Any
 
 from assay.metaeval.statistics.borrowing import SpreadPool, pool_spread
 from assay.metaeval.statistics.clustered import Block
-from assay.metaeval.statistics.comparison import Comparison, Decision, compare, decide
-from assay.metaeval.statistics.verdict import MARGIN, Evidence, verdict
+from assay.metaeval.statistics.comparison import Comparison, compare
+from assay.metaeval.statistics.verdict import MARGIN, decide_family
 from assay.metaeval.study_tables.frame import Panel, ScorerInfo, StudyFrame
 
 Row = dict[str, Any]
@@ -66,31 +66,17 @@ def no_decision() -> Row:
 
 def settle(members: Sequence[tuple[Row, Comparison, ScorerInfo]]) -> None:
     """Decide the comparisons of one family and write what follows into their rows."""
-    for (row, found, scorer), decision in zip(members, decide([found for _, found, _ in members]), strict=True):
+    margins = [margin_of(scorer) for _, _, scorer in members]
+    decisions = decide_family([found.evidence for _, found, _ in members], margins=margins)
+    for (row, _, _), margin, decision in zip(members, margins, decisions, strict=True):
         row["p_holm"] = decision.p_holm
         if "family_size" in row:
             row["family_size"] = decision.family_size
-        row |= decided(found, decision, scorer)
-
-
-def decided(found: Comparison, decision: Decision, scorer: ScorerInfo) -> Row:
-    """The family's interval and effect, and the comparison's word."""
-    margin = margin_of(scorer)
-    evidence = Evidence(
-        found.difference.value,
-        found.standard_error,
-        found.dof,
-        found.run_error,
-        found.num_runs,
-        found.is_about_runs,
-        0.05 if math.isnan(decision.alpha) else decision.alpha,
-    )
-    word = verdict(evidence, margin=margin)
-    return {
-        "family_low": decision.low,
-        "family_high": decision.high,
-        "family_mde": decision.mde,
-        "margin": margin or math.nan,
-        "verdict": word.word,
-        "needs": word.why,
-    }
+        row |= {
+            "family_low": decision.low,
+            "family_high": decision.high,
+            "family_mde": decision.mde,
+            "margin": margin or math.nan,
+            "verdict": decision.verdict.word,
+            "needs": decision.verdict.why,
+        }

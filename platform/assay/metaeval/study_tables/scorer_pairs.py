@@ -14,11 +14,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from assay.metaeval.statistics.bootstrap import MIN_CLUSTERS, clusters, jackknife_variance, leave_one_out
-from assay.metaeval.statistics.clustered import ClusteredVariance, student_interval, student_p
+from assay.metaeval.statistics.clustered import ClusteredVariance, student_interval
 from assay.metaeval.statistics.correlation import spearman_resamples
 from assay.metaeval.statistics.estimate import FloatArray, IntArray
-from assay.metaeval.statistics.rates import holm, holm_steps
-from assay.metaeval.statistics.verdict import Evidence, verdict
+from assay.metaeval.statistics.verdict import Evidence, decide_family
 from assay.metaeval.study_tables.frame import Panel, StudyFrame
 
 if TYPE_CHECKING:
@@ -93,7 +92,6 @@ def scorer_pair_rows(frame: StudyFrame, options: TableOptions) -> list[dict[str,
                 "difference": difference,
                 "low": ends.low if ends else math.nan,
                 "high": ends.high if ends else math.nan,
-                "p": student_p(difference, variance) if is_known and variance else math.nan,
                 "n_common": common.num_answers,
                 "n_own": int(common.own_S[first]),
                 "n_against": int(common.own_S[second]),
@@ -102,13 +100,13 @@ def scorer_pair_rows(frame: StudyFrame, options: TableOptions) -> list[dict[str,
                 "reason": reason or ("" if math.isfinite(difference) else "a scorer has no correlation in some task"),
             }
         )
-    p = [row["p"] for row in rows]
-    for row, (difference, variance), p_holm, alpha in zip(rows, found, holm(p), holm_steps(p), strict=True):
-        row["p_holm"] = float(p_holm)
-        error, dof = (variance.standard_error, variance.dof) if variance else (math.nan, math.nan)
-        evidence = Evidence(difference, error, dof, alpha=float(alpha) if math.isfinite(alpha) else 0.05)
-        word = verdict(evidence, margin=0.0)
-        row |= {"verdict": word.word, "needs": word.why}
+    evidence = [
+        Evidence(value, variance.standard_error, variance.dof) if variance else Evidence(value, math.nan, math.nan)
+        for value, variance in found
+    ]
+    for row, decision in zip(rows, decide_family(evidence), strict=True):
+        word = decision.verdict
+        row |= {"p": decision.p, "p_holm": decision.p_holm, "verdict": word.word, "needs": word.why}
     return rows
 
 
