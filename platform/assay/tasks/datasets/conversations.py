@@ -89,7 +89,7 @@ def turns_of(row: Mapping[str, Any], style: Literal["sharegpt", "messages"], whe
 def exchanges(turns: Sequence[Turn], which: Literal["first", "last", "each"]) -> list[Exchange]:
     """The answered user turns, oldest first, or one of them alone; what follows the last answer is dropped."""
     found = [
-        _exchange(turns[:place], turn.text)
+        exchange_of(turns[:place], turn.text)
         for place, turn in enumerate(turns)
         if turn.role == "assistant" and turn.is_trained and any(before.role == "user" for before in turns[:place])
     ]
@@ -112,8 +112,8 @@ def past_turns(row: Mapping[str, Any], where: str) -> tuple[Turn, ...]:
     return tuple(turns)
 
 
-def _exchange(before: Sequence[Turn], answer: str) -> Exchange:
-    """A system's turn between question and answer is told before the question."""
+def exchange_of(before: Sequence[Turn], answer: str) -> Exchange:
+    """An answer to what was said before; a system's turn between question and answer is told before the question."""
     end = len(before)
     while end and before[end - 1].role == "system":
         end -= 1

@@ -10,7 +10,7 @@ import gzip
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -91,17 +91,63 @@ def load_examples(source: SourceSpec, data_root: Path | str | None) -> list[Exam
     if source.loader == "toyworld":
         return list(_limited(_toyworld(source), source.limit))
     reader = _Reader(source)
-    if source.loader == "hub":
-        for split, rows in hub_rows(source, root):
-            reader.read(rows, f"hub dataset {source.hub!r} {split}", split)
-    else:
-        for split, path in _files(source, root).items():
-            is_file = path.name == Path(str(source.path)).name
-            shown = str(source.path) if is_file else f"{source.path}/{path.name}"
-            reader.read(file_rows(path, shown, source.max_chars), shown, split)
+    for split, shown, rows in source_rows(source, root):
+        reader.read(rows, shown, split)
     if not reader.examples:
         raise DataError(f"dataset {source.label!r}: saw no rows in {source.path or source.hub}; expected at least one")
     return reader.examples
+
+
+def source_rows(source: SourceSpec, root: Path | None) -> Iterator[tuple[str, str, Iterator[Row]]]:
+    """(split or "" where rows say it, what people call the file, its rows) of each file of a source, unread.
+
+    Raises:
+        DataError: a file or a hub dataset is missing.
+    """
+    if source.loader == "hub":
+        for split, rows in hub_rows(source, root):
+            yield split, f"hub dataset {source.hub!r} {split}", rows
+        return
+    for split, path in _files(source, root).items():
+        is_file = path.name == Path(str(source.path)).name
+        shown = str(source.path) if is_file else f"{source.path}/{path.name}"
+        yield split, shown, file_rows(path, shown, source.max_chars)
+
+
+def stated_split(said: str, where: str) -> str:
+    """The split that a row names.
+
+    Raises:
+        DataError: it names none, or an unknown one.
+    """
+    if said.lower() in _SPLIT_NAMES:
+        return _SPLIT_NAMES[said.lower()]
+    seen = f"the split {said!r:.40}" if said else "no split"
+    raise DataError(
+        f"{where}: saw {seen}; expected train, validation or test; name the file after its split, map the column "
+        "(columns: {split: ...}), or set split_rule: strict to split by content"
+    )
+
+
+def check_text(texts: Sequence[str], source: SourceSpec, where: str) -> None:
+    """Refuse a row that is too long, or that holds half a character.
+
+    Raises:
+        DataError: names the row.
+    """
+    size = sum(map(len, texts))
+    if size > source.max_chars:
+        raise DataError(
+            f"{where}: saw a row of {size} characters; expected at most {source.max_chars}; fix the row or "
+            "raise max_chars"
+        )
+    try:
+        "".join(texts).encode()
+    except UnicodeEncodeError as error:
+        raise DataError(
+            f"{where}: saw half a character ({error.object[error.start]!a}, a lone surrogate); expected whole "
+            "Unicode text; fix the row"
+        ) from None
 
 
 def materialise_dataset(store: Store, source: SourceSpec, data_root: Path | str | None) -> DatasetRef:
@@ -193,7 +239,7 @@ class _Reader:
     ) -> Example:
         history = exchange.history_json
         meta = self._meta(row)
-        self._check_text((exchange.instruction, text, exchange.output, history, given, meta), where)
+        check_text((exchange.instruction, text, exchange.output, history, given, meta), self._source, where)
         return Example(
             example_id=self._id(given, exchange, text, history, where),
             task=self._task,
@@ -205,21 +251,6 @@ class _Reader:
             history_json=history,
             meta_json=meta,
         )
-
-    def _check_text(self, texts: tuple[str, ...], where: str) -> None:
-        size = sum(map(len, texts))
-        if size > self._source.max_chars:
-            raise DataError(
-                f"{where}: saw a row of {size} characters; expected at most {self._source.max_chars}; fix the row or "
-                "raise max_chars"
-            )
-        try:
-            "".join(texts).encode()
-        except UnicodeEncodeError as error:
-            raise DataError(
-                f"{where}: saw half a character ({error.object[error.start]!a}, a lone surrogate); expected whole "
-                "Unicode text; fix the row"
-            ) from None
 
     def _id(self, given: str, exchange: Exchange, text: str, history: str, where: str) -> str:
         if given:
@@ -242,14 +273,7 @@ class _Reader:
             return content_split(split_line(exchange.instruction, text, exchange.output), rule)
         if file_split:
             return file_split
-        said = self._optional(row, "split")
-        if said.lower() in _SPLIT_NAMES:
-            return _SPLIT_NAMES[said.lower()]
-        seen = f"the split {said!r:.40}" if said else "no split"
-        raise DataError(
-            f"{where}: saw {seen}; expected train, validation or test; name the file after its split, map the column "
-            "(columns: {split: ...}), or set split_rule: strict to split by content"
-        )
+        return stated_split(self._optional(row, "split"), where)
 
     def _meta(self, row: Mapping[str, Any]) -> str:
         kept = {name: row[name] for name in self._source.meta_columns if name in row}

@@ -29,6 +29,9 @@ EXAMPLE_FIELDS = ("id", "split", "category", "instruction", "input", "output")
 """What `columns` may map, with the names that files use by default."""
 
 
+PreferenceFormat = Literal["none", "trl", "hh", "ultrafeedback", "shp", "llama_factory"]
+"""How the rows of a preference file are laid out, see preference_formats.py."""
+
 CONVERSATIONS = ("sharegpt", "messages", "openassistant")
 """Loaders whose rows are conversations."""
 
@@ -67,6 +70,9 @@ class SourceSpec(Config):
     """Task that the rows belong to (fills in a missing instruction); None: an instruction set."""
     conversation: Literal["none", "sharegpt", "messages"] = "none"
     """Hub: rows are conversations in a column `conversations` or `messages`, read as those loaders read theirs."""
+    preference: PreferenceFormat = "none"
+    """Loaders jsonl and hub: rows are preferences, laid out as TRL, Anthropic's HH, UltraFeedback, SHP or LLaMA-Factory
+    have them, for the design `preference`. Their splits go by the prompt alone, so all pairs of one are on one side."""
     split_rule: Literal["files", "strict", "compat"] = "files"
     """"files": by file name or the row's `split`. "strict", "compat": by content, 80/10/10, see splits.py. "strict"
     goes by a conversation's first exchange, so that all of it is on one side."""
@@ -116,6 +122,8 @@ class SourceSpec(Config):
             raise ValueError(f"loader {self.loader!r} needs `path`, a file or folder below the data root")
         if self.conversation != "none" and self.loader != "hub":
             raise ValueError("conversation is for the loader hub; name the loader itself sharegpt or messages")
+        if self.preference != "none" and self.loader not in ("jsonl", "hub"):
+            raise ValueError("preference is for the loaders jsonl and hub, which read any file; name one of them")
         unknown = (set(self.columns) | set(self.values)) - set(EXAMPLE_FIELDS)
         if unknown:
             raise ValueError(f"columns: saw {sorted(unknown)}; expected some of {', '.join(EXAMPLE_FIELDS)}")
@@ -127,6 +135,8 @@ class SourceSpec(Config):
         found: dict[str, Any] = handler(self)
         if info.mode == "json" and self.conversation == "none":
             found.pop("conversation", None)
+        if info.mode == "json" and self.preference == "none":
+            found.pop("preference", None)
         return found
 
     @property
