@@ -10,7 +10,7 @@ import pytest
 from assay.llm.requests import Answer, request_key
 from assay.scoring.judges import asking
 from assay.scoring.judges.calls import JudgeCall, replay_protocol, to_request
-from assay.scoring.judges.judgements import AMBIGUOUS, UNFINISHED
+from assay.scoring.judges.judgements import AMBIGUOUS, CUT_SHORT, UNFINISHED, UNPARSABLE
 from assay.scoring.judges.protocols.geval import DIMENSIONS, GEvalJudge
 from assay.scoring.judges.protocols.joint import JointInstance, JointJudge
 from assay.scoring.judges.protocols.mt_bench import DialoguePair
@@ -68,7 +68,7 @@ def test_compat_reads_the_draft_as_published_code_did() -> None:
     compat = replay_protocol(IftevalJudge("compat"), RESPONSE, lambda call: "<think>1</think>8,9")
     assert compat.score is None  # 18 is no score
     assert IftevalJudge("compat").identity()["version"] == 1
-    assert IftevalJudge("strict").identity()["version"] == 2
+    assert IftevalJudge("strict").identity()["version"] == asking.READERS
 
 
 def test_a_joint_ranking_is_that_of_the_answer() -> None:
@@ -89,6 +89,34 @@ def test_an_ambiguous_verdict_is_asked_for_again_and_says_so() -> None:
     verdict = replay_protocol(make_pairwise("cot"), PAIR, answer)
     assert verdict.original.status == AMBIGUOUS
     assert steps == ["compare", "compare", "compare_again", "compare_again"]
+
+
+@pytest.mark.parametrize("name", ["vanilla", "cot", "mt_bench_pair", "ifteval"])
+def test_no_draft_is_shown_when_a_reply_is_asked_for_again(name: str) -> None:
+    judge = make_protocol(name)
+    instance = {"mt_bench_pair": DialoguePair(("Say hi.",), ("hi",), ("hello",)), "ifteval": RESPONSE}.get(name, PAIR)
+    shown: list[str] = []
+
+    def answer(call: JudgeCall) -> str:
+        shown.extend(message.content for message in call.messages)
+        return "<think>secret draft</think>" + ("No idea." if call.order != "swapped" else "")
+
+    replay_protocol(judge, instance, answer)
+    assert any("could not be read" in text for text in shown)
+    assert "No idea." in shown
+    assert not any("secret draft" in text or not text for text in shown)
+
+
+def test_a_reply_without_a_verdict_that_its_budget_ended_says_so() -> None:
+    def answer(text: str) -> Answer:
+        return Answer(text, "length", 1, 1, None, False, "k")
+
+    judge = make_pairwise("cot")
+    assert replay_protocol(judge, PAIR, lambda call: answer("Output (a) is short, and")).original.status == CUT_SHORT
+    assert replay_protocol(judge, PAIR, lambda call: answer("[Reasoning] Both are")).original.status == UNFINISHED
+    assert replay_protocol(judge, PAIR, lambda call: answer("Output (b) is better. It")).original.winner == 2
+    compat = replay_protocol(make_pairwise("cot", "compat"), PAIR, lambda call: answer("Output (a) is short, and"))
+    assert compat.original.status == UNPARSABLE
 
 
 def tokens(*parts: str | dict[str, float]) -> Answer:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from assay.llm.requests import FINAL_FAILURES, Failure, Message
+from assay.llm.requests import FINAL_FAILURES, Answer, Failure, Message
 from assay.records import Mode
 from assay.scoring.judges.calls import (
     NOTHING,
@@ -24,17 +24,19 @@ from assay.scoring.judges.calls import (
     failure_reason,
     reply_text,
 )
-from assay.scoring.judges.judgements import AMBIGUOUS, OK, REFUSED, UNFINISHED, UNPARSABLE
+from assay.scoring.judges.judgements import AMBIGUOUS, CUT_SHORT, OK, REFUSED, UNFINISHED, UNPARSABLE
 from assay.scoring.judges.parsing.text_numbers import looks_refused
 from assay.scoring.judges.parsing.thinking import spoken_part
 
 REMINDER = "Your last reply could not be read. Reply again, in the requested output format and with nothing else."
+NO_ANSWER = "(no answer)"
+"""Stands for a reply that was nothing but thinking: endpoints refuse an empty turn, and drafts are shown to nobody."""
 AGAIN = "_again"
 """Ends the step name of a further call."""
 AGAIN_REPLICATES = 1000
 """Added to the replicate number per further call: beyond the samples that any protocol draws."""
 
-READERS = 2
+READERS = 3
 """Version of the readers of `strict`: it goes up when one of them reads a reply otherwise."""
 
 Parsed = TypeVar("Parsed")
@@ -94,7 +96,7 @@ def read_step(
         open_calls = [index for index, reading in enumerate(readings) if reading.status in _ASKED_AGAIN]
         if not open_calls:
             break
-        further = [_again(calls[index], readings[index].text, attempt) for index in open_calls]
+        further = [_again(calls[index], readings[index].said(mode), attempt) for index in open_calls]
         replies = yield further
         for index, call, reply in zip(open_calls, further, replies, strict=True):
             reading = read_reply(call, reply, parse, mode, contested)
@@ -104,7 +106,7 @@ def read_step(
     return readings
 
 
-_ASKED_AGAIN = (UNPARSABLE, AMBIGUOUS)
+_ASKED_AGAIN = (UNPARSABLE, AMBIGUOUS, CUT_SHORT)
 
 
 def read_reply(
@@ -119,8 +121,9 @@ def read_reply(
     text = reply_text(reply, mode)
     if text is None:
         return Reading(None, failure_reason(reply), (kept,))
+    is_cut = mode == "strict" and isinstance(reply, Answer) and reply.finish_reason == "length"
     if mode == "strict":
-        spoken = spoken_part(text)
+        spoken = spoken_part(text, is_cut=is_cut)
         kept = dataclasses.replace(kept, thinking_chars=spoken.thinking_chars)
         if spoken.is_unfinished:
             return Reading(None, UNFINISHED, (kept,))
@@ -132,11 +135,13 @@ def read_reply(
         return Reading(None, failure_reason(reply), (kept,))
     if looks_refused(text):
         return Reading(None, REFUSED, (kept,))
+    if is_cut:
+        return Reading(None, CUT_SHORT, (kept,))
     return Reading(None, AMBIGUOUS if contested is not None and contested(text) else UNPARSABLE, (kept,))
 
 
 def _again(call: JudgeCall, unreadable: str, attempt: int) -> JudgeCall:
-    turns = (*call.messages, Message("assistant", unreadable), Message("user", REMINDER))
+    turns = (*call.messages, Message("assistant", unreadable.strip() or NO_ANSWER), Message("user", REMINDER))
     return JudgeCall(call.step + AGAIN, turns, call.sampling, call.replicate + AGAIN_REPLICATES * attempt, call.order)
 
 

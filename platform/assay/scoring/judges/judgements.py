@@ -14,6 +14,8 @@ OK, UNPARSABLE, REFUSED = "ok", "unparsable", "refused"
 """The statuses a parser gives; a call without a reply gives its own reason ("filtered", "error: timeout")."""
 AMBIGUOUS = "ambiguous"
 """The reply names several verdicts, or speaks against its own."""
+CUT_SHORT = "cut short"
+"""The reply's budget ended it before a verdict: judge.max_reply_tokens gives it more room."""
 UNFINISHED = "unfinished thinking"
 """The reply ends inside its thinking: it holds no answer, and asking again with the same room would end there too."""
 

@@ -51,7 +51,6 @@ def test_the_answer_is_what_stands_beside_the_thinking(reply: str, spoken: str) 
         "[THINK]4",
         "<|channel|>analysis<|message|>Score: 4",
         "analysisWe need to give 4",
-        "Here is my thought process: a 4",
         '<details type="reasoning">4',
     ],
 )
@@ -69,10 +68,26 @@ def test_thinking_that_never_ends_is_no_answer(reply: str) -> None:
         "I think (a) is better. [[A]]",
         "a < b and c > d",
         "The <details>visible</details> part: 7",
+        "[Reasoning]\nBoth are short.\n[Verdict]\nOutput (b)",
+        "**[Thoughts]** Both are short.\n\n7",
+        "[Thinking] Output (b) is better.",
+        "[REASONING]\n4 is too low.\n[RESULT] 5",
+        "Here is my thought process: (a) lies. Output (b) is better.",
     ],
 )
 def test_a_reply_without_thinking_comes_back_as_it_is(reply: str) -> None:
     assert spoken_part(reply) == (reply, 0, False)
+
+
+@pytest.mark.parametrize("reply", ["[Reasoning]\nScore: 4", "Here is my thought process: Score: 4"])
+def test_a_heading_is_thinking_where_the_budget_ended_it(reply: str) -> None:
+    assert spoken_part(reply, is_cut=True) == ("", len(reply), True)
+    assert spoken_part("Score: 4", is_cut=True) == ("Score: 4", 0, False)
+
+
+@pytest.mark.parametrize("reply", ["[Reasoning]4[/Reasoning]7", "[thoughts] 4 [/thoughts]\n7"])
+def test_a_heading_with_its_end_is_a_block(reply: str) -> None:
+    assert spoken_part(reply).text == "7"
 
 
 TAGS = ("<think>", "</think>", "[THINK]", "[/THINK]", "<reasoning>", "</reasoning>", "`", "<|channel|>final<|message|>")

@@ -15,6 +15,7 @@ from assay.errors import ConfigError
 from assay.scoring.judges.judgements import Winner
 from assay.scoring.judges.parsing.text_numbers import MARKUP, clause_start, clean, text_lines
 from assay.scoring.judges.parsing.verdicts import last_word
+from assay.scoring.judges.parsing.withdrawn import is_unmeant, takes_back
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,16 +71,16 @@ def strict_choice(text: str, patterns: Patterns = LABEL) -> Winner | None:
     joined = "\n".join(text_lines(plain))
     if patterns not in (LABEL, COT):
         last = _last_match(plain, patterns)
-        return last if last is not None else 0 if last_word(joined)[0] == 0 else None
+        return last if last is not None else 0 if last_word(joined).winner == 0 else None
     if _BRACKETED.search(plain) is not None:
         return _bracket_verdict(plain)
-    return last_word(joined)[0]
+    return last_word(joined).winner
 
 
 def is_contested(text: str) -> bool:
     """Whether a reply without a verdict names outputs and leaves the choice open or contradicts itself."""
     plain = clean(text).strip()
-    return _BRACKETED.search(plain) is not None or last_word("\n".join(text_lines(plain)))[1]
+    return _BRACKETED.search(plain) is not None or last_word("\n".join(text_lines(plain))).is_contested
 
 
 def _last_match(text: str, patterns: Patterns) -> Winner | None:
@@ -111,27 +112,33 @@ _BRACKETED = re.compile(
     r"|\\boxed\s{0,2}\{\s{0,2}(?:\\text\s{0,2}\{)?(?:output[ ]?)?\(?(?P<boxed>[A-C])\)?\s{0,2}\}",
     re.IGNORECASE,
 )
-_DENIED = re.compile(
-    r"(?:\bnot|n['’]t|\bnever|\bthan|\binstead of|e\.g\.|\bexample|\bsuch as)[:, ]{1,3}(?:(?:a|be|say|choose"
-    r"|pick)[ ])?$",
-    re.IGNORECASE,
-)
 
 
 def _bracket_verdict(text: str) -> Winner | None:
-    """The verdict of the last sentence with brackets; None where it names several, or none that is a verdict."""
+    """The verdict of the last sentence with brackets; None where it names several, or none that is a verdict.
+
+    Words behind it that take it back, or that speak for another output, leave none; a bracket that is denied gives
+    way to what is said behind it.
+    """
     found = list(_BRACKETED.finditer(text))
     if not found:
         return None
     start = clause_start(text, found[-1].start())
-    if text[found[-1].end() :].lstrip()[:1] == "?":
-        return None
     named = {
         _bracket_winner(match)
         for match in found
-        if match.start() >= start and _DENIED.search(text, max(0, match.start() - 30), match.start()) is None
+        if match.start() >= start and not is_unmeant(text, match.start(), match.end())
     }
-    return named.pop() if len(named) == 1 else None
+    if len(named) > 1:
+        return None
+    behind = "\n".join(text_lines(text[found[-1].end() :]))
+    later = last_word(behind)
+    if not named:
+        return later.winner
+    bracketed = named.pop()
+    if takes_back(behind, 0) or later.is_contested or bracketed in later.against:
+        return None
+    return bracketed if later.winner in (None, bracketed) else None
 
 
 def _bracket_winner(match: re.Match[str]) -> Winner | None:
@@ -160,8 +167,8 @@ def strict_bracket(text: str) -> Winner | None:
 _BRACKET_WINNERS: dict[str, Winner] = {"A": 1, "B": 2, "C": 0}
 
 _OPTION = re.compile(
-    r"(?:(?:the )?(?:final )?(?:my |your )?(?:answer|option|choice|decision|verdict)(?: is)? ?:? {0,2})?"
-    r"(?:option )?[(\[]{0,2}([A-Z])[)\]]{0,2}(?:$|\s{0,2}[:.,)-](?:\s|$))",
+    r"(?P<answer>(?:the )?(?:final )?(?:my |your )?(?:answer|choice|decision|verdict)(?: is)? ?:? {0,2})?"
+    r"(?:option )?[(\[]{0,2}(?P<letter>[A-Z])[)\]]{0,2}(?:$|\s{0,2}[:.,)-](?:\s|$))",
     re.IGNORECASE,
 )
 
@@ -169,21 +176,28 @@ _OPTION = re.compile(
 def parse_option(text: str, letters: str) -> str | None:
     """The option letter of a multiple-choice reply: "B", "(B)", "Answer: B", "B: Summary #2 is better.".
 
-    The last line that is an option and no more decides among lines; lines that open with an option and explain it
-    must all name the same one, as a list of the options is no choice. Upper case is returned.
+    The last line that says it is the answer decides among lines, then lines that are an option and no more, then those
+    that open with one and explain it. Of either kind all must name the same one: a list of options is no choice.
+    Upper case is returned.
     """
-    alone = None
+    answered = None
+    alone: set[str] = set()
     explained: set[str] = set()
     for line in text_lines(clean(text)):
         match = _OPTION.match(line)
-        if match and match[1].upper() in letters and (match[1].isupper() or match.end() == len(line)):
-            explained.add(match[1].upper())
-            alone = match[1].upper() if match.end() == len(line) else alone
-    if alone is not None or explained:
-        return alone or (explained.pop() if len(explained) == 1 else None)
+        if match and match["letter"].upper() in letters and (match["letter"].isupper() or match.end() == len(line)):
+            letter, is_alone = match["letter"].upper(), match.end() == len(line)
+            explained.add(letter)
+            if is_alone:
+                alone.add(letter)
+            if is_alone and match["answer"]:
+                answered = letter
+    named = alone or explained
+    if named:
+        return answered or (named.pop() if len(named) == 1 else None)
     lines = [set(_BRACKET.findall(line.upper())) & set(letters) for line in clean(text).split("\n")]
-    named: set[str] = next((letters_of_line for letters_of_line in reversed(lines) if letters_of_line), set())
-    return named.pop() if len(named) == 1 else None
+    marked: set[str] = next((letters_of_line for letters_of_line in reversed(lines) if letters_of_line), set())
+    return marked.pop() if len(marked) == 1 else None
 
 
 def parse_class(text: str, names: Sequence[str]) -> str | None:
@@ -196,16 +210,21 @@ def parse_class(text: str, names: Sequence[str]) -> str | None:
     lines = text_lines(clean(text))
     if not lines:
         return None
+    by_lower = {name.lower(): name for name in names}
     for candidate in (" ".join(lines), lines[-1].rpartition(":")[2], lines[-1], lines[0].rpartition(":")[2]):
-        bare = candidate.strip(" .,:;!()[]'").lower()
-        for name in names:
-            if bare == name.lower():
-                return name
+        name = by_lower.get(_bare(candidate))
+        if name is not None:
+            listed = {_bare(line) for line in lines} & by_lower.keys()  # a list of the classes is no choice
+            return name if len(listed) < 2 or ":" in lines[-1] else None
     for candidate in (lines[-1], " ".join(lines)):
         found = _mentioned(candidate, names)
         if len(found) == 1:
             return found.pop()
     return None
+
+
+def _bare(text: str) -> str:
+    return text.strip(" .,:;!()[]'").lower()
 
 
 def _mentioned(text: str, names: Sequence[str]) -> set[str]:

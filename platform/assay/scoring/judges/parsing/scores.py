@@ -23,7 +23,7 @@ from assay.scoring.judges.parsing.text_numbers import (
     text_lines,
     whole_json,
 )
-from assay.scoring.judges.parsing.withdrawn import is_taken_back, revision, takes_back
+from assay.scoring.judges.parsing.withdrawn import is_taken_back, is_unmeant, revision, takes_back
 
 _RATING = r"(?:scores?|ratings?|grades?|stars)"
 _LABEL = re.compile(
@@ -149,12 +149,16 @@ def _marked(text: str) -> str | None:
         return None
     last = max(found, key=lambda match: match.start())
     start = clause_start(text, last.start())
-    beside = {match[1].strip() for match in found if match.start() >= start and not _is_denied(text, match.start())}
-    return beside.pop() if len(beside) == 1 else ""
-
-
-def _is_denied(text: str, start: int) -> bool:
-    return _EXAMPLE.search(text, max(0, start - 16), start) is not None
+    beside = {
+        match[1].strip()
+        for match in found
+        if match.start() >= start
+        and _EXAMPLE.search(text, max(0, match.start() - 16), match.start()) is None
+        and not is_unmeant(text, match.start(), match.end())
+    }
+    if len(beside) != 1 or takes_back(text, last.end()):
+        return ""
+    return beside.pop()
 
 
 def _decided(text: str, lines: list[str], found: list[Number], criteria: Criteria) -> Number | object | None:
@@ -167,7 +171,15 @@ def _decided(text: str, lines: list[str], found: list[Number], criteria: Criteri
             return revised
         if takes_back(text, anchor.end if anchor in found else 0):
             return _NO_SCORE
+    if decided is not None and decided not in found and _differ(lines):
+        return _NO_SCORE
     return decided
+
+
+def _differ(lines: list[str]) -> bool:
+    """Whether the first and the last line are two numbers and no more: nothing says which of them is the score."""
+    first, last = bare_number(lines[0]), bare_number(lines[-1])
+    return first is not None and last is not None and first.value != last.value
 
 
 def _labelled(text: str, found: list[Number], *, listed: bool = False) -> Number | None:

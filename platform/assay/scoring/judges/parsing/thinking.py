@@ -2,7 +2,8 @@
 
 Pure; never raises on any text; linear in its length. Known are tags (`<think>`, `<reasoning>`, `[THINK]`, ...), a lone
 closing tag (the opening one stood in the chat template), channels ("analysis ... final"), paired special tokens and
-Granite's headings. A block that never ends holds no answer: what stands before it may be a draft too.
+Granite's headings. A block that never ends holds no answer: what stands before it may be a draft too. A heading
+("[Reasoning]", "Here is my thought process:") is thinking only where its end stands there too, or the reply was cut.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple, TypeVar
 
 from assay.scoring.judges.parsing.text_numbers import last_match
@@ -63,6 +65,7 @@ _TAG = re.compile(
     r"|<details\b(?=[^<>]{0,200}reasoning)[^<>]{0,200}>|(?P<details_end></details>)",
     re.IGNORECASE,
 )
+_SQUARE_THINK = re.compile(r"\[\s{0,2}(?:THINK(?:ING)?|think)\s{0,2}\]")
 _END_GROUPS = ("angle_end", "square_end", "triangle_end", "word_end", "details_end")
 _NOT_A_NAME = re.compile(r"(?:begin|start|end)[_ ]?(?:of[_ ])?|[^a-z]")
 _CHANNEL = re.compile(r"<\|channel\|>\s{0,3}(?P<name>[a-z]{1,20})[^<]{0,80}(?:<\|message\|>|$)", re.IGNORECASE)
@@ -79,13 +82,17 @@ _WRAPPER = re.compile(
 _QUOTES = "`\"'“”‘’"
 
 
-def spoken_part(reply: str) -> SpokenReply:
+def spoken_part(reply: str, *, is_cut: bool = False) -> SpokenReply:
     """The reply without its thinking.
 
     A tag right between quotes or backticks is quoted and no tag. Wrappers of the answer (`<answer>`) go only where
     thinking went, so that a reply without any comes back unchanged, character by character.
+
+    Args:
+        reply: as it came.
+        is_cut: whether the reply's budget ended it: then a heading without its end is thinking too.
     """
-    for split in (_by_channels, _by_headings, _by_tags):
+    for split in (_by_channels, partial(_by_headings, is_cut=is_cut), partial(_by_tags, is_cut=is_cut)):
         spoken = split(reply)
         if spoken is None:
             continue
@@ -114,29 +121,36 @@ def _by_channels(reply: str) -> _Split:
     return None
 
 
-def _by_headings(reply: str) -> _Split:
+def _by_headings(reply: str, *, is_cut: bool) -> _Split:
     if _GRANITE.match(reply) is None:
         return None
     end = last_match(_GRANITE_END, reply)
-    return () if end is None else (reply[end.end() :],)
+    if end is None:
+        return () if is_cut else None
+    return (reply[end.end() :],)
 
 
-def _by_tags(reply: str) -> _Split:
+def _by_tags(reply: str, *, is_cut: bool) -> _Split:
     """What stands outside of all blocks; a closing tag without an opening one ends a block that began the reply."""
     if not any(mark in reply for mark in ("<", "[", "◁")):
         return None
+    tags = [
+        (tag, _NOT_A_NAME.sub("", tag[0].lower())[:5], any(tag[group] for group in _END_GROUPS))
+        for tag in _TAG.finditer(reply)
+        if not _is_quoted(reply, tag.start(), tag.end()) and not tag["angle_empty"]
+    ]
+    last_end = {name: tag.start() for tag, name, is_end in tags if is_end}
     blocks: list[str] = []
     outside: list[str] = []
     position = 0
     found = False
-    for tag in _TAG.finditer(reply):
-        if _is_quoted(reply, tag.start(), tag.end()) or tag["angle_empty"]:
-            continue
-        name = _NOT_A_NAME.sub("", tag[0].lower())[:5]
+    for tag, name, is_end in tags:
         if tag["details_end"] and name not in blocks:
             continue
+        if not is_end and not is_cut and last_end.get(name, -1) < tag.start() and _is_heading(tag):
+            continue
         found = True
-        if any(tag[group] for group in _END_GROUPS):
+        if is_end:
             if name in blocks:
                 del blocks[blocks.index(name) :]  # a draft that names its own tag has opened nothing
             else:
@@ -152,6 +166,11 @@ def _by_tags(reply: str) -> _Split:
     if blocks:
         return ()
     return ("\n".join(part for part in [*outside, reply[position:]] if part.strip()),)
+
+
+def _is_heading(tag: re.Match[str]) -> bool:
+    """Whether a tag without an end may head a part of the reply, as "[Reasoning]" does: "[THINK]" may not."""
+    return tag[0].startswith("[") and _SQUARE_THINK.fullmatch(tag[0]) is None
 
 
 def _is_quoted(text: str, start: int, end: int) -> bool:

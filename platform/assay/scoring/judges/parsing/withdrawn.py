@@ -90,6 +90,41 @@ def is_taken_back(text: str, said: int, number: Number) -> bool:
     return _WOULD.search(clause + between) is not None and _UNLESS.match(text, number.end) is not None
 
 
+_BEFORE_MARK = re.compile(
+    r"(?:\b(?:not|never|than|instead[ ]of|e\.g\.|example|such[ ]as)|n['’]t)[:, ]{1,3}(?:(?:a|be|say|choose"
+    r"|pick|give)[ ])?$"
+    r"|(?:\b(?:not|never|cannot|hardly|without|refuse[ ]to|decline[ ]to|going[ ]to|about[ ]to"
+    r"|want(?:ed)?[ ]to|tempt(?:ed|ing)"
+    r"(?:[ ]to)?|inclined[ ]to|meant[ ]to|(?:would|could|might|should)[ ]have|might|could|almost|nearly|initially"
+    r"|originally|at[ ]first|first|used[ ]to|rather[ ]than|instead[ ]of|consider(?:ed|ing)?|thinking[ ]of|thought[ ]of"
+    r"|leaning[ ]towards?|ruled[ ]out)|n['’]t)"
+    r"[ ]{1,2}(?:[\w'’-]{1,20}[ ]{1,2}){0,5}$",
+    re.IGNORECASE,
+)
+_BEHIND_MARK = re.compile(
+    r"[\"'”’)*]{0,3}[ ]{0,2}(?:\?|,?[ ](?:at[ ]first|initially|originally)\b)"
+    r"|[\"'”’)*]{0,3},?[ ]{1,2}(?:(?:if|unless|means?|stands[ ]for)\b|(?:would|could|might|may|cannot|can['’]?t)\b"
+    r"|(?:is|was|seems|looks|feels|sounds)[ ]{1,2}(?:[\w'’-]{1,15}[ ]{1,2}){0,3}?(?:not|never|wrong|incorrect|mistaken"
+    r"|false|unfair|hasty|tempting|too|worse|inferior|my[ ](?:first|initial)|what[ ]i[ ](?:first|initially))\b"
+    r"|(?:is|was|does|did)n['’]t\b|does[ ]not\b)",
+    re.IGNORECASE,
+)
+
+
+def is_unmeant(text: str, start: int, end: int) -> bool:
+    """Whether the words around a marked verdict ("[[A]]", a box) deny, imagine, doubt or explain it.
+
+    Args:
+        text: cleaned.
+        start: where the mark begins.
+        end: where it ends.
+    """
+    before = text[max(0, start - _LOOK_BACK) : start]
+    last = last_match(_LAST_CLAUSE, before)
+    clause = before[last.end() :] if last is not None else before
+    return _BEFORE_MARK.search(clause) is not None or _BEHIND_MARK.match(text, end) is not None
+
+
 def revision(text: str, found: list[Number], after: int) -> Number | None:
     """The number that the last revision behind `after` names ("8 -> 6", "revised to 6", "no wait, 6")."""
     last = None
