@@ -14,8 +14,18 @@ from typing import Annotated
 import typer
 
 from assay import __version__
-from assay.commands.options import JsonOption, ReportOption, TrackingOption, set_option, storage_option
+from assay.commands.options import (
+    SCORER_PARAM,
+    ColumnOptions,
+    JsonOption,
+    ReportOption,
+    ScoreOptions,
+    TrackingOption,
+    set_option,
+    storage_option,
+)
 from assay.errors import AssayError, ConfigError, plain_line
+from assay.option_groups import with_groups
 
 app = typer.Typer(
     name="assay",
@@ -30,7 +40,6 @@ metaeval_app = typer.Typer(
 )
 app.add_typer(metaeval_app, name="metaeval")
 
-SCORER_PARAM = "SCORER.PARAM=VALUE"
 StudyArgument = Annotated[str, typer.Argument(metavar="STUDY", help="A builtin study, or a YAML file.")]
 SetOption = Annotated[list[str] | None, set_option("Override a field, e.g. --set grid.draws=5. May be repeated.")]
 StorageOption = Annotated[str, storage_option("Where artifacts, results and runs are kept.")]
@@ -158,8 +167,8 @@ def mixtures(
     mixtures_command(study, overrides or [], out, storage)
 
 
-@app.command()
 def score(
+    *,
     predictions: Annotated[
         Path | None,
         typer.Option(
@@ -173,16 +182,9 @@ def score(
     out: Annotated[
         Path | None, typer.Option(help="The same rows with a field per scorer; means in FILE.summary.json.")
     ] = None,
-    task: Annotated[str, typer.Option(help="Task of rows that name none.")] = "instructions",
-    mode: Annotated[str, typer.Option(help="strict or compat.")] = "strict",
-    overrides: Annotated[
-        list[str] | None,
-        set_option("E.g. sbert.model=FOLDER, bertscore.layer=9, judge.model=NAME.", SCORER_PARAM),
-    ] = None,
-    storage: StorageOption = "runs",
+    how: ScoreOptions,
     show: Annotated[bool, typer.Option("--list", help="Show the scorers: kind, range, cost, parameters.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="With --list: as JSON.")] = False,
-    keep_replies: Annotated[bool, typer.Option(help="Write the judge's raw replies too (`judge_reply`).")] = False,
 ) -> None:
     """Score a file of predictions, of any size."""
     from assay.commands.score import list_command, score_command
@@ -195,7 +197,10 @@ def score(
     if predictions is None or scorers is None or out is None:
         raise ConfigError("score: expected --predictions FILE --scorers NAME[,NAME] --out FILE, or --list")
     with clean_stop():
-        score_command(predictions, scorers.split(","), out, task, mode, overrides or [], storage, keep_replies)
+        score_command(predictions, scorers.split(","), out, how)
+
+
+app.command()(with_groups(score))
 
 
 @app.command()
@@ -225,8 +230,8 @@ def gc(
     gc_command(storage, older_than, delete, forget or [], as_json)
 
 
-@metaeval_app.command("scores")
 def metaeval_scores(
+    *,
     table: Annotated[Path, typer.Option(help="CSV, JSONL or Parquet: one row per scored text or model.")],
     human: Annotated[str, typer.Option(help="Column that the scorers are compared with.")],
     out: Annotated[Path, typer.Option(metavar="FILE.json")],
@@ -234,21 +239,7 @@ def metaeval_scores(
         list[str] | None,
         typer.Option(help="Scorer column; default: every other one of numbers but id, *_id, seed, draw and n."),
     ] = None,
-    task: Annotated[str | None, typer.Option(help="Column that names the task, for CIT and CAT.")] = None,
-    group: Annotated[str | None, typer.Option(help="Column of the unit that is resampled and grouped by.")] = None,
-    arm: Annotated[
-        str | None, typer.Option(help="Column of models or mixtures whose human mean is wanted one by one.")
-    ] = None,
-    target_rows: Annotated[
-        str | None, typer.Option(metavar="COL", help="Column of N, the target rows trained on, for TFA; needs --task.")
-    ] = None,
-    run: Annotated[
-        str | None,
-        typer.Option(
-            metavar="COL",
-            help="Column of trained models, the clusters of TFA; without it and --group each row is a model's mean.",
-        ),
-    ] = None,
+    parts: ColumnOptions,
 ) -> None:
     """Correlations, pairwise accuracy, CIT, CAT and TFA of scorer columns against a human column, with intervals.
 
@@ -257,7 +248,10 @@ def metaeval_scores(
     """
     from assay.commands.metaeval import scores_command
 
-    scores_command(table, human, out, scorer or [], task, group, arm, target_rows, run)
+    scores_command(table, human, out, scorer or [], parts)
+
+
+metaeval_app.command("scores")(with_groups(metaeval_scores))
 
 
 @metaeval_app.command("human")

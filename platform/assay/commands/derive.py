@@ -9,6 +9,7 @@ from typing import Any
 
 import typer
 
+from assay.commands.data_options import AskedModel, SynthesisOptions, TagOptions
 from assay.commands.options import CallOptions
 from assay.config import validate
 from assay.errors import DataError, InputError, StorageError
@@ -32,74 +33,49 @@ from assay.tasks.tagging import JudgeTags
 MAX_CHARS = 1_000_000
 
 
-def tag_command(
-    data: Path,
-    out: Path,
-    judge: str,
-    base_url: str | None,
-    judge_rows: int | None,
-    encoder: str,
-    gold: Path | None,
-    storage: str,
-    seed: int,
-    calls: CallOptions,
-) -> None:
+def tag_command(data: Path, out: Path, asked: AskedModel, how: TagOptions, calls: CallOptions) -> None:
     """Tag a file; the summary holds the classifier's accuracy and the agreement with a labelled sample."""
     from assay.commands.progress import console_progress
 
-    known = _gold(gold) if gold is not None else {}
+    known = _gold(how.gold) if how.gold is not None else {}
     rows = _rows(data, None)
-    fields = {"of": data.name, "judge_rows": judge_rows, "encoder": encoder, "seed": seed}
+    fields = {"of": data.name, "judge_rows": how.judge_rows, "encoder": how.encoder, "seed": how.seed}
     spec = validate(JudgeTags, fields, "tag")
-    writer = _writer(judge, base_url, storage, "tag", calls)
+    writer = _writer(asked, "tag", calls)
     made = run_stoppable(tag_rows(spec, rows, writer, console_progress()))
     summary = dict(made.summary)
-    if gold is not None:
-        summary["agreement"] = _agreement(made.rows, known, gold)
+    if how.gold is not None:
+        summary["agreement"] = _agreement(made.rows, known, how.gold)
     _write(out, made.rows, summary)
     typer.echo(made.said)
-    if gold is not None:
+    if how.gold is not None:
         typer.echo(_agreement_line(summary["agreement"]))
     typer.echo(f"{len(made.rows):,} rows in {out}, summary in {_beside(out)}")
 
 
-def synthesize_command(
-    data: Path,
-    out: Path,
-    task: str,
-    fields: Mapping[str, Any],
-    random_labels: bool,
-    judge: str,
-    base_url: str | None,
-    storage: str,
-    calls: CallOptions,
-) -> None:
+def synthesize_command(data: Path, out: Path, wanted: SynthesisOptions, asked: AskedModel, calls: CallOptions) -> None:
     """Write rows of a task into a file."""
     from assay.commands.progress import console_progress
 
+    task = wanted.task
     found = get_task(task)
-    spec = validate(SyntheticRows, {"of": task, **fields}, "synthesize")
-    writer = _writer(judge, base_url, storage, "synthesize", calls)
+    fields = {"of": task, "rows": wanted.rows, "shown": wanted.shown, "pool": wanted.pool, "seed": wanted.seed}
+    spec = validate(SyntheticRows, fields, "synthesize")
+    writer = _writer(asked, "synthesize", calls)
     made: Made = run_stoppable(write_rows(spec, _rows(data, task), writer, console_progress()))
     rows = made.rows
-    if random_labels:
+    if wanted.random_labels:
         rows = randomly_labelled(RandomLabels(of=task, seed=spec.seed), rows, found)
-    _write(out, rows, {**made.summary, "random_labels": random_labels})
-    typer.echo(made.said + (", answers at random" if random_labels else ""))
+    _write(out, rows, {**made.summary, "random_labels": wanted.random_labels})
+    typer.echo(made.said + (", answers at random" if wanted.random_labels else ""))
     typer.echo(f"{len(rows):,} rows in {out}, summary in {_beside(out)}")
 
 
-def _writer(
-    model: str,
-    base_url: str | None,
-    storage: str,
-    study: str,
-    calls: CallOptions,
-) -> Writer:
+def _writer(asked: AskedModel, study: str, calls: CallOptions) -> Writer:
     from assay.commands.study import embedded_judge
 
-    config = validate(JudgeConfig, {**calls.reach(), "model": model, "base_url": base_url}, "judge")
-    store = Store(storage)
+    config = validate(JudgeConfig, {**calls.reach(), "model": asked.judge, "base_url": asked.base_url}, "judge")
+    store = Store(asked.storage)
     store.check_writable()
     writer = make_writer(
         config, embedded_judge(), ledger_url=ledger_url(store.uri), budget_usd=calls.max_usd, study=study

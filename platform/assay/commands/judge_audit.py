@@ -9,24 +9,13 @@ from typing import Any
 import typer
 
 from assay.commands.judge_reports import check_writable, checked_mode, print_unanswered
+from assay.commands.judging_options import AuditOptions
 from assay.commands.metaeval import estimate_text, write_json
 from assay.commands.progress import console_progress
 from assay.judging.asking import JudgeConnection, check_answered
 
 
-def audit_command(
-    connection: JudgeConnection,
-    out: Path,
-    mode: str,
-    strategy: str,
-    pointwise: str,
-    num_items: int,
-    num_pairs: int,
-    attack_items: int,
-    self_phrase: str | None,
-    data: list[Path],
-    answers: Path | None,
-) -> None:
+def audit_command(connection: JudgeConnection, out: Path, shown: AuditOptions) -> None:
     """Ask, write the report, print it.
 
     Raises:
@@ -36,11 +25,14 @@ def audit_command(
     from assay.judging.audit import make_plan, read_answers, run_audit
     from assay.judging.llmbar import read_llmbar
 
-    checked = checked_mode(mode)
-    pairs = [item for part in read_llmbar(data, num_pairs) for item in part.items] if data else None
-    plan = make_plan(num_items, num_pairs, self_phrase, read_answers(answers) if answers else (), pairs, attack_items)
+    checked = checked_mode(shown.mode)
+    pairs = [item for part in read_llmbar(shown.data, shown.pairs) for item in part.items] if shown.data else None
+    answers = read_answers(shown.answers) if shown.answers else ()
+    plan = make_plan(shown.items, shown.pairs, shown.self_phrase, answers, pairs, shown.attack_items)
     check_writable(out)
-    report = run_audit(connection, plan, checked, console_progress(), pointwise=pointwise, strategy=strategy)
+    report = run_audit(
+        connection, plan, checked, console_progress(), pointwise=shown.pointwise, strategy=shown.strategy
+    )
     write_json(out, report)
     print_audit(report)
     print_unanswered(report["calls"])

@@ -9,26 +9,14 @@ from typing import Any
 import typer
 
 from assay.commands.judge_reports import check_writable, checked_mode, print_unanswered
+from assay.commands.judging_options import RankOptions
 from assay.commands.metaeval import estimate_text, write_json
 from assay.commands.progress import console_progress
 from assay.errors import ConfigError
 from assay.judging.asking import JudgeConnection, check_answered
 
 
-def rank_command(
-    answers: Path,
-    connection: JudgeConnection,
-    out: Path,
-    protocol: str,
-    mode: str,
-    baseline: str | None,
-    losses: Path | None,
-    without: str | None,
-    repeats: int,
-    max_models: int,
-    structured: bool,
-    limit: int | None,
-) -> None:
+def rank_command(answers: Path, connection: JudgeConnection, out: Path, how: RankOptions) -> None:
     """Ask, write the report, print and draw it.
 
     Raises:
@@ -40,21 +28,21 @@ def rank_command(
     from assay.reports.judge_plots import ranks_svg
     from assay.scoring.judges.protocols.joint import JointJudge
 
-    checked = checked_mode(mode)
+    checked, baseline, protocol = checked_mode(how.mode), how.baseline, how.protocol
     if protocol == JOINT and baseline is not None:
         raise ConfigError("--baseline: saw it with --protocol joint; expected a pairwise strategy such as vanilla")
     if protocol != JOINT and baseline is None:
         raise ConfigError(
             f"--protocol {protocol}: saw no --baseline; expected the model that the others are held against"
         )
-    if protocol != JOINT and (losses or without):
+    if protocol != JOINT and (how.losses or how.without):
         raise ConfigError("--losses and --without: expected only with --protocol joint")
-    items = group_answers(read_answers(answers), limit)
+    items = group_answers(read_answers(answers), how.limit)
     check_writable(out)
     if baseline is None:
-        judge = JointJudge(repeats=repeats, max_models=max_models, structured=structured)
-        told = read_losses(losses) if losses else None
-        report = rank_jointly(items, connection, judge, console_progress(), losses=told, without=without)
+        judge = JointJudge(repeats=how.repeats, max_models=how.max_models, structured=how.structured)
+        told = read_losses(how.losses) if how.losses else None
+        report = rank_jointly(items, connection, judge, console_progress(), losses=told, without=how.without)
         _print_joint(report)
     else:
         report = rank_by_wins(items, connection, protocol, baseline, checked, console_progress())

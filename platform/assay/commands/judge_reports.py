@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import typer
 
+from assay.commands.judging_options import RecordedVerdicts
 from assay.commands.metaeval import estimate_text, write_json
 from assay.commands.options import CallOptions, LedgerOptions, PairwiseOptions
 from assay.commands.progress import console_progress
@@ -106,14 +107,7 @@ def _note_patterns(patterns: Path | None, named: Sequence[NamedStrategy], judge:
 
 
 def recorded_pairs_command(
-    data: Sequence[Path],
-    out: Path,
-    replies: Path | None,
-    on: Sequence[str],
-    form: str | None,
-    scale: str,
-    mode: str,
-    limit: int | None,
+    data: Sequence[Path], out: Path, recorded: RecordedVerdicts, asking: PairwiseOptions
 ) -> None:
     """`assay metaeval pairs` over recorded verdicts.
 
@@ -123,21 +117,21 @@ def recorded_pairs_command(
     from assay.judging.pairs import FORMS, read_pair_files, recorded_report
     from assay.judging.replies import parse_range
 
-    checked = checked_mode(mode)
+    checked, form = checked_mode(asking.mode), recorded.form
     if form is not None and form not in FORMS:
         raise ConfigError(f"--form {form}: expected one of {', '.join(FORMS)}")
     files = read_pair_files(
         data,
-        replies=replies,
-        on=on,
+        replies=recorded.replies,
+        on=recorded.keys,
         form=cast("Any", form),
-        scale=parse_range(scale),
-        limit=limit,
+        scale=parse_range(recorded.scale),
+        limit=asking.limit,
     )
     report = recorded_report(files, checked)
     write_json(out, report)
     print_pairs(report["runs"])
-    draw_runs(out, report["runs"], f"recorded verdicts on pairs, {mode}")
+    draw_runs(out, report["runs"], f"recorded verdicts on pairs, {asking.mode}")
 
 
 def asked_pairs_command(

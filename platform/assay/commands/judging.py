@@ -7,14 +7,12 @@ from typing import Annotated
 
 import typer
 
-from assay.commands.option_groups import with_groups
+from assay.commands.judging_options import AuditOptions, RankOptions, RecordedVerdicts
 from assay.commands.options import (
     CallOptions,
     JsonOption,
     JudgeOption,
     LedgerOptions,
-    LimitOption,
-    ModeOption,
     PairwiseOptions,
     ReportOption,
     TrackingOption,
@@ -23,6 +21,7 @@ from assay.commands.options import (
 from assay.commands.several_values import SeveralValues
 from assay.commands.stopping import stoppable
 from assay.judge_server.command import JudgeServerCommand, judge_server_command
+from assay.option_groups import with_groups
 
 
 def register(app: typer.Typer, metaeval: typer.Typer) -> None:
@@ -66,14 +65,7 @@ def pairs(
         typer.Option(metavar="FILE|DIR", help="Pairs with a gold choice, recorded verdicts on pairs, or both."),
     ],
     out: ReportOption,
-    replies: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Recorded replies in a file of their own.")
-    ] = None,
-    on: Annotated[str, typer.Option(metavar="KEY[,KEY]", help="Fields that a pair and its reply share.")] = "",
-    form: Annotated[
-        str | None, typer.Option(help="What a reply holds: scores, letter or label; default: what most can be read as.")
-    ] = None,
-    scale: Annotated[str, typer.Option("--range", metavar="LO,HI", help="Of two scores in one reply.")] = "0,10",
+    recorded: RecordedVerdicts,
     judge: Annotated[str | None, typer.Option(help="Ask this model instead; needs --base-url.")] = None,
     base_url: Annotated[str | None, typer.Option(help="Of any OpenAI-compatible endpoint.")] = None,
     asking: PairwiseOptions,
@@ -88,10 +80,9 @@ def pairs(
     if judge is None:
         if base_url is not None or calls.transport != "chat":
             raise ConfigError("--base-url or --transport: saw no --judge beside it; expected the model to ask")
-        keys = [key for key in on.split(",") if key]
-        recorded_pairs_command(data, out, replies, keys, form, scale, asking.mode, asking.limit)
+        recorded_pairs_command(data, out, recorded, asking)
         return
-    if replies is not None:
+    if recorded.replies is not None:
         raise ConfigError("--replies with --judge: expected one of them: recorded replies, or a judge to ask")
     connection = connection_of(judge, base_url, kept, calls, study="metaeval-pairs")
     asked_pairs_command(data, asking, connection, out, kept.storage, tracking)
@@ -125,21 +116,7 @@ def rank(
     judge: JudgeOption,
     out: ReportOption,
     base_url: UrlOption = None,
-    protocol: Annotated[
-        str, typer.Option(help="joint: all models in one call; or a pairwise strategy, against --baseline.")
-    ] = "joint",
-    baseline: Annotated[str | None, typer.Option(metavar="MODEL", help="Whom each other model must beat.")] = None,
-    losses: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Rows of model and loss: does judged score follow it?")
-    ] = None,
-    without: Annotated[
-        str | None, typer.Option(metavar="MODEL", help="Judge all once more without it: what do the others do?")
-    ] = None,
-    repeats: Annotated[int, typer.Option(min=1, help="Joint: orders per prompt; an even number balances.")] = 2,
-    max_models: Annotated[int, typer.Option(min=2, max=26, help="Joint: most answers in a call.")] = 12,
-    structured: Annotated[bool, typer.Option("--structured", help="Joint: ask for a JSON schema.")] = False,
-    mode: ModeOption = "strict",
-    limit: LimitOption = None,
+    how: RankOptions,
     kept: LedgerOptions,
     calls: CallOptions,
 ) -> None:
@@ -148,9 +125,7 @@ def rank(
     from assay.commands.judge_reports import connection_of
 
     connection = connection_of(judge, base_url, kept, calls, study="rank")
-    rank_command(
-        answers, connection, out, protocol, mode, baseline, losses, without, repeats, max_models, structured, limit
-    )
+    rank_command(answers, connection, out, how)
 
 
 def audit_judge(
@@ -158,22 +133,7 @@ def audit_judge(
     judge: JudgeOption,
     out: Annotated[Path, typer.Option(metavar="FILE.json", help="The report.")],
     base_url: UrlOption = None,
-    mode: ModeOption = "strict",
-    strategy: Annotated[str, typer.Option(help="Pairwise protocol.")] = "vanilla",
-    pointwise: Annotated[str, typer.Option(help="Protocol that rates one answer.")] = "mt_bench_single",
-    items: Annotated[int, typer.Option(min=2, help="Questions of the parts on length, format, self preference.")] = 40,
-    pairs: Annotated[int, typer.Option(min=2, help="Pairs of the part on position.")] = 60,
-    attack_items: Annotated[int, typer.Option(min=1, help="Questions per attack.")] = 3,
-    self_phrase: Annotated[
-        str | None, typer.Option(help="A phrase that the judge's own family is known by; default: by its name.")
-    ] = None,
-    data: Annotated[
-        list[Path] | None, typer.Option(metavar="FILE|DIR", help="LLMBar-format pairs in place of the built-in ones.")
-    ] = None,
-    answers: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Rows of question, model, response: judge family against model family."),
-    ] = None,
+    shown: AuditOptions,
     kept: LedgerOptions,
     calls: CallOptions,
 ) -> None:
@@ -182,9 +142,7 @@ def audit_judge(
     from assay.commands.judge_reports import connection_of
 
     connection = connection_of(judge, base_url, kept, calls, study="audit-judge")
-    audit_command(
-        connection, out, mode, strategy, pointwise, items, pairs, attack_items, self_phrase, data or [], answers
-    )
+    audit_command(connection, out, shown)
 
 
 def ledger_summary(

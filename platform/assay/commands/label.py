@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,6 +12,7 @@ import typer
 from assay.commands.metaeval import estimate_text, write_json
 from assay.commands.options import set_option, storage_option
 from assay.errors import ConfigError, StorageError
+from assay.option_groups import with_groups
 
 label_app = typer.Typer(
     help="Human labels: blind sheets out, ratings in as the scorer `human`.",
@@ -19,19 +21,36 @@ label_app = typer.Typer(
 )
 
 
-@label_app.command("export")
-def label_export(
-    out: Annotated[Path, typer.Option(metavar="DIR", help="New folder for a sheet per annotator, and the key file.")],
-    rows: Annotated[int, typer.Option(min=1, help="Distinct answers to label.")],
+@dataclass(frozen=True)
+class AnswerSource:
+    """The answers that are labelled: of a file, or of a study."""
+
     predictions: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="JSONL as `assay score` takes it; field `model` names its writer."),
-    ] = None,
-    study: Annotated[
-        str | None, typer.Option(metavar="STUDY", help="The answers of a study, instead of a file.")
-    ] = None,
-    overrides: Annotated[list[str] | None, set_option("Of the study.")] = None,
-    storage: Annotated[str, storage_option("Where the study's answers lie.")] = "runs",
+    ] = None
+    study: Annotated[str | None, typer.Option(metavar="STUDY", help="Answers of a study, instead of a file.")] = None
+    overrides: Annotated[list[str] | None, set_option("Of the study.")] = None
+    storage: Annotated[str, storage_option("Where the study's answers lie.")] = "runs"
+
+    def read(self) -> list[Any]:
+        """All of them.
+
+        Raises:
+            ConfigError: both or neither are given.
+        """
+        if (self.predictions is None) == (self.study is None):
+            raise ConfigError("label export: expected --predictions FILE or --study STUDY, and one of them only")
+        if self.predictions is not None:
+            return _file_answers(self.predictions)
+        return _study_answers(str(self.study), self.overrides or [], self.storage)
+
+
+def label_export(
+    *,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="New folder for a sheet per annotator, and the key file.")],
+    rows: Annotated[int, typer.Option(min=1, help="Distinct answers to label.")],
+    answers: AnswerSource,
     annotators: Annotated[int, typer.Option(min=1, help="Sheets, each in an order of its own.")] = 2,
     scale: Annotated[str, typer.Option("--range", metavar="LO,HI", help="Lowest and highest rating.")] = "1,5",
     question: Annotated[
@@ -44,17 +63,12 @@ def label_export(
     from assay.human.labels import KEY_FILE, export_sheets
     from assay.judging.replies import parse_range
 
-    if (predictions is None) == (study is None):
-        raise ConfigError("label export: expected --predictions FILE or --study STUDY, and one of them only")
     low, high = parse_range(scale)
     if not low < high:
         raise ConfigError(f"--range {scale}: expected LO,HI with LO below HI, as in --range 1,5")
-    answers = (
-        _file_answers(predictions) if predictions is not None else _study_answers(str(study), overrides or [], storage)
-    )
     try:
         sheets = export_sheets(
-            answers,
+            answers.read(),
             out,
             num_rows=rows,
             num_annotators=annotators,
@@ -69,6 +83,9 @@ def label_export(
         typer.echo(f"sheet    {sheet}  ({rows:,} answers; fill in `rating`, {low:g} to {high:g})")
     typer.echo(f"key      {out / KEY_FILE}  (who wrote what: not for annotators)")
     typer.echo(f"then     assay label import --dir {out} --out labels.jsonl")
+
+
+label_app.command("export")(with_groups(label_export))
 
 
 @label_app.command("import")

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
+from assay.commands.options import ColumnOptions
 from assay.errors import ConfigError, DataError, StorageError
 from assay.fingerprint import file_hash
 from assay.store import read_parquet_bytes
@@ -18,47 +20,28 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
-def scores_command(
-    table: Path,
-    human: str,
-    out: Path,
-    scorers: Sequence[str],
-    task: str | None,
-    group: str | None,
-    arm: str | None = None,
-    target_rows: str | None = None,
-    run: str | None = None,
-) -> None:
+def scores_command(table: Path, human: str, out: Path, scorers: Sequence[str], parts: ColumnOptions) -> None:
     """Write the report as JSON and print its correlations.
 
     Raises:
         ConfigError: a column is missing, or is given two parts.
         DataError: the table cannot be read, or a column holds no numbers.
     """
-    from assay.metaeval.score_table.report import scorer_report
+    from assay.metaeval.score_table.report import Columns, scorer_report
 
-    parts = {"--task": task, "--group": group, "--arm": arm, "--target-rows": target_rows, "--run": run}
-    if target_rows is not None and task is None:
+    columns = asdict(parts)
+    if parts.target_rows is not None and parts.task is None:
         raise ConfigError("--target-rows: saw no --task; expected one, since TFA is a mean over tasks; add --task COL")
-    if run is not None and target_rows is None:
+    if parts.run is not None and parts.target_rows is None:
         raise ConfigError("--run: saw no --target-rows; expected one, since runs are the clusters of TFA; add it")
-    _check_scorers(scorers, {"--human": human, **parts})
+    flags = {f"--{name.replace('_', '-')}": column for name, column in columns.items()}
+    _check_scorers(scorers, {"--human": human, **flags})
     data = read_table(table)
     known = ", ".join(data.column_names)
-    for name in [human, *scorers, *(name for name in parts.values() if name is not None)]:
+    for name in [human, *scorers, *(name for name in columns.values() if name is not None)]:
         if name not in data.column_names:
             raise ConfigError(f"{table}: saw no column {name!r}; expected one of {known}")
-    report = scorer_report(
-        data,
-        human,
-        task=task,
-        group=group,
-        arm=arm,
-        target_rows=target_rows,
-        run=run,
-        scorers=list(scorers) or None,
-        seed_key=file_hash(table),
-    )
+    report = scorer_report(data, human, Columns(**columns), scorers=list(scorers) or None, seed_key=file_hash(table))
     write_json(out, report)
     print_report(report)
     print_tfa(report)

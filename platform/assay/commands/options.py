@@ -10,7 +10,10 @@ from urllib.parse import urlsplit
 import typer
 
 from assay.errors import ConfigError
+from assay.records import INSTRUCTIONS
 from assay.storage_uri import secret_parameters
+
+SCORER_PARAM = "SCORER.PARAM=VALUE"
 
 
 def storage_option(text: str) -> Any:
@@ -164,3 +167,38 @@ class PairwiseOptions:
     def strategies(self) -> list[str]:
         """Those asked for; the plain one by default."""
         return self.strategy or ["vanilla"]
+
+
+@dataclass(frozen=True)
+class ScoreOptions:
+    """How a file of predictions is scored."""
+
+    task: Annotated[str, typer.Option(help="Task of rows that name none.")] = INSTRUCTIONS
+    mode: ModeOption = "strict"
+    overrides: Annotated[
+        list[str] | None,
+        set_option("E.g. sbert.model=FOLDER, bertscore.layer=9, judge.model=NAME.", SCORER_PARAM),
+    ] = None
+    storage: Annotated[str, storage_option("Where the ledger of replies lies.")] = "runs"
+    keep_replies: Annotated[bool, typer.Option(help="Write the judge's raw replies too (`judge_reply`).")] = False
+
+
+@dataclass(frozen=True)
+class ColumnOptions:
+    """Which columns of a table of scores are no scorers."""
+
+    task: Annotated[str | None, typer.Option(help="Column that names the task, for CIT and CAT.")] = None
+    group: Annotated[str | None, typer.Option(help="Column of the unit that is resampled and grouped by.")] = None
+    arm: Annotated[
+        str | None, typer.Option(help="Column of models or mixtures whose human mean is wanted one by one.")
+    ] = None
+    target_rows: Annotated[
+        str | None, typer.Option(metavar="COL", help="Column of N, the target rows trained on, for TFA; needs --task.")
+    ] = None
+    run: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COL",
+            help="Column of trained models, the clusters of TFA; without it and --group each row is a model's mean.",
+        ),
+    ] = None

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from assay.commands.options import ScoreOptions
 from assay.commands.prediction_rows import prediction_rows
 from assay.config import apply_overrides, validate
 from assay.errors import AssayError, ConfigError, StorageError
@@ -40,16 +41,7 @@ COSTS: Mapping[Cost, str] = {
 Score = Callable[[Sequence[ScoreRequest]], list[Outcome]]
 
 
-def score_command(
-    predictions: Path,
-    scorers: Sequence[str],
-    out: Path,
-    task: str,
-    mode: str,
-    overrides: Sequence[str],
-    storage: str,
-    keep_replies: bool = False,
-) -> None:
+def score_command(predictions: Path, scorers: Sequence[str], out: Path, how: ScoreOptions) -> None:
     """Score every row and print a table of means with coverage. Rows stream through: memory does not grow with them.
 
     Raises:
@@ -58,26 +50,29 @@ def score_command(
         StorageError: `out` cannot be written.
         EndpointError: the judge gave no reply at all; what else was scored is written.
     """
+    mode = how.mode
     if mode not in MODES:
         raise ConfigError(f"--mode {mode}: expected strict or compat")
     names = list(dict.fromkeys(name.strip() for name in scorers if name.strip()))
     unknown = sorted(set(names) - {*scorer_names(), JUDGE})
     if unknown or not names:
         raise ConfigError(f"--scorers: saw {unknown or 'none'}; expected some of {', '.join([*scorer_names(), JUDGE])}")
-    params = scorer_params(overrides, names)
+    params = scorer_params(how.overrides or [], names)
     specs = {name: scorer_spec(name, mode, **params.get(name, {})) for name in names if name != JUDGE}  # type: ignore[arg-type]
     if out.is_dir():
         raise StorageError(f"--out {out}: saw a folder; expected a file; name a file in it")
-    next(prediction_rows(predictions, task))  # refused before a model is loaded
+    next(prediction_rows(predictions, how.task))  # refused before a model is loaded
     score_by: dict[str, Score] = {name: make_scorer(spec).score for name, spec in specs.items()}
     unanswered: Unanswered | None = None
     tallies = {name: Tally(*((specs[name].low, specs[name].high) if name in specs else (0.0, 1.0))) for name in names}
     with ExitStack() as stack:
         if JUDGE in names:
             judge = validate(JudgeConfig, params.get(JUDGE, {}), "--set judge")
-            score_by[JUDGE], unanswered, endpoint = stack.enter_context(_asked_judge(judge, mode, storage))  # type: ignore[arg-type]
-        kept = [JUDGE] if keep_replies else []
-        lines = _scored_lines(predictions, task, score_by, tallies, JUDGE_ROWS if JUDGE in names else MODEL_ROWS, kept)
+            score_by[JUDGE], unanswered, endpoint = stack.enter_context(_asked_judge(judge, mode, how.storage))  # type: ignore[arg-type]
+        kept = [JUDGE] if how.keep_replies else []
+        lines = _scored_lines(
+            predictions, how.task, score_by, tallies, JUDGE_ROWS if JUDGE in names else MODEL_ROWS, kept
+        )
         _write_lines(out, lines)
     summary = [tallies[name].summary(name) for name in names]
     _write_text(out.with_suffix(".summary.json"), json.dumps(summary, indent=2) + "\n")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def search_command(
-    reference: str, overrides: list[str], storage: str, fields: dict[str, Any], max_usd: float | None = None
+    reference: str, overrides: list[str], storage: str, fields: Mapping[str, object], max_usd: float | None = None
 ) -> None:
     """Search, report the trials, and leave a finished study of them all."""
     from assay.cluster.environment import prepare_ray_environment

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,8 +12,9 @@ from typer.core import TyperCommand
 
 from assay.config import validate
 from assay.errors import ConfigError
-from assay.judge_server.config import TOKEN_ENV, JudgeServerConfig, parse_pairs
+from assay.judge_server.config import JudgeServerConfig, parse_pairs
 from assay.judge_server.replay.recordings import dataset_files
+from assay.option_groups import FieldsOf, with_groups
 
 
 class JudgeServerCommand(TyperCommand):
@@ -23,24 +26,49 @@ class JudgeServerCommand(TyperCommand):
         return super().parse_args(ctx, apart)
 
 
-def judge_server_command(
+@dataclass(frozen=True)
+class Recordings:
+    """Which recorded exchanges are replayed, if any."""
+
     files: Annotated[
         list[Path] | None, typer.Argument(help="Recorded exchanges after --replay.", metavar="[FILE]...")
-    ] = None,
-    rubric: Annotated[bool, typer.Option("--rubric", help="Answer by rules (the default).")] = False,
+    ] = None
+    rubric: Annotated[bool, typer.Option("--rubric", help="Answer by rules (the default).")] = False
     replay: Annotated[
         bool,
         typer.Option("--replay", help="Replay recorded exchanges: .jsonl, .jsonl.gz, .jsonl.xz, or folders of them."),
-    ] = False,
+    ] = False
     data: Annotated[
         list[Path] | None,
         typer.Option(
             metavar="FILE|DIR", help="Dataset of the recorded instances (else read from the exchanges); repeatable."
         ),
-    ] = None,
-    judge: Annotated[str | None, typer.Option(help="Replay this judge.")] = None,
-    strategy: Annotated[str | None, typer.Option(help="Strategy of requests without X-Assay-Protocol.")] = None,
-    seed: Annotated[int, typer.Option(help="Of noise, faults and latency.")] = 0,
+    ] = None
+
+    def fields(self) -> dict[str, object]:
+        """What they say of the server.
+
+        Raises:
+            ConfigError: rules and recordings both, or files without --replay.
+        """
+        if self.rubric and (self.replay or self.files):
+            raise ConfigError("--rubric with --replay: expected one of them; leave one out")
+        if self.files and not self.replay:
+            raise ConfigError(f"saw file {self.files[0]} without --replay; expected --replay FILE...")
+        mode = "replay" if self.replay else "rubric"
+        return {"mode": mode, "replay": self.files or [], "data": dataset_files(self.data or [])}
+
+
+PLAIN_FIELDS = (
+    "judge", "strategy", "seed", "fault_status", "hang_s", "rpm", "tpm", "window", "window_s", "burst_s",
+    "concurrency", "latency_ms", "latency_shape", "latency_sigma", "response_format", "batch_delay_s", "host", "port",
+)  # fmt: skip
+"""Fields of the configuration whose flags are their names."""
+
+
+def _judge_server(
+    *,
+    recordings: Recordings,
     bias: Annotated[
         str,
         typer.Option(
@@ -54,65 +82,22 @@ def judge_server_command(
             "flagged, inner_error, html, cut, no_usage, quota, max_tokens, temperature, top_logprobs (refused)."
         ),
     ] = "",
-    fault_status: Annotated[int, typer.Option(help="Status of a 5xx fault.")] = 503,
-    hang_s: Annotated[float, typer.Option(help="How long a hanging request is held.")] = 600.0,
-    rpm: Annotated[int | None, typer.Option(help="Requests per minute.")] = None,
-    tpm: Annotated[int | None, typer.Option(help="Tokens per minute.")] = None,
-    window: Annotated[str, typer.Option(help="fixed or bucket.")] = "bucket",
-    window_s: Annotated[float, typer.Option(help="Length of a fixed window.")] = 60.0,
-    burst_s: Annotated[float, typer.Option(help="Capacity of a bucket, in seconds of its rate.")] = 60.0,
-    concurrency: Annotated[int | None, typer.Option(help="Requests in work at once.")] = None,
-    latency_ms: Annotated[float, typer.Option(help="Mean time to answer.")] = 0.0,
-    latency_shape: Annotated[str, typer.Option(help="lognormal or constant.")] = "lognormal",
-    latency_sigma: Annotated[float, typer.Option(help="Spread of a lognormal latency.")] = 0.5,
-    response_format: Annotated[
-        str, typer.Option(help="honour, or refuse with 400 as servers without structured output do.")
-    ] = "honour",
-    batch_delay_s: Annotated[float, typer.Option(help="Time that a batch takes.")] = 0.5,
     model: Annotated[
         list[str] | None, typer.Option(help="Name for /v1/models; repeatable. Default: the recorded judges.")
     ] = None,
-    host: Annotated[
-        str, typer.Option(help=f"Address; other than loopback needs {TOKEN_ENV} in the environment.")
-    ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="0 takes a free one.")] = 0,
+    plain: Annotated[Mapping[str, object], FieldsOf(JudgeServerConfig, PLAIN_FIELDS)],
     watch_parent: Annotated[bool, typer.Option("--watch-parent", hidden=True)] = False,
 ) -> None:
     """A local OpenAI-compatible server: a rubric judge, or recorded judges. The first line is its base URL."""
     from assay.judge_server.server.serving import serve
 
-    if rubric and (replay or files):
-        raise ConfigError("--rubric with --replay: expected one of them; leave one out")
-    if files and not replay:
-        raise ConfigError(f"saw file {files[0]} without --replay; expected --replay FILE...")
-    fields: dict[str, object] = {
-        "mode": "replay" if replay else "rubric",
-        "replay": files or [],
-        "data": dataset_files(data or []),
-        "judge": judge,
-        "strategy": strategy,
-        "seed": seed,
-        "bias": {
-            ("self_preference" if name == "self" else name): value
-            for name, value in parse_pairs(bias, "--bias").items()
-        },
-        "faults": parse_pairs(faults, "--faults"),
-        "fault_status": fault_status,
-        "hang_s": hang_s,
-        "rpm": rpm,
-        "tpm": tpm,
-        "window": window,
-        "window_s": window_s,
-        "burst_s": burst_s,
-        "concurrency": concurrency,
-        "latency_ms": latency_ms,
-        "latency_shape": latency_shape,
-        "latency_sigma": latency_sigma,
-        "response_format": response_format,
-        "batch_delay_s": batch_delay_s,
-        "host": host,
-        "port": port,
+    planted = {
+        ("self_preference" if name == "self" else name): value for name, value in parse_pairs(bias, "--bias").items()
     }
+    fields = {**plain, **recordings.fields(), "bias": planted, "faults": parse_pairs(faults, "--faults")}
     if model:
         fields["models"] = model
     serve(validate(JudgeServerConfig, fields, "judge-server"), watch_parent=watch_parent)
+
+
+judge_server_command = with_groups(_judge_server)

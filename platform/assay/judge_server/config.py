@@ -58,9 +58,9 @@ class JudgeServerConfig(Config):
     data: tuple[Path, ...] = ()
     """Datasets (`input`, `output_1`, `output_2`) of the recorded instances; else the exchanges give their texts."""
     judge: str | None = None
-    """Replay this judge's rows only; None takes the judge that the request's model names, or the only one."""
+    """Replay this judge's rows only; else the judge that the request's model names, or the only one."""
     strategy: str | None = None
-    """Strategy of requests without a protocol header; None needs the header where several are loaded."""
+    """Strategy of requests without the header X-Assay-Protocol, which is needed where several are loaded."""
     seed: int = 0
     """Of noise, faults and latency."""
     bias: Biases = Biases()
@@ -68,7 +68,7 @@ class JudgeServerConfig(Config):
     faults: Mapping[str, float] = Field(default_factory=dict)
     """Probability of each fault, by name (`FAULTS`)."""
     fault_status: int = Field(503, ge=500, le=599)
-    """Status of a `5xx` fault."""
+    """Status of a 5xx fault."""
     hang_s: float = Field(600.0, gt=0)
     """How long a hanging request is held, at most."""
     rpm: int | None = Field(None, ge=1)
@@ -76,7 +76,7 @@ class JudgeServerConfig(Config):
     tpm: int | None = Field(None, ge=1)
     """Tokens per minute, prompt and completion, charged when a request is taken."""
     window: Literal["fixed", "bucket"] = "bucket"
-    """`fixed`: counters start anew every `window_s`; `bucket`: they refill continuously."""
+    """Of the limits. fixed: counters start anew every `window_s`; bucket: they refill continuously."""
     window_s: float = Field(60.0, gt=0)
     """Length of a fixed window; it holds limit x window_s / 60."""
     burst_s: float = Field(60.0, gt=0)
@@ -86,10 +86,11 @@ class JudgeServerConfig(Config):
     latency_ms: float = Field(0.0, ge=0)
     """Mean time to answer."""
     latency_shape: Literal["lognormal", "constant"] = "lognormal"
+    """Distribution of the time to answer: lognormal or constant."""
     latency_sigma: float = Field(0.5, ge=0)
     """Standard deviation of the logarithm of the latency."""
     response_format: Literal["honour", "refuse"] = "honour"
-    """`refuse`: a request for a JSON schema is answered 400, as by servers without structured output."""
+    """honour; or refuse: a request for a JSON schema is answered 400, as by servers without structured output."""
     batch_delay_s: float = Field(0.5, ge=0)
     """From the creation of a batch to its completion."""
     models: tuple[str, ...] = ()

@@ -11,7 +11,7 @@ import pytest
 from scipy import stats
 
 from assay.errors import DataError
-from assay.metaeval.score_table.report import ScoreTable, agreement, scorer_report
+from assay.metaeval.score_table.report import Columns, ScoreTable, agreement, scorer_report
 
 
 def test_scored_plus_unscored_is_asked() -> None:
@@ -105,7 +105,7 @@ def example_table(num_rows: int = 240) -> dict[str, list]:
 
 def test_report_has_every_part_and_is_plain_json() -> None:
     table = pa.table(example_table())
-    report = scorer_report(table, "human", task="task", group="doc", seed_key="k", resamples=300)
+    report = scorer_report(table, "human", Columns(task="task", group="doc"), seed_key="k", resamples=300)
     assert json.loads(json.dumps(report, allow_nan=False)) == report
     assert list(report["scorers"]) == ["gaps", "good", "poor"]
     good = report["scorers"]["good"]
@@ -133,7 +133,7 @@ def test_report_is_deterministic_and_needs_no_task_or_group() -> None:
 def test_a_constant_task_leaves_cit_undefined_and_named() -> None:
     table = example_table(90)
     table["good"] = [1.0 if task == "qa" else value for task, value in zip(table["task"], table["good"], strict=True)]
-    part = scorer_report(table, "human", task="task", scorers=["good"], resamples=200)["scorers"]["good"]
+    part = scorer_report(table, "human", Columns(task="task"), scorers=["good"], resamples=200)["scorers"]["good"]
     assert part["cit"]["value"] is None and part["cit"]["reason"] == "qa: constant scorer column"
     assert part["cit_defined"]["value"] is not None and part["tasks"]["qa"]["value"] is None
 
@@ -149,4 +149,4 @@ def test_missing_columns_are_named() -> None:
 def test_a_row_without_a_label_is_named(what: str) -> None:
     table = {"human": [1, 2, 3, 4], "scorer": [1, 2, 3, 5], "of": ["x", None, "y", "y"]}
     with pytest.raises(DataError, match="column 'of': saw nothing in row 1"):
-        scorer_report(table, "human", seed_key="s", **{what: "of"})
+        scorer_report(table, "human", Columns(**{what: "of"}), seed_key="s")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from assay.errors import DataError
-from assay.metaeval.score_table.report import scorer_report
+from assay.metaeval.score_table.report import Columns, scorer_report
 from assay.metaeval.score_table.tfa import Curves, whole_counts
 from assay.metaeval.statistics.clustered import Block
 from assay.metaeval.statistics.comparability import tfa
@@ -109,11 +109,11 @@ def test_the_report_holds_tfa_of_scorers_and_human() -> None:
         "human": human.tolist(),
         "flat": rng.normal(1, 0.1, 24).tolist(),
     }
-    report = scorer_report(table, "human", task="task", target_rows="N", resamples=200)
+    report = scorer_report(table, "human", Columns(task="task", target_rows="N"), resamples=200)
     assert json.loads(json.dumps(report, allow_nan=False)) == report
     assert list(report["scorers"]) == ["flat"]
     assert report["human_tfa"]["tfa_relative"]["low"] > 0.3
     flat = report["scorers"]["flat"]["tfa_absolute"]
     assert flat["low"] < 0 < flat["high"]
     with pytest.raises(DataError, match="saw no task column"):
-        scorer_report(table, "human", target_rows="N")
+        scorer_report(table, "human", Columns(target_rows="N"))

@@ -179,15 +179,27 @@ def within_group(
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """Names of the columns beside those of the scorers; None: there is no such column."""
+
+    task: str | None = None
+    """Adds CIT, CAT and the correlation inside every task."""
+    group: str | None = None
+    """Documents or items: the unit of resampling; pairs are then compared within groups."""
+    arm: str | None = None
+    """Models or mixtures whose human means are estimated one by one."""
+    target_rows: str | None = None
+    """N, the target rows that a row's model was trained on: adds TFA; needs `task`."""
+    run: str | None = None
+    """Trained models, the clusters of TFA; None: see `table_tfa`."""
+
+
 def scorer_report(
     table: pa.Table | Mapping[str, Sequence[Any]],
     human: str,
+    parts: Columns = Columns(),
     *,
-    task: str | None = None,
-    group: str | None = None,
-    arm: str | None = None,
-    target_rows: str | None = None,
-    run: str | None = None,
     scorers: Sequence[str] | None = None,
     seed_key: str = "",
     resamples: int = 2000,
@@ -197,11 +209,7 @@ def scorer_report(
     Args:
         table: one row per answer (or per run), one column per scorer.
         human: name of the human column.
-        task: name of a task column: adds CIT, CAT and the correlation inside every task.
-        group: name of a column of documents or items: the unit of resampling; pairs are then compared within groups.
-        arm: name of a column of arms (models, mixtures) whose human means are estimated one by one.
-        target_rows: name of a column with N, the target rows that a row's model was trained on: adds TFA; needs `task`.
-        run: name of a column of trained models, the clusters of TFA; None: see `table_tfa`.
+        parts: which other columns the table has.
         scorers: columns to judge; None: every column of numbers that has no other part and whose name is not that of
             a label (`is_label`).
         seed_key: seeds the resampling, together with the names of columns.
@@ -221,33 +229,37 @@ def scorer_report(
         DataError: a named column is missing or not of numbers, or no scorer column is left.
     """
     columns = _columns_of(table)
-    for name in (human, task, group, arm, target_rows, run, *(scorers or ())):
+    special = (human, parts.task, parts.group, parts.arm, parts.target_rows, parts.run)
+    for name in (*special, *(scorers or ())):
         if name is not None and name not in columns:
             known = ", ".join(columns)
             raise DataError(f"table: saw no column {name!r}; expected one of {known}; name one of those")
-    special = {human, task, group, arm, target_rows, run}
-    numbers = _number_columns(columns, special) if scorers is None else []
+    numbers = _number_columns(columns, set(special)) if scorers is None else []
     left_out = [name for name in numbers if is_label(name)]
     chosen = list(scorers) if scorers is not None else [name for name in numbers if name not in left_out]
     if not chosen:
         why = f" (but {', '.join(left_out)})" if left_out else ""
         raise DataError(f"table: saw no scorer column{why}; expected at least one of numbers beside the human one")
-    if target_rows is not None and task is None:
-        raise DataError(f"target rows {target_rows!r}: saw no task column; expected one, as TFA is a mean over tasks")
+    if parts.target_rows is not None and parts.task is None:
+        raise DataError(
+            f"target rows {parts.target_rows!r}: saw no task column; expected one, as TFA is a mean over tasks"
+        )
     scores = ScoreTable.from_columns({name: columns[name] for name in [human, *chosen]})
     human_N = scores.column(human)
-    groups = None if group is None else _whole(group, columns[group])
-    tasks = None if task is None else [str(label) for label in _whole(task, columns[task])]
-    arms = None if arm is None else [str(label) for label in _whole(arm, columns[arm])]
+    groups, tasks, arms = (
+        _labels_of(columns, parts.group),
+        _texts_of(columns, parts.task),
+        _texts_of(columns, parts.arm),
+    )
     curves = None
-    if tasks is not None and target_rows is not None:
-        counts = whole_counts(target_rows, columns[target_rows])
-        curves = Curves(tasks, counts, None if run is None else _whole(run, columns[run]), groups)
+    if tasks is not None and parts.target_rows is not None:
+        counts = whole_counts(parts.target_rows, columns[parts.target_rows])
+        curves = Curves(tasks, counts, _labels_of(columns, parts.run), groups)
     report: dict[str, Any] = {
         "human": human,
-        "task_column": task,
-        "group_column": group,
-        "target_rows_column": target_rows,
+        "task_column": parts.task,
+        "group_column": parts.group,
+        "target_rows_column": parts.target_rows,
         "left_out": left_out,
         "num_rows": int(human_N.size),
         "without_human": int(np.isnan(human_N).sum()),
@@ -450,6 +462,15 @@ def _columns_of(table: pa.Table | Mapping[str, Sequence[Any]]) -> dict[str, Sequ
     if isinstance(table, Mapping):
         return dict(table)
     return {str(name): table.column(name).to_pylist() for name in table.column_names}
+
+
+def _labels_of(columns: Mapping[str, Sequence[Any]], name: str | None) -> Sequence[object] | None:
+    """A column of labels without gaps; None where none is named."""
+    return None if name is None else _whole(name, columns[name])
+
+
+def _texts_of(columns: Mapping[str, Sequence[Any]], name: str | None) -> list[str] | None:
+    return None if name is None else [str(label) for label in _whole(name, columns[name])]
 
 
 def _number_columns(columns: Mapping[str, Sequence[Any]], special: set[str | None]) -> list[str]:

@@ -29,16 +29,17 @@ class SearchSpec(Config):
     """How the weights are searched."""
 
     algorithm: Literal["random", "optuna"] = "optuna"
-    """"random" draws from Tune's search space; "optuna" is Tune's OptunaSearch (a tree-structured Parzen estimator)."""
+    """random draws from Tune's search space; optuna is Tune's OptunaSearch (a tree-structured Parzen estimator)."""
     trials: int = Field(12, ge=1)
     """Mixtures that are trained and scored, beside the baseline."""
     batch: int = Field(4, ge=1)
     """Mixtures of one round; the searcher learns between rounds."""
     scorer: str | None = None
-    """Scorer to maximise; None: the judge where the study has one, else the human column."""
+    """Scorer to maximise; by default the judge where the study has one, else the human column."""
     max_forgetting: float = Field(0.01, ge=0)
     """Largest relative loss on the instruction set that a mixture may have."""
     seed: int = 0
+    """Of the searcher."""
 
 
 @dataclass(frozen=True)

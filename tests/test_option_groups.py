@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 import pytest
 import typer
+from pydantic import Field
 
-from assay.commands.option_groups import with_groups
+from assay.config import Config
+from assay.option_groups import FieldsOf, with_groups
 
 
 @dataclass(frozen=True)
@@ -54,3 +57,29 @@ def test_help_lists_the_options_of_a_group_in_its_place(capsys: pytest.CaptureFi
     places = [text.index(f"--{name}") for name in ("name", "colour", "num-clouds", "birds", "size", "grass")]
     assert places == sorted(places)
     assert "Paint it." in text and "Of the sky." in text
+
+
+class Sea(Config):
+    """A config class."""
+
+    depth: float = Field(2.5, gt=0)
+    """Metres to the `ground`."""
+    kind: Literal["salt", "fresh"] = "salt"
+    """Of water."""
+    name: str = "unseen"
+
+
+def test_fields_of_a_config_class_are_options_with_its_help_and_defaults(capsys: pytest.CaptureFixture[str]) -> None:
+    seen: list[Mapping[str, object]] = []
+
+    def dive(*, sea: Annotated[Mapping[str, object], FieldsOf(Sea, ("depth", "kind"))]) -> None:
+        seen.append(sea)
+
+    app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False)
+    app.command()(with_groups(dive))
+    app(["--depth", "7", "--kind", "sour"], standalone_mode=False)
+    app([], standalone_mode=False)
+    assert seen == [{"depth": 7.0, "kind": "sour"}, {"depth": 2.5, "kind": "salt"}]
+    app(["--help"], standalone_mode=False)
+    text = capsys.readouterr().out
+    assert "Metres to the ground." in text and "--name" not in text
