@@ -89,3 +89,48 @@ def test_import_contracts_hold() -> None:
         [str(Path(sys.executable).parent / "lint-imports")], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert run.returncode == 0, run.stdout
+
+
+DESIGN_CLASSES = {"DesignBase", "HoldOutGrid", "SourceGrid", "TargetGrid", "TransferGrid", "WeightGrid"}
+
+
+def asked_designs(text: str) -> list[int]:
+    """Lines that compare a design's name, or look for its class."""
+    lines = []
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, (ast.Compare, ast.Match)):
+            sides = [node.left, *node.comparators] if isinstance(node, ast.Compare) else [node.subject]
+            if any(isinstance(side, (ast.Attribute, ast.Name)) and _last(side) == "design" for side in sides):
+                lines.append(node.lineno)
+        if isinstance(node, ast.Call) and called(node.func) in ("isinstance", "issubclass", "type"):
+            names = {_last(part) for argument in node.args for part in ast.walk(argument)}
+            if names & DESIGN_CLASSES or ("grid" in names and called(node.func) == "type"):
+                lines.append(node.lineno)
+        if isinstance(node, ast.MatchClass) and _last(node.cls) in DESIGN_CLASSES:
+            lines.append(node.lineno)
+    return lines
+
+
+def _last(node: ast.AST) -> str:
+    return node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
+
+
+@pytest.mark.parametrize(
+    "text", ["if study.grid.design == 'weights': pass", "isinstance(study.grid, WeightGrid)", "type(grid)"]
+)
+def test_a_question_which_design_it_is_would_be_seen(text: str) -> None:
+    assert asked_designs(text)
+
+
+def test_every_design_is_looked_for() -> None:
+    from assay.studies import designs
+
+    assert {name for name in designs.__all__ if name != "Design"} < DESIGN_CLASSES
+
+
+def test_nothing_outside_of_the_designs_asks_which_one_it_is() -> None:
+    inside = PACKAGE / "studies" / "designs"
+    found = {path: asked_designs(path.read_text(encoding="utf-8")) for path in SOURCES if inside not in path.parents}
+    assert not {str(path.relative_to(PACKAGE)): lines for path, lines in found.items() if lines}
+    templates = [path for path in PACKAGE.rglob("*.jinja") if "design ==" in path.read_text(encoding="utf-8")]
+    assert not templates

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import replace
 from xml.etree import ElementTree
 
@@ -13,6 +14,7 @@ from assay.records import ScoreRow
 from assay.reports.drawing import finish, grid, tip
 from assay.reports.page import ReportInput, agreement, render_report, script_json, shared_reason
 from assay.reports.wording import headlines, number, percent, plural, rate, reasons, seconds, signed
+from assay.studies.designs import HoldOutGrid, TargetGrid
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)> \x1b[31m {{ 7*7 }} {% raw %}"
 
@@ -206,27 +208,27 @@ def test_figures_exist_in_both_forms(report_input: ReportInput) -> None:
         assert plot.png.startswith(b"\x89PNG")
 
 
-def similarity_captions(report_input: ReportInput, design: str) -> list[str]:
-    plots = render_report(replace(report_input, design=design)).plots
+def similarity_captions(report_input: ReportInput, places: Mapping[str, str]) -> list[str]:
+    plots = render_report(replace(report_input, paper_places=places)).plots
     return [plot.caption for plot in plots if plot.name.startswith("scorer_similarity")]
 
 
 def test_a_matrix_is_called_the_papers_only_in_the_design_that_the_paper_used(report_input: ReportInput) -> None:
-    answers, runs, inside = similarity_captions(report_input, "target")
+    answers, runs, inside = similarity_captions(report_input, TargetGrid.paper_places)
     assert "figure 1" not in answers
     assert "the instruction set apart (the paper's table 3, the CAT setting)" in runs
     assert "(the paper's table 4, the CIT setting)" in inside
-    answers, runs, inside = similarity_captions(report_input, "hold_out")
+    answers, runs, inside = similarity_captions(report_input, HoldOutGrid.paper_places)
     assert "(the paper's figure 1)" in answers
     assert "table" not in runs + inside
-    assert not any("paper" in caption for caption in similarity_captions(report_input, ""))
+    assert not any("paper" in caption for caption in similarity_captions(report_input, {}))
 
 
 def test_tables_from_before_the_tasks_were_pooled_apart_are_not_called_table_3(report_input: ReportInput) -> None:
     table = report_input.tables["similarity"]
     kept = [name != "tasks" for name in table["evaluation_set"].to_pylist()]
     old = replace(report_input, tables={**report_input.tables, "similarity": table.filter(kept)})
-    _, runs, _ = similarity_captions(old, "target")
+    _, runs, _ = similarity_captions(old, TargetGrid.paper_places)
     assert "the instruction set too." in runs
     assert "table 3" not in runs
 

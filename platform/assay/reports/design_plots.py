@@ -23,8 +23,6 @@ from assay.reports.drawing import (
 
 MOST_PANELS = 24
 SERIES_SCORERS = 3
-HOLD_OUT = "hold_out"
-"""Design whose evaluation sets are instruction categories: the paper's synthetic study."""
 MANY = "*"
 """Trained task of a mixture with rows of several target tasks."""
 
@@ -95,8 +93,8 @@ def pareto_rows(leaderboard: Rows, scorer: str) -> list[Mapping[str, Any]]:
     ]
 
 
-def set_means(rows: Rows, design: str) -> Plot | None:
-    """Mean of every scorer on every evaluation set, as a matrix; of a study of categories the paper's table 2."""
+def set_means(rows: Rows, places: Mapping[str, str]) -> Plot | None:
+    """Mean of every scorer on every evaluation set, as a matrix."""
     sets = sorted({row["evaluation_set"] for row in rows})
     names = sorted({row["scorer"] for row in rows})
     bases = sorted({row["base_model"] for row in rows})
@@ -116,12 +114,17 @@ def set_means(rows: Rows, design: str) -> Plot | None:
         ax.grid(visible=False)
         if len(bases) > 1:
             ax.set_title(base, fontsize=9, loc="left")
-    place = " (the paper's table 2)" if design == HOLD_OUT else ""
+    place = place_in_paper("set_means", places)
     caption = (
         f"Mean score by evaluation set, all runs together{place}. Colours run from 0 to 1; intervals and counts stand "
         "in the table."
     )
     return finish("set_means", caption, figure)
+
+
+def place_in_paper(figure: str, places: Mapping[str, str]) -> str:
+    """Where the paper shows what a figure shows, as the end of a sentence; empty where it does not."""
+    return f" (the paper's {places[figure]})" if figure in places else ""
 
 
 def _group(row: Mapping[str, Any]) -> str:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from assay.metaeval.statistics.verdict import MARGIN
 from assay.metaeval.study_tables.columns import COLUMNS
-from assay.reports.design_plots import pareto_rows
+from assay.reports.design_plots import pareto_rows, place_in_paper
 from assay.reports.drawing import Plot
 from assay.reports.ifs_plots import infusion
 from assay.reports.judge_audit import audit_attacks, audit_lines, audit_shares
@@ -60,8 +60,8 @@ class ReportInput:
     """Rows for the browser by evaluation set, see `studies.browser`."""
     rows: Rows = ()
     """Rows asked for, trained and cut by dataset and base, see `studies.results.row_figures`."""
-    design: str = ""
-    """Of the study's grid: which of the paper's tables and figures its numbers stand for. Empty: none."""
+    paper_places: Mapping[str, str] = field(default_factory=dict)
+    """Figure -> the paper's figure or table that its numbers stand for."""
     errors: Sequence[Mapping[str, Any]] = ()
     """What a judge saw in low-scoring answers, with the rows that it was shown, see `studies.error_analysis`."""
     audit: Mapping[str, Any] | None = None
@@ -80,7 +80,7 @@ def render_report(report: ReportInput) -> Report:
     """The page and its figures."""
     from jinja2 import Environment, StrictUndefined
 
-    plots = draw_plots(report.tables, report.curve_scorers, report.human, report.design)
+    plots = draw_plots(report.tables, report.curve_scorers, report.human, report.paper_places)
     if "ifs_curves" in report.tables:
         plot = infusion(report.tables["ifs_curves"].to_pylist(), report.tables["early_stopping"].to_pylist())
         plots += [plot] if plot is not None else []
@@ -97,6 +97,7 @@ def render_report(report: ReportInput) -> Report:
         plots={plot.name: plot for plot in plots},
         tables=tables,
         leaderboards=leaderboards(tables["leaderboard"], report.human),
+        place_in_paper=place_in_paper,
         verdict_words=verdict_words,
         margin=MARGIN,
         several_bases=len({row["base_model"] for row in tables["leaderboard"]}) > 1,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from assay.reports.design_plots import HOLD_OUT, gain_against_forgetting, series_curves, set_means
+from assay.reports.design_plots import gain_against_forgetting, place_in_paper, series_curves, set_means
 from assay.reports.drawing import (
     CURVE_SCORERS,
     Palette,
@@ -40,7 +40,7 @@ SIMILARITY = {
 
 
 def draw_plots(
-    tables: Mapping[str, pa.Table], curve_scorers: Sequence[str], human: str, design: str = ""
+    tables: Mapping[str, pa.Table], curve_scorers: Sequence[str], human: str, places: Mapping[str, str] | None = None
 ) -> list[Plot]:
     """All figures that the tables have rows for.
 
@@ -48,8 +48,9 @@ def draw_plots(
         tables: study tables by name, see `metaeval.study_tables.columns`.
         curve_scorers: scorers drawn in the learning curves, in this order.
         human: scorer of the human column.
-        design: of the study's grid; tells which of the paper's figures and tables a matrix stands for. Empty: none.
+        places: figure -> the paper's figure or table that its numbers stand for.
     """
+    places = places or {}
     rows = {name: table.to_pylist() for name, table in tables.items()}
     scorers = [row["scorer"] for row in rows["scorers"]]
     colours = Palette([*curve_scorers, *(name for name in scorers if name not in curve_scorers)])
@@ -58,10 +59,10 @@ def draw_plots(
         lambda: series_curves(rows["curves"], curve_scorers),
         lambda: forgetting(rows["forgetting"], curve_scorers, colours),
         lambda: gain_against_forgetting(rows["leaderboard"], human),
-        lambda: set_means(rows["set_means"], design),
-        lambda: similarity(rows["similarity"], "sample", "*", design),
-        lambda: similarity(rows["similarity"], "run", "*", design),
-        lambda: similarity(rows["similarity"], "run", "mean", design),
+        lambda: set_means(rows["set_means"], places),
+        lambda: similarity(rows["similarity"], "sample", "*", places),
+        lambda: similarity(rows["similarity"], "run", "*", places),
+        lambda: similarity(rows["similarity"], "run", "mean", places),
         lambda: comparability(rows["metaeval"], colours),
     ]
     return [plot for make in makers if (plot := make()) is not None]
@@ -129,7 +130,7 @@ def forgetting(rows: Rows, scorers: Sequence[str], colours: Palette) -> Plot | N
     return finish("forgetting", caption, figure)
 
 
-def similarity(rows: Rows, level: str, scope: str, design: str) -> Plot | None:
+def similarity(rows: Rows, level: str, scope: str, places: Mapping[str, str]) -> Plot | None:
     """Spearman's rho between scorers as a matrix; of all sets together ("*") the target sets, where they are told."""
     name, what = SIMILARITY[level, scope]
     sets = {row["evaluation_set"] for row in rows if row["level"] == level}
@@ -156,19 +157,9 @@ def similarity(rows: Rows, level: str, scope: str, design: str) -> Plot | None:
     ax.set_yticks(range(len(names)), names)
     ax.grid(visible=False)
     figure.colorbar(image, ax=ax, shrink=0.85, label="Spearman's rho")
-    place = "" if scope == "*" and has_instructions else _place_in_paper(name, design)
+    place = "" if scope == "*" and has_instructions else place_in_paper(name, places)
     caption = f"Scorer similarity: Spearman's rho between {what}{place}. – where a scorer is constant."
     return finish(name, caption, figure)
-
-
-def _place_in_paper(name: str, design: str) -> str:
-    """The paper's figure 1 is of its synthetic data, tables 3 and 4 of the others."""
-    if design == HOLD_OUT:
-        return " (the paper's figure 1)" if name == "scorer_similarity" else ""
-    if not design or name == "scorer_similarity":
-        return ""
-    settings = {"scorer_similarity_runs": "table 3, the CAT setting"}
-    return f" (the paper's {settings.get(name, 'table 4, the CIT setting')})"
 
 
 def comparability(rows: Rows, colours: Palette) -> Plot | None:

@@ -14,11 +14,10 @@ from assay.generation.spec import GenerationJob, predictions_key
 from assay.ifs.trial_spec import evaluation_keys
 from assay.metaeval.study_tables.build import RunRow
 from assay.mixtures.spec import MixtureSpec, mixture_key
-from assay.records import INSTRUCTIONS, TEST
-from assay.studies.cells import Cell
-from assay.studies.design import HoldOutGrid
+from assay.records import TEST
+from assay.studies.designs.asked import AskedSet
+from assay.studies.designs.cell import Cell
 from assay.studies.spec import Study
-from assay.tasks.catalog import get_task
 from assay.training.spec import TrainingJob, TrainSpec, adapter_key
 
 EVALUATION_SCHEMA = 1
@@ -39,21 +38,12 @@ class Base:
     """Where another machine finds the same model, see `FoundModel.source`."""
 
 
-@dataclass(frozen=True)
-class EvaluationSet:
-    """Test rows that adapters answer: the first rows of a dataset's test split."""
+@dataclass(frozen=True, kw_only=True)
+class EvaluationSet(AskedSet):
+    """Test rows that adapters answer, of a dataset whose content is known."""
 
-    name: str
-    """Task name, "instructions", or an instruction category."""
     key: str
     dataset_key: str
-    rows: int | None
-    """None: all. Of a category at most so many, since how many it has is known only once its rows are tagged."""
-    max_new_tokens: int
-    category: str = ""
-    """Only rows of this instruction category; empty: of any."""
-    per_category: int = 0
-    """The first so many rows of each instruction category instead of the first `rows`; 0: not so."""
 
 
 @dataclass(frozen=True)
@@ -145,47 +135,19 @@ class StudyArtifacts:
 
 
 def evaluation_sets(study: Study, dataset_keys: Mapping[str, str]) -> dict[str, EvaluationSet]:
-    """The evaluation sets of a study by name: its tasks, and the instruction set's test rows."""
-    spec = study.evaluation
-    instructions = dataset_keys[study.data.instructions]
-    if isinstance(study.grid, HoldOutGrid):
-        tokens = spec.instruction_max_new_tokens
-        sets = {
-            name: _evaluation_set(name, instructions, spec.target_rows, tokens, category=name)
-            for name in study.grid.categories
-        }
-        if spec.cross_category_rows:
-            sets[INSTRUCTIONS] = _cross_category_set(instructions, spec.cross_category_rows, tokens)
-        return sets
-    sets = {
-        task: _evaluation_set(
-            task,
-            dataset_keys[task],
-            spec.target_rows,
-            spec.max_new_tokens.get(task, get_task(task).max_new_tokens),
-        )
-        for task in study.grid.tasks
-    }
-    if spec.instruction_rows:
-        tokens = spec.instruction_max_new_tokens
-        sets[INSTRUCTIONS] = _evaluation_set(INSTRUCTIONS, instructions, spec.instruction_rows, tokens)
-    return sets
+    """The evaluation sets of a study by name."""
+    return {part.name: _evaluation_set(part, dataset_keys) for part in study.grid.evaluation_sets(study)}
 
 
-def _evaluation_set(
-    name: str, dataset_key: str, rows: int | None, max_new_tokens: int, category: str = ""
-) -> EvaluationSet:
-    spec: dict[str, object] = {"split": TEST, "rows": rows}
-    if category:
-        spec["category"] = category
+def _evaluation_set(asked: AskedSet, dataset_keys: Mapping[str, str]) -> EvaluationSet:
+    spec: dict[str, object] = {"split": TEST, "rows": asked.rows}
+    if asked.per_category:
+        spec = {"split": TEST, "per_category": asked.per_category}
+    elif asked.category:
+        spec["category"] = asked.category
+    dataset_key = dataset_keys[asked.dataset]
     key = artifact_key("evaluation", EVALUATION_SCHEMA, spec, {"dataset": dataset_key})
-    return EvaluationSet(name, key, dataset_key, rows, max_new_tokens, category)
-
-
-def _cross_category_set(dataset_key: str, per_category: int, max_new_tokens: int) -> EvaluationSet:
-    spec: dict[str, object] = {"split": TEST, "per_category": per_category}
-    key = artifact_key("evaluation", EVALUATION_SCHEMA, spec, {"dataset": dataset_key})
-    return EvaluationSet(INSTRUCTIONS, key, dataset_key, None, max_new_tokens, per_category=per_category)
+    return EvaluationSet(**vars(asked), key=key, dataset_key=dataset_key)
 
 
 def study_artifacts(

@@ -17,8 +17,7 @@ from assay.mixtures.spec import ComponentSpec, MixtureSpec
 from assay.records import TEST, Example
 from assay.store import Store
 from assay.studies.artifacts import Base
-from assay.studies.cells import Cell
-from assay.studies.design import TransferGrid
+from assay.studies.designs.cell import Cell
 from assay.studies.lengths import (
     Lengths,
     count_lengths,
@@ -29,7 +28,6 @@ from assay.studies.lengths import (
 )
 from assay.studies.spec import Study
 from assay.studies.tiny_bases import BASE_KIND
-from assay.training.spec import TrainSpec
 
 STAGE = "lengths"
 
@@ -178,11 +176,5 @@ def exclusions_of(study: Study, counts: Counts) -> Exclusions:
 
 def training_limit(study: Study) -> int | None:
     """Tokens of a row at most, over all of the study's recipes that drop longer ones; None where none does."""
-    limits = [recipe.max_length for recipe in recipes(study) if recipe.too_long == "drop"]
+    limits = [recipe.max_length for recipe in study.grid.recipes(study.train) if recipe.too_long == "drop"]
     return min(limits) if limits else None
-
-
-def recipes(study: Study) -> list[TrainSpec]:
-    """How models of the study are trained."""
-    tuning = study.grid.instruction_train if isinstance(study.grid, TransferGrid) else None
-    return [study.train] if tuning is None else [study.train, tuning]

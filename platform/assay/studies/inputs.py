@@ -103,9 +103,8 @@ def check_evaluation(
             continue
         found = len(datasets.evaluation_rows(wanted))
         if found < (1 if wanted.category else wanted.rows or 1):
-            field = "target_rows" if name in study.grid.tasks else "instruction_rows"
             raise InputError(
-                f"evaluation.{field}: asks for {wanted.rows or 'the'} {name!r} test rows but the test split holds "
+                f"{wanted.field}: asks for {wanted.rows or 'the'} {name!r} test rows but the test split holds "
                 f"{found}; ask for fewer, or give the dataset more"
             )
 

@@ -13,7 +13,8 @@ from assay.ifs.objecqa_labels import ObjecqaLabels
 from assay.llm.endpoint import EndpointSpec
 from assay.store import Store
 from assay.studies.artifacts import Base, EvaluationSet, StudyArtifacts, evaluation_sets, study_artifacts
-from assay.studies.cells import Cell, expand
+from assay.studies.cells import expand
+from assay.studies.designs.cell import Cell
 from assay.studies.exclusions import Counts, Exclusions, exclusions_of, remembered_counts
 from assay.studies.inputs import dataset_keys, study_bases, study_key
 from assay.studies.inside_trials import objecqa_labels

@@ -20,7 +20,8 @@ from assay.mixtures.synthesis import RandomLabels, SyntheticRows
 from assay.records import Mode
 from assay.scoring.judges.protocols.repeats import MAX_REPEATS
 from assay.studies.deciding.spec import DecideSpec
-from assay.studies.design import Design, HoldOutGrid, SourceGrid, TransferGrid, WeightGrid, no_repeats
+from assay.studies.designs import Design
+from assay.studies.designs.design import no_repeats
 from assay.studies.dtypes import with_dtypes
 from assay.studies.modes import MODES, in_other_mode, with_mode_rules
 from assay.studies.resources import StudyResources
@@ -222,28 +223,21 @@ class Study(Config):
 
     @model_validator(mode="after")
     def _hangs_together(self) -> Study:
-        for name in self._read_datasets():
+        for name in self.grid.datasets(self):
             if name not in self.data.names:
                 raise ValueError(f"no dataset {name!r} in data.sources; it has {', '.join(self.data.names)}")
-        if isinstance(self.grid, TransferGrid) and "instruct" in self.grid.starts:
-            unpaired = sorted(set(self.base_models) ^ set(self.grid.instruct_models))
-            if unpaired:
-                raise ValueError(f"grid.instruct_models: expected a model for each of base_models; {unpaired} differ")
+        self.grid.check(self)
         if TINY in self.all_models and self.tiny_base is None:
             raise ValueError("base_models names 'tiny', which needs the field tiny_base")
         if self.statistics.human not in self.scorers:
             raise ValueError(f"statistics.human={self.statistics.human!r} must be one of scorers")
-        known = {*task_names(), *self.grid.tasks}
+        known = {*task_names(), *self.target_sets}
         for field in ("meta_tasks", "tfa_tasks"):
             if unknown := sorted({*(getattr(self.statistics, field) or ())} - known):
                 expected = ", ".join(sorted(known))
                 raise ValueError(f"statistics.{field}: saw the task {unknown[0]!r}; expected some of {expected}")
         if stray := sorted(set(self.scorer_params) - set(self.scorers)):
             raise ValueError(f"scorer_params names {stray[0]!r}, which is none of scorers; add it there")
-        if self.evaluation.cross_category_rows and not isinstance(self.grid, HoldOutGrid):
-            raise ValueError("evaluation.cross_category_rows is for the design hold_out; use instruction_rows")
-        if self.ifs is not None and isinstance(self.grid, TransferGrid):
-            raise ValueError("ifs is for studies that train once; a transfer study trains in two steps")
         if self.decide is not None and self.decide.scorer not in self.scorers:
             raise ValueError(f"decide.scorer={self.decide.scorer!r} must be one of scorers")
         if self.decide is not None and self.ifs is not None:
@@ -262,23 +256,11 @@ class Study(Config):
         plain = self.model_dump()
         return type(self).model_validate({**(in_other_mode(plain, mode) if mode in MODES else plain), **changes})
 
-    def _read_datasets(self) -> tuple[str, ...]:
-        """Names of the datasets that mixtures and evaluation sets read."""
-        grid, instructions = self.grid, self.data.instructions
-        if isinstance(grid, HoldOutGrid):
-            return (instructions,)
-        if isinstance(grid, SourceGrid):
-            drawn = [grid.dataset(task, source) for task in grid.tasks for source in grid.sources if source != "S+H"]
-            if "S+H" in grid.sources:
-                drawn += [grid.dataset(task, "S") for task in grid.tasks]
-            return (instructions, *grid.tasks, *dict.fromkeys(drawn), *grid.held_out)
-        return (instructions, *grid.tasks)
-
     @property
     def used(self) -> DataSpec:
         """The datasets that the study reads, and what those are made of. The others say nothing, and may be absent."""
         read: set[str] = set()
-        waiting = list(self._read_datasets())
+        waiting = list(self.grid.datasets(self))
         while waiting:
             name = waiting.pop()
             if name not in read:
@@ -293,8 +275,12 @@ class Study(Config):
     @property
     def all_models(self) -> tuple[str, ...]:
         """Every model that something is trained into: the bases, and the tuned models that S2 starts from."""
-        tuned = self.grid.instruct_models.values() if isinstance(self.grid, TransferGrid) else ()
-        return tuple(dict.fromkeys((*self.base_models, *tuned)))
+        return self.grid.models(self.base_models)
+
+    @property
+    def target_sets(self) -> tuple[str, ...]:
+        """Evaluation sets that show what was learnt: all but those of forgetting."""
+        return tuple(part.name for part in self.grid.evaluation_sets(self) if part.purpose == "target")
 
     @property
     def meta_tasks(self) -> tuple[str, ...] | None:
@@ -307,12 +293,12 @@ class Study(Config):
         return self._evaluated(self.statistics.tfa_tasks)
 
     def _evaluated(self, tasks: tuple[str, ...] | None) -> tuple[str, ...] | None:
-        return tuple(task for task in tasks or () if task in self.grid.tasks) or None
+        return tuple(task for task in tasks or () if task in self.target_sets) or None
 
     @property
     def has_series(self) -> bool:
         """Whether curves of one task differ in something beside N: in source, starting point, or how they end."""
-        return isinstance(self.grid, (SourceGrid, TransferGrid)) or self.ifs is not None
+        return self.grid.has_series or self.ifs is not None
 
     @property
     def asks_judge(self) -> bool:
@@ -340,9 +326,7 @@ class Study(Config):
         if not self.training_seeds:
             seeds = [0] if self.mode == "compat" or self.grid.draws == 1 else "draw"
         at_zero = list(self.training_seeds_at_zero)
-        starts_untrained = isinstance(self.grid, TransferGrid)
-        has_zero = isinstance(self.grid, WeightGrid) or 0 in self.grid.sizes
-        if not at_zero and has_zero and not starts_untrained and list(self.seeds_at_zero) != seeds:
+        if not at_zero and self.grid.trains_zero and list(self.seeds_at_zero) != seeds:
             at_zero = list(self.seeds_at_zero)
         return {"training_seeds": seeds, "training_seeds_at_zero": at_zero}
 
@@ -368,14 +352,9 @@ class Study(Config):
                 if asked.get(name) == value:
                     asked.pop(name, None)
         # fields that came later say nothing where they are not used, so that older studies keep their keys
-        if plain["grid"]["design"] == "target":
-            plain["grid"].pop("design")
-            if self.mode == "strict":
-                plain["grid"]["target_validation_rows"] = plain["grid"]["target_validation_rows"] or 0
+        plain["grid"] = self.grid.identity(self.mode)
         for part, name in (
-            (plain["grid"], "max_tokens"),
             (plain["evaluation"], "cross_category_rows"),
-            *([(plain["grid"], "alone")] if isinstance(self.grid, HoldOutGrid) else []),
             (plain, "writer"),
             (plain, "scorer_params"),
             (plain, "error_rows"),

@@ -21,7 +21,7 @@ from assay.metaeval.study_tables.ifs import (
     instrument_rows,
     stopping_rows,
 )
-from assay.studies.cells import STOPPED
+from assay.studies.designs.cell import INSTRUCTIONS_ONLY, STOPPED
 from assay.tone.artifact import load_tone, tone_report
 from assay.training.schedule import schedule_of
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from assay.ifs.trial_spec import TrialIfsSpec
     from assay.store import Store
     from assay.studies.artifacts import StudyArtifacts
-    from assay.studies.cells import Cell
+    from assay.studies.designs.cell import Cell
 
 EXACT_MATCH = "exact_match"
 
@@ -93,7 +93,7 @@ def _curve(
     return TrialCurve(
         adapter_key=key,
         base_model=job.base_name,
-        arm=f"{'instructions only' if at_zero else f'{cell.task} N={cell.num_target}'} {series}".strip(),
+        arm=f"{INSTRUCTIONS_ONLY} {series}".strip() if at_zero else cell.condition,
         draw=-1 if at_zero else cell.draw,
         training_seed=cell.training_seed,
         stops=bool(cell.stops),

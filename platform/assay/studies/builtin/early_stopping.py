@@ -13,7 +13,7 @@ from assay.studies.builtin.parts import (
     TOY_RESOURCES,
     TOY_TRAIN,
 )
-from assay.studies.design import TargetGrid
+from assay.studies.designs import TargetGrid
 from assay.studies.spec import TINY, DataSpec, EvaluationSpec, JudgeConfig, StatisticsSpec, Study
 from assay.tasks.datasets.sources import SourceSpec, hub_source, toy_source
 from assay.tone.artifact import ToneConfig

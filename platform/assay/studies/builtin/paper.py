@@ -21,7 +21,7 @@ from assay.studies.builtin.parts import (
     TOY_RESOURCES,
     TOY_TRAIN,
 )
-from assay.studies.design import Design, HoldOutGrid, SourceGrid, TargetGrid, TransferGrid
+from assay.studies.designs import Design, HoldOutGrid, SourceGrid, TargetGrid, TransferGrid
 from assay.studies.spec import (
     TINY,
     DataSpec,

@@ -16,8 +16,8 @@ from assay.metaeval.sequential.arms import Round, Rule, by_draws
 from assay.metaeval.sequential.record import rounds_record
 from assay.metaeval.study_tables.frame import RunRow
 from assay.records import INSTRUCTIONS
-from assay.studies.cells import MANY
 from assay.studies.deciding.spec import DecideSpec
+from assay.studies.designs.cell import MANY
 
 
 @dataclass(frozen=True)

@@ -18,15 +18,14 @@ from assay.ifs.trial_spec import TrialIfsSpec
 from assay.llm.prices import price_of, table_date
 from assay.mixtures.spec import MixtureSpec
 from assay.mixtures.synthesis import SyntheticRows
-from assay.records import INSTRUCTIONS
-from assay.studies.cells import Cell, expand
-from assay.studies.design import HoldOutGrid
+from assay.studies.cells import expand
+from assay.studies.designs.cell import Cell
 from assay.studies.judge_endpoint import endpoint_of
 from assay.studies.planning.outline import CHARS_PER_TOKEN, DatasetOutline, outline_datasets
 from assay.studies.planning.throughput import Rates, rates
 from assay.studies.scores import calls_per_row, judge_protocol, scorer_specs
 from assay.studies.spec import JUDGE, TINY, Study
-from assay.tasks.catalog import INSTRUCTION_CATEGORIES, get_task
+from assay.tasks.catalog import INSTRUCTION_CATEGORIES
 from assay.tasks.tagging import JudgeTags
 from assay.training.schedule import schedule_of
 from assay.training.spec import TrainSpec
@@ -152,7 +151,7 @@ def _refuse_too_large(study: Study, cells: Sequence[Cell], outlines: Mapping[str
             if most is not None and part.count is not None and part.count > most:
                 raise ConfigError(
                     f"study {study.name!r}: asks for {part.count:,} {part.dataset!r} rows; expected at most {most:,}, "
-                    f"what the {part.split} split holds; lower grid.sizes or give the dataset more rows"
+                    f"what the {part.split} split holds; lower it or give the dataset more rows"
                 )
 
 
@@ -233,7 +232,7 @@ def _generation(
     study: Study, cells: list[Cell], outlines: Mapping[str, DatasetOutline]
 ) -> tuple[int, dict[str, float]]:
     """Predictions in all, and tokens read and written by each base model."""
-    spec = study.evaluation
+    sets = {part.name: part for part in study.grid.evaluation_sets(study)}
     recipes: dict[TrainSpec, str] = {}
     mixtures: dict[int, str] = {}
     answering = {_training_id(cell, recipes, mixtures): cell for cell in cells}
@@ -241,21 +240,16 @@ def _generation(
     tokens = dict.fromkeys(study.all_models, 0.0)
     for cell in answering.values():
         for name in cell.evaluates:
-            is_instructions = name not in outlines or name == study.data.instructions
-            outline = outlines[study.data.instructions if is_instructions else name]
-            wanted = spec.instruction_rows if name == INSTRUCTIONS else spec.target_rows
-            if name == INSTRUCTIONS and spec.cross_category_rows:
-                wanted = spec.cross_category_rows * len(INSTRUCTION_CATEGORIES)
+            if name not in sets:
+                continue
+            asked, outline = sets[name], outlines[sets[name].dataset]
             there = outline.rows["test"]
-            if isinstance(study.grid, HoldOutGrid) and name != INSTRUCTIONS:
+            if asked.category:
                 there = max(1, round(there * CATEGORY_SHARE))
+            wanted = asked.per_category * len(INSTRUCTION_CATEGORIES) or asked.rows
             count = there if wanted is None else min(there, wanted)
-            if is_instructions:
-                answer = spec.instruction_max_new_tokens / 2
-            else:
-                answer = spec.max_new_tokens.get(name, get_task(name).max_new_tokens) / 2
             predictions += count
-            tokens[cell.base_model] += count * (outline.mean_chars / CHARS_PER_TOKEN + answer)
+            tokens[cell.base_model] += count * (outline.mean_chars / CHARS_PER_TOKEN + asked.max_new_tokens / 2)
     return predictions, tokens
 
 
@@ -311,7 +305,7 @@ def _judge_dollars(study: Study, calls: int, outlines: Mapping[str, DatasetOutli
     price = price_of(endpoint_of(study.judge))
     if price is None:
         return None, f"usd unknown: no price for {study.judge.model!r} in the table of {table_date()}"
-    read = [outlines.get(task, outlines[study.data.instructions]) for task in study.grid.tasks]
+    read = [outlines[part.dataset] for part in study.grid.evaluation_sets(study) if part.purpose == "target"]
     chars = sum(outline.mean_chars for outline in read) / len(read)
     prompt = JUDGE_PROMPT_TOKENS + 1.5 * chars / CHARS_PER_TOKEN
     usd = calls * price.usd(round(prompt), JUDGE_REPLY_TOKENS)

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from assay.studies.cells import START_LABELS
-from assay.studies.design import TransferGrid
 from assay.studies.results.browser import browser_rows
 from assay.studies.scores import stored_scores
 from assay.studies.spec import TINY, Study
@@ -37,11 +35,11 @@ def report_content(results: Results) -> dict[str, Any]:
             ["predictions", f"{_num_predictions(results):,}"],
             ["scores", f"{scores.num_rows:,}"],
             ["base models", ", ".join(sorted({run.base_model for run in wanted.runs}))],
-            ["target tasks", str(len(study.grid.tasks))],
+            ["target tasks", str(len(study.target_sets))],
         ],
         "notes": notes(study),
         "human": study.statistics.human,
-        "design": study.grid.design,
+        "paper_places": study.grid.paper_places,
         "curve_scorers": curve_scorers(study.scorers),
         "tables": results.tables,
         "costs": results.costs.rows(),
@@ -81,13 +79,7 @@ def notes(study: Study) -> list[str]:
         )
     if study.judge.is_embedded and "judge" in study.scorers:
         found.append("The judge is the embedded rubric judge: rules behind an OpenAI-compatible endpoint, no LLM.")
-    if isinstance(study.grid, TransferGrid) and {"merged", "stacked"} <= {*study.grid.starts}:
-        merged, stacked = START_LABELS["merged"], START_LABELS["stacked"]
-        found.append(
-            f'"{stacked}" has the same sum of weights as "{merged}", served in another way. Its runs are shown in '
-            "curves and tables, but are no further evidence: CIT, CAT, TFA, similarity of scorers, means over runs, "
-            "ranks and Holm's families leave them out."
-        )
+    found += study.grid.notes()
     if study.mode == "compat":
         found.append(
             "Mode compat: rules of the published study, quirks included; compare with strict before believing."

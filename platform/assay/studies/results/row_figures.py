@@ -10,7 +10,7 @@ from assay.mixtures.spec import ComponentSpec
 from assay.records import TEST, TRAIN, MixtureRow, from_table
 from assay.store import Store
 from assay.studies.artifacts import EvaluationSet
-from assay.studies.cells import Cell
+from assay.studies.designs.cell import Cell
 from assay.studies.exclusions import training_limit
 from assay.studies.lengths import Lengths
 from assay.studies.prepared import PreparedStudy

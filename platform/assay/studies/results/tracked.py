@@ -13,7 +13,7 @@ from assay.tracking.uri import check_tracking_uri
 
 if TYPE_CHECKING:
     from assay.store import Store
-    from assay.studies.cells import Cell
+    from assay.studies.designs.cell import Cell
     from assay.studies.pipeline import Results
     from assay.tracking.mlflow_tracker import TrackedRun
     from assay.training.spec import TrainingJob

@@ -16,7 +16,7 @@ from assay.config import Config
 from assay.errors import ConfigError
 from assay.records import INSTRUCTIONS
 from assay.studies.cells import expand
-from assay.studies.design import WeightGrid
+from assay.studies.designs import Design
 from assay.studies.spec import JUDGE, Study
 
 PENALTY = 10.0
@@ -62,13 +62,13 @@ class Trial:
         return asdict(self)
 
 
-def searched(study: Study) -> WeightGrid:
+def searched(study: Study) -> Design:
     """The study's grid, checked to be one whose weights can be searched.
 
     Raises:
         ConfigError: another design, or no rows of the instruction set to measure forgetting on.
     """
-    if not isinstance(study.grid, WeightGrid):
+    if not study.grid.components:
         raise ConfigError(
             f"search {study.name}: saw the design {study.grid.design!r}; expected weights; set grid.design=weights, "
             "grid.tasks and grid.total"
@@ -92,7 +92,7 @@ def goal_scorer(study: Study, spec: SearchSpec) -> str:
 
 def with_points(study: Study, points: Sequence[Mapping[str, float]], name: str) -> Study:
     """The study with these points, under another name."""
-    return study.replace(name=name, grid=searched(study).replace(points=tuple(points)).model_dump())
+    return study.replace(name=name, grid=searched(study).with_points(points).model_dump())
 
 
 def arm_of(study: Study, point: Mapping[str, float]) -> str:
@@ -106,7 +106,7 @@ def judged(
 ) -> Trial:
     """How a point did, from the leaderboard of a study that has it; several base models are averaged."""
     scorer, arm = goal_scorer(study, spec), arm_of(study, point)
-    tasks = searched(study).tasks
+    tasks = study.target_sets
     rows = [row for row in leaderboard if row["scorer"] == scorer and row["arm"] == arm]
     means = [row["mean"] for row in rows if row["evaluation_set"] in tasks and row["mean"] is not None]
     losses = [

@@ -1,0 +1,53 @@
+"""What a study asks its models, as far as its fields say it: evaluation sets before any input is read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from assay.records import INSTRUCTIONS
+from assay.tasks.catalog import get_task
+
+if TYPE_CHECKING:
+    from assay.studies.spec import Study
+
+Purpose = Literal["target", "forgetting"]
+"""What a set is asked for: to see what was learnt, or what was lost."""
+
+
+@dataclass(frozen=True)
+class AskedSet:
+    """Test rows that models answer: the first rows of a dataset's test split."""
+
+    name: str
+    """Task name, "instructions", or an instruction category."""
+    dataset: str
+    """The study's name of the dataset."""
+    rows: int | None
+    """None: all. Of a category at most so many, since how many it has is known only once its rows are tagged."""
+    max_new_tokens: int
+    field: str
+    """The study's field that says how many rows, for messages."""
+    purpose: Purpose = "target"
+    category: str = ""
+    """Only rows of this instruction category; empty: of any."""
+    per_category: int = 0
+    """The first so many rows of each instruction category instead of the first `rows`; 0: not so."""
+
+
+def task_set(study: Study, task: str) -> AskedSet:
+    """Test rows of a target task."""
+    spec = study.evaluation
+    tokens = spec.max_new_tokens.get(task, get_task(task).max_new_tokens)
+    return AskedSet(task, task, spec.target_rows, tokens, "evaluation.target_rows")
+
+
+def instruction_sets(study: Study) -> tuple[AskedSet, ...]:
+    """Test rows of the instruction set, for forgetting; none where the study leaves that question out."""
+    spec = study.evaluation
+    if not spec.instruction_rows:
+        return ()
+    tokens = spec.instruction_max_new_tokens
+    field = "evaluation.instruction_rows"
+    asked = AskedSet(INSTRUCTIONS, study.data.instructions, spec.instruction_rows, tokens, field, "forgetting")
+    return (asked,)

@@ -1,0 +1,155 @@
+"""What every design says of itself. Code outside of this package asks it, and never which design it is."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
+
+from pydantic import Field
+
+from assay.config import Config
+from assay.errors import ConfigError
+from assay.mixtures.spec import MixtureSpec
+from assay.records import Mode
+from assay.studies.designs.asked import AskedSet
+from assay.studies.designs.cell import Cell, Condition
+from assay.training.spec import TrainSpec
+
+if TYPE_CHECKING:
+    from assay.studies.spec import Study
+
+T = TypeVar("T")
+
+PAPER_SETTINGS: Mapping[str, str] = MappingProxyType(
+    {"scorer_similarity_runs": "table 3, the CAT setting", "scorer_similarity_in_tasks": "table 4, the CIT setting"}
+)
+"""Where the paper shows what a figure of a study with target tasks shows."""
+
+
+class DesignBase(Config, ABC):
+    """A design: which conditions a study compares, and what follows from that."""
+
+    later: ClassVar[tuple[str, ...]] = ("max_tokens",)
+    """Fields that came after studies had keys: one that says nothing is no part of the identity."""
+    paper_places: ClassVar[Mapping[str, str]] = PAPER_SETTINGS
+    """Figure -> the paper's figure or table that its numbers stand for."""
+    has_series: ClassVar[bool] = False
+    """Whether curves of one task differ in something beside N: in source or starting point."""
+
+    design: str
+    draws: int = Field(1, ge=1)
+    """Independent samples of the rows."""
+    seed: int = 0
+    """Shifts all draws; a study repeated with another seed draws other rows."""
+    max_tokens: int | None = Field(None, ge=1)
+    """Training and validation rows whose JSON line has more words than this are left out before any is drawn (the
+    paper: 512 tokens); None keeps them all."""
+
+    @abstractmethod
+    def cells(self, study: Study) -> Iterable[Cell]:
+        """Every condition, base model and seed, in a fixed order; what a study of IFS does to them comes later."""
+
+    @abstractmethod
+    def evaluation_sets(self, study: Study) -> tuple[AskedSet, ...]:
+        """What the models answer; names differ."""
+
+    @abstractmethod
+    def datasets(self, study: Study) -> tuple[str, ...]:
+        """Names of the datasets that mixtures and evaluation sets read."""
+
+    @property
+    @abstractmethod
+    def trains_zero(self) -> bool:
+        """Whether cells of N = 0 are trainings, with training seeds of their own."""
+
+    @property
+    def baseline(self) -> str | None:
+        """Arm that the leaderboard compares with where the study names none; None: N = 0 of the arm's own series."""
+        return None
+
+    @property
+    def components(self) -> tuple[str, ...]:
+        """Parts of a mixture whose weights `assay search` may look for; empty: it has none."""
+        return ()
+
+    def check(self, study: Study) -> None:
+        """Whether the rest of the study fits the design.
+
+        Raises:
+            ValueError: it does not.
+        """
+        if study.evaluation.cross_category_rows:
+            raise ValueError("evaluation.cross_category_rows is for the design hold_out; use instruction_rows")
+
+    def models(self, base_models: Sequence[str]) -> tuple[str, ...]:
+        """Every model that something is trained into."""
+        return tuple(base_models)
+
+    def recipes(self, train: TrainSpec) -> tuple[TrainSpec, ...]:
+        """How models are trained, seeds left aside."""
+        return (train,)
+
+    def notes(self) -> tuple[str, ...]:
+        """What a reader must know before the first number."""
+        return ()
+
+    def with_points(self, points: Sequence[Mapping[str, float]]) -> Self:
+        """The design with these weights of its components, beside the baseline alone.
+
+        Raises:
+            ConfigError: it has no weights.
+        """
+        raise ConfigError(f"grid: the design {self.design!r} has no weights; expected the design weights")
+
+    def identity(self, mode: Mode) -> dict[str, Any]:
+        """What its results depend on, as JSON."""
+        plain = self.model_dump(mode="json")
+        return {name: value for name, value in plain.items() if value or name not in self.later}
+
+    def draw_seed(self, draw: int) -> int:
+        """Seed of a draw's sample."""
+        return self.seed * 1000 + draw
+
+
+def with_seeds(study: Study, conditions: Iterable[Condition]) -> Iterator[Cell]:
+    """Cells of conditions that are trained once each, from a base model as it is."""
+    grid = study.grid
+    by_draw = {draw: study.seeds_of_draw(draw) for draw in range(grid.draws)}
+    seeds = {seed for part in (*by_draw.values(), study.seeds_at_zero) for seed in part}
+    recipes = {(seed, False): study.train.replace(seed=seed) for seed in seeds}
+    recipes |= {(seed, True): study.train.replace(seed=seed, order="given") for seed in seeds}
+    checked = [(part, by_rules_of(study, part.mixture)) for part in conditions]
+    for base_model in study.base_models:
+        for part, mixture in checked:
+            for seed in by_draw[part.draw] if part.num_target else study.seeds_at_zero:
+                yield Cell(
+                    base_model,
+                    part.task,
+                    part.num_target,
+                    part.draw,
+                    seed,
+                    mixture,
+                    recipes[seed, part.is_curriculum],
+                    part.name,
+                    part.series,
+                    part.evaluates,
+                    owns_zero=part.owns_zero,
+                )
+
+
+def by_rules_of(study: Study, mixture: MixtureSpec) -> MixtureSpec:
+    """The mixture with the study's own rules for leaks and long rows, if it has any."""
+    if study.leaks is not None:
+        mixture = mixture.replace(leaks=study.leaks)
+    if study.grid.max_tokens is not None and mixture.train:
+        mixture = mixture.replace(max_tokens=study.grid.max_tokens)
+    return mixture
+
+
+def no_repeats(what: str, values: tuple[T, ...]) -> tuple[T, ...]:
+    """The values, refused where one stands twice."""
+    if len(set(values)) != len(values):
+        raise ValueError(f"{what}: saw a repeated entry in {list(values)}")
+    return values
