@@ -7,7 +7,9 @@ first, so that the fallback is never reached.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from assay.errors import DataError
 
@@ -37,6 +39,19 @@ def check_adapter(folder: Path | str) -> Path:
     _check_weights(folder)
     _check_config(folder)
     return folder
+
+
+def adapter_rank(config: Mapping[str, Any]) -> int:
+    """The largest rank of an adapter's layers: an engine must have room for it.
+
+    Args:
+        config: of its CONFIG file.
+
+    Raises:
+        KeyError, TypeError, ValueError: it is no LoRA configuration.
+    """
+    pattern = config.get("rank_pattern") or {}
+    return max(int(config["r"]), *map(int, pattern.values()), 0)
 
 
 def _check_weights(folder: Path) -> None:

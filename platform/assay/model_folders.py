@@ -110,6 +110,18 @@ def folder_key(folder: Path, what: str, *, nested: bool = False) -> str:
     return fingerprint({"kind": "model-folder", "files": hashes})
 
 
+def position_limit(folder: Path) -> int | None:
+    """Tokens of a sequence at most, as a model was made for, by its config.json; None where that names no limit."""
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return None
+    if isinstance(config.get("text_config"), dict):
+        config = {**config, **config["text_config"]}
+    found = [config.get(name) for name in ("max_position_embeddings", "n_positions")]
+    return next((limit for limit in found if isinstance(limit, int) and limit > 0), None)
+
+
 def check_folder(folder: Path, what: str) -> None:
     """Refuse a folder that cannot be loaded, or not safely.
 

@@ -43,6 +43,19 @@ def test_a_step_that_runs_out_of_memory_is_done_again_with_smaller_passes(
     worst = max(float(np.abs(small["tensors"][n] - whole["tensors"][n]).max()) for n in whole["tensors"])
     assert worst < (1e-5 if dtype == "float32" else 1e-3)
     assert [step.step for step in small["metrics"]] == [step.step for step in whole["metrics"]]
+    # the next training of the base begins with what fitted this one
+    assert small["next_sizes"] and all(tokens <= 300 for tokens, _ in small["next_sizes"])
+
+
+def test_rows_that_a_model_cannot_read_are_refused_before_the_first_step(
+    pool: ProcessPoolExecutor, folder: Path
+) -> None:
+    found = pool.submit(engine_scenarios.refused_rows, folder).result(timeout=180)
+    assert found["pad"].startswith("trained")  # a pad mark beyond the embedding is never read
+    assert "saw the tokens '<new>'" in found["new"] and "vectors for " in found["new"]
+    assert "a table of 16 positions" in found["table"] and "train.max_length=16" in found["table"]
+    assert found["rotary"].startswith("trained")  # goes on beyond its positions: the plan and the report tell it
+    assert all("\n" not in said for said in found.values())
 
 
 def test_where_halving_ends_activations_are_computed_again(pool: ProcessPoolExecutor, folder: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -206,6 +207,45 @@ def test_a_plan_says_what_was_counted_and_what_was_not(
     plan_command(str(path), ["grid.sizes=[0, 20]"], True, None, str(tmp_path / "runs"))  # counted, not yet run
     rows = {row["dataset"]: row for row in json.loads(capsys.readouterr().out)["rows"]}
     assert (rows["sst2"]["asked"], rows["sst2"]["trained"], rows["sst2"]["left_out"]) == (20, 20, 80)
+
+
+def test_the_study_is_expanded_anew_only_where_other_rows_leave_the_pools(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Counting prepared the whole study up to three times."""
+    from assay.studies import pipeline as module
+
+    calls = []
+
+    def counted(*args: Any) -> Any:
+        calls.append(1)
+        return prepare_study(*args)
+
+    monkeypatch.setattr(module, "prepare_study", counted)
+    store = Store(str(tmp_path / "runs"))
+    pipeline = run(study(folder), store)
+    assert len(calls) == 1
+    assert pipeline.prepared.counts.is_whole
+    assert (
+        pipeline.prepared.artifacts.mixtures
+        == prepare_study(study(folder), embedded_judge().name, store).artifacts.mixtures
+    )
+
+
+def test_prompts_are_cut_at_the_bases_own_positions_and_longer_rows_are_told(folder: Path, tmp_path: Path) -> None:
+    short = tmp_path / "short"
+    shutil.copytree(folder / "base", short)
+    (short / "config.json").write_text('{"model_type": "llama", "max_position_embeddings": 32}')
+    made = study(folder, base_models=[str(folder / "base"), str(short)])
+    made = made.replace(
+        train=made.train.replace(max_length=100), generation=made.generation.replace(max_prompt_tokens=85)
+    )
+    store = Store(str(tmp_path / "runs"))
+    pipeline = run(made, store)
+    rows = {row["base_model"]: row for row in _kept(store, pipeline) if row.dataset == "sst2"}
+    assert (rows["base"]["prompts_cut"], rows["short"]["prompts_cut"]) == (0, 7)
+    assert (rows["base"]["over_positions"], rows["short"]["over_positions"]) == (0, 80)
+    assert "80 training rows longer than the base's own positions" in pipeline.costs.notes["lengths"]
 
 
 def test_a_mixture_that_leaves_rows_out_is_built_through_its_study(folder: Path, tmp_path: Path) -> None:

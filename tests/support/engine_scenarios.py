@@ -31,10 +31,16 @@ def base_after_swap(folder: Path) -> bool:
 
 
 def train_with_little_memory(folder: Path, out: str, dtype: str, most_tokens: int, recompute_at: int) -> dict[str, Any]:
-    """A training on a device whose passes fail above `most_tokens`, and above `recompute_at` without recomputing."""
+    """A training on a device whose passes fail above `most_tokens`, and above `recompute_at` without recomputing.
+
+    "next_sizes" are those of a second training of the same base.
+    """
     import torch
 
     from assay.training.engine.lora_model_engine import LoraModel
+    from assay.training.engine.resident_engine import forget_resident_base
+
+    forget_resident_base()  # what an earlier test's training learned is its own
 
     plain, sizes = LoraModel.loss_sum, []
 
@@ -51,9 +57,60 @@ def train_with_little_memory(folder: Path, out: str, dtype: str, most_tokens: in
     LoraModel.loss_sum = limited  # type: ignore[method-assign]
     try:
         found = train_once(folder, "llama", out, SPEC.replace(dtype=dtype), micro_batch_tokens=1024)
+        first = list(sizes)
+        train_once(folder, "llama", f"{out}-next", SPEC.replace(dtype=dtype, seed=1), micro_batch_tokens=1024)
     finally:
         LoraModel.loss_sum = plain  # type: ignore[method-assign]
-    return {**found, "sizes": sizes}
+        forget_resident_base()
+    return {**found, "sizes": first, "next_sizes": sizes[len(first) :]}
+
+
+def refused_rows(folder: Path) -> dict[str, str]:
+    """What a trainer says to rows that a model cannot read: tokens without a vector, more tokens than positions."""
+    from transformers import AutoTokenizer
+
+    from assay.errors import InputError
+    from assay.training.encoding import encode, train_rows
+    from assay.training.engine.lora_engine import LoraTrainer
+    from assay.training.engine.resident_engine import resident_base
+    from assay.training.spec import TrainResources
+    from support.tiny_causal_models import arithmetic_examples
+
+    save_tiny_model(folder / "grown", "llama", vocabulary=1)
+    tokenizer = AutoTokenizer.from_pretrained(folder / "grown")
+    tokenizer.add_special_tokens({"pad_token": "<padding>"})
+    tokenizer.add_tokens(["<new>"], special_tokens=True)
+    tokenizer.chat_template = "{{ '<new>' }}{% for m in messages %}{{ m['content'] }}{% endfor %}"
+    tokenizer.save_pretrained(folder / "grown")
+    save_tiny_gpt2(folder / "short", positions=16)
+    save_tiny_model(folder / "turning", "llama", positions=16)
+    found = {}
+    for name, base_name, style in (
+        ("pad", "grown", "alpaca"), ("new", "grown", "chat"), ("table", "short", "alpaca"),
+        ("rotary", "turning", "alpaca"),
+    ):  # fmt: skip
+        base = resident_base(str(folder / base_name), dtype="float32", device="cpu")
+        spec = SPEC.replace(prompt={"style": style}, max_length=200)
+        table = encode(arithmetic_examples(20), base.tokenizer, spec)
+        rows = train_rows([table], np.zeros(len(table), np.int64), np.arange(len(table)))
+        try:
+            trainer = LoraTrainer(spec, base, rows, [], TrainResources(threads=1))
+            found[name] = f"trained, loss {next(trainer.steps()).loss:.1f}"
+            trainer.close()
+        except InputError as error:
+            found[name] = str(error)
+    return found
+
+
+def save_tiny_gpt2(folder: Path, *, positions: int) -> Path:
+    """A random GPT-2, whose positions lie in a table."""
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    save_tiny_model(folder, "llama")
+    GPT2LMHeadModel(
+        GPT2Config(vocab_size=384, n_positions=positions, n_embd=64, n_layer=1, n_head=2, eos_token_id=1)
+    ).save_pretrained(folder)
+    return folder
 
 
 def buckets(folder: Path) -> tuple[int, int]:

@@ -29,8 +29,9 @@ def arithmetic_examples(count: int, *, split: str = "train", first: int = 0) -> 
 
 
 def save_tiny_model(
-    folder: Path, architecture: str, *, hidden: int = 64, layers: int = 2, chat: bool = False, vocabulary: int = 384
-) -> Path:
+    folder: Path, architecture: str, *, hidden: int = 64, layers: int = 2, chat: bool = False, vocabulary: int = 384,
+    positions: int = 512,
+) -> Path:  # fmt: skip
     """A random model of `architecture` (one of ARCHITECTURES) with a byte-pair tokenizer of 384 tokens."""
     import torch
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -57,7 +58,7 @@ def save_tiny_model(
         "num_hidden_layers": layers,
         "num_attention_heads": hidden // 32,
         "intermediate_size": 2 * hidden,
-        "max_position_embeddings": 512,
+        "max_position_embeddings": positions,
         "bos_token_id": None,
         "eos_token_id": fast.eos_token_id,
         "pad_token_id": fast.pad_token_id,

@@ -18,11 +18,14 @@ from assay.ifs.prompts import PromptName
 from assay.metaeval.statistics.ifs_stopping import StoppingRule
 from assay.tasks.datasets.loaders import dataset_key
 from assay.tasks.datasets.sources import SourceSpec, toy_source
+from assay.tasks.templates import HEADINGS, PromptSpec
 from assay.tone.artifact import TOY_TONE, ToneConfig, tone_key
 
 EVALUATION_KIND = "trial_evaluation"
 EVALUATION_SCHEMA = 1
 """Raised whenever the hook records something else for the same spec."""
+CHAT_SCHEMA = 2
+"""The same of trainings with a chat template in `strict`: 2 ends an answer at the template's end of a turn as well."""
 
 TOY_PROMPTS = toy_source(name="toy prompts", seed=7, train=0, validation=0, test=600)
 """Dialogues of the toy world's test split, of no split that anything is trained on."""
@@ -61,8 +64,15 @@ def trial_tone_key(spec: TrialIfsSpec, data_root: str | None) -> str:
     return tone_key(spec.tone.spec, dataset_key(spec.tone.source, data_root))
 
 
-def evaluation_keys(spec: TrialIfsSpec, data_root: str | None) -> Mapping[bool, str]:
+def evaluation_keys(
+    spec: TrialIfsSpec, data_root: str | None, trained_with: PromptSpec = HEADINGS
+) -> Mapping[bool, str]:
     """Keys of what a trial evaluates: `True` where the rule ends it.
+
+    Args:
+        spec: what is evaluated.
+        data_root: folder of the dialogues.
+        trained_with: prompts of the training; a chat template says what ends an answer inside the trial.
 
     Raises:
         DataError: dialogues cannot be found.
@@ -70,10 +80,11 @@ def evaluation_keys(spec: TrialIfsSpec, data_root: str | None) -> Mapping[bool, 
     questions = [] if spec.objecqa is None else [row.question for row in preference_questions(spec.objecqa)]
     identity = spec.model_dump(mode="json", exclude={"tone", "prompts"})
     inputs = {"tone": trial_tone_key(spec, data_root), "prompts": dataset_key(spec.prompts, data_root)}
+    is_chat = trained_with.style == "chat" and trained_with.rules == "strict"
     return {
         stops: artifact_key(
             EVALUATION_KIND,
-            EVALUATION_SCHEMA,
+            CHAT_SCHEMA if is_chat else EVALUATION_SCHEMA,
             {**identity, "questions": fingerprint(questions), "stops": stops},
             inputs,
         )

@@ -240,7 +240,7 @@ class _Collected:
         if cell.stops is None or self.study.ifs is None:
             return None
         if not self._evaluation_keys:
-            self._evaluation_keys = dict(evaluation_keys(self.study.ifs, self.study.data.root))
+            self._evaluation_keys = dict(evaluation_keys(self.study.ifs, self.study.data.root, self.study.train.prompt))
         return self._evaluation_keys[cell.stops]
 
     def _starting_point(self, cell: Cell) -> _Point:

@@ -154,7 +154,7 @@ def study_key(study: Study, keys: Mapping[str, str], bases: Mapping[str, str], j
         "judge_endpoint": judge_endpoint if study.asks_judge else "",
     }
     if study.ifs is not None:  # covers the dialogues that prompts and tone classifier come from
-        content["inside_trials"] = evaluation_keys(study.ifs, study.data.root)[True]
+        content["inside_trials"] = evaluation_keys(study.ifs, study.data.root, study.train.prompt)[True]
     if behind := content_keys(study):
         content["scorers"] = behind
     return fingerprint(content)

@@ -53,7 +53,7 @@ def prepare_inside(study: Study, store: Store) -> InsideTrials | None:
     tone = store_tone(store, spec.tone, root)
     prompts = materialise_dataset(store, spec.prompts, root).key
     prompt_set(store, spec, prompts)  # too few are told before anything is trained
-    stops = {key: stops for stops, key in evaluation_keys(spec, root).items()}
+    stops = {key: stops for stops, key in evaluation_keys(spec, root, study.train.prompt).items()}
     datasets = (prompts, dataset_key(spec.tone.source, root))
     return InsideTrials(spec, tone, IfsHooks(store, spec, tone, prompts, stops), datasets)
 

@@ -267,18 +267,13 @@ class Pipeline:
         """
         if self.prepared.counts.is_whole:
             return False
-        prepared = self._remembering()
+        prepared = self.prepared.recounted(self.store)  # the study's own base may have come, and counts with it
         counted = count_missing(self.study, self.store, prepared.counts, prepared.bases, datasets.rows, self.progress)
         if counted:
             self.costs.note("lengths", f"tokens of {counted:,} rows counted, once for each tokenizer")
-            self._remembering()
+            prepared = prepared.recounted(self.store)
+        self.__dict__["prepared"] = prepared
         return True
-
-    def _remembering(self) -> PreparedStudy:
-        """The study by what the store remembers now: its own base may have come, and counts with it."""
-        found = prepare_study(self.study, self.embedded.name, self.store)
-        self.__dict__["prepared"] = found
-        return found
 
     def _tell_rows(self, folder: StudyFolder) -> list[RowFigures]:
         """Keep with the study what is trained of what was asked for; `assay plan` shows it."""

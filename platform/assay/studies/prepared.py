@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TypedDict
 
 from assay.ifs.objecqa_labels import ObjecqaLabels
 from assay.llm.endpoint import EndpointSpec
@@ -52,6 +53,15 @@ class PreparedStudy:
         tiny = [self.bases[TINY].key] if TINY in self.bases else []
         return [*tiny, *(merged.key for merged in self.artifacts.merged)]
 
+    def recounted(self, store: Store) -> PreparedStudy:
+        """The same by what the store remembers of its rows now; expanded anew only where other rows leave the pools."""
+        counts = remembered_counts(self.study, store, self.datasets, self.bases)
+        exclusions = exclusions_of(self.study, counts)
+        if exclusions.names == self.exclusions.names:
+            return replace(self, counts=counts, exclusions=exclusions)
+        wanted = _wanted(self.study, exclusions, self.bases, self.datasets, self.endpoint)
+        return replace(self, counts=counts, exclusions=exclusions, **wanted)
+
 
 def prepare_study(study: Study, embedded_name: str, store: Store | None = None) -> PreparedStudy:
     """Read what inputs hold (for their keys, see `file_hashes`), and expand the study.
@@ -71,8 +81,6 @@ def prepare_study(study: Study, embedded_name: str, store: Store | None = None) 
     key = study_key(study, datasets, {name: base.key for name, base in bases.items()}, endpoint.endpoint_name)
     counts = Counts() if store is None else remembered_counts(study, store, datasets, bases)
     exclusions = exclusions_of(study, counts)
-    cells = exclusions.apply(expand(study))
-    artifacts = study_artifacts(study, cells, bases, datasets)
     return PreparedStudy(
         study=study,
         key=key,
@@ -80,13 +88,32 @@ def prepare_study(study: Study, embedded_name: str, store: Store | None = None) 
         sets=evaluation_sets(study, datasets),
         bases=bases,
         endpoint=endpoint,
-        cells=cells,
-        artifacts=artifacts,
-        scoring=score_jobs(study, artifacts, endpoint),
-        objecqa=objecqa_labels(study, artifacts, endpoint),
         counts=counts,
         exclusions=exclusions,
+        **_wanted(study, exclusions, bases, datasets, endpoint),
     )
+
+
+class _Wanted(TypedDict):
+    """What follows from the rows that leave pools."""
+
+    cells: Sequence[Cell]
+    artifacts: StudyArtifacts
+    scoring: ScoreJobs
+    objecqa: ObjecqaLabels | None
+
+
+def _wanted(
+    study: Study, exclusions: Exclusions, bases: Mapping[str, Base], datasets: Mapping[str, str], endpoint: EndpointSpec
+) -> _Wanted:
+    cells = exclusions.apply(expand(study))
+    artifacts = study_artifacts(study, cells, bases, datasets)
+    return {
+        "cells": cells,
+        "artifacts": artifacts,
+        "scoring": score_jobs(study, artifacts, endpoint),
+        "objecqa": objecqa_labels(study, artifacts, endpoint),
+    }
 
 
 def _told_apart(bases: Mapping[str, Base]) -> dict[str, Base]:

@@ -171,6 +171,25 @@ def test_lists_of_class_labels_are_names(tmp_path: Path) -> None:
 
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
+def test_rows_with_a_history_are_split_by_conversation_and_the_key_says_so(tmp_path: Path) -> None:
+    rows: dict[str, list[Any]] = {"instruction": [], "output": [], "history": []}
+    for n in range(60):
+        for question, history in ((f"Q{n}", []), (f"And {n}?", [[f"Q{n}", f"A{n}"]])):
+            rows["instruction"].append(question)
+            rows["output"].append(f"A{n}")
+            rows["history"].append(history)
+    datasets.DatasetDict({"train": datasets.Dataset.from_dict(rows)}).save_to_disk(tmp_path / "talk")
+    told = SourceSpec(loader="hub", hub="talk", split_rule="strict", conversation="history")
+    found = load_examples(told, tmp_path)
+    assert [row.split for row in found[::2]] == [row.split for row in found[1::2]]
+    untold = told.replace(conversation="none")
+    assert dataset_key(told, tmp_path) != dataset_key(untold, tmp_path)
+    with pytest.raises(DataError, match="set conversation: history"):
+        load_examples(untold, tmp_path)
+    by_file = load_examples(untold.replace(split_rule="files"), tmp_path)
+    assert {row.split for row in by_file} == {"train"}
+
+
 def test_conversations_on_the_hub_are_read_as_conversations(tmp_path: Path) -> None:
     turns = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]
     saved_rows(tmp_path / "chats", {"messages": [turns]})

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from assay.adapter_files import CONFIG, WEIGHTS
+from assay.adapter_files import CONFIG, WEIGHTS, adapter_rank
 from assay.errors import InputError, StageError
 from assay.file_hashes import known_file_hash
 from assay.fingerprint import artifact_key
@@ -198,11 +198,11 @@ def _find_base(name: str) -> _Local:
 def _with_adapter(base: _Local, folder: Path) -> _Local:
     config, weights = folder / CONFIG, folder / WEIGHTS
     try:
-        rank = int(json.loads(config.read_text(encoding="utf-8"))["r"])
+        rank = adapter_rank(json.loads(config.read_text(encoding="utf-8")))
         key = artifact_key(
             "adapter-folder", 1, {}, {"config": known_file_hash(config), "weights": known_file_hash(weights)}
         )
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(
             f"adapter {folder}: saw no LoRA adapter ({type(error).__name__}); expected {CONFIG} with r and "
             f"{WEIGHTS}; check the path"

@@ -47,6 +47,7 @@ def row_lines(study: Study, rows: Sequence[RowFigures]) -> list[str]:
         asked = "all" if row.asked is None else f"{row.asked:,}"
         line = f"  rows of {row.dataset}, {row.base_model}: {trained} trained of {asked} asked"
         line += f", {row.left_out:,} of the training split cannot be trained on" if row.left_out else ""
+        line += f"; {row.over_positions:,} longer than the base's own positions" if row.over_positions else ""
         line += f"; {row.prompts_cut or 0:,} of {row.prompts or 0:,} test prompts cut"
         line += f"; {row.spell_marks:,} rows spell special tokens" if row.spell_marks else ""
         lines.append(line)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from assay.mixtures.spec import ComponentSpec
+from assay.model_folders import position_limit
 from assay.records import TEST, TRAIN, MixtureRow, from_table
 from assay.store import Store
 from assay.studies.artifacts import EvaluationSet
@@ -40,6 +43,9 @@ class RowFigures:
     """Of these, prompts that are over the limit and lose the middle of their longest field (`compat`: its end)."""
     spell_marks: int | None
     """Rows of the dataset that spell a special token; they are read as text (`compat`: as that token)."""
+    over_positions: int = 0
+    """Training rows that stay and are longer than the base's own positions: rotary models go on without a word beyond
+    what they were trained for, others refuse them."""
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -65,9 +71,26 @@ def row_figures(prepared: PreparedStudy, drawn: Mapping[str, Sequence[str]] | No
             if dataset in parts or asked:
                 lengths = counts.lengths.get((base, dataset))
                 ids = None if drawn is None else drawn.get(key, ())
-                name = prepared.bases[base].name
-                found.append(_figures(study, dataset, name, parts.get(dataset, {}).values(), asked, lengths, ids))
+                seen = _Seen(dataset, prepared.bases[base].name, _positions(prepared, base))
+                found.append(_figures(study, seen, parts.get(dataset, {}).values(), asked, lengths, ids))
     return found
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """A dataset as a base sees it."""
+
+    dataset: str
+    base: str
+    positions: int | None
+    """Tokens that the base was made for; None where it names no limit."""
+
+
+def _positions(prepared: PreparedStudy, name: str) -> int | None:
+    base, own = prepared.bases[name], prepared.study.tiny_base
+    if base.path:
+        return position_limit(Path(base.path))
+    return None if own is None else own.max_positions
 
 
 def drawn_rows(store: Store, mixtures: Iterable[str]) -> dict[str, list[str]]:
@@ -95,6 +118,8 @@ def in_words(figures: Sequence[RowFigures]) -> str:
             parts.append(f"{row.left_out:,} training rows over {row.limit} tokens or without a prompt, {kept}")
         if row.prompts_cut:
             parts.append(f"{row.prompts_cut:,} of {row.prompts:,} prompts cut")
+        if row.over_positions:
+            parts.append(f"{row.over_positions:,} training rows longer than the base's own positions")
         if row.spell_marks:
             parts.append(f"{row.spell_marks:,} rows spell special tokens")
         if parts:
@@ -104,8 +129,7 @@ def in_words(figures: Sequence[RowFigures]) -> str:
 
 def _figures(
     study: Study,
-    dataset: str,
-    base: str,
+    seen: _Seen,
     parts: Iterable[ComponentSpec],
     sets: Sequence[EvaluationSet],
     lengths: Lengths | None,
@@ -114,15 +138,18 @@ def _figures(
     limit = training_limit(study)
     wanted = _most(parts, lengths)
     if lengths is None:
-        return RowFigures(dataset, base, wanted, None, None, limit, None, None, None)
+        return RowFigures(seen.dataset, seen.base, wanted, None, None, limit, None, None, None)
     out = {
         example
         for example, tokens, error in zip(lengths.example_ids, lengths.tokens, lengths.errors, strict=True)
         if error or (limit is not None and tokens > limit)
     }
-    sides = zip(lengths.example_ids, lengths.splits, strict=True)
-    pool = [example for example, split in sides if split == TRAIN]
+    rows = zip(lengths.example_ids, lengths.splits, lengths.tokens, strict=True)
+    pool = {example: tokens for example, split, tokens in rows if split == TRAIN}
     left_out = sum(example in out for example in pool)
+    longest = seen.positions or max(pool.values(), default=0)
+    # the last token of a row is predicted and never read
+    over = sum(tokens - 1 > longest for example, tokens in pool.items() if example not in out)
     if drawn is not None:
         wanted, trained = len(drawn), sum(example not in out for example in drawn)
     elif wanted is None:
@@ -131,22 +158,24 @@ def _figures(
         trained = min(wanted, len(pool) - left_out)
     else:
         trained = round(wanted * (1 - left_out / max(1, len(pool))))
-    prompts, cut = _prompts(study, sets, lengths)
-    return RowFigures(dataset, base, wanted, trained, left_out, limit, prompts, cut, sum(lengths.spells_marks))
+    prompts, cut = _prompts(study, sets, lengths, seen.positions)
+    marks = sum(lengths.spells_marks)
+    return RowFigures(seen.dataset, seen.base, wanted, trained, left_out, limit, prompts, cut, marks, over)
 
 
 def _most(parts: Iterable[ComponentSpec], lengths: Lengths | None) -> int | None:
     """Rows that the largest component of a dataset asks for."""
+    held = None if lengths is None else Counter(zip(lengths.splits, lengths.categories, strict=True))
     counts = []
     for part in parts:
         there = None
-        if lengths is not None:
-            rows = zip(lengths.splits, lengths.categories, strict=True)
+        if held is not None:
             there = sum(
-                split == part.split
+                rows
+                for (split, category), rows in held.items()
+                if split == part.split
                 and category not in part.without_categories
                 and (not part.categories or category in part.categories)
-                for split, category in rows
             )
         asked = part.count if part.count is not None else part.cap
         counts.append(there if asked is None else asked if part.count is not None else min(asked, there or asked))
@@ -154,12 +183,13 @@ def _most(parts: Iterable[ComponentSpec], lengths: Lengths | None) -> int | None
     return max(known) if known and len(known) == len(counts) else (None if counts else 0)
 
 
-def _prompts(study: Study, sets: Sequence[EvaluationSet], lengths: Lengths) -> tuple[int, int]:
+def _prompts(study: Study, sets: Sequence[EvaluationSet], lengths: Lengths, positions: int | None) -> tuple[int, int]:
     """Test rows asked, and prompts among them that are cut."""
     spec = study.generation
+    longest = min(spec.max_model_len, positions or spec.max_model_len)
     asked = cut = 0
     for part in sets:
-        room = min(spec.max_prompt_tokens, spec.max_model_len - part.max_new_tokens)
+        room = min(spec.max_prompt_tokens, longest - part.max_new_tokens)
         rows = [
             tokens
             for split, category, tokens in zip(lengths.splits, lengths.categories, lengths.prompt_tokens, strict=True)

@@ -268,6 +268,11 @@ class _Reader:
     def _split(self, row: Mapping[str, Any], exchange: Exchange, text: str, where: str, file_split: str) -> str:
         rule = self._source.split_rule
         if rule == "strict" and exchange.history:
+            if self._source.loader == "hub" and self._source.conversation == "none":
+                raise DataError(
+                    f"{where}: saw earlier turns in 'history' and split_rule: strict; expected to be told, since a "
+                    "conversation is split as a whole; set conversation: history"
+                )
             return content_split(split_line(exchange.first[0], "", exchange.first[1]), rule)
         if rule != "files":
             return content_split(split_line(exchange.instruction, text, exchange.output), rule)

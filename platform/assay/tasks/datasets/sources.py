@@ -68,8 +68,9 @@ class SourceSpec(Config):
     """Further columns kept in `meta_json`. References (`references`, `answers`) are always kept."""
     task: str | None = None
     """Task that the rows belong to (fills in a missing instruction); None: an instruction set."""
-    conversation: Literal["none", "sharegpt", "messages"] = "none"
-    """Hub: rows are conversations in a column `conversations` or `messages`, read as those loaders read theirs."""
+    conversation: Literal["none", "sharegpt", "messages", "history"] = "none"
+    """Hub: rows are conversations in a column `conversations` or `messages`, read as those loaders read theirs; or rows
+    of instruction and output with earlier turns in a column `history`."""
     preference: PreferenceFormat = "none"
     """Loaders jsonl and hub: rows are preferences, laid out as TRL, Anthropic's HH, UltraFeedback, SHP or LLaMA-Factory
     have them, for the design `preference`. Their splits go by the prompt alone, so all pairs of one are on one side."""
@@ -142,7 +143,7 @@ class SourceSpec(Config):
     @property
     def is_conversation(self) -> bool:
         """Whether rows are conversations."""
-        return self.loader in CONVERSATIONS or self.conversation != "none"
+        return self.loader in CONVERSATIONS or self.conversation in ("sharegpt", "messages")
 
     @property
     def label(self) -> str:

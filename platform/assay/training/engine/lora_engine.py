@@ -94,6 +94,7 @@ class LoraTrainer:
                 f"training: saw no training rows within max_length={spec.max_length} tokens; expected at least one; "
                 "raise max_length, set too_long: cut, or look at the mixture"
             )
+        base.check_rows([*train_rows, *validation_rows])
         self.spec, self.base, self.resources = spec, base, resources
         self._train_rows, self._validation_rows = train_rows, validation_rows
         self._checkpoints = checkpoints
@@ -109,7 +110,7 @@ class LoraTrainer:
         self.size = self._pass_size()
         self._model = LoraModel(spec, base, gradient_checkpointing=self.size.gradient_checkpointing)
         self._optimizer = DeepSpeedOptimizer(spec, self._model.peft, self._model.parameters, self.workers)
-        self._hooks = TrialHooks(hooks, self._model, base, self.workers, zero_stage=spec.zero_stage)
+        self._hooks = TrialHooks(hooks, self._model, base, self.workers, spec)
         if checkpoints is not None and (state := self._latest(checkpoints)) is not None:
             self._restore(state)
 
@@ -149,9 +150,19 @@ class LoraTrainer:
             yield result
         run.stop_reason = run.stop_reason or "schedule"
 
+    @property
+    def _memory_kind(self) -> tuple[object, ...]:
+        """What a pass takes memory for: trainings of one kind learn from each other what fits."""
+        asked, spec = self.resources, self.spec
+        recipe = (spec.lora_rank, spec.target_modules, spec.loss_on, spec.zero_stage)
+        return (*recipe, asked.micro_batch_tokens, asked.gradient_checkpointing, self.packed)
+
     def _pass_size(self) -> PassSize:
-        """What was asked for; on a GPU what is left open is chosen by its memory."""
+        """What fitted an earlier training of the kind, else what was asked for, else by the GPU's memory."""
         asked = self.resources
+        learned = self.base.learned_sizes.get(self._memory_kind)
+        if learned is not None:
+            return learned
         if self.base.device != "cuda" or None not in (asked.micro_batch_tokens, asked.gradient_checkpointing):
             return PassSize(asked.micro_batch_tokens or DEFAULT_TOKENS, bool(asked.gradient_checkpointing))
         return choose_pass_size(
@@ -178,6 +189,7 @@ class LoraTrainer:
                 "training", "smaller passes", tokens=less.micro_batch_tokens, recompute=less.gradient_checkpointing
             )
             self._start_over_with(less)
+            self.base.learned_sizes[self._memory_kind] = less
 
     def _start_over_with(self, size: PassSize) -> None:
         """Take the optimizer as it is before the step into a new one: a failed pass leaves half of its gradients."""

@@ -28,6 +28,7 @@ from assay.adapter_files import check_adapter
 from assay.errors import InputError, ResourceError
 from assay.training.encoding import MicroBatch, TrainRow, pad
 from assay.training.engine.kernel_build import clear_stale_locks, use_own_build
+from assay.training.memory import PassSize
 from assay.training.targets import OTHER_SENSES
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -35,6 +36,10 @@ _DROPOUT_FIELDS = (
     "attention_dropout", "hidden_dropout", "attn_pdrop", "resid_pdrop", "embd_pdrop", "dropout", "activation_dropout",
     "residual_dropout", "embedding_dropout",
 )  # fmt: skip
+NAMES_SHOWN = 5
+"""Tokens that a refusal names."""
+MOST_OFFSET = 8
+"""Rows of a table of positions beyond the positions themselves (OPT has 2)."""
 _PACKING_TOLERANCE = 1e-3
 """Largest relative difference of logits between rows packed together and alone that is rounding."""
 
@@ -78,12 +83,43 @@ class ResidentBase:
         self.model: nn.Module = model.to(device).eval()
         self.model_type = str(model.config.model_type)
         self._packing_is_sound: bool | None = None
+        self.learned_sizes: dict[tuple[object, ...], PassSize] = {}
+        """What fitted after a pass of a training had run out of memory, by what passes take memory for: the next
+        training of the kind begins with it."""
 
     @property
     def pad_id(self) -> int:
         """Token that fills up sequences; any will do, as nothing is trained on it and no row sees it."""
-        pad_id = self.tokenizer.pad_token_id
-        return int(self.tokenizer.eos_token_id if pad_id is None else pad_id)
+        asked = (self.tokenizer.pad_token_id, self.tokenizer.eos_token_id)
+        return next((int(place) for place in asked if place is not None and place < self.num_embeddings), 0)
+
+    @property
+    def num_embeddings(self) -> int:
+        """Tokens that the model has vectors for."""
+        return int(self.model.get_input_embeddings().num_embeddings)
+
+    def check_rows(self, rows: Sequence[TrainRow]) -> None:
+        """Refuse rows that the model cannot read, before anything is trained.
+
+        Raises:
+            InputError: a row has tokens without a vector, or is longer than the model's table of positions.
+        """
+        largest = max((int(row.tokens.max()) for row in rows), default=0)
+        if largest >= self.num_embeddings:
+            used = {token for row in rows for token in row.tokens[row.tokens >= self.num_embeddings].tolist()}
+            names = [repr(self.tokenizer.convert_ids_to_tokens(token)) for token in sorted(used)]
+            more = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
+            raise InputError(
+                f"base model {Path(self.path).name}: saw the tokens {', '.join(names[:NAMES_SHOWN])}{more} in training "
+                f"rows, and vectors for {self.num_embeddings} tokens; expected no new tokens; resize and train the "
+                "model's embeddings before, or use the tokenizer that it came with"
+            )
+        longest = max((len(row.tokens) - 1 for row in rows), default=0)
+        if (limit := table_of_positions(self.model)) is not None and longest > limit:
+            raise InputError(
+                f"base model {Path(self.path).name}: saw training rows of {longest + 1} tokens and a table of {limit} "
+                f"positions; expected rows within it; set train.max_length={limit}"
+            )
 
     def linear_names(self) -> list[str]:
         """Dotted names of the linear layers, see `linear_layers`."""
@@ -250,6 +286,21 @@ def _straight_to(device: str) -> dict[str, object]:
 def _quiet_stdout() -> Iterator[None]:
     with contextlib.redirect_stdout(io.StringIO()):
         yield
+
+
+def table_of_positions(model: nn.Module) -> int | None:
+    """Tokens that a model's table of positions, or its stored mask, has room for; None where positions are computed.
+
+    Tables are known by their size, the number of positions that the model's configuration names.
+    """
+    limit = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    if not isinstance(limit, int) or limit < 1:
+        return None
+    reads_tokens = model.get_input_embeddings()
+    modules = (m for m in model.modules() if isinstance(m, nn.Embedding) and m is not reads_tokens)
+    tables = [module.num_embeddings for module in modules]
+    tables += [size for buffer in model.buffers() if buffer.dim() > 1 for size in buffer.shape]
+    return limit if any(limit <= size <= limit + MOST_OFFSET for size in tables) else None
 
 
 def has_other_senses(model: nn.Module) -> bool:

@@ -16,6 +16,7 @@ from assay.tasks.tokens.stops import stop_ids
 from assay.training.engine.lora_model_engine import LoraModel
 from assay.training.engine.resident_engine import ResidentBase
 from assay.training.engine.workers_engine import Workers
+from assay.training.spec import TrainSpec
 
 GENERATE_BATCH = 32
 """Prompts per generate call of an evaluation inside a trial."""
@@ -25,12 +26,14 @@ class TrialHooks:
     """The evaluation hooks of one training."""
 
     def __init__(
-        self, hooks: Sequence[EvalHook], model: LoraModel, base: ResidentBase, workers: Workers, *, zero_stage: int
+        self, hooks: Sequence[EvalHook], model: LoraModel, base: ResidentBase, workers: Workers, spec: TrainSpec
     ) -> None:
         self._hooks, self._model, self._base, self._workers = hooks, model, base, workers
         configs = (base.model.config, getattr(base.model, "generation_config", None))
-        self._stops = stop_ids(base.tokenizer, [getattr(config, "eos_token_id", None) for config in configs])
-        self._weights_are_shared_out = zero_stage == 3
+        self._stops = stop_ids(
+            base.tokenizer, [getattr(config, "eos_token_id", None) for config in configs], spec.prompt
+        )
+        self._weights_are_shared_out = spec.zero_stage == 3
         """Each worker holds a part of the weights: all must generate together."""
 
     @property
