@@ -75,3 +75,57 @@ def test_a_table_with_holes_is_refused(tables: Path, capsys: pytest.CaptureFixtu
     (tables / "train_mix.csv").write_text("\n".join([*lines, "77,0.2,,0.8"]) + "\n")
     assert predict(tables) == 2
     assert "no scores for run=77" in capsys.readouterr().err
+
+
+def test_shares_in_percent_are_refused_wherever_they_stand(tables: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    mixtures = tables / "test_mix.csv"
+    head, *lines = mixtures.read_text().splitlines()
+    percent = [",".join([run, *(str(100 * float(share)) for share in rest)]) for run, *rest in map(parts, lines)]
+    mixtures.write_text("\n".join([head, *percent]) + "\n")
+    test = ["--test-mixtures", str(mixtures), "--test-scores", str(tables / "test_scores.csv")]
+    assert predict(tables, *test) == 2
+    said = capsys.readouterr().err.strip()
+    assert said.startswith("assay: --test-mixtures: saw row") and "shares add up to 100.000" in said
+    assert "\n" not in said
+    assert not (tables / "out.json").exists()
+
+
+def parts(line: str) -> list[str]:
+    return line.split(",")
+
+
+def test_scores_that_are_all_equal_give_null_and_say_why(tables: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name, count, first in (("train", 9, 0), ("test", 20, 100)):
+        write(tables / f"{name}_scores.csv", ["run", "score"], [[first + i, 0.5] for i in range(count)])
+    test = ["--test-mixtures", str(tables / "test_mix.csv"), "--test-scores", str(tables / "test_scores.csv")]
+    assert predict(tables, *test) == 0
+    text = (tables / "out.json").read_text()
+    assert "NaN" not in text and json.loads(text)["out_of_fold_rank_correlation"] is None
+    assert "not known (all their scores are equal)" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("missing", ["mixtures", "scores", "test-mixtures", "test-scores"])
+def test_a_missing_file_is_told_by_its_own_option(
+    tables: Path, capsys: pytest.CaptureFixture[str], missing: str
+) -> None:
+    given = {
+        "mixtures": tables / "train_mix.csv",
+        "scores": tables / "train_scores.csv",
+        "test-mixtures": tables / "test_mix.csv",
+        "test-scores": tables / "test_scores.csv",
+        missing: tables / "absent.csv",
+    }
+    options = [part for name, path in given.items() for part in (f"--{name}", str(path))]
+    assert run_app(["predict", *options, "--column", "score", "--out", str(tables / "out.json")]) == 2
+    assert f"--{missing} {tables / 'absent.csv'}: saw no such file" in capsys.readouterr().err
+
+
+def test_the_folder_of_the_report_is_made(tables: Path) -> None:
+    assert predict(tables, "--out", str(tables / "new" / "deep" / "out.json")) == 0
+    assert (tables / "new" / "deep" / "out.json").is_file()
+
+
+def test_scores_that_are_no_numbers_are_refused(tables: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(tables / "train_scores.csv", ["run", "score"], [[i, float("inf") if i == 3 else 0.1 * i] for i in range(9)])
+    assert predict(tables) == 2
+    assert "column 'score': saw inf; expected finite numbers" in capsys.readouterr().err

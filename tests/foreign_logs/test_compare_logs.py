@@ -131,6 +131,23 @@ def test_a_family_is_adjusted_by_holm_and_equal_models_are_equivalent() -> None:
     assert few.word == "undecided" and few.as_json()["low"] is None
 
 
+def test_items_that_all_differ_alike_are_decided_by_their_signs() -> None:
+    (all_better,) = paired_items([([0.1] * 20, [0.4] * 20)])  # rounding gives their differences a spread of 1e-17
+    assert all_better.word == "better" and all_better.p == pytest.approx(2**-19)
+    assert all_better.as_json()["low"] is None
+    (worse,) = paired_items([([1.0] * 6, [0.0] * 6)])
+    assert worse.word == "worse" and worse.p == pytest.approx(2**-5)
+
+
+def test_models_that_agree_on_every_item_are_equivalent_once_there_are_enough_of_them() -> None:
+    answers = [float(i % 2) for i in range(200)]
+    (many,) = paired_items([(answers, answers)], margin=0.02)  # at most 1 - .05^(1/200) = .0149 of items can differ
+    assert many.word == "equivalent" and many.p == 1
+    assert paired_items([(answers[:100], answers[:100])], margin=0.02)[0].word == "undecided"
+    assert paired_items([(answers, answers)])[0].word == "undecided"
+    assert paired_items([([0.0] * 200, [0.0] * 200)], margin=0.02)[0].word == "undecided"  # nothing shows the range
+
+
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [

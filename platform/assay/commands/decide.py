@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -17,9 +19,21 @@ if TYPE_CHECKING:
 Unit = Literal["draws", "items"]
 
 
-def decide_command(
-    scores: Mapping[str, Sequence[float]], rule: Rule, unit: Unit, num_items: int | None, out: Path
-) -> None:
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """Scores by arm, in the order that all arms share."""
+
+    scores: Mapping[str, Sequence[float]]
+    cheap: Mapping[str, Sequence[float]] | None = None
+    """Of a cheap scorer, of all items; None: there is none."""
+
+    @property
+    def most(self) -> int:
+        """Draws or items of the arm that has most."""
+        return max(map(len, self.scores.values()))
+
+
+def decide_command(seen: Seen, rule: Rule, unit: Unit, num_items: int | None, out: Path) -> None:
     """Decide, write the record and print it.
 
     Raises:
@@ -29,14 +43,18 @@ def decide_command(
     from assay.metaeval.sequential.arms import by_draws, by_items
     from assay.metaeval.sequential.record import rounds_record
 
+    scores = seen.scores
     if len(scores) < 2 or (rule.question == "baseline" and rule.baseline not in scores):
         raise ConfigError(f"arms: saw {', '.join(sorted(scores))}; expected two or more, and --baseline one of them")
     try:
         if unit == "draws":
             rounds = by_draws(scores, rule)
         else:
-            most = max(map(len, scores.values()))
-            rounds = by_items(scores, rule, num_items=most if num_items is None else num_items)
+            if num_items is None:  # the plan is to look at as many, if need be
+                num_items = max(seen.most, rule.looks[-1])
+            if seen.cheap is not None:
+                num_items = max(map(len, seen.cheap.values()))
+            rounds = by_items(scores, rule, num_items=num_items, cheap=seen.cheap)
     except ValueError as error:
         raise DataError(f"--table: saw {error}") from error
     write_json(out, rounds_record(rounds, rule, unit))
@@ -62,6 +80,11 @@ def show(rounds: Sequence[Round], rule: Rule, unit: Unit) -> None:
             f"  {finding.first} is {finding.word}{taken}: {finding.difference:+.4f} "
             f"[{finding.low:+.4f}, {finding.high:+.4f}] against {finding.second}"
         )
+    if math.isfinite(last.leader_low):
+        typer.echo(
+            f"  {last.leader}: {last.leader_mean:.4f} [{last.leader_low:.4f}, {last.leader_high:.4f}], corrected for "
+            "having been picked"
+        )
     if last.is_answered:
         typer.echo(f"answered after {last.look} {unit}")
     elif last.look == rule.looks[-1]:
@@ -71,40 +94,118 @@ def show(rounds: Sequence[Round], rule: Rule, unit: Unit) -> None:
         typer.echo(f"open: next round at {following} {unit} of the arms that are left")
 
 
-def read_scores(table: Path, arm: str, score: str, order: str) -> dict[str, list[float]]:
-    """Scores by arm in the order that all arms share.
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """Which columns of the table say what."""
+
+    arm: str
+    score: str
+    item: str
+    """Of draws, or of items."""
+    order: str | None = None
+    """Place of an item in the order that was planned; None: items are put in an order by the hash of their id."""
+    cheap: str | None = None
+
+
+def read_scores(table: Path, columns: Columns, unit: Unit, seed: int = 0) -> Seen:
+    """Scores by arm in the order that all arms share: draws by number or name, items as planned or by hash.
 
     Raises:
         DataError: no such file, a cell without a number, a repeated row, or arms that do not share their first ones.
         ConfigError: a column that is not there.
     """
     data = read_table(table)
-    for name in (arm, score, order):
+    by = columns.order or columns.item
+    wanted = [columns.arm, columns.score, by, *([columns.cheap] if columns.cheap else [])]
+    for name in wanted:
         if name not in data.column_names:
             raise ConfigError(f"{table}: saw no column {name!r}; expected one of {', '.join(data.column_names)}")
-    found: dict[str, dict[Any, float]] = {}
-    for who, value, place in zip(*(data[name].to_pylist() for name in (arm, score, order)), strict=True):
-        if who is None or place is None or not isinstance(value, (int, float)):
+    rows = list(zip(*(data[name].to_pylist() for name in wanted), strict=True))
+    found = _by_arm(table, rows, by, may_wait=columns.cheap is not None)
+    places = sorted({place for cells in found.values() for place in cells}, key=lambda place: (str(type(place)), place))
+    if unit == "items":
+        places = _planned(table, by, places) if columns.order else _hashed(places, seed)
+    cheap = None
+    if columns.cheap:
+        cheap = _cheap_scores(table, columns.cheap, rows, found, places)
+    scores = {}
+    for who, cells in found.items():
+        known = [place for place in places if cells.get(place) is not None]
+        if known != places[: len(known)]:
+            raise DataError(f"{table}: saw {who!r} without an early {by}; expected each arm to have the first ones")
+        scores[who] = [float(cells[place] or 0.0) for place in known]
+    return Seen(scores, cheap)
+
+
+Cells = dict[str, dict[Any, float | None]]
+
+
+def _by_arm(table: Path, rows: Sequence[Sequence[Any]], by: str, *, may_wait: bool) -> Cells:
+    """Arm -> draw or item -> score; None where it waits for one, which is for items with a cheap score alone."""
+    found: Cells = {}
+    for who, value, place, *_ in rows:
+        if who is None or place is None or not (_is_number(value) or (value is None and may_wait)):
             raise DataError(
                 f"{table}: saw a row with {who!r}, {place!r}, {value!r}; expected no empty cell, scores as numbers"
             )
         if place in found.setdefault(str(who), {}):
-            raise DataError(f"{table}: saw {who!r} twice at {order}={place!r}; expected one row; average them first")
-        found[str(who)][place] = float(value)
-    places = sorted({place for rows in found.values() for place in rows}, key=lambda place: (str(type(place)), place))
-    for who, rows in found.items():
-        if any(place not in rows for place in places[: len(rows)]):
-            raise DataError(f"{table}: saw {who!r} without an early {order}; expected each arm to have the first ones")
-    return {who: [rows[place] for place in places[: len(rows)]] for who, rows in found.items()}
+            raise DataError(f"{table}: saw {who!r} twice at {by}={place!r}; expected one row; average them first")
+        found[str(who)][place] = None if value is None else float(value)
+    return found
 
 
-def _looks(text: str) -> tuple[int, ...]:
+def _cheap_scores(
+    table: Path, column: str, rows: Sequence[Sequence[Any]], found: Cells, places: Sequence[Any]
+) -> dict[str, list[float]]:
+    cheap: dict[str, dict[Any, float]] = {who: {} for who in found}
+    for who, _, place, value in rows:
+        if not _is_number(value):
+            raise DataError(
+                f"{table}: saw {value!r} for {who!r}, {place!r} in {column!r}; expected a number in each row"
+            )
+        cheap[str(who)][place] = float(value)
+    for who, cells in cheap.items():
+        if len(cells) < len(places):
+            raise DataError(
+                f"{table}: saw {len(cells)} of {len(places)} items of {who!r}; expected a row with its {column!r} for "
+                f"each, the score left empty where there is none yet"
+            )
+    return {who: [cells[place] for place in places] for who, cells in cheap.items()}
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _planned(table: Path, by: str, places: Sequence[Any]) -> list[Any]:
+    """The places, if they can be those of a planned order: ids of rows as they came are in no random order."""
+    if list(places) not in (list(range(len(places))), list(range(1, len(places) + 1))):
+        raise DataError(
+            f"{table}, column {by!r}: saw {places[0]!r} to {places[-1]!r}; expected places in an order drawn at random "
+            "before anything was scored: 0, 1, 2, ...; leave out --order to have items ordered by the hash of their id"
+        )
+    return list(places)
+
+
+def _hashed(places: Sequence[Any], seed: int) -> list[Any]:
+    from assay.metaeval.sequential.order import hashed_order
+
+    by_name = {str(place): place for place in places}
+    return [by_name[name] for name in hashed_order(by_name, "", seed)]
+
+
+ANY = "any"
+
+
+def _looks(text: str, most: int) -> tuple[int, ...]:
+    if text == ANY:
+        return tuple(range(1, most + 1))
     try:
         looks = tuple(int(part) for part in text.split(","))
     except ValueError:
         looks = ()
     if not looks or list(looks) != sorted(set(looks)) or looks[0] < 1:
-        raise ConfigError(f"--looks {text}: expected increasing whole numbers, e.g. --looks 2,3,5")
+        raise ConfigError(f"--looks {text}: expected increasing whole numbers, e.g. --looks 2,3,5, or {ANY}")
     return looks
 
 
@@ -114,23 +215,43 @@ def register(app: typer.Typer) -> None:
     @app.command("decide")
     def decide(
         table: Annotated[Path, typer.Option(help="CSV, JSONL or Parquet: one row per arm and draw (or item).")],
-        looks: Annotated[str, typer.Option(metavar="N,N,...", help="Draws (or items) after each planned round.")],
+        looks: Annotated[
+            str,
+            typer.Option(
+                metavar="N,N,...", help=f"Draws (or items) after each planned round; {ANY}: after each, no plan."
+            ),
+        ],
         out: Annotated[Path, typer.Option(metavar="FILE.json")],
         unit: Annotated[Unit, typer.Option(help="draws: which mixture; items: which of these adapters.")] = "draws",
         question: Annotated[Literal["best", "baseline", "order"], typer.Option(help="What is asked.")] = "best",
         arm: Annotated[str, typer.Option(help="Column of arms.")] = "arm",
         score: Annotated[str, typer.Option(help="Column of scores; of items within 0..1.")] = "score",
+        item: Annotated[str | None, typer.Option(help="Column of draws or items; default: draw, or item.")] = None,
         order: Annotated[
-            str | None, typer.Option(help="Column of draws or items, planned order; default: draw, or item.")
+            str | None,
+            typer.Option(help="Of items: column of places in an order drawn at random; default: by hash of the item."),
+        ] = None,
+        cheap: Annotated[
+            str | None, typer.Option(help="Of items: column of a cheap scorer, known of all; score may be empty.")
         ] = None,
         baseline: Annotated[str, typer.Option(help="Arm that --question baseline compares with.")] = "",
         alpha: Annotated[float, typer.Option(min=0.0001, max=0.5, help="Chance of any false finding.")] = 0.05,
         margin: Annotated[float, typer.Option(min=0, help="Differences within it are of no interest.")] = 0.0,
-        num_items: Annotated[int | None, typer.Option(min=1, help="All items there are; default: those seen.")] = None,
+        num_items: Annotated[
+            int | None, typer.Option(min=1, help="All items there are; default: up to the last look, or those seen.")
+        ] = None,
+        seed: Annotated[int, typer.Option(help="Of the order by hash.")] = 0,
     ) -> None:
         """Which arms are decided, which are out and what is open; may be asked after every planned round."""
         from assay.metaeval.sequential.arms import Rule
 
-        rule = Rule(question, _looks(looks), alpha, margin, baseline)
-        scores = read_scores(table, arm, score, order or ("draw" if unit == "draws" else "item"))
-        decide_command(scores, rule, unit, num_items, out)
+        if unit == "draws" and (order is not None or cheap is not None or num_items is not None):
+            raise ConfigError("--order, --cheap, --num-items: saw one with --unit draws; expected them for items alone")
+        if cheap is not None and num_items is not None:
+            raise ConfigError("--num-items: saw it beside --cheap, whose rows are all items there are; leave it out")
+        columns = Columns(arm, score, item or ("draw" if unit == "draws" else "item"), order, cheap)
+        if looks != ANY:
+            _looks(looks, 0)
+        seen = read_scores(table, columns, unit, seed)
+        rule = Rule(question, _looks(looks, seen.most), alpha, margin, baseline, is_planned=looks != ANY)
+        decide_command(seen, rule, unit, num_items, out)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -62,8 +63,8 @@ def _check_scorers(scorers: Sequence[str], parts: Mapping[str, str | None]) -> N
                 raise ConfigError(f"--scorer {name}: saw the column of {option}; expected another; leave it out")
 
 
-def read_table(path: Path) -> pa.Table:
-    """A CSV, JSONL or Parquet table.
+def read_table(path: Path, option: str = "--table") -> pa.Table:
+    """A CSV, JSONL or Parquet table that `option` names.
 
     Raises:
         DataError: no such file, another kind of file, or one that does not parse.
@@ -80,22 +81,22 @@ def read_table(path: Path) -> pa.Table:
         ".parquet": lambda: read_parquet_bytes(path.read_bytes()),
     }
     if not path.is_file():
-        raise DataError(f"--table {path}: saw no such file; expected {', '.join(readers)}; check the path")
+        raise DataError(f"{option} {path}: saw no such file; expected {', '.join(readers)}; check the path")
     if path.suffix not in readers:
-        raise DataError(f"--table {path}: saw {path.suffix or 'no suffix'}; expected one of {', '.join(readers)}")
+        raise DataError(f"{option} {path}: saw {path.suffix or 'no suffix'}; expected one of {', '.join(readers)}")
     try:
         if path.suffix != ".parquet":
-            _check_utf8(path)
+            _check_utf8(path, option)
         found = readers[path.suffix]()
     except (pa.ArrowInvalid, OSError) as error:
         reason = " ".join(str(error).split())[:200]
-        raise DataError(f"--table {path}: {reason}; expected a {path.suffix} table; fix the file") from None
+        raise DataError(f"{option} {path}: {reason}; expected a {path.suffix} table; fix the file") from None
     if twice := [name for name, count in Counter(found.column_names).items() if count > 1]:
-        raise DataError(f"--table {path}: saw two columns named {twice[0]!r}; expected one of each name; rename one")
+        raise DataError(f"{option} {path}: saw two columns named {twice[0]!r}; expected one of each name; rename one")
     return found
 
 
-def _check_utf8(path: Path) -> None:
+def _check_utf8(path: Path, option: str) -> None:
     """Arrow takes a column with a bad byte for one of bytes, and the message is then about its type."""
     with path.open("rb") as file:
         for number, line in enumerate(file, 1):
@@ -103,20 +104,30 @@ def _check_utf8(path: Path) -> None:
                 line.decode()
             except UnicodeDecodeError as error:
                 seen = f"the byte {line[error.start]:#04x} at place {error.start + 1}"
-                raise DataError(f"--table {path}:{number}: saw {seen}; expected UTF-8; convert the file") from None
+                raise DataError(f"{option} {path}:{number}: saw {seen}; expected UTF-8; convert the file") from None
 
 
 def write_json(out: Path, value: Mapping[str, Any]) -> None:
-    """A report as a JSON file.
+    """A report as a JSON file; its folder is made where it is missing.
 
     Raises:
         StorageError: the place cannot be written.
     """
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        text = json.dumps(_without_nan(value), indent=2, ensure_ascii=False, allow_nan=False)
+        out.write_text(text + "\n", encoding="utf-8")
     except OSError as error:
         raise StorageError(f"--out {out}: cannot write ({error.strerror}); expected a writable path") from error
+
+
+def _without_nan(value: Any) -> Any:
+    """JSON knows no NaN and no infinity: what is undefined is null."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {name: _without_nan(part) for name, part in value.items()}
+    return [_without_nan(part) for part in value] if isinstance(value, (list, tuple)) else value
 
 
 def print_report(report: Mapping[str, Any]) -> None:

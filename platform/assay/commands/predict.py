@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -58,8 +59,8 @@ def predict_command(
         ConfigError: a bound that no mixture keeps, or that names no component.
         DataError: too few runs, or shares that do not add up to 1.
     """
-    from assay.metaeval.predict.account import Account, noise_sd, rank_ceiling
     from assay.metaeval.predict.account import account as account_of
+    from assay.metaeval.predict.account import noise_sd, rank_ceiling
     from assay.metaeval.predict.stacking import check_shares
     from assay.metaeval.statistics.correlation import spearman
 
@@ -73,14 +74,16 @@ def predict_command(
         "components": list(trained.components),
         "weights": dict(model.weights),
         "out_of_fold_rank_correlation": spearman(model.fold_mean, scores),
-        "noise_sd": None if np.isnan(noise) else noise,
+        "noise_sd": noise,
     }
-    measured: Account | None = None
     if test is not None:
-        predictions = model.predict(test.shares)
+        try:
+            predictions = model.predict(test.shares)
+        except ValueError as error:
+            raise DataError(f"--test-mixtures: saw {error}; expected shares as in --mixtures; correct it") from error
         measured = account_of(predictions, test.scores[column])
         ceiling = rank_ceiling(test.scores[column], noise, seed=seed)
-        report["test"] = {**asdict(measured), "rank_ceiling": None if np.isnan(ceiling) else ceiling}
+        report["test"] = {**asdict(measured), "rank_ceiling": ceiling}
         report["predictions"] = [
             {"key": key, "mean": mean, "low": low, "high": high, "measured": score}
             for key, mean, low, high, score in zip(
@@ -155,15 +158,15 @@ def _bounds(components: Sequence[str], limits: Limits) -> Bounds:
 def _print(report: Mapping[str, Any]) -> None:
     weights = ", ".join(f"{name} {weight:.2f}" for name, weight in report["weights"].items())
     typer.echo(f"{report['column']}: {report['num_runs']} runs of {len(report['components'])} components; {weights}")
-    typer.echo(f"rank correlation on runs left out of the fit: {report['out_of_fold_rank_correlation']:.3f}")
+    outside = report["out_of_fold_rank_correlation"]
+    typer.echo(f"rank correlation on runs left out of the fit: {_rank(outside, 'all their scores are equal')}")
     if "test" in report:
         test = report["test"]
-        ceiling = "not known (no mixture was trained twice)"
-        if test["rank_ceiling"] is not None:
-            ceiling = f"{test['rank_ceiling']:.3f}"
         typer.echo(
-            f"{test['num_mixtures']} further mixtures: rank correlation {test['rank_correlation']:.3f} "
-            f"(ceiling by noise {ceiling}), pairs in order {100 * test['pair_accuracy']:.1f} %, mean error "
+            f"{test['num_mixtures']} further mixtures: rank correlation "
+            f"{_rank(test['rank_correlation'], 'all of one side are equal')} (ceiling by noise "
+            f"{_rank(test['rank_ceiling'], 'no mixture was trained twice, or all scores are equal')}), pairs in order "
+            f"{_rank(test['pair_accuracy'], 'all measured scores are equal', 100)} %, mean error "
             f"{test['mean_error']:.4g}, 95 % intervals hold {100 * test['coverage']:.1f} %"
         )
     for name, what in (("best", "predicted best"), ("next", "train next")):
@@ -172,14 +175,20 @@ def _print(report: Mapping[str, Any]) -> None:
         typer.echo(f"{what}: {mixture['mean']:.4f} [{mixture['low']:.4f}, {mixture['high']:.4f}] at {shares}")
 
 
-def read_runs(mixtures: Path, scores: Path, key: str | None, columns: Sequence[str]) -> Runs:
+def _rank(value: float, why_not: str, scale: float = 1.0) -> str:
+    return f"not known ({why_not})" if math.isnan(value) else f"{scale * value:.{3 if scale == 1 else 1}f}"
+
+
+def read_runs(
+    mixtures: Path, scores: Path, key: str | None, columns: Sequence[str], prefix: Literal["--", "--test-"] = "--"
+) -> Runs:
     """Shares and scores, joined; the key is the first column that both tables have unless one is named.
 
     Raises:
         DataError: a file is missing or does not parse, keys do not match, or a cell holds no number.
         ConfigError: no column in common, or a score column that is not there.
     """
-    left, right = read_table(mixtures), read_table(scores)
+    left, right = read_table(mixtures, f"{prefix}mixtures"), read_table(scores, f"{prefix}scores")
     both = [name for name in left.column_names if name in right.column_names]
     by = key or (both[0] if both else None)
     if by is None or by not in both:
@@ -208,6 +217,8 @@ def _numbers(table: pa.Table, column: str, path: Path) -> FloatArray:
         found = np.array([float(value) for value in table[column].to_pylist()])
     except (TypeError, ValueError) as error:
         raise DataError(f"{path}, column {column!r}: saw a cell without a number; expected numbers alone") from error
+    if not np.isfinite(found).all():
+        raise DataError(f"{path}, column {column!r}: saw {found[~np.isfinite(found)][0]:g}; expected finite numbers")
     return found
 
 
@@ -259,7 +270,7 @@ def register(app: typer.Typer) -> None:
         trained = read_runs(mixtures, scores, key, [column, *(name for name in limits.kept if name != column)])
         test = None
         if test_mixtures is not None and test_scores is not None:
-            test = read_runs(test_mixtures, test_scores, key, [column])
+            test = read_runs(test_mixtures, test_scores, key, [column], "--test-")
             if test.components != trained.components:
                 raise ConfigError(f"{test_mixtures}: saw other components than {mixtures}; expected the same columns")
         predict_command(trained, column, out, goal, limits, test, seed)

@@ -99,6 +99,64 @@ def test_items_decide_between_adapters_and_the_last_item_decides_for_sure() -> N
     assert last.findings[0].word == "better" and last.findings[0].difference == pytest.approx(0.05)
 
 
+def test_scores_of_items_outside_0_to_1_are_refused() -> None:
+    scores = {"a": [3.0, 2.5, 3.0], "b": [2.5, 2.5, 2.0]}  # differences within 1 all the same
+    with pytest.raises(ValueError, match="the score 3 of 'a'"):
+        by_items(scores, Rule("best", (3,)), num_items=9)
+
+
+def item_arms(truth: Sequence[float], num_items: int, rng: np.random.Generator) -> dict[str, list[float]]:
+    """0/1 scores of arms, each with exactly its share of right items."""
+    table = [rng.permutation(np.arange(num_items) < round(mean * num_items)) for mean in truth]
+    return dict(zip(names(len(truth)), (row.astype(float).tolist() for row in table), strict=True))
+
+
+@pytest.mark.parametrize("truth", [(0.5, 0.5, 0.5), (0.9, 0.5, 0.5)])
+def test_several_arms_on_items_rarely_have_a_false_winner(truth: tuple[float, ...]) -> None:
+    rng = np.random.default_rng(12)
+    known = dict(zip(names(3), truth, strict=True))
+    rule = Rule("order", (40, 100), alpha=0.2)
+    wrong = sum(is_wrong(by_items(item_arms(truth, 120, rng), rule, num_items=120), known) for _ in range(40))
+    assert wrong <= 14  # P(Binomial(40, .2) > 14) < .01
+
+
+def test_holm_names_winners_that_intervals_for_all_pairs_do_not() -> None:
+    rng = np.random.default_rng(2)
+    named = left_out = 0
+    for look in (80, 120):
+        scores = item_arms((0.9, 0.8, 0.6, 0.4, 0.2, 0.1), 400, rng)
+        (only,) = by_items(scores, Rule("order", (look,)), num_items=400)
+        named += sum(one.word != "undecided" for one in only.findings)
+        left_out += sum(one.low > 0 or one.high < 0 for one in only.findings)
+    assert named > left_out
+
+
+@pytest.mark.parametrize("unit", ["draws", "items"])
+def test_the_leader_has_an_interval_that_allows_for_its_choice(unit: str) -> None:
+    rng = np.random.default_rng(13)
+    covered = 0
+    for _ in range(40):
+        truth = [0.6, 0.55, 0.5]
+        if unit == "items":
+            last = by_items(item_arms(truth, 100, rng), Rule("best", (30, 60)), num_items=100)[-1]
+        else:
+            last = by_draws(runs(truth, 4, rng), Rule("best", (2, 4)))[-1]
+        covered += last.leader_low <= dict(zip(names(3), truth, strict=True))[last.leader] <= last.leader_high
+    assert covered >= 34  # P(Binomial(40, .95) < 34) < .01
+
+
+def test_looks_at_any_time_need_no_plan_and_are_rarely_wrong() -> None:
+    rng = np.random.default_rng(14)
+    rule = Rule("best", tuple(range(1, 11)), is_planned=False)
+    far = by_draws({"a": [3.0, 3.2, 2.9, 3.1, 3.0], "b": [0.1, 0.0, 0.2, -0.1, 0.1]}, rule)
+    assert far[-1].is_answered and far[-1].look <= 5 and far[0].findings[0].word == "undecided"
+    known = dict.fromkeys(names(4), 0.0)
+    wrong = sum(is_wrong(by_draws(runs([0.0] * 4, 10, rng), rule), known) for _ in range(150))
+    assert wrong <= 14  # P(Binomial(150, .05) > 14) < .01
+    same = by_draws({"a": [1.0, 1.0, 1.0], "b": [0.0, 0.0, 0.0]}, rule)  # no spread says nothing of the spread
+    assert not same[-1].is_answered
+
+
 def test_what_an_undecided_difference_would_take() -> None:
     # a half width of .2 at 5 draws must fall to .1: four times as many draws, 15 more
     assert more_needed(Finding("a", "b", "undecided", 0.1, -0.1, 0.3), 5) == 15

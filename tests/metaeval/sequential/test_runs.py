@@ -13,7 +13,7 @@ from scipy.integrate import quad
 from scipy.stats import nct, studentized_range
 from scipy.stats import t as student
 
-from assay.metaeval.sequential.many import e_bh, holm_on_e
+from assay.metaeval.sequential.many import holm_on_e
 from assay.metaeval.sequential.normal_mean import t_e_values, t_interval
 from assay.metaeval.sequential.spending import pair_intervals, range_quantile, spent_shares
 from assay.metaeval.sequential.winner import winner_interval
@@ -117,19 +117,15 @@ def test_holm_worked_by_hand() -> None:
     assert holm_on_e([0.0]).tolist() == [False]
 
 
-def test_e_bh_worked_by_hand() -> None:
-    # 4 comparisons at .05: the k-th largest must reach 80 / k; 45 >= 40 carries the first with it
-    assert e_bh([60, 45, 3, 1]).tolist() == [True, True, False, False]
-    assert e_bh([79, 3, 3, 1]).tolist() == [False] * 4
-    with pytest.raises(ValueError, match="at least 0"):
-        e_bh([-1.0])
-
-
 @given(st.lists(st.floats(0, 1e4), min_size=1, max_size=12), st.integers(0, 11))
 def test_more_evidence_never_takes_a_finding_back(e: list[float], at: int) -> None:
     more = [value * (3 if i == at % len(e) else 1) for i, value in enumerate(e)]
-    for rule in (holm_on_e, e_bh):
-        assert (rule(more) | ~rule(e)).all()
+    assert (holm_on_e(more) | ~holm_on_e(e)).all()
+
+
+def test_e_values_below_zero_are_refused() -> None:
+    with pytest.raises(ValueError, match="at least 0"):
+        holm_on_e([-1.0])
 
 
 def test_the_best_of_50_arms_is_covered_where_its_own_interval_is_not() -> None:
@@ -145,3 +141,20 @@ def test_the_best_of_50_arms_is_covered_where_its_own_interval_is_not() -> None:
         naive += abs(found.value - picked) <= half
     assert covered >= 936  # .95 less two standard errors
     assert naive <= 700
+
+
+@pytest.mark.parametrize("draw_luck", [0.0, 3.0])
+def test_the_winner_is_covered_where_draws_have_luck_of_their_own(draw_luck: float) -> None:
+    rng = np.random.default_rng(7)
+    covered = 0
+    for _ in range(1000):
+        truth = rng.normal(0, 0.3, 12)
+        scores = truth[:, None] + draw_luck * rng.normal(size=(1, 4)) + rng.normal(size=(12, 4))
+        found = winner_interval(scores)
+        covered += found.low <= truth[scores.mean(axis=1).argmax()] <= found.high
+    assert covered >= 936  # .95 less two standard errors
+
+
+def test_one_arm_or_one_draw_has_no_interval() -> None:
+    assert winner_interval([[0.4, 0.6]]).low == -math.inf
+    assert winner_interval([[0.4], [0.6]]).high == math.inf

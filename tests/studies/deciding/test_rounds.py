@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -102,6 +103,50 @@ def test_arms_with_rows_of_another_task_are_no_candidates() -> None:
     other = [run("mnli N=16", draw, "sst2", trained="mnli") for draw in range(DRAWS)]
     (family,) = families_of([*RUNS, *other], spec())
     assert set(family.arms) == set(TRUTH)
+
+
+def seeds(arm: str, draws: int, per_draw: int) -> list[RunRow]:
+    """Runs of an arm with several seeds of each draw; without target rows there is nothing to draw."""
+    found = []
+    for draw in range(draws):
+        for seed in range(per_draw):
+            number = draw * per_draw + seed
+            one = replace(run(arm, number), training_seed=seed if arm != "instructions only" else number)
+            found.append(replace(one, draw=draw if one.draw >= 0 else -1, mixture_key=f"mixture-{arm}-{draw}"))
+    return found
+
+
+def test_seeds_of_one_draw_are_one_draw_and_their_mean_is_its_score() -> None:
+    runs = [*seeds("instructions only", 2, 2), *seeds("sst2 N=16", 2, 2)]
+    (family,) = families_of(runs, spec(rounds=[2]))
+    assert {arm: [len(draw) for draw in draws] for arm, draws in family.arms.items()} == {
+        "instructions only": [2, 2],
+        "sst2 N=16": [2, 2],
+    }
+    deciding = Deciding(spec(rounds=[2]), [family])
+    assert deciding.wanted(1) == {f"adapter-{arm}-{seed}" for arm in family.arms for seed in (0, 1)}
+    deciding.learn({one.predictions_key: float(place) for place, one in enumerate(runs)})
+    (only,) = deciding.rounds(family)
+    assert only.leader_mean == (4.5 + 6.5) / 2 and only.look == 2
+
+
+def test_seeds_that_make_up_no_draw_are_no_draw() -> None:
+    runs = [*seeds("instructions only", 3, 1), *seeds("sst2 N=16", 2, 2)]
+    with pytest.raises(ConfigError, match="instructions only has 1 draws of 2 seeds"):
+        families_of(runs, spec(rounds=[2]))
+
+
+def test_seeds_of_one_draw_bring_no_false_findings() -> None:
+    """Equal arms whose draws have luck of their own, large beside that of seeds: 3 draws of 4 seeds each."""
+    rng = np.random.default_rng(5)
+    runs = [one for arm in ("sst2 N=16", "sst2 N=64") for one in seeds(arm, 3, 4)]
+    wrong = 0
+    for _ in range(200):
+        luck = {(arm, draw): rng.normal() for arm in ("sst2 N=16", "sst2 N=64") for draw in range(3)}
+        deciding = Deciding(spec(rounds=[2, 3]), families_of(runs, spec(rounds=[2, 3])))
+        deciding.learn({one.predictions_key: luck[one.arm, one.draw] + 0.1 * rng.normal() for one in runs})
+        wrong += deciding.is_answered
+    assert wrong <= 18  # P(Binomial(200, .05) > 18) < .01
 
 
 def test_what_cannot_be_asked_is_refused() -> None:

@@ -2,7 +2,8 @@
 
 Every difference of two arms has an interval after every round, and all of these intervals hold at once at 1 - alpha. So
 whatever is dropped or ended because of them, and whenever, the findings are right together in 1 - alpha of all studies.
-Evidence goes by arm and by planned order, never by arrival; equal evidence gives equal decisions.
+Evidence goes by arm and by planned order, never by arrival; equal evidence gives equal decisions. The leader was picked
+for its high mean: its own interval allows for that.
 
 Two units. `by_draws` answers which mixture is better: runs with other draws and seeds would say the same. `by_items`
 answers which of these adapters is better on these N items, and says nothing about another training of the same mixture.
@@ -13,13 +14,18 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import combinations
 from typing import Literal
 
 import numpy as np
 
-from assay.metaeval.sequential.betting import interval_sequence
+from assay.metaeval.sequential.betting import IntervalSequence, fortunes, interval_sequence
+from assay.metaeval.sequential.many import holm_on_e
+from assay.metaeval.sequential.normal_mean import t_interval
 from assay.metaeval.sequential.spending import pair_intervals, spent_shares
+from assay.metaeval.sequential.winner import winner_interval
+from assay.metaeval.statistics.estimate import FloatArray
 from assay.metaeval.statistics.verdict import Word
 
 Question = Literal["best", "baseline", "order"]
@@ -38,6 +44,9 @@ class Rule:
     """Differences within it are of no interest, in the score's unit; 0 asks for a winner at any price."""
     baseline: str = ""
     """Of the question "baseline": the arm that all others are compared with."""
+    is_planned: bool = True
+    """Of draws: the looks were fixed before the first run. False: whoever looks may go on as long as he likes; then an
+    arm's spread is its own, and three draws or more are needed to see anything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +69,11 @@ class Round:
     """Draws (or items) of the arms in it."""
     leader: str
     """The arm with the highest mean, the first by name among equal ones."""
+    leader_mean: float
+    leader_low: float
+    """Its true mean lies between these ends although it was picked for its measured one; at 1 - alpha over all rounds,
+    beside the findings; -inf and inf where too little was seen."""
+    leader_high: float
     findings: tuple[Finding, ...]
     """Of every pair that was in this round, in the order of names."""
     dropped: Mapping[str, str]
@@ -75,35 +89,86 @@ def by_draws(scores: Mapping[str, Sequence[float]], rule: Rule) -> list[Round]:
         scores: by arm; an arm that was dropped needs no more than it had then, the others all have equally many.
         rule: the rule; looks that the evidence does not reach yet are not taken.
     """
-    family, shares = len(scores), spent_shares(len(rule.looks))
+    family = len(scores)
+    shares = spent_shares(len(rule.looks))
 
-    def intervals(look: int, arms: Sequence[str]) -> tuple[Mapping[str, float], Mapping[Pair, float]]:
+    def planned(look: int, arms: Sequence[str]) -> _Known:
         level = rule.alpha * shares[rule.looks.index(look)]
         table = np.array([scores[arm][:look] for arm in arms], dtype=float)
         found = pair_intervals(table, alpha=level, num_arms=family)
-        return dict(zip(arms, found.means.tolist(), strict=True)), dict.fromkeys(combinations(arms, 2), found.half)
+        means = dict(zip(arms, found.means.tolist(), strict=True))
+        bounds = {
+            (a, b): (means[a] - means[b] - found.half, means[a] - means[b] + found.half)
+            for a, b in combinations(arms, 2)
+        }
+        of_leader = winner_interval(table, alpha=level, num_arms=family)
+        return _Known(means, bounds, (of_leader.low, of_leader.high))
 
-    return _rounds(scores, rule, lambda look, arms: _around(*intervals(look, arms)))
+    def at_any_time(look: int, arms: Sequence[str]) -> _Known:
+        means = {arm: float(np.mean(scores[arm][:look])) for arm in arms}
+        bounds = {}
+        for a, b in combinations(arms, 2):
+            differences = np.subtract(scores[a][:look], scores[b][:look])
+            found = t_interval(differences, alpha=rule.alpha / math.comb(family, 2))
+            bounds[a, b] = (found.low, found.high) if np.ptp(differences) > 0 else (-math.inf, math.inf)
+        leader = _leader(means)
+        own = t_interval(scores[leader][:look], alpha=rule.alpha / family)
+        return _Known(means, bounds, (own.low, own.high))
+
+    return _rounds(scores, rule, planned if rule.is_planned else at_any_time)
 
 
-def by_items(scores: Mapping[str, Sequence[float]], rule: Rule, *, num_items: int) -> list[Round]:
+def by_items(
+    scores: Mapping[str, Sequence[float]],
+    rule: Rule,
+    *,
+    num_items: int,
+    cheap: Mapping[str, Sequence[float]] | None = None,
+) -> list[Round]:
     """Rounds so far, from each arm's item scores in 0..1, in the random order that all arms share.
+
+    Without a margin only winners are looked for, and Holm's steps over all bets find more of them than the intervals,
+    each of which allows for all pairs.
 
     Args:
         scores: by arm, as in `by_draws`.
         rule: the rule; its looks count items, and any number of further looks would be as valid.
         num_items: N, all items there are.
+        cheap: by arm, another scorer's scores of all N items in the same order, in any unit. The more of the scores
+            they explain, the fewer items decide.
+
+    Raises:
+        ValueError: a score outside 0..1 or missing, or cheap scores that are not of all items.
     """
-    level = rule.alpha / max(1, math.comb(len(scores), 2))
+    for arm, values in scores.items():
+        if not all(0 <= value <= 1 for value in values):
+            outside = next(value for value in values if not 0 <= value <= 1)
+            raise ValueError(f"the score {outside:g} of {arm!r}; expected scores of items in [0, 1]")
+    seen = {arm: np.asarray(values, dtype=float) for arm, values in scores.items()}
+    help_ = {} if cheap is None else {arm: np.asarray(values, dtype=float) for arm, values in cheap.items()}
+    bets = _Bets(sorted(scores), rule.alpha, num_items)
+
+    @cache
+    def of_pair(first: str, second: str) -> IntervalSequence:
+        both = min(seen[first].size, seen[second].size)
+        differences = seen[first][:both] - seen[second][:both]
+        known_before = help_[first] - help_[second] if help_ else None
+        bets.learn((first, second), differences, known_before)
+        level = rule.alpha / math.comb(len(scores), 2)
+        return interval_sequence(differences, num_items=num_items, alpha=level, cheap_N=known_before)
+
+    @cache
+    def of_arm(arm: str) -> IntervalSequence:
+        level = rule.alpha / len(scores)
+        return interval_sequence(2 * seen[arm] - 1, num_items=num_items, alpha=level, cheap_N=help_.get(arm))
 
     def known(look: int, arms: Sequence[str]) -> _Known:
-        means = {arm: float(np.mean(scores[arm][:look])) for arm in arms}
-        bounds = {}
-        for first, second in combinations(arms, 2):
-            differences = np.subtract(scores[first][:look], scores[second][:look])
-            found = interval_sequence(differences, num_items=num_items, alpha=level)
-            bounds[first, second] = (float(found.low[-1]), float(found.high[-1]))
-        return _Known(means, bounds)
+        means = {arm: float(np.mean(seen[arm][:look])) for arm in arms}
+        found = {pair: of_pair(*pair) for pair in combinations(arms, 2)}
+        bounds = {pair: (float(ends.low[look - 1]), float(ends.high[look - 1])) for pair, ends in found.items()}
+        own = of_arm(_leader(means))
+        of_leader = ((float(own.low[look - 1]) + 1) / 2, (float(own.high[look - 1]) + 1) / 2)
+        return _Known(means, bounds, of_leader, bets.held(look, arms) if rule.margin == 0 else None)
 
     return _rounds(scores, rule, known)
 
@@ -125,13 +190,42 @@ class _Known:
     means: Mapping[str, float]
     bounds: Mapping[Pair, tuple[float, float]]
     """Of first minus second, the first being before the second by name."""
+    of_leader: tuple[float, float]
+    held: Mapping[Pair, Word] | None = None
+    """Pairs with a winner by another rule than that the interval leaves 0 out; None: by that one."""
 
 
-def _around(means: Mapping[str, float], half: Mapping[Pair, float]) -> _Known:
-    return _Known(
-        means,
-        {(a, b): (means[a] - means[b] - width, means[a] - means[b] + width) for (a, b), width in half.items()},
-    )
+class _Bets:
+    """For every two arms two bets, that the first is better and that it is worse; who wins enough is believed."""
+
+    def __init__(self, arms: Sequence[str], alpha: float, num_items: int) -> None:
+        self._alpha, self._num_items = alpha, num_items
+        self._pairs = list(combinations(arms, 2))
+        self._won: dict[Pair, FloatArray] = {}
+        self._largest = np.zeros((len(self._pairs), 2))
+
+    def learn(self, pair: Pair, differences: FloatArray, cheap_N: FloatArray | None) -> None:
+        """Take in all differences of a pair, in order."""
+        level = self._alpha / len(self._pairs)
+        cheap = None if cheap_N is None else [cheap_N]
+        found = fortunes([(differences + 1) / 2], [0.5], num_items=self._num_items, alpha=level, cheap_SN=cheap)
+        self._won[pair] = np.maximum.accumulate(np.stack([found.above[0, 0], found.below[0, 0]]), axis=1)
+
+    def held(self, look: int, arms: Sequence[str]) -> dict[Pair, Word]:
+        """Pairs with a winner after so many items; one that is in no round any more keeps what its bets had won."""
+        for place, pair in enumerate(self._pairs):
+            if pair[0] in arms and pair[1] in arms:
+                self._largest[place] = self._won[pair][:, look - 1]
+        found: dict[Pair, Word] = {}
+        largest = np.exp(np.minimum(self._largest, 700.0)).ravel()
+        for place, is_held in enumerate(holm_on_e(largest, alpha=self._alpha)):
+            if is_held:
+                found[self._pairs[place // 2]] = "worse" if place % 2 else "better"
+        return found
+
+
+def _leader(means: Mapping[str, float]) -> str:
+    return min(means, key=lambda arm: (-means[arm], arm))
 
 
 def _rounds(
@@ -149,26 +243,28 @@ def _rounds(
         for pair, (low, high) in known.bounds.items():  # all looks hold at once, so each may only narrow
             before = so_far.get(pair, (-math.inf, math.inf))
             so_far[pair] = (max(low, before[0]), min(high, before[1]))
-        found = [_finding(pair, known.means, so_far[pair], rule.margin) for pair in combinations(alive, 2)]
-        leader = min(alive, key=lambda arm: (-known.means[arm], arm))
+        found = [_finding(pair, known, so_far[pair], rule.margin) for pair in combinations(alive, 2)]
+        leader = _leader(known.means)
         ended = _answer(rule, found, leader, alive)
-        rounds.append(Round(look, leader, tuple(found), *ended))
+        rounds.append(Round(look, leader, known.means[leader], *known.of_leader, tuple(found), *ended))
         if ended[1]:
             break
         alive = [arm for arm in alive if arm not in ended[0]]
     return rounds
 
 
-def _finding(pair: Pair, means: Mapping[str, float], bounds: tuple[float, float], margin: float) -> Finding:
+def _finding(pair: Pair, known: _Known, bounds: tuple[float, float], margin: float) -> Finding:
     low, high = bounds
     word: Word = "undecided"
-    if low > 0:
+    if known.held is not None:
+        word = known.held.get(pair, word)
+    elif low > 0:
         word = "better"
     elif high < 0:
         word = "worse"
     elif margin > 0 and -margin <= low and high <= margin:
         word = "equivalent"
-    return Finding(*pair, word, means[pair[0]] - means[pair[1]], low, high)
+    return Finding(*pair, word, known.means[pair[0]] - known.means[pair[1]], low, high)
 
 
 def _answer(rule: Rule, found: Sequence[Finding], leader: str, alive: Sequence[str]) -> tuple[dict[str, str], bool]:

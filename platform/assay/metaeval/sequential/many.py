@@ -27,23 +27,6 @@ def holm_on_e(largest_e: ArrayLike, *, alpha: float = 0.05) -> BoolArray:
     return held
 
 
-def e_bh(e_values: ArrayLike, *, alpha: float = 0.05) -> BoolArray:
-    """Which differences hold; among those named, alpha of them are none on average (false discovery rate).
-
-    The e-values may depend on each other in any way. They must be those at the time of reading, not the largest so far.
-
-    Source: Wang and Ramdas 2022, "False discovery rate control with e-values".
-    """
-    e = _valid(e_values)
-    order = np.argsort(-e, kind="stable")
-    rank = np.arange(1, e.size + 1)
-    passing = np.flatnonzero(e[order] >= e.size / (alpha * rank))
-    held = np.zeros(e.size, dtype=bool)
-    if passing.size:
-        held[order[: passing[-1] + 1]] = True
-    return held
-
-
 def _valid(e_values: ArrayLike) -> np.ndarray:
     e = np.asarray(e_values, dtype=float)
     if e.ndim != 1 or not (e >= 0).all():

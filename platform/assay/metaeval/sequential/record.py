@@ -18,7 +18,8 @@ def rounds_record(rounds: Sequence[Round], rule: Rule, unit: str) -> dict[str, A
         for finding in one.findings:
             plain = {name: _known(value) for name, value in asdict(finding).items()}
             findings.append({**plain, "more": more_needed(finding, one.look)})
-        told.append({**asdict(one), "findings": findings, "dropped": dict(sorted(one.dropped.items()))})
+        ends = {name: _known(getattr(one, name)) for name in ("leader_low", "leader_high")}
+        told.append({**asdict(one), **ends, "findings": findings, "dropped": dict(sorted(one.dropped.items()))})
     return {"unit": unit, "rule": asdict(rule), "rounds": told, "is_answered": bool(rounds and rounds[-1].is_answered)}
 
 

@@ -1,6 +1,8 @@
 """Two given models on the same items: paired differences of a family of metrics, with Holm and equivalence.
 
 Pure NumPy. The models are fixed, so the interval is about items drawn anew: Student's t over the items' differences.
+Where all items differ by the same amount there is no spread to make an interval of: their signs are tested instead, and
+where no item differs at all, how many unseen ones can differ bounds the mean difference.
 """
 
 from __future__ import annotations
@@ -61,17 +63,32 @@ def paired_items(
         Evidence(b - a, _standard_error(first, second), n - 1)
         for (a, b, n), (first, second) in zip(means, family, strict=True)
     ]
-    rows = []
+    rows: list[PairedItems] = []
     for (a, b, n), known, decision in zip(means, evidence, decide_family(evidence, margins=margin), strict=True):
-        error = known.standard_error
-        half = student_quantile(0.975, n - 1) * error if error > 0 else math.nan
+        has_spread = _spread(*family[len(rows)]) > 0
+        half = student_quantile(0.975, n - 1) * known.standard_error if has_spread else math.nan
         word = decision.verdict.word
         rows.append(PairedItems(a, b, b - a - half, b - a + half, decision.p, decision.p_holm, n, word))
     return rows
 
 
-def _standard_error(first: Sequence[float], second: Sequence[float]) -> float:
+def _spread(first: Sequence[float], second: Sequence[float]) -> float:
+    """Standard deviation of the differences; 0 where it is of rounding alone, NaN of too few."""
     differences = np.asarray(second, dtype=float) - np.asarray(first, dtype=float)
     if differences.size < MIN_ITEMS:
         return math.nan
-    return float(differences.std(ddof=1) / math.sqrt(differences.size))
+    is_rounding = np.ptp(differences) <= 1e-12 * float(np.abs(differences).max())
+    return 0.0 if is_rounding else float(differences.std(ddof=1))
+
+
+def _standard_error(first: Sequence[float], second: Sequence[float]) -> float:
+    """Of the mean difference; without spread the one under which the t test says what is known all the same."""
+    n, spread = len(first), _spread(first, second)
+    if math.isnan(spread) or spread > 0:
+        return spread / math.sqrt(n)
+    difference = abs(float(np.mean(second) - np.mean(first)))
+    if difference > 0:  # all signs alike: they would be as likely the other way round
+        return difference / student_quantile(1 - 2.0**-n, n - 1)
+    # with n items alike, at most a share of 1 - .05^(1/n) of all items differs (95 %), each by the range at most
+    most = (1 - 0.05 ** (1 / n)) * float(np.ptp(np.concatenate([first, second])))
+    return most / student_quantile(0.95, n - 1) if most > 0 else math.nan

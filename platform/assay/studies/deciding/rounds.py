@@ -2,6 +2,8 @@
 
 Each base model and target task is a question of its own. An adapter is wanted while any of them wants it. Decisions see
 stored scores by key and planned order alone, so a study that was killed comes to the same ones.
+
+Several seeds of one draw share its rows and most of its luck, so they are no draws: their mean is the draw's score.
 """
 
 from __future__ import annotations
@@ -9,6 +11,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
+from statistics import fmean
 from typing import Any
 
 from assay.errors import ConfigError, StageError
@@ -19,6 +23,9 @@ from assay.records import INSTRUCTIONS
 from assay.studies.deciding.spec import DecideSpec
 from assay.studies.designs.cell import MANY
 
+Draw = tuple[RunRow, ...]
+"""The runs of one draw, one per seed: their mean is its score. Of an arm that draws nothing: as many seeds together."""
+
 
 @dataclass(frozen=True)
 class Family:
@@ -26,8 +33,8 @@ class Family:
 
     base_model: str
     evaluation_set: str
-    arms: Mapping[str, tuple[RunRow, ...]]
-    """Runs by arm, in planned order."""
+    arms: Mapping[str, tuple[Draw, ...]]
+    """Draws by arm, in planned order."""
 
     @property
     def label(self) -> str:
@@ -50,14 +57,32 @@ def families_of(runs: Sequence[RunRow], spec: DecideSpec) -> list[Family]:
     for (base, name), arms in sorted(found.items()):
         # arms with rows of another task alone are no candidates for this one
         own = {arm: rows for arm, rows in arms.items() if rows[0].trained_task in ("", MANY, name)}
-        ordered = {
-            arm: tuple(sorted(rows, key=lambda run: (run.draw, run.training_seed, run.adapter_key)))
-            for arm, rows in sorted(own.items())
-        }
-        families.append(_checked(Family(base, name, ordered), spec))
+        families.append(_checked(Family(base, name, _draws(own)), spec))
     if not families:
         raise ConfigError("decide: saw no target task that trained arms answer; expected two arms or more on one")
     return families
+
+
+def _draws(arms: Mapping[str, Sequence[RunRow]]) -> dict[str, tuple[Draw, ...]]:
+    """Runs by arm and draw.
+
+    Seeds of an arm that draws nothing make groups as large as the other arms' draws are, so that chance is equally
+    large in all arms; seeds that make up no group are left out.
+    """
+    grouped: dict[str, list[list[RunRow]]] = {}
+    for arm, rows in sorted(arms.items()):
+        clusters: dict[str, list[RunRow]] = {}
+        for run in sorted(rows, key=lambda run: (run.draw, run.training_seed, run.adapter_key)):
+            clusters.setdefault(run.cluster, []).append(run)
+        grouped[arm] = list(clusters.values())
+    size = max(len(draw) for draws in grouped.values() for draw in draws)
+    found = {}
+    for arm, draws in grouped.items():
+        if draws[0][0].draw < 0 and size > 1:
+            seeds = [run for draw in draws for run in draw]
+            draws = [seeds[start : start + size] for start in range(0, len(seeds) - size + 1, size)]
+        found[arm] = tuple(map(tuple, draws))
+    return found
 
 
 def _checked(family: Family, spec: DecideSpec) -> Family:
@@ -67,10 +92,12 @@ def _checked(family: Family, spec: DecideSpec) -> Family:
         raise ConfigError(
             f"decide.baseline: saw {spec.baseline!r} for {family.label}; expected one of {', '.join(family.arms)}"
         )
-    for arm, rows in family.arms.items():
-        if len(rows) < spec.rounds[-1]:
+    size = max(len(draw) for draws in family.arms.values() for draw in draws)
+    for arm, draws in family.arms.items():
+        if len(draws) < spec.rounds[-1]:
+            each = "" if size == 1 else f" of {size} seeds"
             raise ConfigError(
-                f"decide.rounds: the last is {spec.rounds[-1]}, and {arm} has {len(rows)} draws and seeds in the grid; "
+                f"decide.rounds: the last is {spec.rounds[-1]}, and {arm} has {len(draws)} draws{each} in the grid; "
                 "lower it, or raise grid.draws or training_seeds_at_zero"
             )
     return family
@@ -98,8 +125,8 @@ class Deciding:
             StageError: a run has no score at all.
         """
         for family in self.families:
-            for arm, rows in family.arms.items():
-                for run in rows:
+            for arm, draws in family.arms.items():
+                for run in chain.from_iterable(draws):
                     if math.isnan(means.get(run.predictions_key, 0.0)):
                         raise StageError(f"decide: {arm} has no {self.spec.scorer} score for {family.label}")
         self.means.update(means)
@@ -107,21 +134,21 @@ class Deciding:
     def rounds(self, family: Family) -> list[Round]:
         """What was decided so far."""
         known = {
-            arm: [self.means[run.predictions_key] for run in _known_first(rows, self.means)]
-            for arm, rows in family.arms.items()
+            arm: [fmean(self.means[run.predictions_key] for run in draw) for draw in _known_first(draws, self.means)]
+            for arm, draws in family.arms.items()
         }
         return by_draws(known, self.rule)
 
     def wanted(self, look: int) -> set[str]:
-        """Adapter keys that a round needs: the first `look` runs of every arm that is open in some family."""
+        """Adapter keys that a round needs: the first `look` draws of every arm that is open in some family."""
         found: set[str] = set()
         for family in self.families:
             rounds = self.rounds(family)
             if rounds and rounds[-1].is_answered:
                 continue
             gone = {arm for one in rounds for arm in one.dropped}
-            for arm, rows in family.arms.items():
-                found |= {run.adapter_key for run in rows[:look] if arm not in gone}
+            for arm, draws in family.arms.items():
+                found |= {run.adapter_key for run in chain.from_iterable(draws[:look]) if arm not in gone}
         return found
 
     @property
@@ -136,8 +163,11 @@ class Deciding:
         for family in self.families:
             rounds = self.rounds(family)
             seen = {
-                arm: {run.predictions_key: self.means[run.predictions_key] for run in _known_first(rows, self.means)}
-                for arm, rows in family.arms.items()
+                arm: {
+                    run.predictions_key: self.means[run.predictions_key]
+                    for run in chain.from_iterable(_known_first(draws, self.means))
+                }
+                for arm, draws in family.arms.items()
             }
             record = rounds_record(rounds, self.rule, "draws")
             told.append({"base_model": family.base_model, "task": family.evaluation_set, "seen": seen, **record})
@@ -157,7 +187,7 @@ class Deciding:
         return f"after {look} draws ({trainings} of {of} adapters): {decided}"
 
 
-def _known_first(rows: Sequence[RunRow], means: Mapping[str, float]) -> Sequence[RunRow]:
-    """The first runs of an arm, up to one that has no score yet."""
-    count = next((place for place, run in enumerate(rows) if run.predictions_key not in means), len(rows))
-    return rows[:count]
+def _known_first(draws: Sequence[Draw], means: Mapping[str, float]) -> Sequence[Draw]:
+    """The first draws of an arm, up to one with a run that has no score yet."""
+    is_open = (any(run.predictions_key not in means for run in draw) for draw in draws)
+    return draws[: next((place for place, waits in enumerate(is_open) if waits), len(draws))]
