@@ -86,7 +86,9 @@ def comparison(
     further = [block(answers(rng, *arm, s, item, gain), f"o{number}", arm[1]) for number in range(others)]
     pool = pool_spread([mine, *further, baseline], 0.0, 1.0)
     if pool is not None:
-        mine, baseline = (replace(side, spread=pool.at(side)) for side in (mine, baseline))
+        mine, baseline = (
+            replace(side, spread=pool.at(side, other)) for side, other in ((mine, baseline), (baseline, mine))
+        )
     return compare(mine, baseline, low=0.0, high=1.0)
 
 

@@ -33,6 +33,15 @@ def test_near_an_end_of_the_scale_a_run_cannot_vary_as_much() -> None:
     assert pool.at(block([0.95], "d")).variance < 0.3 * pool.at(block([0.5], "d")).variance
 
 
+def test_a_comparison_takes_the_spread_midway_between_its_sides() -> None:
+    # log odds of .8 and .2 are 1.386 and -1.386: midway lies .5, whichever side borrows
+    pool = pool_spread([block([0.4, 0.6], "a")], 0.0, 1.0)
+    assert pool is not None
+    high, low = block([0.8], "h"), block([0.2], "l")
+    assert pool.at(high, low).variance == pytest.approx(pool.variance / 16)
+    assert pool.at(low, high).variance == pool.at(high, low).variance > pool.at(low).variance
+
+
 def test_arms_that_differ_in_spread_cost_degrees_of_freedom() -> None:
     rng = np.random.default_rng(0)
     alike = [block(list(rng.normal(0, 1, 10)), str(arm)) for arm in range(20)]

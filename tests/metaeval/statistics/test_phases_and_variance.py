@@ -11,6 +11,7 @@ from assay.metaeval.statistics.phases import change_point
 from assay.metaeval.statistics.variance import (
     JUDGE_REPEAT,
     RESIDUAL,
+    interaction,
     pooled,
     repeat_noise,
     variance_components,
@@ -127,7 +128,7 @@ def test_the_judges_own_variance_is_told_from_the_rest(lost: float) -> None:
     answers = np.broadcast_to(np.arange(120).reshape(12, 10, 1), (12, 10, 60))  # all differ
     table = judged(rng, answers, 3, lost)
     parts = variance_components(np.nanmean(table, axis=0), FACTORS)
-    found = {part.factor: part.variance for part in with_repeats(parts, table, answers * 60 + np.arange(60))}
+    found = {part.factor: part.variance for part in with_repeats(parts, table, answers * 60 + np.arange(60), FACTORS)}
     assert found[JUDGE_REPEAT] == pytest.approx(2.25, rel=0.05)
     assert found[RESIDUAL] == pytest.approx(0.25, abs=0.06)
     assert {part.factor: part.variance for part in parts}[RESIDUAL] > 0.9, "the mean of three still has a third of it"
@@ -141,7 +142,7 @@ def test_noise_that_equal_answers_share_is_taken_out_where_it_shows(distinct: in
         answers = rng.integers(0, distinct, (4, 3, 200))
         table = judged(rng, answers, 3, 0.2)
         parts = variance_components(np.nanmean(table, axis=0), FACTORS)
-        for part in with_repeats(parts, table, answers * 200 + np.arange(200)):
+        for part in with_repeats(parts, table, answers * 200 + np.arange(200), FACTORS):
             found.setdefault(part.factor, []).append(part.variance)
     # of an answer's worth (variance .25), what differs between an item's cells is residual and the rest the item's
     apart = 0.25 * (1 - 1 / distinct)
@@ -155,6 +156,67 @@ def test_repeats_that_never_met_leave_residual_and_judge_together() -> None:
     parts = variance_components(np.random.default_rng(0).normal(size=(3, 2, 8)), FACTORS)
     table = np.full((2, 3, 2, 8), math.nan)
     table[0] = 0.5
-    *others, noise, rest = with_repeats(parts, table, np.arange(48).reshape(3, 2, 8))
+    *others, noise, rest = with_repeats(parts, table, np.arange(48).reshape(3, 2, 8), FACTORS)
     assert [part.factor for part in (noise, rest)] == [JUDGE_REPEAT, RESIDUAL] and others == parts[:-1]
     assert all(math.isnan(part.variance) and part.reason == "no answer with two repeats" for part in (noise, rest))
+
+
+CROSSED = ("draw", "training_seed")
+TOGETHER = interaction(*CROSSED)
+
+
+def crossed_table(rng: np.random.Generator, draws: int, seeds: int) -> np.ndarray:
+    """Draws 1, seeds .5, the two together .3, items 4, noise 1; 60 items."""
+    shape = (draws, seeds, 60)
+    return np.asarray(
+        rng.normal(size=(draws, 1, 1))
+        + math.sqrt(0.5) * rng.normal(size=(1, seeds, 1))
+        + math.sqrt(0.3) * rng.normal(size=(draws, seeds, 1))
+        + 2 * rng.normal(size=60)
+        + rng.normal(size=shape)
+    )
+
+
+def test_draw_by_seed_is_a_term_of_its_own() -> None:
+    # +1 where draw and seed are alike, else -1, over 3 items: all of it is the two together
+    table = np.repeat(np.array([[1.0, -1.0], [-1.0, 1.0]])[:, :, None], 3, axis=2)
+    parts = variance_components(table, FACTORS, crossed=CROSSED)
+    # mean square of the interaction 12 / 1, 3 cells a level: 4; its factors: (0 - 12) / 6
+    assert {part.factor: part.variance for part in parts} == pytest.approx(
+        {"draw": -2.0, "training_seed": -2.0, TOGETHER: 4.0, "item": 0.0, RESIDUAL: 0.0}
+    )
+    rng = np.random.default_rng(0)
+    found = [variance_components(crossed_table(rng, 5, 4), FACTORS, crossed=CROSSED) for _ in range(400)]
+    for place, truth in enumerate((1.0, 0.5, 0.3, 4.0, 1.0)):
+        values = [parts[place].variance for parts in found]
+        assert np.mean(values) == pytest.approx(truth, abs=4 * float(np.std(values)) / 20)
+
+
+def test_intervals_of_components_cover_or_say_that_few_draws_cannot_tell() -> None:
+    rng = np.random.default_rng(1)
+    hits: dict[str, list[bool]] = {}
+    for _ in range(400):
+        for part in variance_components(crossed_table(rng, 8, 6), FACTORS, crossed=CROSSED):
+            low, high, _ = part.interval
+            truth = {"draw": 1.0, "training_seed": 0.5, TOGETHER: 0.3, "item": 4.0, RESIDUAL: 1.0}[part.factor]
+            assert 0 <= low < high
+            hits.setdefault(part.factor, []).append(low <= truth <= high)
+    assert all(0.92 <= np.mean(hit) <= 0.98 for hit in hits.values()), hits
+    few = variance_components(crossed_table(rng, 3, 3), FACTORS, crossed=CROSSED)
+    assert few[0].interval[2] == "no interval: 3 levels cannot tell" and math.isnan(few[0].interval[0])
+    # four sizes with the same three draws are no twelve draws
+    assert "cannot tell" in pooled([few] * 4)[0].interval[2]
+
+
+def test_noise_of_repeats_leaves_draw_by_seed_alone() -> None:
+    rng = np.random.default_rng(2)
+    answers = np.arange(5 * 4 * 60).reshape(5, 4, 60)
+    found: dict[str, list[float]] = {}
+    for _ in range(100):
+        means = crossed_table(rng, 5, 4)
+        table = means + rng.normal(0, 1.5, (3, *means.shape))
+        parts = variance_components(table.mean(axis=0), FACTORS, crossed=CROSSED)
+        for part in with_repeats(parts, table, answers, FACTORS, crossed=CROSSED):
+            found.setdefault(part.factor, []).append(part.variance)
+    for factor, truth in ((TOGETHER, 0.3), (RESIDUAL, 1.0), (JUDGE_REPEAT, 2.25), ("item", 4.0)):
+        assert np.mean(found[factor]) == pytest.approx(truth, abs=4 * float(np.std(found[factor])) / 10)

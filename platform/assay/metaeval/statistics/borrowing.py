@@ -2,11 +2,15 @@
 
 Arms are taken as drawn from a population of arms (random effects): their variances differ, and by how much goes into
 the degrees of freedom. On a scale with two ends, spreads are compared as log odds, since a mean near an end cannot
-vary as much as one in the middle; elsewhere in the score's own unit.
+vary as much as one in the middle; elsewhere in the score's own unit. A single run that happens to lie near an end would
+then look steadier than it is, exactly where its difference to others is large; so the spread is taken midway, in log
+odds, between both sides of a comparison (3 draws against 1, s = .8: type I .037 instead of .052; 5 against 1 .038
+instead of .068).
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -28,12 +32,19 @@ class SpreadPool:
     low: float | None
     high: float | None
 
-    def at(self, block: Block) -> RunSpread:
-        """What the pool says about one run of this block, in the score's unit."""
+    def at(self, block: Block, against: Block | None = None) -> RunSpread:
+        """What the pool says about one run of this block, in the score's unit.
+
+        Args:
+            block: its runs.
+            against: the other side of a comparison; None: there is none.
+        """
         if self.low is None or self.high is None:
             return RunSpread(self.variance, self.dof, self.arms_dof)
         span = self.high - self.low
-        share = float(_inside((block.mean - self.low) / span, block.scores.shape[1]))
+        sides = [side for side in (block, against) if side is not None and not math.isnan(side.mean)]
+        logits = [_log_odds((side.mean - self.low) / span, side.scores.shape[1]) for side in sides]
+        share = 1 / (1 + math.exp(-float(np.mean(logits)))) if logits else 0.5
         return RunSpread(self.variance * (share * (1 - share) * span) ** 2, self.dof, self.arms_dof)
 
 
@@ -55,8 +66,7 @@ def pool_spread(blocks: Sequence[Block], low: float | None, high: float | None) 
         if means.size < 2:
             continue
         if is_bounded and low is not None and high is not None:
-            share = _inside((means - low) / (high - low), block.scores.shape[1])
-            means = np.log(share / (1 - share))
+            means = _log_odds((means - low) / (high - low), block.scores.shape[1])
         variances.append(float(means.var(ddof=1)))
         dofs.append(means.size - 1)
     if not variances:
@@ -82,8 +92,8 @@ def _first_run_means(block: Block) -> FloatArray:
     return np.array(means)
 
 
-def _inside(share: FloatArray | float, num_items: int) -> FloatArray:
-    """Shares drawn half an answer away from the ends, where log odds are infinite."""
+def _log_odds(share: FloatArray | float, num_items: int) -> FloatArray:
+    """Log odds of shares drawn half an answer away from the ends, where they are infinite."""
     count = max(num_items, 1)
-    clipped = np.clip(np.asarray(share, dtype=float), 0.0, 1.0)
-    return np.asarray((clipped * count + 0.5) / (count + 1), dtype=float)
+    inside = (np.clip(np.asarray(share, dtype=float), 0.0, 1.0) * count + 0.5) / (count + 1)
+    return np.asarray(np.log(inside / (1 - inside)), dtype=float)

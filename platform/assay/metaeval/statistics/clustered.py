@@ -273,28 +273,30 @@ def student_interval(
 
 
 def score_interval(
-    block: Block, variance: ClusteredVariance, *, n: int, low: float, high: float, level: float = CONFIDENCE
+    blocks: Sequence[Block], variance: ClusteredVariance, *, low: float, high: float, level: float = CONFIDENCE
 ) -> Estimate:
     """Interval of a mean on a scale with two ends: Wilson's, with as many items as the clustered variance is worth.
 
-    Neither of width 0 nor beyond the scale, at its ends too: where no score differs from an end, the items alone
-    count. Source: Wilson 1927 with the effective sample size of Korn and Graubard 1998 and Student's quantile.
+    The mean is over all cells of the blocks. Neither of width 0 nor beyond the scale, at its ends too: where no score
+    differs from an end, the items alone count. Source: Wilson 1927 with the effective sample size of Korn and Graubard
+    1998 and Student's quantile.
     """
-    value = (block.mean - low) / (high - low)
+    seen = np.concatenate([block.scores[np.isfinite(block.scores)] for block in blocks])
+    mean = float(seen.mean())
+    value = (mean - low) / (high - low)
     spread = value * (1 - value)
     count = variance.num_items
     worth = float(count)
     if variance.variance > 0 and spread > 0:
         worth = spread * (high - low) ** 2 / variance.variance
-        seen = block.scores[np.isfinite(block.scores)]
         if np.isin(seen, (low, high)).all():
             worth = min(worth, float(seen.size))  # right-or-wrong answers are never worth more than there are
     ends = wilson_ends(value, worth, student_quantile(0.5 + level / 2, variance.dof if spread > 0 else math.inf))
     return Estimate(
-        block.mean,
+        mean,
         low + ends[0] * (high - low),
         low + ends[1] * (high - low),
-        n,
+        int(seen.size),
         min(variance.num_items, variance.num_runs) if variance.has_run_spread else variance.num_items,
         f"score interval, {variance.unit}",
     )

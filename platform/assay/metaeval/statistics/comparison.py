@@ -8,6 +8,7 @@ what a test set of this size could have found at all. What a family decides is s
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -101,24 +102,33 @@ def compare(arm: Block, baseline: Block, *, low: float | None = None, high: floa
     )
 
 
-def mean_estimate(block: Block, *, low: float | None = None, high: float | None = None) -> tuple[Estimate, str]:
+def mean_estimate(
+    blocks: Block | Sequence[Block], *, low: float | None = None, high: float | None = None
+) -> tuple[Estimate, str]:
     """Mean over runs and items with its clustered interval, and the unit that the interval speaks about.
 
     On a scale with two ends the interval is a score interval; without one it is Student's.
+
+    Args:
+        blocks: the runs of one mixture, or of several that are fixed: what differs between them is no spread of runs.
+        low: lower end of the scale, None where it has none.
+        high: upper end.
     """
-    count = int(np.isfinite(block.scores).sum())
+    blocks = [blocks] if isinstance(blocks, Block) else blocks
+    sizes = [int(np.isfinite(block.scores).sum()) for block in blocks]
+    count = sum(sizes)
     if count == 0:
         return Estimate.undefined("no scored answer"), ""
-    variance = clustered_variance([block])
-    value = block.mean
+    weighed = [replace(block, coefficient=size / count) for block, size in zip(blocks, sizes, strict=True) if size]
+    variance = clustered_variance(weighed)
+    value = sum(block.coefficient * block.mean for block in weighed)
     is_flat = variance.variance <= (1e-12 * max(1.0, abs(value))) ** 2
     is_bounded = low is not None and high is not None and low <= value <= high
     at_end = value in (low, high)
     if is_flat and not (is_bounded and at_end):
-        num_items = int(np.isfinite(block.scores).any(axis=0).sum())
-        return Estimate(value, math.nan, math.nan, count, num_items, "", "no interval: no spread"), ""
+        return Estimate(value, math.nan, math.nan, count, variance.num_items, "", "no interval: no spread"), ""
     if is_bounded and low is not None and high is not None:
-        estimate = score_interval(block, variance, n=count, low=low, high=high)
+        estimate = score_interval(weighed, variance, low=low, high=high)
         return estimate, ITEMS_ONLY if is_flat else variance.unit
     ends = (-math.inf if low is None else low, math.inf if high is None else high)
     return student_interval(value, variance, n=count, low=ends[0], high=ends[1]), variance.unit

@@ -13,6 +13,7 @@ from assay.metaeval.statistics.clustered import Block, common_items
 from assay.metaeval.statistics.comparability import Rows, cat, cit, correlation, is_linearised, tfa, why_undefined
 from assay.metaeval.statistics.estimate import Estimate, FloatArray
 from assay.metaeval.study_tables.curves import curve_points
+from assay.metaeval.study_tables.deciding import Comparer
 from assay.metaeval.study_tables.frame import Panel, StudyFrame
 
 if TYPE_CHECKING:
@@ -142,11 +143,12 @@ def paired_rows(
 ) -> Rows:
     """Scores of two scorers where both have one: a row per run (means over common items) or per answer.
 
-    Both are turned so that higher is better. Only runs with fewer than `below_target` target rows; no repeats.
+    Both are turned so that higher is better. Runs of one draw share its rows: they are one cluster. Only runs with
+    fewer than `below_target` target rows; no repeats.
     """
-    adapters = sorted({run.adapter_key for panel in panels for run in panel.runs})
+    clusters = sorted({run.cluster for panel in panels for run in panel.runs})
     strata = sorted({(run.base_model, run.trained_task) for panel in panels for run in panel.runs})
-    adapter_places = {key: place for place, key in enumerate(adapters)}
+    cluster_places = {key: place for place, key in enumerate(clusters)}
     stratum_places = {key: place for place, key in enumerate(strata)}
     columns: list[tuple[np.ndarray, ...]] = []
     num_items = 0
@@ -155,7 +157,7 @@ def paired_rows(
         a_RI = panel.values[first][kept]
         b_RI = panel.values[second][kept]
         both = np.isfinite(a_RI) & np.isfinite(b_RI)
-        run_codes = np.array([adapter_places[panel.runs[row].adapter_key] for row in kept], dtype=np.int64)
+        run_codes = np.array([cluster_places[panel.runs[row].cluster] for row in kept], dtype=np.int64)
         stratum = np.array(
             [stratum_places[panel.runs[row].base_model, panel.runs[row].trained_task] for row in kept], dtype=np.int64
         )
@@ -211,6 +213,7 @@ def _tfa(frame: StudyFrame, number: int, options: TableOptions) -> list[tuple[st
     first: dict[str, Block] = {}
     last: dict[str, Block] = {}
     tasks = set()
+    comparer = Comparer(frame)
     for task in options.tfa_tasks or frame.target_sets:
         panel = frame.panels[task]
         curves: dict[tuple[str, str], dict[int, tuple[int, ...]]] = {}
@@ -224,7 +227,7 @@ def _tfa(frame: StudyFrame, number: int, options: TableOptions) -> list[tuple[st
             if most == 0 or 0 not in points:
                 continue
             name = "/".join([*([base] if several else []), task, *([series] if series else [])])
-            start, end = panel.block(number, list(points[0])), panel.block(number, list(points[most]))
+            end, start = comparer.sides(panel, number, (points[most], 1.0), (points[0], -1.0))
             first[name], last[name] = common_items(start, end)
             tasks.add(task)
     return [

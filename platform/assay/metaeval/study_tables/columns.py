@@ -318,11 +318,15 @@ COLUMNS: Mapping[str, tuple[Column, ...]] = {
         _SCORER,
         _key(
             "factor",
-            "draw, training_seed, item, judge_repeat (of one judgement; a mean of J has 1/J of it) or residual",
+            "draw, training_seed, draw x training_seed (what a draw does under one seed alone), item, judge_repeat (of "
+            "one judgement; a mean of J has 1/J of it) or residual",
         ),
         _number("variance", "variance component, in squared units of the score, mean over the points of the curve"),
+        _LOW,
+        _HIGH,
         _number("share", "of the sum of the components that are above 0"),
         _count("levels", "levels of the factor"),
+        _count("num_points", "sizes N above 0 that the mean is over; they are fixed, no random sample"),
         _REASON,
     ),
 }

@@ -20,6 +20,7 @@ from assay.metaeval.statistics.variance import (
     JUDGE_REPEAT,
     RESIDUAL,
     Component,
+    interaction,
     pooled,
     variance_components,
     with_repeats,
@@ -30,6 +31,7 @@ from assay.records import INSTRUCTIONS
 
 _NOTHING = Tally(0, 0, {})
 _FACTORS = ("draw", "training_seed", "item")
+_CROSSED = ("draw", "training_seed")
 
 
 @dataclass(frozen=True)
@@ -180,7 +182,8 @@ def forgetting_rows(frame: StudyFrame) -> list[dict[str, Any]]:
                 if not np.isfinite(values[list(point.rows)]).any():
                     continue
                 found = comparer.compare(panel, number, point.rows, zero)
-                rows.append(_forgetting_row(panel, point, zero, number, found) | {"scorer": scorer.name})
+                relative = _relative(comparer, panel, (point.rows, zero), number, found)
+                rows.append(_forgetting_row(point, zero, found, relative) | {"scorer": scorer.name})
                 if found.num_items:
                     families.setdefault((point.base_model, scorer.name), []).append((rows[-1], found, scorer))
     for family in families.values():
@@ -253,9 +256,10 @@ def phase_rows(frame: StudyFrame, *, seed_key: str, resamples: int) -> list[dict
 
 
 def variance_rows(frame: StudyFrame) -> list[dict[str, Any]]:
-    """Draw, training seed, item, judge repeat and residual variance of every curve, mean over its points.
+    """Draw, training seed, draw x seed, item, judge repeat and residual variance of every curve, mean over its points.
 
-    A judge that is asked once has no row for its repeats: they are a part of its residual.
+    Sizes N are fixed: each point has its own components. A judge that is asked once has no row for its repeats: they
+    are a part of its residual.
     """
     rows = []
     for base, task, series, number, points in _curves(frame):
@@ -274,11 +278,13 @@ def variance_rows(frame: StudyFrame) -> list[dict[str, Any]]:
             components = pooled(parts)
         else:
             reason = "; ".join(sorted(reasons)) or "no point above N = 0"
-            factors = (*_FACTORS, *([JUDGE_REPEAT] if number in panel.repeats else []), RESIDUAL)
+            names = (*_CROSSED, interaction(*_CROSSED), "item")
+            factors = (*names, *([JUDGE_REPEAT] if number in panel.repeats else []), RESIDUAL)
             components = [Component(name, math.nan, 0, reason) for name in factors]
         total = sum(max(0.0, part.variance) for part in components if not math.isnan(part.variance))
         for part in components:
             known = not math.isnan(part.variance) and not math.isnan(components[-1].variance) and total > 0
+            low, high, reason = part.interval
             rows.append(
                 {
                     "base_model": base,
@@ -287,9 +293,12 @@ def variance_rows(frame: StudyFrame) -> list[dict[str, Any]]:
                     "scorer": scorer.name,
                     "factor": part.factor,
                     "variance": part.variance,
+                    "low": low,
+                    "high": high,
                     "share": max(0.0, part.variance) / total if known else math.nan,
                     "levels": part.levels,
-                    "reason": part.reason,
+                    "num_points": len(parts),
+                    "reason": reason,
                 }
             )
     return rows
@@ -312,28 +321,34 @@ def _components(panel: Panel, point: CurvePoint, scorer: int) -> list[Component]
     runs = {(panel.runs[row].draw, panel.runs[row].training_seed): row for row in point.rows}
     draws = sorted({draw for draw, _ in runs})
     seeds = sorted({seed for _, seed in runs})
-    if len(runs) != len(point.rows) or len(runs) != len(draws) * len(seeds):
+    is_paired = len(runs) == len(draws) == len(seeds) > 1  # each draw with the seed of its own number
+    num_seeds = 1 if is_paired else len(seeds)
+    if len(runs) != len(point.rows) or len(runs) != len(draws) * num_seeds:
         return "draws and training seeds are not crossed"
-    order = [runs[draw, seed] for draw in draws for seed in seeds]
+    order = [runs[key] for key in sorted(runs)]
     values = panel.values[scorer][order]
     complete = np.isfinite(values).all(axis=0)
     if complete.sum() < 2:
         return "no items with a score from every run"
-    shape = (len(draws), len(seeds), int(complete.sum()))
-    parts = variance_components(values[:, complete].reshape(shape), _FACTORS)
-    if scorer not in panel.repeats:
+    shape = (len(draws), num_seeds, int(complete.sum()))
+    parts = variance_components(values[:, complete].reshape(shape), _FACTORS, crossed=_CROSSED)
+    if scorer in panel.repeats:
+        again = panel.repeats[scorer]
+        ratings = again.ratings[:, order][:, :, complete]
+        answers = again.answers[order][:, complete]
+        of_item = answers * shape[-1] + np.arange(shape[-1])  # equal answers to two items are judged apart
+        ratings = ratings.reshape(-1, *shape)
+        parts = with_repeats(parts, ratings, of_item.reshape(shape), _FACTORS, crossed=_CROSSED)
+    if not is_paired:
         return parts
-    again = panel.repeats[scorer]
-    ratings = again.ratings[:, order][:, :, complete]
-    answers = again.answers[order][:, complete]
-    of_item = answers * shape[-1] + np.arange(shape[-1])  # equal answers to two items are judged apart
-    return with_repeats(parts, ratings.reshape(-1, *shape), of_item.reshape(shape))
+    reason = "each draw has a seed of its own: what seeds do is in the draws' variance"
+    return [
+        replace(part, reason=reason) if part.factor in ("training_seed", interaction(*_CROSSED)) else part
+        for part in parts
+    ]
 
 
-def _forgetting_row(
-    panel: Panel, point: CurvePoint, zero: tuple[int, ...], number: int, found: Comparison
-) -> dict[str, Any]:
-    relative = _relative(panel, point, zero, number, found)
+def _forgetting_row(point: CurvePoint, zero: tuple[int, ...], found: Comparison, relative: Estimate) -> dict[str, Any]:
     reasons = [found.difference.reason, "" if relative.is_defined else relative.reason]
     return {
         "base_model": point.base_model,
@@ -360,12 +375,14 @@ def _forgetting_row(
     }
 
 
-def _relative(panel: Panel, point: CurvePoint, zero: tuple[int, ...], number: int, found: Comparison) -> Estimate:
-    """The change over the mean at N = 0, where that mean is told from 0."""
+def _relative(
+    comparer: Comparer, panel: Panel, sides: tuple[Sequence[int], Sequence[int]], number: int, found: Comparison
+) -> Estimate:
+    """The change over the mean at N = 0, where that mean is told from 0; a side with one run borrows its spread."""
     if not found.num_items or found.baseline_mean <= 0:
         return Estimate.undefined("mean at N = 0 is not above 0")
-    arm = panel.block(number, point.rows, 1 / found.baseline_mean)
-    base = panel.block(number, zero, -found.mean / found.baseline_mean**2)
+    slopes = 1 / found.baseline_mean, -found.mean / found.baseline_mean**2
+    arm, base = comparer.sides(panel, number, (sides[0], slopes[0]), (sides[1], slopes[1]))
     valid = np.isfinite(arm.scores).all(axis=0) & np.isfinite(base.scores).all(axis=0)
     for block in (arm, base):
         block.scores[:, ~valid] = math.nan

@@ -27,18 +27,25 @@ class Comparer:
     def compare(self, panel: Panel, scorer: int, first: Sequence[int], second: Sequence[int]) -> Comparison:
         """First minus second; a side with one cluster borrows its spread from the arms of its base model."""
         info = self._scorers[scorer]
-        return compare(
-            self.block(panel, scorer, first), self.block(panel, scorer, second), low=info.low, high=info.high
-        )
+        return compare(*self.sides(panel, scorer, (first, 1.0), (second, -1.0)), low=info.low, high=info.high)
 
-    def block(self, panel: Panel, scorer: int, rows: Sequence[int], coefficient: float = 1.0) -> Block:
-        """A block that knows the spread of one run where it has a single cluster."""
-        block = panel.block(scorer, rows, coefficient)
+    def sides(
+        self, panel: Panel, scorer: int, first: tuple[Sequence[int], float], second: tuple[Sequence[int], float]
+    ) -> tuple[Block, Block]:
+        """Both blocks, each of (rows, coefficient); one with a single cluster knows the spread of a run."""
+        blocks = [panel.block(scorer, rows, coefficient) for rows, coefficient in (first, second)]
+        return self._lent(panel, scorer, first[0], *blocks), self._lent(panel, scorer, second[0], *blocks[::-1])
+
+    def block(self, panel: Panel, scorer: int, rows: Sequence[int]) -> Block:
+        """The runs of one mixture; where they are a single cluster, with the spread of a run."""
+        return self._lent(panel, scorer, rows, panel.block(scorer, rows), None)
+
+    def _lent(self, panel: Panel, scorer: int, rows: Sequence[int], block: Block, against: Block | None) -> Block:
         if not rows or block.is_fixed or len(set(block.clusters)) > 1:
             return block
         run = panel.runs[rows[0]]
         pool = self._pool(panel, scorer, run.base_model, is_drawn=run.draw >= 0)
-        return block if pool is None else replace(block, spread=pool.at(block))
+        return block if pool is None else replace(block, spread=pool.at(block, against))
 
     def _pool(self, panel: Panel, scorer: int, base_model: str, *, is_drawn: bool) -> SpreadPool | None:
         """Spread over arms; a run with a drawn sample learns nothing from runs that vary in their seed alone."""

@@ -106,15 +106,21 @@ def category_mean_rows(frame: StudyFrame, categories: Mapping[str, str]) -> list
 
 
 def _mean_rows(frame: StudyFrame, panel: Panel) -> Iterator[Row]:
-    """Mean of every scorer over all runs of a base model and all items of a panel."""
+    """Mean of every scorer over all runs of a base model and all items of a panel; the mixtures are fixed."""
+    comparer = Comparer(frame)
     for base in sorted({run.base_model for run in panel.runs}):
         members = [row for row, run in enumerate(panel.runs) if run.base_model == base and not run.repeats]
+        arms: dict[tuple[str, str, str], list[int]] = {}
+        for row in members:
+            run = panel.runs[row]
+            arms.setdefault((run.arm, run.series, run.trained_task), []).append(row)
         for number, scorer in enumerate(frame.scorers):
-            block = panel.block(number, members)
-            count = int(np.isfinite(block.scores).sum())
+            values = panel.values[number, members]
+            count = int(np.isfinite(values).sum())
             if count == 0:
                 continue
-            estimate, unit = mean_estimate(block, low=scorer.low, high=scorer.high)
+            blocks = [comparer.block(panel, number, rows) for rows in arms.values()]
+            estimate, unit = mean_estimate(blocks, low=scorer.low, high=scorer.high)
             yield {
                 "base_model": base,
                 "scorer": scorer.name,
@@ -123,7 +129,7 @@ def _mean_rows(frame: StudyFrame, panel: Panel) -> Iterator[Row]:
                 "high": estimate.high,
                 "num_runs": len(members),
                 "num_scored": count,
-                "num_unscored": block.scores.size - count,
+                "num_unscored": values.size - count,
                 "unit": unit,
                 "method": estimate.method,
                 "reason": estimate.reason,
