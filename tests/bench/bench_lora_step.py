@@ -51,7 +51,7 @@ def plain_step(folder: str, rows: np.ndarray, micro_rows: int) -> Callable[[], f
 
 def our_step(folder: str, rows: np.ndarray, micro_rows: int, dtype: str) -> Callable[[], float]:
     """A step of the trainer that studies use."""
-    from assay.training.encoding import TrainRow
+    from assay.training.batching import TrainingRows, TrainRow, as_groups
     from assay.training.engine.lora_engine import LoraTrainer
     from assay.training.engine.resident_engine import ResidentBase
     from assay.training.spec import TrainResources, TrainSpec
@@ -62,7 +62,8 @@ def our_step(folder: str, rows: np.ndarray, micro_rows: int, dtype: str) -> Call
     )  # fmt: skip
     resources = TrainResources(threads=2, micro_batch_size=micro_rows, micro_batch_tokens=1 << 20)
     train_rows = [TrainRow(row.astype(np.int32), rows.shape[1] // 2, place) for place, row in enumerate(rows)]
-    trainer = LoraTrainer(spec, ResidentBase(folder, dtype=dtype, device="cpu"), train_rows, [], resources)
+    base = ResidentBase(folder, dtype=dtype, device="cpu")
+    trainer = LoraTrainer(spec, base, TrainingRows(as_groups(train_rows)), resources)
     steps = trainer.steps()
     return lambda: next(steps).step_s
 

@@ -13,7 +13,7 @@ from assay.errors import ConfigError, DataError
 from assay.generation.prompts import PromptIds, encode_prompts
 from assay.records import Example
 from assay.tasks.templates import PromptSpec
-from assay.training.encoding import encode, train_rows
+from assay.training.encoding import encode, row_groups
 from assay.training.spec import TrainSpec
 from support.tiny_models import make_examples, make_tokenizer
 
@@ -118,9 +118,9 @@ def test_a_template_that_refuses_a_row_is_that_rows_error_and_names_it_where_it_
     assert isinstance(first, PromptIds)
     assert "no system role" in str(second)
     zero = np.zeros(1, np.int64)
-    assert len(train_rows([rows], zero, zero)) == 1  # a mixture without the row
+    assert len(row_groups([rows], zero, zero)) == 1  # a mixture without the row
     with pytest.raises(DataError, match=r"training row r7: no prompt: no system role"):
-        train_rows([rows], zero, zero + 1)
+        row_groups([rows], zero, zero + 1)
 
 
 def test_a_base_model_without_tokenizer_is_one_line(tmp_path: Path) -> None:

@@ -115,14 +115,14 @@ def save_tiny_gpt2(folder: Path, *, positions: int) -> Path:
 
 def buckets(folder: Path) -> tuple[int, int]:
     """Elements of ZeRO's bucket and of the adapter, of a bfloat16 training."""
-    from assay.training.encoding import TrainRow
+    from assay.training.batching import TrainingRows, TrainRow
     from assay.training.engine.lora_engine import LoraTrainer
     from assay.training.engine.resident_engine import resident_base
     from assay.training.spec import TrainResources
 
     base = resident_base(str(folder / "llama"), dtype="bfloat16", device="cpu")
-    rows = [TrainRow(np.arange(5, 13, dtype=np.int32), 2, 0)]
-    trainer = LoraTrainer(SPEC.replace(dtype="bfloat16"), base, rows, [], TrainResources())
+    rows = TrainingRows([(TrainRow(np.arange(5, 13, dtype=np.int32), 2, 0),)])
+    trainer = LoraTrainer(SPEC.replace(dtype="bfloat16"), base, rows, TrainResources())
     try:
         size = trainer._optimizer.engine.optimizer.reduce_bucket_size
         return size, sum(p.numel() for p in trainer._model.parameters.values())
@@ -235,7 +235,8 @@ def how_weights_are_read(folder: Path, device: str) -> Any:
 def train_from_the_store(folder: Path) -> tuple[int, float]:
     """Rows encoded, and a step's loss, on a machine that lacks the folder of the driver's base: the store has it."""
     from assay.store import Store
-    from assay.training.encoding import train_rows
+    from assay.training.batching import TrainingRows
+    from assay.training.encoding import row_groups
     from assay.training.spec import TrainingJob, TrainResources
     from assay.training.sweep.ray_trial import Encoder, SweepInputs, open_trainer
     from support.tiny_causal_models import arithmetic_examples
@@ -246,11 +247,11 @@ def train_from_the_store(folder: Path) -> tuple[int, float]:
     job = TrainingJob("k" * 32, "b" * 32, "/on/the/head/only", "m" * 32, SPEC)
     encoder = Encoder.__ray_metadata__.modified_class()
     table = encoder.encode(store, "toy", job, lambda *_: arithmetic_examples(32))
-    rows = train_rows([table], np.zeros(len(table), np.int64), np.arange(len(table)))
+    rows = row_groups([table], np.zeros(len(table), np.int64), np.arange(len(table)))
 
     class Rows:
-        def of(self, _: TrainingJob) -> tuple[list[Any], list[Any]]:
-            return rows, []
+        def of(self, _: TrainingJob) -> TrainingRows:
+            return TrainingRows(rows)
 
     inputs = SweepInputs(store, [job], {}, TrainResources(threads=1), lambda *_: ([], []), None)
     trainer = open_trainer(inputs, job, Rows())  # type: ignore[arg-type]

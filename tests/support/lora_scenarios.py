@@ -73,19 +73,21 @@ def train_once(
     """Train `model` into folder/out; the adapter's hash and tensors, metrics and summary."""
     from safetensors.numpy import load
 
+    from assay.training.batching import TrainingRows
     from assay.training.checkpoints import Checkpoints
-    from assay.training.encoding import encode, train_rows
+    from assay.training.encoding import row_groups
     from assay.training.engine.lora_engine import train
     from assay.training.engine.resident_engine import resident_base
 
     base = resident_base(str(folder / model), dtype=spec.dtype, device=device)
     sets = []
     for examples in (arithmetic_examples(rows), arithmetic_examples(12, split="validation", first=90)):
-        table = encode(examples, base.tokenizer, spec)
-        sets.append(train_rows([table], np.zeros(len(table), np.int64), np.arange(len(table))))
+        table = spec.objective.encode(examples, base.tokenizer, spec)
+        sets.append(row_groups([table], np.zeros(len(table), np.int64), np.arange(len(table))))
     hook = Counting(stop_at)
     steps = train(
-        spec, base, *sets, folder / out, base_name="toy/base", resources=TrainResources(threads=1, **resources),
+        spec, base, TrainingRows(*sets), folder / out, base_name="toy/base",
+        resources=TrainResources(threads=1, **resources),
         hooks=[*([hook] if stop_at is not None else []), *([Recording()] if records else [])],
         checkpoints=Checkpoints(Store(store), out.split("-")[0]) if store else None,
     )  # fmt: skip

@@ -1,22 +1,18 @@
-"""From examples to token ids, and from a step's rows to the arrays of its forward passes.
+"""From examples to token ids.
 
-A row is its prompt's tokens, its answer's tokens and the end mark; `answer_start` says where the answer begins.
-Rows of an optimizer step are fixed by (seed, step) alone. How they are cut into micro-batches (sorted by length, or
-packed) changes the speed and nothing else: the loss is a sum over trained tokens divided by the step's count, and
-dropout masks follow the row and the position. NumPy only; a tokenizer comes in as an argument.
-
-Axes: B sequences of a micro-batch, L positions.
+A row is its prompt's tokens, its answer's tokens and the end mark; `answer_start` says where the answer begins. An
+example gives one row, or the rows of a group (`batching.py`). NumPy only; a tokenizer comes in as an argument.
 """
 
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from assay.errors import DataError
 from assay.fingerprint import fingerprint
@@ -24,12 +20,10 @@ from assay.records import Example
 from assay.tasks.templates import PromptSpec, messages, render_prompt
 from assay.tasks.tokens.chat import render_chat, uses_chat_template
 from assay.tasks.tokens.prompts import PromptEncoder
-from assay.training.spec import TrainSpec
+from assay.training.batching import IntArray, RowGroup, TokenArray, TrainRow
 
-IntArray = npt.NDArray[np.int64]
-TokenArray = npt.NDArray[np.int32]
-NO_TARGET = -100
-"""Target of a position whose next token is not trained (torch's ignore_index)."""
+if TYPE_CHECKING:
+    from assay.training.spec import TrainSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,48 +38,32 @@ class EncodedRows:
     """Place of the answer's first token within its row. Shape (rows,)."""
     example_ids: tuple[str, ...]
     num_dropped: int
-    """Rows over the limit that were left out."""
+    """Examples over the limit that were left out."""
     num_cut: int
-    """Rows over the limit that were shortened."""
+    """Examples over the limit that were shortened."""
     errors: Mapping[int, str] = field(default_factory=dict)
-    """Place of each row that has no prompt -> why; an error only where the row is used."""
+    """Place of each example that has no prompt -> why; an error only where the example is used."""
+    first_rows: IntArray | None = None
+    """Example i has the rows first_rows[i]:first_rows[i + 1], shape (examples + 1,); None: each has one."""
+    labels: IntArray | None = None
+    """`TrainRow.label` of each row, shape (rows,); None: 0."""
+    left_out: Mapping[int, str] = field(default_factory=dict)
+    """Place of each example that its objective cannot train on -> why, in a word or two that can be counted."""
 
     def __len__(self) -> int:
         return len(self.example_ids)
 
-
-class TrainRow(NamedTuple):
-    """One row of a training, ready to be batched."""
-
-    tokens: TokenArray
-    answer_start: int
-    place: int
-    """Place in the training set; dropout masks follow it."""
-
-
-class MicroBatch(NamedTuple):
-    """Arrays of one forward pass, all (B, L); targets are shifted: position t predicts the row's token t + 1."""
-
-    input_ids: IntArray
-    targets: IntArray
-    """Next token where it is trained, else NO_TARGET."""
-    rows: IntArray
-    """`TrainRow.place` of each position's row, -1 on padding."""
-    positions: IntArray
-    """Position within the row, from 0."""
-    is_packed: bool
-    """Several rows per sequence: the model needs `positions` to keep attention inside each row."""
-
-    @property
-    def num_targets(self) -> int:
-        """Trained tokens."""
-        return int(np.count_nonzero(self.targets != NO_TARGET))
+    def rows_of(self, example: int) -> range:
+        """Places of an example's rows."""
+        if self.first_rows is None:
+            return range(example, example + 1)
+        return range(int(self.first_rows[example]), int(self.first_rows[example + 1]))
 
 
 def encoding_key(spec: TrainSpec) -> str:
-    """Names what `encode` makes of equal examples with the same tokenizer: trainings that share it share the rows."""
+    """Names what an objective makes of equal examples with the same tokenizer: trainings that share it share rows."""
     identity = {"prompt": spec.prompt, "max_length": spec.max_length, "too_long": spec.too_long}
-    return fingerprint({**identity, "rules": spec.prompt.rules})
+    return fingerprint({**identity, "rules": spec.prompt.rules, **spec.objective.encoding()})
 
 
 def encode(examples: Sequence[Example], tokenizer: Any, spec: TrainSpec) -> EncodedRows:
@@ -113,11 +91,9 @@ def encode(examples: Sequence[Example], tokenizer: Any, spec: TrainSpec) -> Enco
             errors[len(rows)] = what
         rows.append(prompt + answer)
         answer_starts.append(len(prompt))
-    starts = np.zeros(len(rows) + 1, dtype=np.int64)
-    np.cumsum([len(row) for row in rows], out=starts[1:])
     return EncodedRows(
-        tokens=np.concatenate([np.empty(0, np.int32), *(np.array(row, np.int32) for row in rows)]),
-        starts=starts,
+        tokens=flat_tokens(rows),
+        starts=starts_of(rows),
         answer_starts=np.array(answer_starts, dtype=np.int64),
         example_ids=tuple(example.example_id for example in examples),
         num_dropped=num_dropped,
@@ -191,176 +167,59 @@ def prompt_text(example: Example, tokenizer: Any, spec: TrainSpec) -> str:
     return render_prompt(example, spec.prompt)
 
 
-def train_rows(encoded: Sequence[EncodedRows], sources: IntArray, indices: IntArray) -> list[TrainRow]:
-    """The rows of a mixture in its order, dropped ones left out.
+def row_groups(encoded: Sequence[EncodedRows], sources: IntArray, indices: IntArray) -> list[RowGroup]:
+    """The groups of a mixture in its order, dropped ones left out.
 
     Args:
         encoded: one table per dataset.
-        sources: place in `encoded` of each wanted row, shape (rows,).
-        indices: place within that table, shape (rows,).
+        sources: place in `encoded` of each wanted example, shape (examples,).
+        indices: place within that table, shape (examples,).
 
     Raises:
-        DataError: a row has no prompt.
+        DataError: an example has no prompt.
     """
-    rows = []
-    for place, (source, index) in enumerate(zip(sources.tolist(), indices.tolist(), strict=True)):
+    groups, place = [], 0
+    for source, index in zip(sources.tolist(), indices.tolist(), strict=True):
         table = encoded[source]
-        tokens = table.tokens[table.starts[index] : table.starts[index + 1]]
         if index in table.errors:
             raise DataError(
                 f"training row {table.example_ids[index]}: {table.errors[index]}; expected one that the prompt style "
                 "can render; fix or leave out the row, or choose another prompt.style"
             )
-        if len(tokens) > 1:
-            rows.append(TrainRow(tokens, int(table.answer_starts[index]), place))
-    return rows
-
-
-def step_rows(num_rows: int, batch: int, step: int, *, seed: int, shuffled: bool) -> IntArray:
-    """Places of the rows of optimizer step `step`, counted from 0: a function of its arguments alone.
-
-    Each pass over the rows has an order of its own; its last batch may be smaller.
-    """
-    per_epoch = -(-num_rows // batch)
-    epoch, within = divmod(step, per_epoch)
-    order = np.random.default_rng([seed, epoch]).permutation(num_rows) if shuffled else np.arange(num_rows)
-    return order[within * batch : (within + 1) * batch].astype(np.int64)
-
-
-def group_by_length(rows: Sequence[TrainRow], *, max_rows: int | None, max_tokens: int) -> list[list[TrainRow]]:
-    """Rows in groups of similar length: longest first, each group within both limits once padded.
-
-    A row over `max_tokens` passes alone. The first group is the largest in memory, so that what does not fit is
-    seen at once.
-    """
-    groups: list[list[TrainRow]] = []
-    width = 0
-    for row in sorted(rows, key=lambda row: (-len(row.tokens), row.place)):
-        size = len(groups[-1]) if groups else 0
-        if not groups or (max_rows is not None and size >= max_rows) or (size + 1) * width > max_tokens:
-            groups.append([])
-            width = len(row.tokens) - 1
-        groups[-1].append(row)
+        rows = table.rows_of(index)
+        group = tuple(_row(table, row, place + number) for number, row in enumerate(rows))
+        if group and all(len(row.tokens) > 1 for row in group):
+            groups.append(group)
+        place += max(1, len(rows))
     return groups
 
 
-def group_into_packs(
-    rows: Sequence[TrainRow], *, pack_length: int, max_rows: int | None, max_tokens: int
-) -> list[list[list[TrainRow]]]:
-    """Micro-batches of packs of rows: first fit, longest first; a longer row is a pack of its own."""
-    packs: list[list[TrainRow]] = []
-    room: list[int] = []
-    for row in sorted(rows, key=lambda row: (-len(row.tokens), row.place)):
-        length = len(row.tokens) - 1
-        place = next((i for i, free in enumerate(room) if free >= length), None)
-        if place is None:
-            packs.append([])
-            room.append(max(pack_length, length))
-            place = len(packs) - 1
-        packs[place].append(row)
-        room[place] -= length
-    batches: list[list[list[TrainRow]]] = []
-    width = num_rows = 0
-    for pack in packs:
-        length = sum(len(row.tokens) - 1 for row in pack)
-        grown = max(width, length)
-        too_many = max_rows is not None and num_rows + len(pack) > max_rows
-        if not batches or too_many or (len(batches[-1]) + 1) * grown > max_tokens:
-            batches.append([])
-            grown, num_rows = length, 0
-        batches[-1].append(pack)
-        width, num_rows = grown, num_rows + len(pack)
-    return batches
+def left_out(encoded: Sequence[EncodedRows], sources: IntArray, indices: IntArray) -> dict[str, int]:
+    """Why examples of a mixture are not trained on -> how many; arguments as of `row_groups`."""
+    reasons = Counter(
+        reason
+        for source, index in zip(sources.tolist(), indices.tolist(), strict=True)
+        if (reason := encoded[source].left_out.get(index))
+    )
+    return dict(sorted(reasons.items()))
 
 
-def pad(groups: Sequence[Sequence[TrainRow]], *, pad_id: int, loss_on: Literal["answer", "all"]) -> MicroBatch:
-    """Arrays of one forward pass: one sequence per group, rows one after the other, padding at the end.
-
-    Padding at the end needs no mask in a causal model: no row sees what stands after it. In a packed sequence the
-    padding counts its positions from 0 again and so is a document of its own.
-    """
-    width = max(sum(len(row.tokens) - 1 for row in group) for group in groups)
-    shape = (len(groups), width)
-    input_ids, targets = np.full(shape, pad_id, np.int64), np.full(shape, NO_TARGET, np.int64)
-    rows, positions = np.full(shape, -1, np.int64), np.zeros(shape, np.int64)
-    for line, group in enumerate(groups):
-        begin = 0
-        for row in group:
-            length = len(row.tokens) - 1
-            end = begin + length
-            first = max(row.answer_start if loss_on == "answer" else 1, 1)
-            input_ids[line, begin:end] = row.tokens[:-1]
-            targets[line, begin + first - 1 : end] = row.tokens[first:]
-            rows[line, begin:end] = row.place
-            positions[line, begin:end] = np.arange(length)
-            begin = end
-        positions[line, begin:] = np.arange(width - begin)
-    return MicroBatch(input_ids, targets, rows, positions, is_packed=any(len(group) > 1 for group in groups))
+def flat_tokens(rows: Sequence[Sequence[int]]) -> TokenArray:
+    """Token ids of rows one after the other."""
+    return np.concatenate([np.empty(0, np.int32), *(np.array(row, np.int32) for row in rows)])
 
 
-def micro_batches(
-    rows: Sequence[TrainRow],
-    *,
-    pad_id: int,
-    loss_on: Literal["answer", "all"],
-    max_rows: int | None,
-    max_tokens: int,
-    pack_length: int | None = None,
-) -> list[MicroBatch]:
-    """A step's rows as forward passes; their order and shapes are a function of the arguments.
-
-    Args:
-        rows: the step's rows.
-        pad_id: token that fills up sequences.
-        loss_on: which tokens are trained.
-        max_rows: rows per forward pass at most.
-        max_tokens: tokens per forward pass at most, padding included.
-        pack_length: tokens per packed sequence; None pads instead.
-    """
-    if pack_length is None:
-        groups = group_by_length(rows, max_rows=max_rows, max_tokens=max_tokens)
-        return [pad([[row] for row in group], pad_id=pad_id, loss_on=loss_on) for group in groups]
-    packs = group_into_packs(rows, pack_length=pack_length, max_rows=max_rows, max_tokens=max_tokens)
-    return [pad(batch, pad_id=pad_id, loss_on=loss_on) for batch in packs]
+def starts_of(rows: Sequence[Sequence[object]]) -> IntArray:
+    """Where each row begins, and where the last one ends, shape (rows + 1,)."""
+    starts = np.zeros(len(rows) + 1, dtype=np.int64)
+    np.cumsum([len(row) for row in rows], out=starts[1:])
+    return starts
 
 
-def share_of_worker(batches: Sequence[MicroBatch], rank: int, num_workers: int) -> Iterator[MicroBatch]:
-    """The forward passes of one worker: as many as every other one's, as ZeRO's collectives need.
-
-    Where the count does not divide, the last workers repeat the first pass with nothing to train.
-    """
-    if num_workers == 1:
-        yield from batches
-        return
-    for start in range(0, len(batches), num_workers):
-        if start + rank < len(batches):
-            yield batches[start + rank]
-        else:
-            yield batches[0]._replace(targets=np.full_like(batches[0].targets, NO_TARGET))
-
-
-def dropout_codes(batch: MicroBatch, *, seed: int, step: int) -> npt.NDArray[np.int32]:
-    """One random 32-bit word per position, (B, L): a function of (seed, step, row, position) and of nothing else."""
-    mixed = _splitmix(np.array([seed], np.uint64)) + np.uint64(step)
-    rows = _splitmix(_splitmix(mixed) + batch.rows.astype(np.uint64))
-    words = _splitmix(rows + batch.positions.astype(np.uint64))
-    return (words >> np.uint64(32)).astype(np.uint32).view(np.int32)
-
-
-def feature_codes(name: str, num_features: int) -> npt.NDArray[np.int32]:
-    """One random 32-bit word per feature of the layer called `name`, (features,)."""
-    seed = np.uint64(int(fingerprint(name)[:16], 16))
-    words = _splitmix(np.arange(num_features, dtype=np.uint64) + seed)
-    return (words >> np.uint64(32)).astype(np.uint32).view(np.int32)
-
-
-def _splitmix(values: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
-    """Steele et al. 2014, "Fast splittable pseudorandom number generators": the finalizer."""
-    with np.errstate(over="ignore"):
-        z = values + np.uint64(0x9E3779B97F4A7C15)
-        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        return z ^ (z >> np.uint64(31))
+def _row(table: EncodedRows, row: int, place: int) -> TrainRow:
+    tokens = table.tokens[table.starts[row] : table.starts[row + 1]]
+    label = 0 if table.labels is None else int(table.labels[row])
+    return TrainRow(tokens, int(table.answer_starts[row]), place, label)
 
 
 def _tokenize(tokenizer: Any, texts: list[str], *, special: bool) -> list[list[int]]:

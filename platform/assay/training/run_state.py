@@ -37,6 +37,8 @@ class TrainSummary:
     """Of the adapter."""
     target_modules: tuple[str, ...] | str
     packed: bool
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    """Why rows were not trained on -> how many, where the objective leaves rows out."""
 
 
 @dataclass
@@ -100,7 +102,7 @@ class RunState:
                 "grad_norm": result.grad_norm,
                 "answer_tokens": result.answer_tokens,
                 "validation_loss": result.validation_loss,
-                "hooks_json": canonical_json(dict(result.metrics)),
+                "hooks_json": canonical_json({**result.metrics, **_watched(result.watched)}),
             }
         )
 
@@ -115,8 +117,15 @@ class RunState:
         return False
 
 
+def _watched(figures: Mapping[str, float]) -> dict[str, float]:
+    return {f"objective/{name}": value for name, value in figures.items()}
+
+
 def history_table(history: Sequence[Mapping[str, Any]]) -> pa.Table:
-    """One line per optimizer step: step, loss, learning_rate, grad_norm, answer_tokens, validation_loss, hooks_json."""
+    """One line per optimizer step: step, loss, learning_rate, grad_norm, answer_tokens, validation_loss, hooks_json.
+
+    The last one holds what evaluation hooks found, and as `objective/...` what the objective watches.
+    """
     schema = pa.schema(
         [
             ("step", pa.int64()),

@@ -4,13 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    SerializationInfo,
+    SerializeAsAny,
+    SerializerFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from assay.config import Config
 from assay.fingerprint import artifact_key
 from assay.tasks.templates import PromptSpec
+from assay.training.objectives.base import Objective
+from assay.training.objectives.sft import Sft
+from assay.training.objectives.shipped import read_objective
 
 ADAPTER_KIND = "adapter"
 ADAPTER_SCHEMA = 1
@@ -21,6 +33,9 @@ CHECKPOINT_KIND = "checkpoint"
 class TrainSpec(Config):
     """What is trained. Every field is part of the adapter's key."""
 
+    objective: Annotated[SerializeAsAny[Objective], BeforeValidator(read_objective)] = Sft()
+    """What is minimised: "sft", or a method that learns from preferences with its settings, as in
+    {method: dpo, beta: 0.1} (docs/preference.md). Supervised training says nothing in an adapter's key."""
     lora_rank: int = Field(8, ge=1)
     """Rank of the adapter's matrices."""
     lora_alpha: float = Field(16.0, gt=0)
@@ -47,7 +62,7 @@ class TrainSpec(Config):
     num_epochs: float = Field(1.0, gt=0)
     """Passes over the training rows at most."""
     batch_size: int = Field(128, ge=1)
-    """Rows per optimizer step, over all workers and micro-batches."""
+    """Rows per optimizer step, over all workers and micro-batches; a pair or a list of answers is one row."""
     small_batch_size: int = Field(8, ge=1)
     """Rows per optimizer step where there are fewer than `small_below` training rows."""
     small_below: int = Field(128, ge=0)
@@ -85,6 +100,23 @@ class TrainSpec(Config):
             return tuple(sorted(set(value)))
         return value
 
+    @model_validator(mode="after")
+    def _answers_are_compared(self) -> TrainSpec:
+        if self.objective.learns_from_pairs and self.loss_on != "answer":
+            raise ValueError(
+                f"loss_on: saw {self.loss_on!r} with objective {self.objective.method!r}; expected 'answer': prompts "
+                "are masked where answers are compared"
+            )
+        return self
+
+    @model_serializer(mode="wrap")
+    def _sft_says_nothing(self, handler: SerializerFunctionWrapHandler, info: SerializationInfo) -> dict[str, Any]:
+        """The objective came later: in JSON the one that all trainings had is left out, so that adapters keep keys."""
+        found: dict[str, Any] = handler(self)
+        if info.mode == "json" and isinstance(self.objective, Sft):
+            del found["objective"]
+        return found
+
 
 class TrainResources(Config):
     """What trainings run on: speed, never meaning (the loss is averaged over a step's tokens, however it is cut up)."""
@@ -100,7 +132,7 @@ class TrainResources(Config):
     max_retries: int = Field(2, ge=0)
     """New attempts after a failed one."""
     micro_batch_size: int | None = Field(None, ge=1)
-    """Rows per forward pass at most; None leaves it to `micro_batch_tokens`."""
+    """Rows per forward pass at most (a pair or a list of answers is one); None leaves it to `micro_batch_tokens`."""
     micro_batch_tokens: int | None = Field(None, ge=16)
     """Tokens per forward pass at most, padding included (a longer row still passes, alone). None: 4096, and fewer
     where a GPU's memory asks for it by the estimate of `memory.py`."""
@@ -164,7 +196,7 @@ class StepMetrics:
     """From 1."""
     total_steps: int
     loss: float
-    """Mean over the step's trained tokens, nats."""
+    """What the objective minimises, over the step: of supervised training the mean over its trained tokens, nats."""
     learning_rate: float
     grad_norm: float
     """Before clipping."""
@@ -175,9 +207,12 @@ class StepMetrics:
     eval_s: float = 0.0
     """Seconds that evaluation hooks took after this step."""
     validation_loss: float | None = None
-    """Where this step ended with a validation: mean over the validation rows' trained tokens, nats."""
+    """Where this step ended with a validation: the objective's loss over the validation rows."""
     metrics: Mapping[str, float] = field(default_factory=dict)
     """Of evaluation hooks that ran after this step."""
+    watched: Mapping[str, float] = field(default_factory=dict)
+    """What the objective watches beside its loss: means over the step, and over the validation rows as
+    `validation_...` where this step ended with a validation."""
 
 
 def adapter_key(

@@ -10,27 +10,42 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Generator, Iterator, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow.parquet as pq
 import torch
 
 from assay.errors import DataError, StageError
 from assay.fingerprint import canonical_json
 from assay.hooks import EvalHook, log_event
+from assay.training.batching import (
+    MicroBatch,
+    RowGroup,
+    TrainingRows,
+    TrainRow,
+    micro_batches,
+    pad,
+    padded_length,
+    share_of_worker,
+    step_rows,
+    without_targets,
+)
 from assay.training.checkpoints import Checkpoints, TrialState
-from assay.training.encoding import NO_TARGET, MicroBatch, TrainRow, micro_batches, pad, share_of_worker, step_rows
 from assay.training.engine.deepspeed_engine import DeepSpeedOptimizer
-from assay.training.engine.lora_model_engine import LoraModel
+from assay.training.engine.log_probs_engine import base_log_probs
+from assay.training.engine.lora_model_engine import LoraModel, ModelPass
 from assay.training.engine.memory_engine import model_memory
 from assay.training.engine.resident_engine import ResidentBase, init_distributed, pin_threads, quiet_engines
 from assay.training.engine.trial_hooks_engine import TrialHooks
 from assay.training.engine.workers_engine import Workers
 from assay.training.memory import DEFAULT_TOKENS, PassSize, choose_pass_size, smaller
+from assay.training.objectives.base import PassLoss
+from assay.training.references import References
 from assay.training.run_state import HISTORY, SUMMARY, RunState, TrainSummary, history_table
 from assay.training.schedule import Schedule, rate_factor, schedule_of
 from assay.training.spec import StepMetrics, TrainResources, TrainSpec
@@ -39,8 +54,7 @@ from assay.training.spec import StepMetrics, TrainResources, TrainSpec
 def train(
     spec: TrainSpec,
     base: ResidentBase,
-    train_rows: Sequence[TrainRow],
-    validation_rows: Sequence[TrainRow],
+    rows: TrainingRows,
     out_dir: Path,
     *,
     base_name: str,
@@ -53,8 +67,7 @@ def train(
     Args:
         spec: what is trained.
         base: the process's base model; used, and given back as it was, also when the generator is closed early.
-        train_rows: in the mixture's order.
-        validation_rows: for validation loss and early stopping; may be empty.
+        rows: for training and validation.
         out_dir: gets adapter_model.safetensors (float32), adapter_config.json, history.parquet and summary.json.
         base_name: what the adapter's config calls its base; never a path.
         resources: micro-batches, packing, threads, checkpoints.
@@ -68,7 +81,7 @@ def train(
         DataError: no training rows are left.
         ConfigError: a target module that the model does not have.
     """
-    trainer = LoraTrainer(spec, base, train_rows, validation_rows, resources or TrainResources(), hooks, checkpoints)
+    trainer = LoraTrainer(spec, base, rows, resources or TrainResources(), hooks, checkpoints)
     try:
         yield from trainer.steps()
         return trainer.write(out_dir, base_name)
@@ -83,31 +96,32 @@ class LoraTrainer:
         self,
         spec: TrainSpec,
         base: ResidentBase,
-        train_rows: Sequence[TrainRow],
-        validation_rows: Sequence[TrainRow],
+        rows: TrainingRows,
         resources: TrainResources,
         hooks: Sequence[EvalHook] = (),
         checkpoints: Checkpoints | None = None,
+        references: References | None = None,
     ) -> None:
-        if not train_rows:
+        if not rows.train:
             raise DataError(
-                f"training: saw no training rows within max_length={spec.max_length} tokens; expected at least one; "
-                "raise max_length, set too_long: cut, or look at the mixture"
+                f"training: saw no training rows within max_length={spec.max_length} tokens{_why(rows.left_out)}; "
+                "expected at least one; raise max_length, set too_long: cut, or look at the mixture"
             )
         base.check_rows([*train_rows, *validation_rows])
         self.spec, self.base, self.resources = spec, base, resources
-        self._train_rows, self._validation_rows = train_rows, validation_rows
+        self._objective = spec.objective
         self._checkpoints = checkpoints
         self._hook_states: Mapping[str, Any] = {}
-        self.plan: Schedule = schedule_of(spec, len(train_rows))
+        self.plan: Schedule = schedule_of(spec, len(rows.train))
         self.run = RunState()
         pin_threads(resources.threads or max(1, int(resources.cpus_per_worker)))
         init_distributed(base.device)
         quiet_engines()
         self.workers = Workers(base.device)
         self.packed = resources.packing and base.packing_is_sound()
-        self._longest = max(len(row.tokens) for row in (*train_rows, *validation_rows))
+        self._longest = max(map(padded_length, (*rows.train, *rows.validation)))
         self.size = self._pass_size()
+        self._rows = self._prepared(rows, references)
         self._model = LoraModel(spec, base, gradient_checkpointing=self.size.gradient_checkpointing)
         self._optimizer = DeepSpeedOptimizer(spec, self._model.peft, self._model.parameters, self.workers)
         self._hooks = TrialHooks(hooks, self._model, base, self.workers, spec)
@@ -125,8 +139,9 @@ class LoraTrainer:
             run.step += 1
             is_last = run.step == plan.total_steps
             validation_loss = None
-            if self._validation_rows and (run.step % plan.eval_every == 0 or is_last):
-                validation_loss = self._validate()
+            if self._rows.validation and (run.step % plan.eval_every == 0 or is_last):
+                validation_loss, seen = self._validate()
+                metrics["watched"] |= {f"validation_{name}": value for name, value in seen.items()}
                 is_best = run.judge(validation_loss, patience=self.spec.early_stopping_patience)
                 if is_best and self.spec.restore_best:
                     run.best_weights = self._optimizer.weights()
@@ -207,59 +222,112 @@ class LoraTrainer:
             self._take_over(tensors, self.run.step)
 
     def _step(self) -> dict[str, Any]:
-        """One optimizer step; the loss is a sum over the step's trained tokens, divided by their number."""
+        """One optimizer step: each term of the loss is a sum over the step, divided by its weight over the step."""
         began = time.perf_counter()
         spec, step, engine = self.spec, self.run.step, self._optimizer.engine
-        places = step_rows(
-            len(self._train_rows), self.plan.batch_size, step, seed=spec.seed, shuffled=spec.order == "shuffled"
-        )
-        batches = self._batches([self._train_rows[place] for place in places.tolist()])
-        num_tokens = sum(batch.num_targets for batch in batches)
+        rows = self._rows.train
+        places = step_rows(len(rows), self.plan.batch_size, step, seed=spec.seed, shuffled=spec.order == "shuffled")
+        groups = [rows[place] for place in places.tolist()]
+        batches = self._batches(map(self._objective.trained, groups))
+        weights = self._weights(batches)
         rate = spec.learning_rate * rate_factor(
             step, total=self.plan.total_steps, warmup=self.plan.warmup_steps, decay=spec.schedule
         )
         self._optimizer.set_rate(rate)
+        drift = self._drift(groups)
         self._model.train_adapter_alone()
         mine = list(share_of_worker(batches, self.workers.rank, self.workers.count))
-        total = torch.zeros((), dtype=torch.float64)
+        sums = _Sums(self.workers)
+        model = ModelPass(self._model, engine, dropout_step=step)
         for number, batch in enumerate(mine):
             engine.set_gradient_accumulation_boundary(number == len(mine) - 1)
-            loss_sum = self._model.loss_sum(engine, batch, dropout_step=step)
+            found = self._objective.loss(model, batch, drift)
             # DeepSpeed averages over workers; each has summed its own share
-            engine.backward(loss_sum * (self.workers.count / max(1, num_tokens)), scale_wrt_gas=False)
-            total += loss_sum.detach().double().cpu()
+            parts = [
+                term * (self.workers.count / max(1, weight)) for term, weight in zip(found.terms, weights, strict=True)
+            ]
+            engine.backward(sum(parts[1:], start=parts[0]), scale_wrt_gas=False)
+            sums.add(found)
         norm = self._optimizer.step()
         return {
-            "loss": self.workers.total(total) / max(1, num_tokens),
+            "loss": sums.loss(weights),
             "learning_rate": rate,
             "grad_norm": norm,
-            "answer_tokens": num_tokens,
+            "answer_tokens": sum(batch.num_targets for batch in batches),
             "step_s": time.perf_counter() - began,
+            "watched": sums.watched(),
         }
 
     @torch.no_grad()
-    def _validate(self) -> float:
-        """Mean loss over the validation rows' trained tokens."""
+    def _validate(self) -> tuple[float, dict[str, float]]:
+        """The objective's loss over the validation rows, and what it watches."""
+        groups = self._rows.validation
+        drift = self._drift(groups)
         self._model.peft.eval()
-        total = torch.zeros((), dtype=torch.float64)
-        batches = self._batches(self._validation_rows)
+        batches = self._batches(map(self._objective.measured, groups))
+        sums = _Sums(self.workers)
+        model = ModelPass(self._model, self._optimizer.engine, dropout_step=None)
         for batch in share_of_worker(batches, self.workers.rank, self.workers.count):
-            total += self._model.loss_sum(self._optimizer.engine, batch, dropout_step=None).double().cpu()
-        num_tokens = sum(batch.num_targets for batch in batches)
-        return self.workers.total(total) / max(1, num_tokens)
+            sums.add(self._objective.loss(model, batch, drift))
+        return sums.loss(self._weights(batches)), sums.watched()
 
-    def _batches(self, rows: Sequence[TrainRow]) -> list[MicroBatch]:
+    @torch.no_grad()
+    def _drift(self, groups: Sequence[RowGroup]) -> float:
+        """Mean log-ratio of the policy to the reference over the rows that the objective asks for; else 0."""
+        drifting = [rows for rows in map(self._objective.drifting, groups) if rows]
+        if not drifting:
+            return 0.0
+        self._model.peft.eval()
+        model = ModelPass(self._model, self._optimizer.engine, dropout_step=None)
+        total = torch.zeros((), dtype=torch.float64)
+        for batch in share_of_worker(self._batches(drifting), self.workers.rank, self.workers.count):
+            total += model.answer_log_probs(batch).double().sum().cpu()
+        return (self.workers.total(total) - sum(row.reference for rows in drifting for row in rows)) / sum(
+            map(len, drifting)
+        )
+
+    def _weights(self, batches: Sequence[MicroBatch]) -> list[float]:
+        """The weight of each term over the batches of all workers."""
+        return [sum(weights) for weights in zip(*map(self._objective.weights, batches), strict=True)]
+
+    def _batches(self, groups: Iterable[RowGroup]) -> list[MicroBatch]:
+        listed = list(groups)
         most = self.resources.micro_batch_size
         if self.workers.count > 1:  # at least one forward pass for each worker
-            most = min(most or len(rows), max(1, len(rows) // self.workers.count))
+            most = min(most or len(listed), max(1, len(listed) // self.workers.count))
         return micro_batches(
-            rows,
+            listed,
             pad_id=self.base.pad_id,
             loss_on=self.spec.loss_on,
-            max_rows=most,
+            max_groups=most,
             max_tokens=self.size.micro_batch_tokens,
-            pack_length=self.resources.pack_length if self.packed else None,
+            pack_length=self._pack_length,
         )
+
+    @property
+    def _pack_length(self) -> int | None:
+        return self.resources.pack_length if self.packed else None
+
+    # --- the reference -----------------------------------------------------------------------------------
+
+    def _prepared(self, rows: TrainingRows, references: References | None) -> TrainingRows:
+        """The rows with the reference's log-probabilities where the objective wants them. The base has no adapter."""
+
+        def log_probs(wanted: Sequence[TrainRow]) -> npt.NDArray[np.float64]:
+            found = references.found(wanted) if references is not None and self.workers.is_first else None
+            told = self.workers.tell(None if found is None else found.tolist())
+            if told is not None:
+                return np.array(told, dtype=np.float64)
+            made = base_log_probs(
+                self.base, wanted, self.workers, max_tokens=self.size.micro_batch_tokens, pack_length=self._pack_length
+            )
+            if references is not None and self.workers.is_first:
+                references.save(wanted, made)
+            return made
+
+        groups = self._objective.prepare([*rows.train, *rows.validation], log_probs)
+        count = len(rows.train)
+        return replace(rows, train=groups[:count], validation=groups[count:])
 
     # --- results -----------------------------------------------------------------------------------------
 
@@ -274,17 +342,19 @@ class LoraTrainer:
             best_step=run.best_step,
             best_validation_loss=run.best_validation_loss,
             last_loss=float(run.history[-1]["loss"] or 0.0) if run.history else math.nan,
-            num_train_rows=len(self._train_rows),
-            num_validation_rows=len(self._validation_rows),
+            num_train_rows=len(self._rows.train),
+            num_validation_rows=len(self._rows.validation),
             num_trained_tokens=run.trained_tokens,
             num_parameters=sum(weight.numel() for weight in chosen.values()),
             target_modules=self._model.targets,
             packed=self.packed,
+            left_out=self._rows.left_out,
         )
         if self.workers.is_first:
             out_dir.mkdir(parents=True, exist_ok=True)
             self._model.write(out_dir, chosen, base_name)
-            (out_dir / SUMMARY).write_text(canonical_json(asdict(summary)) + "\n", encoding="utf-8")
+            told = {name: value for name, value in asdict(summary).items() if name != "left_out" or value}
+            (out_dir / SUMMARY).write_text(canonical_json(told) + "\n", encoding="utf-8")
             pq.write_table(history_table(run.history), out_dir / HISTORY, compression="zstd")
             self._hooks.write(out_dir)
         return summary
@@ -335,10 +405,45 @@ class LoraTrainer:
 
     def _step_on_nothing(self) -> None:
         """A step at rate zero with nothing to train, so that the optimizer makes its moments."""
-        row, engine = self._train_rows[0], self._optimizer.engine
-        nothing = pad([[row]], pad_id=self.base.pad_id, loss_on="all")
-        nothing = nothing._replace(targets=np.full_like(nothing.targets, NO_TARGET))
+        row, engine = self._rows.train[0][0], self._optimizer.engine
+        nothing = without_targets(pad([[row]], pad_id=self.base.pad_id, loss_on="all"))
         self._model.train_adapter_alone()
         engine.set_gradient_accumulation_boundary(True)
         engine.backward(self._model.loss_sum(engine, nothing, dropout_step=0), scale_wrt_gas=False)
         engine.step()
+
+
+class _Sums:
+    """What a step's passes add up to, over all workers."""
+
+    def __init__(self, workers: Workers) -> None:
+        self._workers = workers
+        self._terms: list[torch.Tensor] = []
+        self._figures: dict[str, torch.Tensor] = {}
+
+    def add(self, found: PassLoss) -> None:
+        """Add a pass of this worker."""
+        terms = [term.detach().double().cpu() for term in found.terms]
+        self._terms = [a + b for a, b in zip(self._terms, terms, strict=True)] if self._terms else terms
+        for name, pair in found.watched.items():
+            mine = torch.stack([torch.as_tensor(value).detach().double().cpu() for value in pair])
+            self._figures[name] = self._figures[name] + mine if name in self._figures else mine
+
+    def loss(self, weights: Sequence[float]) -> float:
+        """The loss, each term divided by its weight."""
+        return sum(self._workers.total(t) / max(1, weight) for t, weight in zip(self._terms, weights, strict=True))
+
+    def watched(self) -> dict[str, float]:
+        """Means of the figures; what nothing was counted for is left out."""
+        if not self._figures:
+            return {}
+        totals = self._workers.totals(torch.stack(list(self._figures.values())))
+        return {
+            name: float(total / count)
+            for name, (total, count) in zip(self._figures, totals, strict=True)
+            if float(count) > 0
+        }
+
+
+def _why(left_out: Mapping[str, int]) -> str:
+    return f" ({', '.join(f'{count} {reason}' for reason, count in left_out.items())})" if left_out else ""

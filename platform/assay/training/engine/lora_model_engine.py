@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,33 @@ from peft.utils import get_peft_model_state_dict
 from safetensors.torch import save_file
 
 from assay import adapter_files
-from assay.training.encoding import MicroBatch, dropout_codes
+from assay.training.batching import MicroBatch, dropout_codes
 from assay.training.engine.chance_engine import train_adapter_alone
 from assay.training.engine.fused_lora_engine import fuse
-from assay.training.engine.resident_engine import ResidentBase, TargetSelector, forget_resident_base, model_inputs
+from assay.training.engine.log_probs_engine import row_log_probs, target_logits
+from assay.training.engine.resident_engine import ResidentBase, TargetSelector, forget_resident_base
 from assay.training.engine.row_dropout_engine import DropoutState, replace_dropout
 from assay.training.spec import TrainSpec
 from assay.training.targets import OTHER_SENSES, lora_targets
+
+
+@dataclass(frozen=True)
+class ModelPass:
+    """The model as an objective asks it for one forward pass (`objectives.base.PassModel`)."""
+
+    model: LoraModel
+    forward: Callable[..., Any]
+    """The model as DeepSpeed wraps it."""
+    dropout_step: int | None
+    """Optimizer step that the dropout masks follow; None leaves the last ones."""
+
+    def target_loss(self, batch: MicroBatch) -> torch.Tensor:
+        """As `PassModel.target_loss`."""
+        return self.model.loss_sum(self.forward, batch, dropout_step=self.dropout_step)
+
+    def answer_log_probs(self, batch: MicroBatch) -> torch.Tensor:
+        """As `PassModel.answer_log_probs`."""
+        return self.model.answer_log_probs(self.forward, batch, dropout_step=self.dropout_step)
 
 
 class LoraModel:
@@ -74,18 +95,27 @@ class LoraModel:
             batch: rows.
             dropout_step: optimizer step that the dropout masks follow; None leaves the last ones.
         """
+        logits_TV, targets_T = self._target_logits(forward, batch, dropout_step)
+        return F.cross_entropy(logits_TV.float(), targets_T, reduction="sum")
+
+    def answer_log_probs(
+        self, forward: Callable[..., Any], batch: MicroBatch, *, dropout_step: int | None
+    ) -> torch.Tensor:
+        """Log-probability of each row's trained tokens, nats, in the order of the batch's groups, shape (R,).
+
+        Arguments as of `loss_sum`.
+        """
+        return row_log_probs(*self._target_logits(forward, batch, dropout_step), batch)
+
+    def _target_logits(
+        self, forward: Callable[..., Any], batch: MicroBatch, dropout_step: int | None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Logits at the T trained positions, (T, vocabulary), and their targets, (T,), row after row."""
         device = self._base.device
-        targets_BL = torch.from_numpy(batch.targets).to(device)
-        mask_BL = targets_BL >= 0
-        self._selector.mask_BL = mask_BL
         if dropout_step is not None and self._spec.lora_dropout > 0:
             codes = dropout_codes(batch, seed=self._spec.seed, step=dropout_step)
             self._dropout.codes_BL = torch.from_numpy(codes).to(device)
-        try:
-            logits = forward(**model_inputs(batch, device), use_cache=False).logits
-        finally:
-            self._selector.mask_BL = None
-        return F.cross_entropy(logits.float(), targets_BL[mask_BL], reduction="sum")
+        return target_logits(forward, self._selector, batch, device)
 
     def write(self, folder: Path, weights: Mapping[str, torch.Tensor], base_name: str) -> None:
         """Write `weights` as a PEFT adapter of the base `base_name`."""

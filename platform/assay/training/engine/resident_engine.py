@@ -26,7 +26,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from assay.adapter_files import check_adapter
 from assay.errors import InputError, ResourceError
-from assay.training.encoding import MicroBatch, TrainRow, pad
+from assay.training.batching import MicroBatch, TrainRow, pad
 from assay.training.engine.kernel_build import clear_stale_locks, use_own_build
 from assay.training.memory import PassSize
 from assay.training.targets import OTHER_SENSES

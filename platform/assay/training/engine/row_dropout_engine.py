@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from assay.training.encoding import feature_codes
+from assay.training.batching import feature_codes
 
 _MULTIPLIERS = (0x7FEB352D, -0x7B935975)  # lowbias32 by C. Wellons, the second one as a signed word
 _WORDS = 2**32

@@ -33,6 +33,13 @@ class Workers:
             deepspeed.comm.all_reduce(value)
         return float(value)
 
+    def totals(self, values: torch.Tensor) -> torch.Tensor:
+        """Numbers summed over all workers, on the CPU."""
+        if self.count > 1:
+            values = values.to(self._device)
+            deepspeed.comm.all_reduce(values)
+        return values.cpu()
+
     def tell(self, value: Any = None) -> Any:
         """What the first worker says, in every worker; the others' argument is not looked at.
 

@@ -10,7 +10,7 @@ import os
 import sys
 import time
 import warnings
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -19,6 +19,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 import ray
 from ray import tune
 
@@ -26,10 +27,14 @@ from assay.cluster.devices import device_environment
 from assay.errors import InputError
 from assay.hooks import EvalHook
 from assay.model_folders import local_model
-from assay.records import Example, MixtureRow, from_table
+from assay.preference.rows import PreferenceRow
+from assay.preference.rows import read_rows as read_pairs
+from assay.records import TRAIN, VALIDATION, Example, MixtureRow, from_table
 from assay.store import Store
+from assay.training.batching import TrainingRows
 from assay.training.checkpoints import Checkpoints
-from assay.training.encoding import EncodedRows, TrainRow, encode, encoding_key, train_rows
+from assay.training.encoding import EncodedRows, encoding_key, left_out, row_groups
+from assay.training.references import StoredReferences
 from assay.training.spec import (
     ADAPTER_KIND,
     StepMetrics,
@@ -83,16 +88,26 @@ class Encoder:
 
             folder = local_model(store, job.base_path, job.base_key, job.base_source)
             tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-        return encode([e for e in load_examples(store, dataset_key) if e.split != "test"], tokenizer, job.spec)
+        objective = job.spec.objective
+        rows = read_pairs(store, dataset_key) if objective.learns_from_pairs else load_examples(store, dataset_key)
+        return objective.encode([row for row in rows if row.split != "test"], tokenizer, job.spec)
 
 
 def read_mixture_rows(store: Store, job: TrainingJob) -> tuple[list[MixtureRow], list[MixtureRow]]:
-    """Training and validation rows of a stored mixture."""
+    """Training and validation rows of a stored mixture. A key of pairs stands for all of them, by their splits."""
+    if job.spec.objective.learns_from_pairs and not store.exists("mixture", job.mixture_key):
+        rows = read_pairs(store, job.mixture_key)
+        return _split_of(rows, TRAIN, job.mixture_key), _split_of(rows, VALIDATION, job.mixture_key)
     train, validation = (
         from_table(store.read_table("mixture", job.mixture_key, f"{name}.parquet"), MixtureRow)
         for name in ("train", "validation")
     )
     return train, validation
+
+
+def _split_of(rows: Sequence[PreferenceRow], split: str, key: str) -> list[MixtureRow]:
+    ids = [row.id for row in rows if row.split == split]
+    return [MixtureRow(place, key, name, "pairs") for place, name in enumerate(ids)]
 
 
 def read_dataset_examples(store: Store, dataset_key: str) -> list[Example]:
@@ -127,16 +142,21 @@ class JobRows:
         self._inputs = inputs
         self._indexes: OrderedDict[EncodingId, tuple[EncodedRows, dict[str, int]]] = OrderedDict()
 
-    def of(self, job: TrainingJob) -> tuple[list[TrainRow], list[TrainRow]]:
+    def of(self, job: TrainingJob) -> TrainingRows:
         """Training and validation rows of a job, in the mixture's order.
 
         Raises:
             InputError: a row that its dataset does not hold.
         """
         train, validation = self._inputs.load_rows(self._inputs.store, job)
-        return self._rows(job, train), self._rows(job, validation)
+        train_set, validation_set = self._encoded(job, train), self._encoded(job, validation)
+        missing = Counter(left_out(*train_set)) + Counter(left_out(*validation_set))
+        return TrainingRows(row_groups(*train_set), row_groups(*validation_set), dict(missing))
 
-    def _rows(self, job: TrainingJob, rows: Sequence[MixtureRow]) -> list[TrainRow]:
+    def _encoded(
+        self, job: TrainingJob, rows: Sequence[MixtureRow]
+    ) -> tuple[list[EncodedRows], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Tables, and of each row the place of its table and its place within it."""
         datasets = sorted({row.dataset for row in rows})
         tables, indexes = [], {}
         for number, dataset in enumerate(datasets):
@@ -151,7 +171,7 @@ class JobRows:
             raise InputError(
                 f"mixture {job.mixture_key}: row {error} is not among the train or validation rows of its dataset"
             ) from None
-        return train_rows(tables, sources, places)
+        return tables, sources, places
 
     def _indexed(self, encoding: EncodingId) -> tuple[EncodedRows, dict[str, int]]:
         if encoding not in self._indexes:
@@ -174,7 +194,7 @@ def open_trainer(inputs: SweepInputs, job: TrainingJob, rows: JobRows) -> LoraTr
         from assay.training.engine.lora_engine import LoraTrainer
         from assay.training.engine.resident_engine import device_of, resident_base
 
-    train_set, validation_set = rows.of(job)
+    training_rows = rows.of(job)
     start_dir = None
     if job.start_adapter_key is not None:
         start_dir = str(inputs.store.local_dir(ADAPTER_KIND, job.start_adapter_key))
@@ -182,8 +202,9 @@ def open_trainer(inputs: SweepInputs, job: TrainingJob, rows: JobRows) -> LoraTr
     folder = local_model(inputs.store, job.base_path, job.base_key, job.base_source)
     base = resident_base(folder, dtype=job.spec.dtype, device=device, start_adapter_dir=start_dir)
     hooks = inputs.make_hooks(job) if inputs.make_hooks is not None else ()
+    references = StoredReferences(inputs.store, job.base_key, job.spec.dtype, job.start_adapter_key)
     return LoraTrainer(
-        job.spec, base, train_set, validation_set, inputs.resources, hooks, checkpoints_of(inputs, job)
+        job.spec, base, training_rows, inputs.resources, hooks, checkpoints_of(inputs, job), references
     )  # fmt: skip
 
 

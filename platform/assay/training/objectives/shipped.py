@@ -1,0 +1,44 @@
+"""The objectives that a study can name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from inspect import isabstract
+from types import MappingProxyType
+from typing import Any
+
+from assay.training.objectives.base import Objective
+from assay.training.objectives.sft import Sft
+
+SHIPPED: Mapping[str, type[Objective]] = MappingProxyType(
+    {kind.model_fields["method"].default: kind for kind in (Sft,)}
+)
+"""Method -> its class."""
+
+
+def read_objective(given: Any) -> Objective:
+    """An objective from what a study says: its name, or its name and settings.
+
+    A class that somebody else wrote is known from where it is defined; what ships goes first.
+
+    Raises:
+        ValueError: no such method; unknown or impossible settings.
+    """
+    if isinstance(given, Objective):
+        return given
+    settings = {"method": given} if isinstance(given, str) else given
+    method = settings.get("method") if isinstance(settings, Mapping) else None
+    kind = SHIPPED.get(str(method)) or _others(Objective).get(str(method))  # type: ignore[type-abstract]
+    if kind is None:
+        raise ValueError(f"expected a method among {', '.join(SHIPPED)}, or a mapping with one and its settings")
+    return kind.model_validate(settings)
+
+
+def _others(kind: type[Objective]) -> dict[str, type[Objective]]:
+    """Method -> class of all that is derived from `kind`, abstract classes left out."""
+    found: dict[str, type[Objective]] = {}
+    for derived in kind.__subclasses__():
+        found |= _others(derived)
+        if not isabstract(derived):
+            found[str(derived.model_fields["method"].default)] = derived
+    return found
