@@ -70,7 +70,8 @@ def refused_rows(folder: Path) -> dict[str, str]:
     from transformers import AutoTokenizer
 
     from assay.errors import InputError
-    from assay.training.encoding import encode, train_rows
+    from assay.training.batching import TrainingRows
+    from assay.training.encoding import encode, row_groups
     from assay.training.engine.lora_engine import LoraTrainer
     from assay.training.engine.resident_engine import resident_base
     from assay.training.spec import TrainResources
@@ -92,9 +93,9 @@ def refused_rows(folder: Path) -> dict[str, str]:
         base = resident_base(str(folder / base_name), dtype="float32", device="cpu")
         spec = SPEC.replace(prompt={"style": style}, max_length=200)
         table = encode(arithmetic_examples(20), base.tokenizer, spec)
-        rows = train_rows([table], np.zeros(len(table), np.int64), np.arange(len(table)))
+        rows = row_groups([table], np.zeros(len(table), np.int64), np.arange(len(table)))
         try:
-            trainer = LoraTrainer(spec, base, rows, [], TrainResources(threads=1))
+            trainer = LoraTrainer(spec, base, TrainingRows(rows), TrainResources(threads=1))
             found[name] = f"trained, loss {next(trainer.steps()).loss:.1f}"
             trainer.close()
         except InputError as error:

@@ -107,7 +107,7 @@ class LoraTrainer:
                 f"training: saw no training rows within max_length={spec.max_length} tokens{_why(rows.left_out)}; "
                 "expected at least one; raise max_length, set too_long: cut, or look at the mixture"
             )
-        base.check_rows([*train_rows, *validation_rows])
+        base.check_rows([row for group in (*rows.train, *rows.validation) for row in group])
         self.spec, self.base, self.resources = spec, base, resources
         self._objective = spec.objective
         self._checkpoints = checkpoints
@@ -169,7 +169,7 @@ class LoraTrainer:
     def _memory_kind(self) -> tuple[object, ...]:
         """What a pass takes memory for: trainings of one kind learn from each other what fits."""
         asked, spec = self.resources, self.spec
-        recipe = (spec.lora_rank, spec.target_modules, spec.loss_on, spec.zero_stage)
+        recipe = (spec.objective.method, spec.lora_rank, spec.target_modules, spec.loss_on, spec.zero_stage)
         return (*recipe, asked.micro_batch_tokens, asked.gradient_checkpointing, self.packed)
 
     def _pass_size(self) -> PassSize:
