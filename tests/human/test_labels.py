@@ -15,8 +15,7 @@ from assay.human.labels import Answer, export_sheets, import_sheets
 from assay.records import Example, Rating
 from assay.scoring.protocol import ScoreRequest
 from assay.scoring.scorers.human_labels import NOT_LABELLED
-from assay.scoring.table import make_scorer, scorer_spec
-from assay.tasks.catalog import get_task
+from support.shipped import get_task, make_scorer, scorer_spec
 
 ANSWERS = [Answer("Say it.", f"in {n % 20}", f"answer {n % 30}", f"model-{n % 3}", f"x{n}") for n in range(90)]
 

@@ -19,6 +19,7 @@ from assay.llm.local_model import LocalModel
 from assay.records import Example, Prediction, ScoreRow, from_table, to_table
 from assay.scoring.jobs import (
     JudgeSetup,
+    LocalScoring,
     ScoringBatch,
     ScoringReport,
     ScoringResources,
@@ -27,8 +28,8 @@ from assay.scoring.jobs import (
     scores_key,
 )
 from assay.scoring.judges.protocols.pointwise import IftevalJudge
-from assay.scoring.table import scorer_spec
 from assay.store import Store
+from support.shipped import get_task, make_scorer, scorer_spec
 from support.tiny_encoders import save_tiny_encoder
 
 # Ray Data copies its context, and warns of the fields that it deprecates itself
@@ -108,7 +109,7 @@ def run(store: Store, batches: Any, judges: list[JudgeSetup], progress: Any = No
     from assay.scoring.ray_score import run_scoring
 
     scorers = options.pop("scorers", LOCAL)
-    return run_scoring(store, batches, EXAMPLES, scorers, judges, RESOURCES, progress, **options)
+    return run_scoring(store, batches, EXAMPLES, LocalScoring(tuple(scorers)), judges, RESOURCES, progress, **options)
 
 
 class Watched(SilentProgress):
@@ -174,8 +175,6 @@ def test_models_score_in_actors_as_they_do_alone(local_ray: None, tmp_path: Path
     """Two scorers of one encoder and a reward model: stored values are those of a scorer called here, rounded."""
     from assay.scoring.protocol import ScoreRequest
     from assay.scoring.scorers.models import resolve
-    from assay.scoring.table import make_scorer
-    from assay.tasks.catalog import get_task
 
     encoder, classifier = save_tiny_encoder(tmp_path / "encoder"), save_tiny_encoder(tmp_path / "reward", labels=1)
     specs = [

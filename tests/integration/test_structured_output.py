@@ -15,7 +15,7 @@ from assay.llm.gateway import open_gateway
 from assay.scoring.judges.calls import JudgeCall, JudgeReply, run_protocol, to_request
 from assay.scoring.judges.judgements import PointwiseJudgement
 from assay.scoring.judges.protocols.pointwise import PointwiseInstance
-from assay.scoring.judges.table import make_protocol
+from support.shipped import make_protocol
 
 INSTANCES = [PointwiseInstance(f"Name {n} colours.", "Red, green and blue.", "Red and blue.") for n in range(6)]
 NAMES = ("ifteval", "ifteval_alone", "geval_relevance", "objecqa")

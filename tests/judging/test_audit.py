@@ -26,7 +26,7 @@ from assay.llm.requests import Message
 from assay.reports.judge_audit import audit_attacks, audit_lines, audit_shares
 from assay.scoring.judges.calls import JudgeCall, JudgeProtocol, replay_protocol
 from assay.scoring.judges.judgements import PointwiseJudgement
-from assay.scoring.judges.table import make_pairwise, make_protocol
+from support.shipped import make_pairwise, make_protocol
 
 PLAN = make_plan(num_items=24, num_pairs=48, attack_items=1)
 JUDGE = "rubric-judge"

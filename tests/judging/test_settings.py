@@ -9,13 +9,13 @@ import pytest
 from assay.errors import ConfigError
 from assay.hooks import SilentProgress
 from assay.llm.local_model import LocalModel
-from assay.scoring.judges.table import protocol_names
 from assay.store import Store
 from assay.studies.catalog import load_study
 from assay.studies.judge_endpoint import check_endpoint, endpoint_of
 from assay.studies.pipeline import Pipeline
 from assay.studies.scores import LABELERS, calls_per_row, judge_protocol
 from assay.studies.spec import JudgeConfig
+from support.shipped import protocol_names
 
 
 @pytest.mark.parametrize("name", [name for name in protocol_names("pointwise") if name not in LABELERS])

@@ -20,13 +20,13 @@ from assay.judging.asking import JudgeConnection, Work, ask_judge
 from assay.llm.endpoint import EndpointSpec, Reach
 from assay.llm.ledger.tables import ledger_url
 from assay.llm.local_model import LocalModel
-from assay.scoring.judges.table import make_pointwise
 from assay.stoppable import run_stoppable
 from assay.studies.ifs_models.endpoint_answers import endpoint_answers
 from assay.studies.ifs_models.spec import IfsModel
 from assay.studies.judge_endpoint import endpoint_of
 from assay.studies.spec import JudgeConfig
 from assay.studies.writer import make_writer
+from support.shipped import make_pointwise
 
 TOLD: dict[str, Any] = {
     "base_url": "https://judge.example/v1",

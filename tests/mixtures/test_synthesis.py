@@ -21,7 +21,7 @@ from assay.mixtures.synthesis import (
     write_request,
 )
 from assay.records import Example
-from assay.tasks.catalog import get_task
+from support.shipped import get_task
 
 SST2, CONLL, SQUAD, XSUM = (get_task(name) for name in ("sst2", "conll", "squadv2", "xsum"))
 SPEC = SyntheticRows(of="sst2", rows=6, pool=8, shown=4, per_call=2)

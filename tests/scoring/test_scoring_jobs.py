@@ -23,7 +23,8 @@ from assay.scoring.jobs import (
     tasks_of,
 )
 from assay.scoring.judges.protocols.pointwise import IftevalJudge
-from assay.scoring.table import make_scorer
+from assay.tasks.catalog import SHIPPED_TASKS
+from support.shipped import make_scorer
 
 EXAMPLES = {
     name: Example(name, "sst2", "test", "Positive or negative?", "a film", "positive") for name in ("a", "b", "c")
@@ -81,7 +82,7 @@ def test_a_judges_key_ignores_its_address_and_keeps_its_model_and_prompt() -> No
 
 
 def test_a_row_without_a_prediction_is_unscored_for_every_scorer() -> None:
-    rows = score_locally(SCORERS, "p", predictions(), EXAMPLES, tasks_of({"e": list(EXAMPLES.values())}))
+    rows = score_locally(SCORERS, "p", predictions(), EXAMPLES, tasks_of({"e": list(EXAMPLES.values())}, SHIPPED_TASKS))
     assert [(r.scorer, r.example_id, r.rating, r.unscored) for r in rows] == [
         ("exact_match", "a", 1.0, None),
         ("exact_match", "b", None, NO_PREDICTION),
@@ -110,7 +111,7 @@ def test_ratings_are_stored_to_six_decimals() -> None:
 def test_predictions_of_another_set_are_refused() -> None:
     stray = [Prediction("zzz", "positive", "stop", 5, 2)]
     with pytest.raises(DataError, match="'zzz'"):
-        score_locally(SCORERS, "p", stray, EXAMPLES, tasks_of({"e": list(EXAMPLES.values())}))
+        score_locally(SCORERS, "p", stray, EXAMPLES, tasks_of({"e": list(EXAMPLES.values())}, SHIPPED_TASKS))
 
 
 def test_two_scorers_of_one_name_are_refused() -> None:

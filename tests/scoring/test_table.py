@@ -6,7 +6,8 @@ from assay.errors import ConfigError
 from assay.fingerprint import fingerprint
 from assay.records import Outcome, Rating
 from assay.scoring.protocol import Scorer, ScoreRequest, ScorerSpec
-from assay.scoring.table import make_scorer, register_scorer, scorer_names, scorer_spec
+from assay.scoring.table import SHIPPED_SCORERS, ScorerEntry
+from support.shipped import make_scorer, scorer_names, scorer_spec
 
 
 def test_the_local_scorers() -> None:
@@ -58,8 +59,9 @@ def test_a_scorer_can_be_added_once() -> None:
     def spec(mode: str) -> ScorerSpec:
         return ScorerSpec(name="test_length", kind="reference")
 
-    if "test_length" not in scorer_names():
-        register_scorer("test_length", spec, Length)  # type: ignore[arg-type]
-    assert make_scorer("test_length").score([]) == []
+    entry = ScorerEntry("test_length", spec, Length)  # type: ignore[arg-type]
+    extended = SHIPPED_SCORERS.extended([entry])
+    assert extended.make("test_length").score([]) == []
+    assert "test_length" not in SHIPPED_SCORERS.names
     with pytest.raises(ConfigError, match="second definition"):
-        register_scorer("test_length", spec, Length)  # type: ignore[arg-type]
+        extended.extended([ScorerEntry("test_length", spec, Length)])  # type: ignore[arg-type]

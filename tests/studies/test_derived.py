@@ -24,9 +24,10 @@ from assay.scoring.scorers.models import MINILM, MINILM_PACKAGE
 from assay.store import Store
 from assay.studies.derived import derived_keys, in_order, make_derived, write_rows
 from assay.studies.writer import Writer
-from assay.tasks.catalog import get_task
+from assay.tasks.catalog import SHIPPED_TASKS
 from assay.tasks.datasets.loaders import read_dataset
 from assay.tasks.tagging import JudgeTags
+from support.shipped import get_task
 from support.tiny_encoders import save_tiny_encoder
 
 TASK = get_task("sst2")
@@ -71,16 +72,16 @@ def test_rows_are_written_labelled_at_random_and_kept(url: str, tmp_path: Path) 
     def rows_of(name: str) -> list[Example]:
         return rows.get(name) or read_dataset(store, keys[name])
 
-    said = make_derived(store, derived, keys, rows_of, made_by, SilentProgress())
+    said = make_derived(store, derived, keys, rows_of, made_by, SilentProgress(), SHIPPED_TASKS)
     assert [sentence.split(":")[0] for sentence in said] == ["s", "r"]
     synthetic, random_rows = read_dataset(store, keys["s"]), read_dataset(store, keys["r"])
     assert len(synthetic) == len(random_rows) == 20
     assert Counter(row.reference for row in synthetic).keys() == set(TASK.labels)
     assert not {row.input for row in synthetic} & {row.input for row in rows["sst2"]}
-    assert make_derived(store, derived, keys, rows_of, made_by, SilentProgress()) == []
+    assert make_derived(store, derived, keys, rows_of, made_by, SilentProgress(), SHIPPED_TASKS) == []
 
     again = Store(str(tmp_path / "other"))  # another store, the same ledger: nothing is asked twice
-    make_derived(again, {"s": derived["s"]}, keys, rows_of, made_by, SilentProgress())
+    make_derived(again, {"s": derived["s"]}, keys, rows_of, made_by, SilentProgress(), SHIPPED_TASKS)
     assert read_dataset(again, keys["s"]) == synthetic
 
     async def calls() -> int:
@@ -95,7 +96,9 @@ def test_a_writer_that_repeats_itself_is_an_error_with_its_reasons(url: str, tmp
     made_by = writer(url, tmp_path)
     keys = derived_keys(derived, {"sst2": "k"}, made_by.endpoint)
     with pytest.raises(StageError, match=r"of 50 that can be used after \d+ calls .*repeats another row"):
-        make_derived(Store(str(tmp_path)), derived, keys, lambda name: human(), made_by, SilentProgress())
+        make_derived(
+            Store(str(tmp_path)), derived, keys, lambda name: human(), made_by, SilentProgress(), SHIPPED_TASKS
+        )
 
 
 def test_what_a_writer_thinks_is_no_row() -> None:
@@ -111,7 +114,7 @@ def test_what_a_writer_thinks_is_no_row() -> None:
         yield Thinking()
 
     spec = SyntheticRows(of="sst2", rows=1, per_call=1)
-    made = asyncio.run(write_rows(spec, human(), Writer(EndpointSpec(), asker), SilentProgress()))
+    made = asyncio.run(write_rows(spec, human(), TASK, Writer(EndpointSpec(), asker), SilentProgress()))
     assert [row.input for row in made.rows] == ["a wholly warm film"]
 
 
@@ -127,7 +130,7 @@ def test_the_judge_tags_some_rows_and_the_classifier_the_rest(url: str, tmp_path
     store, made_by = Store(str(tmp_path)), writer(url, tmp_path)
     derived = {"tagged": JudgeTags(of="plain", judge_rows=120, encoder=encoder)}
     keys = derived_keys(derived, {"plain": "k"}, made_by.endpoint)
-    (said,) = make_derived(store, derived, keys, lambda name: rows, made_by, SilentProgress())
+    (said,) = make_derived(store, derived, keys, lambda name: rows, made_by, SilentProgress(), SHIPPED_TASKS)
     assert "120 rows tagged by rubric, 120 by a classifier" in said
     tagged = read_dataset(store, keys["tagged"])
     assert [row.example_id for row in tagged] == [row.example_id for row in rows]

@@ -16,6 +16,7 @@ from assay.metaeval.study_tables.build import RunRow, ScorerInfo
 from assay.records import Example, ScoreRow, to_table
 from assay.studies.error_analysis import LowRows, ask_patterns, low_rows, patterns_request
 from assay.studies.writer import Writer
+from assay.tasks.catalog import SHIPPED_TASKS
 
 TRUTH = ScorerInfo("truth", 1, "higher", 0.0, 1.0, "human")
 EXAMPLES = {"sst2": [Example(f"e{n}", "sst2", "test", "", f"Sentence: film {n}", "negative") for n in range(6)]}
@@ -70,8 +71,8 @@ def test_the_judges_words_are_kept_with_the_rows_it_saw(tmp_path: Path) -> None:
                 yield gateway
 
         found = chosen([0.0, 0.0, 0.0, 1, 1, 1])
-        (told,) = asyncio.run(ask_patterns(found, Writer(endpoint, opened)))
-        again = asyncio.run(ask_patterns(found, Writer(endpoint, opened)))
+        (told,) = asyncio.run(ask_patterns(found, Writer(endpoint, opened), SHIPPED_TASKS))
+        again = asyncio.run(ask_patterns(found, Writer(endpoint, opened), SHIPPED_TASKS))
     assert told["text"] == 'By rules: "positive" stands where "negative" is right (3 of 3).'
     assert [row["example_id"] for row in told["rows"]] == [row["example_id"] for row in found[0].rows]
     assert again == [told]

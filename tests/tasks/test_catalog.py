@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from assay.errors import ConfigError
-from assay.scoring.scorers.heuristics import HEURISTICS
-from assay.scoring.table import scorer_names
-from assay.tasks.catalog import INSTRUCTION_CATEGORIES, OTHER, Task, get_task, register_task, task_names
+from assay.scoring.scorers.heuristics import SHIPPED_HEURISTICS
+from assay.tasks.catalog import INSTRUCTION_CATEGORIES, OTHER, SHIPPED_TASKS, Task
 from assay.tasks.toyworld import world as toyworld
+from support.shipped import get_task, scorer_names, task_names
 
 
 def test_instructions_are_the_papers(shared_data: Path) -> None:
@@ -21,7 +21,7 @@ def test_instructions_are_the_papers(shared_data: Path) -> None:
 def test_every_task_names_scorers_that_exist(name: str) -> None:
     task = get_task(name)
     assert task.reference_scorer in scorer_names()
-    assert task.heuristic in HEURISTICS or name == "instructions"
+    assert task.heuristic in SHIPPED_HEURISTICS or name == "instructions"
 
 
 def test_toy_tasks_are_what_the_toy_world_makes() -> None:
@@ -36,11 +36,13 @@ def test_unknown_task_lists_the_known_ones() -> None:
         get_task("sst3")
 
 
-def test_a_task_is_registered_once() -> None:
-    task = Task(name="test_only", instruction="Say it.", answer_format="free")
-    assert register_task(task) is register_task(task)
-    with pytest.raises(ConfigError, match="second definition"):
-        register_task(task.replace(instruction="Say something else."))
+def test_a_table_with_another_task_leaves_the_first_as_it_is() -> None:
+    task = Task(name="sst2", instruction="Say it.", answer_format="free")
+    extended = SHIPPED_TASKS.extended([task, task.replace(name="test_only")])
+    assert extended.get("sst2") is task
+    assert set(extended.names) - set(SHIPPED_TASKS.names) == {"test_only"}
+    assert SHIPPED_TASKS.get("sst2").answer_format == "label"
+    assert "test_only" not in SHIPPED_TASKS
 
 
 def test_twelve_categories_and_other() -> None:

@@ -14,13 +14,12 @@ from assay.errors import DataError
 from assay.records import TEST, TRAIN, Example, Rating
 from assay.scoring.protocol import ScoreRequest
 from assay.scoring.scorers.tone import find_tone
-from assay.scoring.table import make_scorer, scorer_spec
-from assay.tasks.catalog import get_task
 from assay.tasks.toyworld.world import toy_instruction_examples
 from assay.tone.features import feature_matrix
 from assay.tone.model import ToneModel, ToneSpec
 from assay.tone.texts import Dialogue, case_rule, dialogues_of
 from assay.tone.training import held_out_texts, load_tone_model, train_tone_model
+from support.shipped import get_task, make_scorer, scorer_spec
 
 SPEC = ToneSpec(num_features=2**14)
 

@@ -104,7 +104,7 @@ def _datasets(reference: str, overrides: Sequence[str], loader: str) -> dict[str
 
     study = load_study(reference, overrides)
     used = study.used
-    return {name: load_examples(source, used.root) for name, source in used.sources.items()}
+    return {name: load_examples(source, used.root, study.registry.tasks) for name, source in used.sources.items()}
 
 
 def _leaks(sets: Mapping[str, Sequence[Example]]) -> dict[str, int]:

@@ -24,7 +24,7 @@ from assay.store import Store
 from assay.studies.derived import Made, tag_rows, write_rows
 from assay.studies.spec import JudgeConfig
 from assay.studies.writer import Writer, make_writer
-from assay.tasks.catalog import get_task
+from assay.tasks.catalog import SHIPPED_TASKS
 from assay.tasks.datasets.loaders import load_examples
 from assay.tasks.datasets.reading import read_rows
 from assay.tasks.datasets.sources import SourceSpec
@@ -58,11 +58,11 @@ def synthesize_command(data: Path, out: Path, wanted: SynthesisOptions, asked: A
     from assay.commands.progress import console_progress
 
     task = wanted.task
-    found = get_task(task)
+    found = SHIPPED_TASKS.get(task)
     fields = {"of": task, "rows": wanted.rows, "shown": wanted.shown, "pool": wanted.pool, "seed": wanted.seed}
     spec = validate(SyntheticRows, fields, "synthesize")
     writer = _writer(asked, "synthesize", calls)
-    made: Made = run_stoppable(write_rows(spec, _rows(data, task), writer, console_progress()))
+    made: Made = run_stoppable(write_rows(spec, _rows(data, task), found, writer, console_progress()))
     rows = made.rows
     if wanted.random_labels:
         rows = randomly_labelled(RandomLabels(of=task, seed=spec.seed), rows, found)

@@ -41,17 +41,17 @@ def human_command(
     from assay.human.sets import read_sets
     from assay.reports.human_plot import benchmark_svg
     from assay.scoring.scorers.models import MINILM, MODEL
-    from assay.scoring.table import scorer_names, scorer_spec
+    from assay.scoring.table import SHIPPED_SCORERS
     from assay.tracking.track_report import tracking_uri
 
     uri = tracking_uri(tracking, storage)
     names = list(dict.fromkeys(name.strip() for name in scorers if name.strip()))
-    if unknown := sorted(set(names) - set(scorer_names())):
-        raise ConfigError(f"--scorers: saw {unknown[0]!r}; expected some of {', '.join(scorer_names())}")
+    if unknown := sorted(set(names) - set(SHIPPED_SCORERS.names)):
+        raise ConfigError(f"--scorers: saw {unknown[0]!r}; expected some of {', '.join(SHIPPED_SCORERS.names)}")
     params = scorer_params(overrides, names)
     if "bertscore" in names:  # the published encoder is a download; what it is, the report says
         params["bertscore"] = {MODEL: encoder or MINILM, **params.get("bertscore", {})}
-    specs = [LENGTH, *(scorer_spec(name, **params.get(name, {})) for name in names)]
+    specs = [LENGTH, *(SHIPPED_SCORERS.spec(name, **params.get(name, {})) for name in names)]
     check_writable(out)
     sets, store, progress = read_sets(data), Store(storage), console_progress()
     progress.start("scores", sum(part.num_rows for part in sets) * len(specs), unit="scores")

@@ -13,7 +13,7 @@ from typing import Any
 from assay.errors import ConfigError, DataError
 from assay.records import TEST, Example
 from assay.scoring.protocol import ScoreRequest
-from assay.tasks.catalog import Task, get_task
+from assay.tasks.catalog import SHIPPED_TASKS, Task, Tasks
 from assay.tasks.datasets.loaders import listed_references
 from assay.tasks.datasets.reading import read_rows
 
@@ -24,12 +24,13 @@ PredictionRow = tuple[dict[str, Any], ScoreRequest]
 """A row as it was read, and as scorers take it."""
 
 
-def prediction_rows(path: Path, task: str) -> Iterator[PredictionRow]:
+def prediction_rows(path: Path, task: str, tasks: Tasks = SHIPPED_TASKS) -> Iterator[PredictionRow]:
     """The rows of a JSONL file (or a JSON list; either may be .gz), one at a time, however large the file.
 
     Args:
         path: the file.
         task: task of the rows that name none.
+        tasks: those that rows may name.
 
     Raises:
         ConfigError: there is no such task.
@@ -37,21 +38,21 @@ def prediction_rows(path: Path, task: str) -> Iterator[PredictionRow]:
     """
     if not path.is_file():
         raise DataError(f"--predictions {path}: saw no such file; expected JSONL; check the path")
-    default = get_task(task)
+    default = tasks.get(task)
     number = 0
     for number, row in read_rows(path, str(path), MAX_ROW_CHARS, any_size=True):
-        yield row, _request(row, number, f"{path}:{number}", default)
+        yield row, _request(row, number, f"{path}:{number}", default, tasks)
     if not number:
         raise DataError(f"{path}: saw no rows; expected at least one JSON object; check the file")
 
 
-def _request(row: Mapping[str, Any], number: int, where: str, default: Task) -> ScoreRequest:
+def _request(row: Mapping[str, Any], number: int, where: str, default: Task, tasks: Tasks) -> ScoreRequest:
     prediction = row.get("prediction")
     if not isinstance(prediction, str):
         raise DataError(f"{where}: saw {prediction!r:.60} as prediction; expected text; fix the row")
     _check_unicode(row, where)
     references = _references(row, where)
-    task = default if row.get("task") in (None, "") else _task(row["task"], where)
+    task = default if row.get("task") in (None, "") else _task(row["task"], where, tasks)
     example = Example(
         example_id=_text(row, "id") or _text(row, "example_id") or str(number),
         task=task.name,
@@ -102,9 +103,9 @@ def _meta(row: Mapping[str, Any], references: list[str]) -> str:
     return json.dumps(kept, ensure_ascii=False) if kept else ""
 
 
-def _task(name: object, where: str) -> Task:
+def _task(name: object, where: str, tasks: Tasks) -> Task:
     try:
-        return get_task(str(name))
+        return tasks.get(str(name))
     except ConfigError as error:
         raise DataError(f"{where}: {error}") from None
 

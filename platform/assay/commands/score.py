@@ -21,7 +21,7 @@ from assay.metaeval.statistics.rates import wilson
 from assay.records import Outcome, Rating
 from assay.scoring.jobs import MODEL_ROWS, RATING_DECIMALS
 from assay.scoring.protocol import Cost, ScoreRequest, ScorerSpec
-from assay.scoring.table import make_scorer, scorer_names, scorer_spec
+from assay.scoring.table import SHIPPED_SCORERS
 from assay.studies.spec import JUDGE, JudgeConfig
 
 if TYPE_CHECKING:
@@ -54,15 +54,16 @@ def score_command(predictions: Path, scorers: Sequence[str], out: Path, how: Sco
     if mode not in MODES:
         raise ConfigError(f"--mode {mode}: expected strict or compat")
     names = list(dict.fromkeys(name.strip() for name in scorers if name.strip()))
-    unknown = sorted(set(names) - {*scorer_names(), JUDGE})
+    unknown = sorted(set(names) - {*SHIPPED_SCORERS.names, JUDGE})
     if unknown or not names:
-        raise ConfigError(f"--scorers: saw {unknown or 'none'}; expected some of {', '.join([*scorer_names(), JUDGE])}")
+        known = ", ".join([*SHIPPED_SCORERS.names, JUDGE])
+        raise ConfigError(f"--scorers: saw {unknown or 'none'}; expected some of {known}")
     params = scorer_params(how.overrides or [], names)
-    specs = {name: scorer_spec(name, mode, **params.get(name, {})) for name in names if name != JUDGE}  # type: ignore[arg-type]
+    specs = {name: SHIPPED_SCORERS.spec(name, mode, **params.get(name, {})) for name in names if name != JUDGE}  # type: ignore[arg-type]
     if out.is_dir():
         raise StorageError(f"--out {out}: saw a folder; expected a file; name a file in it")
     next(prediction_rows(predictions, how.task))  # refused before a model is loaded
-    score_by: dict[str, Score] = {name: make_scorer(spec).score for name, spec in specs.items()}
+    score_by: dict[str, Score] = {name: SHIPPED_SCORERS.make(spec).score for name, spec in specs.items()}
     unanswered: Unanswered | None = None
     tallies = {name: Tally(*((specs[name].low, specs[name].high) if name in specs else (0.0, 1.0))) for name in names}
     with ExitStack() as stack:
@@ -86,7 +87,7 @@ def score_command(predictions: Path, scorers: Sequence[str], out: Path, how: Sco
 def list_command(as_json: bool) -> None:
     """Every scorer with what it is: kind, version, direction, range, what a row costs, and parameters."""
     judge = ScorerSpec(name=JUDGE, kind="judge", cost="call", params={"model": JudgeConfig().model})
-    specs = [*(scorer_spec(name) for name in scorer_names()), judge]
+    specs = [*(SHIPPED_SCORERS.spec(name) for name in SHIPPED_SCORERS.names), judge]
     if as_json:
         typer.echo(json.dumps([spec.model_dump(mode="json") for spec in specs], indent=2))
         return

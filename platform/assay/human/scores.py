@@ -15,9 +15,9 @@ from assay.records import INSTRUCTIONS, TEST, Example, Outcome, Rating, ScoreRow
 from assay.scoring.jobs import SCORES_FILE, score_row
 from assay.scoring.protocol import ScoreRequest, ScorerSpec
 from assay.scoring.scorers.models import resolve
-from assay.scoring.table import make_scorer
+from assay.scoring.table import SHIPPED_SCORERS
 from assay.store import Store
-from assay.tasks.catalog import get_task
+from assay.tasks.catalog import SHIPPED_TASKS
 
 KIND = "human_scores"
 SCHEMA_VERSION = 1
@@ -59,7 +59,7 @@ def _outcomes(part: HumanSet, spec: ScorerSpec) -> list[Outcome]:
         ]
     places = [place for place, golds in enumerate(part.references) if golds]
     requests = [_request(part, place) for place in places]
-    for place, outcome in zip(places, make_scorer(spec).score(requests), strict=True):
+    for place, outcome in zip(places, SHIPPED_SCORERS.make(spec).score(requests), strict=True):
         outcomes[place] = outcome
     return outcomes
 
@@ -75,4 +75,4 @@ def _request(part: HumanSet, place: int) -> ScoreRequest:
         reference=golds[0],
         meta_json=json.dumps({"references": list(golds)}) if len(golds) > 1 else "",
     )
-    return ScoreRequest(example, get_task(INSTRUCTIONS), part.outputs[place])
+    return ScoreRequest(example, SHIPPED_TASKS.get(INSTRUCTIONS), part.outputs[place])

@@ -43,7 +43,7 @@ from assay.scoring.judges.judgements import PairVerdict, PointwiseJudgement
 from assay.scoring.judges.protocols.mt_bench import Dialogue
 from assay.scoring.judges.protocols.pairwise import PairInstance
 from assay.scoring.judges.protocols.pointwise import PointwiseInstance
-from assay.scoring.judges.table import make_pairwise, make_protocol, protocol_kind, protocol_names
+from assay.scoring.judges.table import SHIPPED_PROTOCOLS
 
 ALPHA = 0.05
 """Chance that an unbiased judge is called biased in any respect."""
@@ -112,15 +112,15 @@ def make_rater(name: str, mode: Mode) -> JudgeProtocol[Any, PointwiseJudgement]:
     Raises:
         ConfigError: no such protocol, or one that rates no single answer on a scale.
     """
-    known = [*(n for n in protocol_names("pointwise") if n not in ("category", "objecqa")), "mt_bench_single"]
+    known = [*(n for n in SHIPPED_PROTOCOLS.names("pointwise") if n not in ("category", "objecqa")), "mt_bench_single"]
     if name not in known:
         raise ConfigError(f"--pointwise {name}: expected one of {', '.join(known)}")
-    return make_protocol(name, mode)
+    return SHIPPED_PROTOCOLS.make(name, mode)
 
 
 def rating_instance(protocol: str, question: str, response: str, reference: str) -> Any:
     """The answer in the form that the protocol takes."""
-    if protocol_kind(protocol) == "dialogue":
+    if SHIPPED_PROTOCOLS.kind(protocol) == "dialogue":
         return Dialogue((question,), (response,), (reference,) if reference else ())
     return PointwiseInstance(question, response, reference)
 
@@ -134,7 +134,7 @@ def run_audit(
         EndpointError: nothing answers, or key or model are refused.
         LimitReached: the dollars are used up.
     """
-    rater, chooser = make_rater(pointwise, mode), make_pairwise(strategy, mode)
+    rater, chooser = make_rater(pointwise, mode), SHIPPED_PROTOCOLS.pairwise(strategy, mode)
     works = [
         Work(chooser, pair_instances(plan), f"pairs with {strategy}"),
         Work(rater, rating_instances(plan, pointwise), f"ratings with {pointwise}"),

@@ -21,7 +21,7 @@ from assay.scoring.judges.calls import JudgeProtocol
 from assay.scoring.judges.judgements import PairVerdict
 from assay.scoring.judges.parsing.choices import Patterns
 from assay.scoring.judges.protocols.pairwise import STRATEGIES, PairInstance, get_strategy, patterns_from_configs
-from assay.scoring.judges.table import make_pairwise
+from assay.scoring.judges.table import SHIPPED_PROTOCOLS
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def make_strategies(
         else:
             get_strategy(spelled)
             found = patterns_from_configs(configs, judge, spelled)
-        protocol = make_pairwise(spelled, mode, prompts_dir=prompts, patterns=found)
+        protocol = SHIPPED_PROTOCOLS.pairwise(spelled, mode, prompts_dir=prompts, patterns=found)
         protocol.identity()  # reads every prompt file, so that a missing one is told before the first call
         made.setdefault(protocol.name, NamedStrategy(spelled, protocol, bool(found)))
     if not made:

@@ -39,7 +39,7 @@ from assay.row_files import finite, read_rows, text_field
 from assay.scoring.judges.judgements import JointJudgement, PairVerdict
 from assay.scoring.judges.protocols.joint import JointInstance, JointJudge
 from assay.scoring.judges.protocols.pairwise import PairInstance
-from assay.scoring.judges.table import make_pairwise
+from assay.scoring.judges.table import SHIPPED_PROTOCOLS
 
 JOINT = "joint"
 
@@ -215,7 +215,7 @@ def rank_by_wins(
     Raises:
         ConfigError: an unknown strategy, or a baseline that no item has an answer of.
     """
-    protocol = make_pairwise(strategy, mode)
+    protocol = SHIPPED_PROTOCOLS.pairwise(strategy, mode)
     models = sorted({model for item in items for model in item.responses})
     _check_known(models, [baseline], "--baseline")
     rivals = [model for model in models if model != baseline]

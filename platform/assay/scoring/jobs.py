@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from pydantic import Field
 
@@ -20,7 +20,9 @@ from assay.scoring.judges.calls import JudgeProtocol
 from assay.scoring.judges.judgements import PointwiseJudgement
 from assay.scoring.judges.protocols.pointwise import PointwiseInstance
 from assay.scoring.protocol import Scorer, ScoreRequest, ScorerSpec
-from assay.tasks.catalog import Task, get_task
+from assay.scoring.scorers.models import resolve
+from assay.scoring.table import SHIPPED_SCORERS, Scorers
+from assay.tasks.catalog import SHIPPED_TASKS, Tasks
 
 KIND = "scores"
 SCHEMA_VERSION = 1
@@ -79,6 +81,28 @@ class WantedScores:
     def num_rows(self, sizes: Mapping[str, int]) -> int:
         """Rows that it holds, by the sizes of the evaluation sets."""
         return sum(sizes[evaluation] for evaluation in self.batch.evaluations)
+
+
+@dataclass(frozen=True)
+class LocalScoring:
+    """Scorers that need no network, with what makes them and the tasks whose rows they meet: it travels to workers."""
+
+    specs: tuple[ScorerSpec, ...] = ()
+    tasks: Tasks = SHIPPED_TASKS
+    """Of the study."""
+    table: Scorers = SHIPPED_SCORERS
+    """That the specs name their scorers in."""
+
+    def resolved(self) -> LocalScoring:
+        """The same with models and labels found.
+
+        Raises:
+            ConfigError: an unknown scorer.
+            InputError: a model that cannot be found.
+        """
+        for spec in self.specs:
+            self.table.check(spec)
+        return replace(self, specs=tuple(resolve(spec) for spec in self.specs))
 
 
 @dataclass(frozen=True)
@@ -194,14 +218,14 @@ def check_scorers(specs: Sequence[ScorerSpec]) -> None:
             raise ConfigError(f"scorers: saw {count} called {name!r}; expected a name of its own for each; rename one")
 
 
-def tasks_of(examples_by_set: Mapping[str, Sequence[Example]]) -> dict[str, Task]:
-    """The catalog's entry of every task that occurs; workers get these, as they know only the tasks shipped.
+def tasks_of(examples_by_set: Mapping[str, Sequence[Example]], tasks: Tasks) -> Tasks:
+    """Those of `tasks` that occur: what workers are sent.
 
     Raises:
-        ConfigError: a row of a task that the catalog lacks.
+        ConfigError: a row of a task that is none of `tasks`.
     """
     names = {example.task for examples in examples_by_set.values() for example in examples}
-    return {name: get_task(name) for name in sorted(names)}
+    return Tasks(tuple(tasks.get(name) for name in sorted(names)))
 
 
 def score_locally(
@@ -209,7 +233,7 @@ def score_locally(
     predictions_key: str,
     predictions: Sequence[Prediction],
     examples: Mapping[str, Example],
-    tasks: Mapping[str, Task],
+    tasks: Tasks,
 ) -> list[ScoreRow]:
     """Rows of every local scorer over one predictions artifact: scorer by scorer, in the predictions' order.
 
@@ -218,7 +242,7 @@ def score_locally(
     """
     answered = [row for row in predictions if row.error is None]
     requests = [
-        ScoreRequest(example, tasks[example.task], row.prediction)
+        ScoreRequest(example, tasks.get(example.task), row.prediction)
         for row in answered
         for example in [example_of(row, examples, predictions_key)]
     ]

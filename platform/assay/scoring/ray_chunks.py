@@ -12,11 +12,10 @@ import ray
 
 from assay.errors import DataError
 from assay.records import Example, Prediction, ScoreRow, from_table, to_table
-from assay.scoring.jobs import score_locally
+from assay.scoring.jobs import LocalScoring, score_locally
 from assay.scoring.protocol import Scorer, ScorerSpec
-from assay.scoring.table import make_scorer
+from assay.scoring.table import Scorers
 from assay.store import Store
-from assay.tasks.catalog import Task
 
 PREDICTIONS_KIND = "predictions"
 PREDICTIONS_FILE = "predictions.parquet"
@@ -47,16 +46,14 @@ class ChunkReader:
         return from_table(table.slice(chunk["start"], self.chunk_rows), Prediction), examples
 
 
-def score_chunks(
-    batch: pa.Table, reader: ChunkReader, specs: Sequence[ScorerSpec], tasks: Mapping[str, Task]
-) -> pa.Table:
-    """All scorers that want them over some chunks."""
+def score_chunks(batch: pa.Table, reader: ChunkReader, scoring: LocalScoring) -> pa.Table:
+    """All scorers that want them over some chunks; a chunk names its scorers by their places in `scoring.specs`."""
     rows: list[ScoreRow] = []
     numbers: list[int] = []
     for chunk in batch.to_pylist():
         predictions, examples = reader.read(chunk)
-        scorers = [_scorer(specs[number]) for number in chunk["wanted"]]
-        rows += score_locally(scorers, chunk["predictions"], predictions, examples, tasks)
+        scorers = [_scorer(scoring.table, scoring.specs[number]) for number in chunk["wanted"]]
+        rows += score_locally(scorers, chunk["predictions"], predictions, examples, scoring.tasks)
         numbers += [number for number in chunk["wanted"] for _ in predictions]
     return numbered(rows, numbers)
 
@@ -64,13 +61,11 @@ def score_chunks(
 class ModelActor:
     """Scores blocks of rows by the scorers of one model, which this process keeps."""
 
-    def __init__(
-        self, reader: ChunkReader, specs: Sequence[ScorerSpec], tasks: Mapping[str, Task], cpus: float
-    ) -> None:
+    def __init__(self, reader: ChunkReader, scoring: LocalScoring, cpus: float) -> None:
         import torch
 
         torch.set_num_threads(max(1, int(cpus)))
-        self._score = functools.partial(score_chunks, reader=reader, specs=specs, tasks=tasks)
+        self._score = functools.partial(score_chunks, reader=reader, scoring=scoring)
 
     def __call__(self, batch: pa.Table) -> pa.Table:
         """Rows of some chunks, numbered."""
@@ -85,9 +80,9 @@ def numbered(rows: Sequence[ScoreRow], numbers: Sequence[int]) -> pa.Table:
 _SCORERS: dict[str, Scorer] = {}
 
 
-def _scorer(spec: ScorerSpec) -> Scorer:
+def _scorer(table: Scorers, spec: ScorerSpec) -> Scorer:
     """A scorer per process: some hold tokenizers."""
     name = spec.model_dump_json()
     if name not in _SCORERS:
-        _SCORERS[name] = make_scorer(spec)
+        _SCORERS[name] = table.make(spec)
     return _SCORERS[name]

@@ -8,7 +8,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pyarrow as pa
@@ -19,13 +19,19 @@ from assay.cluster.ray_nodes import beside_the_driver, capacity, several_machine
 from assay.cluster.ray_streams import quiet_ray_data, tables_of, workers_errors
 from assay.errors import ResourceError
 from assay.llm.ledger.ray_ledger import start_ray_ledger
-from assay.scoring.jobs import MODEL_ROWS, CallFigures, JudgeSetup, ScoringResources, WantedScores, chunks_of
-from assay.scoring.protocol import ScorerSpec
+from assay.scoring.jobs import (
+    MODEL_ROWS,
+    CallFigures,
+    JudgeSetup,
+    LocalScoring,
+    ScoringResources,
+    WantedScores,
+    chunks_of,
+)
 from assay.scoring.ray_chunks import ChunkReader, ModelActor, score_chunks
 from assay.scoring.ray_collected import STAGE, Collected
 from assay.scoring.ray_judge import LIVE_S, Board, JudgeActor, judged_and_stops, stop_error
 from assay.store import Store
-from assay.tasks.catalog import Task
 
 CALLS_AT_ONCE = 8
 """Chunks that a judge actor works on at a time, so that the end of one does not leave the rate limit unused."""
@@ -39,7 +45,8 @@ class Passes:
     store: Store
     sets: Mapping[str, ray.ObjectRef]
     """Rows by example id, of each evaluation set."""
-    tasks: Mapping[str, Task]
+    scoring: LocalScoring
+    """What makes scorers, and the tasks of the rows."""
     resources: ScoringResources
     collected: Collected
 
@@ -48,7 +55,7 @@ class Passes:
         chunks = self._chunks(todo, self.resources.chunk_rows)
         num_blocks = min(len(chunks), 4 * _room_for_workers(self.resources))
         score = functools.partial(
-            score_chunks, reader=self._reader(self.resources.chunk_rows), specs=_specs(todo), tasks=self.tasks
+            score_chunks, reader=self._reader(self.resources.chunk_rows), scoring=self._scoring(todo)
         )
         _run(
             chunks,
@@ -78,8 +85,7 @@ class Passes:
             functools.partial(self._take, todo),
             fn_constructor_kwargs={
                 "reader": self._reader(MODEL_ROWS),
-                "specs": _specs(todo),
-                "tasks": self.tasks,
+                "scoring": self._scoring(todo),
                 "cpus": cpus,
             },
             compute=ray.data.ActorPoolStrategy(size=min(wanted, len(chunks), wanted if room is None else room)),
@@ -136,6 +142,10 @@ class Passes:
 
     def _reader(self, chunk_rows: int) -> ChunkReader:
         return ChunkReader(self.store, self.sets, chunk_rows)
+
+    def _scoring(self, todo: Sequence[WantedScores]) -> LocalScoring:
+        """With the scorer of each of them, by its number."""
+        return replace(self.scoring, specs=tuple(item.spec for item in todo))
 
     def _take(self, todo: Sequence[WantedScores], table: pa.Table) -> None:
         self.collected.take(table, todo)
@@ -241,10 +251,6 @@ class _Live:
     def _mean_rate(self, figures: CallFigures) -> float:
         """Calls a minute since the start: what is left to say when all gateways are closed."""
         return 60 * (figures.done - figures.cached) / max(1e-3, time.monotonic() - self.started_s)
-
-
-def _specs(todo: Sequence[WantedScores]) -> list[ScorerSpec]:
-    return [item.spec for item in todo]
 
 
 def _engine_room(judge: JudgeSetup) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import ray
 
@@ -18,6 +19,7 @@ from assay.scoring.jobs import (
     KIND,
     SUMMARY_FILE,
     JudgeSetup,
+    LocalScoring,
     ScoringBatch,
     ScoringReport,
     ScoringResources,
@@ -27,12 +29,9 @@ from assay.scoring.jobs import (
     scores_key,
     tasks_of,
 )
-from assay.scoring.protocol import ScorerSpec
 from assay.scoring.ray_chunks import PREDICTIONS_KIND
 from assay.scoring.ray_collected import STAGE, Collected
 from assay.scoring.ray_passes import Passes
-from assay.scoring.scorers.models import resolve
-from assay.scoring.table import check_scorer
 from assay.store import Store
 
 
@@ -40,7 +39,7 @@ def run_scoring(
     store: Store,
     batches: Sequence[ScoringBatch],
     examples_by_set: Mapping[str, Sequence[Example]],
-    scorers: Sequence[ScorerSpec],
+    local: LocalScoring,
     judges: Sequence[JudgeSetup] = (),
     resources: ScoringResources | None = None,
     progress: Progress | None = None,
@@ -57,7 +56,7 @@ def run_scoring(
         store: where predictions are read and scores go.
         batches: see `jobs.make_batches`.
         examples_by_set: rows by the batches' evaluation keys.
-        scorers: local scorers.
+        local: local scorers, and the tasks of the rows.
         judges: judge scorers.
         resources: what it runs on.
         progress: told of rows; for judges also of calls per minute, tokens and dollars.
@@ -72,10 +71,9 @@ def run_scoring(
     """
     resources, progress = resources or ScoringResources(), progress or SilentProgress()
     started = time.monotonic()
-    check_scorers([*scorers, *(judge.spec for judge in judges)])
-    for spec in scorers:
-        check_scorer(spec)
-    scorers = [resolve(spec) for spec in scorers]
+    check_scorers([*local.specs, *(judge.spec for judge in judges)])
+    local = local.resolved()
+    scorers = local.specs
     _check_inputs(store, batches, examples_by_set)
     plan = [
         WantedScores(spec, batch, scores_key(spec, batch))
@@ -100,7 +98,8 @@ def run_scoring(
     if todo:
         used = {key: examples_by_set[key] for key in sorted({key for item in todo for key in item.batch.evaluations})}
         sets = {key: ray.put({example.example_id: example for example in rows}) for key, rows in used.items()}
-        passes = Passes(store, sets, tasks_of(used), resources, collected)
+        local = replace(local, tasks=tasks_of(used, local.tasks))
+        passes = Passes(store, sets, local, resources, collected)
         names = {spec.name for spec in scorers if not spec.needs_model}
         if mine := [item for item in todo if item.spec.name in names]:
             passes.local(mine)

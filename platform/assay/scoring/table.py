@@ -1,12 +1,14 @@
 """The scorers by name. Local ones are made here; those with a model import their engine then, and no other does.
 
-Judges are made elsewhere, as they need an endpoint. `make_scorer("rouge1")` or `make_scorer(spec)`
-gives a ready scorer; `register_scorer` adds one.
+Judges are made elsewhere, as they need an endpoint. `SHIPPED_SCORERS.make("rouge1")`, or `make(spec)`, gives a ready
+scorer. What ships is one immutable value; a study with scorers of its own has another one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cached_property
 
 from assay.config import validate
 from assay.errors import ConfigError
@@ -15,73 +17,94 @@ from assay.scoring.protocol import Scorer, ScorerSpec
 from assay.scoring.scorers import heuristics, models, references
 from assay.scoring.scorers import tone as tone_scorer
 
-_Make = Callable[[ScorerSpec], Scorer]
 
-_SPECS: dict[str, Callable[[Mode], ScorerSpec]] = {}
-_MAKERS: dict[str, _Make] = {}
+@dataclass(frozen=True)
+class ScorerEntry:
+    """A local scorer of the table."""
 
-
-def register_scorer(name: str, spec: Callable[[Mode], ScorerSpec], make: _Make) -> None:
-    """Add a local scorer.
-
-    Args:
-        name: its name in studies and tables.
-        spec: its default spec in a mode.
-        make: a scorer from a spec of this name.
-
-    Raises:
-        ConfigError: the name is taken.
-    """
-    if name in _MAKERS:
-        raise ConfigError(f"scorer {name!r}: saw a second definition; expected one; give yours another name")
-    _SPECS[name], _MAKERS[name] = spec, make
+    name: str
+    """In studies and tables."""
+    spec: Callable[[Mode], ScorerSpec]
+    """Its default spec in a mode."""
+    make: Callable[[ScorerSpec], Scorer]
+    """A scorer from a spec of this name."""
 
 
-def make_scorer(scorer: str | ScorerSpec, mode: Mode = "strict") -> Scorer:
-    """A local scorer by name (in a mode) or by its full spec (which states its mode).
+@dataclass(frozen=True)
+class Scorers:
+    """Local scorers by name. Immutable."""
 
-    Raises:
-        ConfigError: no local scorer has this name; the message lists them.
-    """
-    spec = scorer_spec(scorer, mode) if isinstance(scorer, str) else scorer
-    check_scorer(spec)
-    return _MAKERS[spec.name](spec)
+    entries: tuple[ScorerEntry, ...]
+
+    def make(self, scorer: str | ScorerSpec, mode: Mode = "strict") -> Scorer:
+        """A local scorer by name (in a mode) or by its full spec (which states its mode).
+
+        Raises:
+            ConfigError: no local scorer has this name; the message lists them.
+        """
+        spec = self.spec(scorer, mode) if isinstance(scorer, str) else scorer
+        return self._entry(spec.name).make(spec)
+
+    def check(self, spec: ScorerSpec) -> None:
+        """Refuse the spec of a scorer that does not exist, without making one.
+
+        Raises:
+            ConfigError: no local scorer has this name; the message lists them.
+        """
+        self._entry(spec.name)
+
+    def spec(self, name: str, mode: Mode = "strict", **params: str | int | float | bool | None) -> ScorerSpec:
+        """The spec of a local scorer, with these parameters changed.
+
+        Raises:
+            ConfigError: no local scorer has this name, or it has no such parameter.
+        """
+        default = self._entry(name).spec(mode)
+        if stray := sorted(set(params) - set(default.params)):
+            raise ConfigError(
+                f"scorer {name!r}: saw the parameter {stray[0]!r}; expected one of {sorted(default.params) or 'none'}"
+            )
+        fields = {**default.model_dump(), "params": {**default.params, **params}}
+        return validate(ScorerSpec, fields, f"scorer {name!r}")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of all local scorers, sorted."""
+        return tuple(sorted(self._by_name))
+
+    def extended(self, further: Iterable[ScorerEntry]) -> Scorers:
+        """These and further ones.
+
+        Raises:
+            ConfigError: a name is taken.
+        """
+        added = Scorers((*self.entries, *further))
+        for entry in added.entries:
+            if added._by_name[entry.name] is not entry:
+                raise ConfigError(
+                    f"scorer {entry.name!r}: saw a second definition; expected one; give yours another name"
+                )
+        return added
+
+    def _entry(self, name: str) -> ScorerEntry:
+        if name not in self._by_name:
+            raise ConfigError(f"scorer: saw {name!r}; expected one of {', '.join(self.names)}; take one of these")
+        return self._by_name[name]
+
+    @cached_property
+    def _by_name(self) -> dict[str, ScorerEntry]:
+        return {entry.name: entry for entry in self.entries}
 
 
-def check_scorer(spec: ScorerSpec) -> None:
-    """Refuse the spec of a scorer that does not exist, without making one.
-
-    Raises:
-        ConfigError: no local scorer has this name; the message lists them.
-    """
-    if spec.name not in _MAKERS:
-        raise _unknown(spec.name)
-
-
-def scorer_spec(name: str, mode: Mode = "strict", **params: str | int | float | bool | None) -> ScorerSpec:
-    """The spec of a local scorer, with these parameters changed.
-
-    Raises:
-        ConfigError: no local scorer has this name, or it has no such parameter.
-    """
-    if name not in _SPECS:
-        raise _unknown(name)
-    spec = _SPECS[name](mode)
-    if stray := sorted(set(params) - set(spec.params)):
-        raise ConfigError(
-            f"scorer {name!r}: saw the parameter {stray[0]!r}; expected one of {sorted(spec.params) or 'none'}"
+SHIPPED_SCORERS = Scorers(
+    tuple(
+        ScorerEntry(name, spec, make)
+        for name, spec, make in (
+            *references.SCORERS,
+            *heuristics.SCORERS,
+            *models.SCORERS,
+            *tone_scorer.SCORERS,
         )
-    return validate(ScorerSpec, {**spec.model_dump(), "params": {**spec.params, **params}}, f"scorer {name!r}")
-
-
-def scorer_names() -> tuple[str, ...]:
-    """Names of all local scorers, sorted."""
-    return tuple(sorted(_MAKERS))
-
-
-def _unknown(name: str) -> ConfigError:
-    return ConfigError(f"scorer: saw {name!r}; expected one of {', '.join(scorer_names())}; take one of these")
-
-
-for _name, _spec, _make in (*references.SCORERS, *heuristics.SCORERS, *models.SCORERS, *tone_scorer.SCORERS):
-    register_scorer(_name, _spec, _make)
+    )
+)
+"""What Assay brings."""

@@ -37,7 +37,7 @@ from assay.scoring.judges.protocols.pointwise import PointwiseInstance
 from assay.scoring.scorers.models import find_encoder
 from assay.stoppable import run_stoppable
 from assay.store import Store
-from assay.tasks.catalog import get_task
+from assay.tasks.catalog import Task, Tasks
 from assay.tasks.datasets.loaders import EXAMPLES_FILE, KIND, SUMMARY_FILE
 from assay.tasks.tagging import Embed, JudgeTags, learn_tags, rows_for_judge
 
@@ -107,6 +107,7 @@ def make_derived(
     rows_of: Callable[[str], Sequence[Example]],
     writer: Writer,
     progress: Progress,
+    tasks: Tasks,
 ) -> list[str]:
     """Make the datasets that the store does not hold.
 
@@ -117,6 +118,7 @@ def make_derived(
         rows_of: rows of a dataset by name; those made here are asked for once they are stored.
         writer: who is asked.
         progress: told of rows.
+        tasks: of the study.
 
     Returns:
         One sentence for each that was made.
@@ -129,7 +131,7 @@ def make_derived(
     for name in in_order(derived, {key: 0 for key in keys if key not in derived}):
         if store.exists(KIND, keys[name]):
             continue
-        made = _make(derived[name], rows_of(derived[name].of), writer, progress)
+        made = _make(derived[name], rows_of(derived[name].of), writer, progress, tasks)
         with store.writing(KIND, keys[name], _told(derived[name])) as artifact:
             artifact.table(EXAMPLES_FILE, to_table(made.rows, Example))
             counts = Counter(row.split for row in made.rows)
@@ -147,22 +149,23 @@ def _told(spec: Derived) -> dict[str, object]:
     return told
 
 
-def _make(spec: Derived, rows: Sequence[Example], writer: Writer, progress: Progress) -> Made:
+def _make(spec: Derived, rows: Sequence[Example], writer: Writer, progress: Progress, tasks: Tasks) -> Made:
     if isinstance(spec, RandomLabels):
-        made = randomly_labelled(spec, rows, get_task(rows[0].task))
+        made = randomly_labelled(spec, rows, tasks.get(rows[0].task))
         return Made(made, {}, f"{len(made):,} rows with answers at random")
     if isinstance(spec, SyntheticRows):
-        return run_stoppable(write_rows(spec, rows, writer, progress))
+        return run_stoppable(write_rows(spec, rows, tasks.get(rows[0].task), writer, progress))
     return run_stoppable(tag_rows(spec, rows, writer, progress))
 
 
-async def write_rows(spec: SyntheticRows, rows: Sequence[Example], writer: Writer, progress: Progress) -> Made:
+async def write_rows(
+    spec: SyntheticRows, rows: Sequence[Example], task: Task, writer: Writer, progress: Progress
+) -> Made:
     """Ask for rows, round by round, until there are enough; equal replies give equal rows, in any order of arrival.
 
     Raises:
         StageError: too few after the most calls.
     """
-    task = get_task(rows[0].task)
     pool = shown_pool(spec, rows)
     kept = RowFilter(spec, task)
     kept.show(pool)

@@ -16,7 +16,7 @@ from assay.fingerprint import delimited_hash
 from assay.llm.requests import Answer, ChatRequest, Message, Sampling
 from assay.metaeval.study_tables.build import RunRow, ScorerInfo
 from assay.records import INSTRUCTIONS, Example
-from assay.tasks.catalog import get_task, task_names
+from assay.tasks.catalog import Tasks
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -107,7 +107,7 @@ def patterns_request(part: LowRows, instruction: str, model: str = "") -> ChatRe
     return ChatRequest(model, (Message("system", _SYSTEM), Message("user", text)), sampling, 0, PROTOCOL, STEP)
 
 
-async def ask_patterns(found: Sequence[LowRows], writer: Writer) -> list[dict[str, Any]]:
+async def ask_patterns(found: Sequence[LowRows], writer: Writer, tasks: Tasks) -> list[dict[str, Any]]:
     """One reading per run, in the order given; from the ledger where it has them."""
     if not found:
         return []
@@ -115,7 +115,7 @@ async def ask_patterns(found: Sequence[LowRows], writer: Writer) -> list[dict[st
     requests = []
     for part in found:
         name = part.run.evaluation_set
-        instruction = get_task(name).instruction if name in task_names() else ""
+        instruction = tasks.get(name).instruction if name in tasks else ""
         requests.append(patterns_request(part, instruction))
     async with writer.open() as gateway:
         async for index, reply in gateway.ask_many(requests):

@@ -70,7 +70,7 @@ def dataset_keys(study: Study, embedded_name: str | None = None) -> dict[str, st
         DataError: a file is missing or unreadable.
     """
     data = study.used
-    keys = {name: dataset_key(source, data.root) for name, source in sorted(data.sources.items())}
+    keys = {name: dataset_key(source, data.root, study.registry.tasks) for name, source in sorted(data.sources.items())}
     return derived_keys(data.derived, keys, writer_endpoint(study, embedded_name=embedded_name))
 
 
@@ -79,7 +79,7 @@ def store_datasets(study: Study, store: Store, keys: Mapping[str, str]) -> Datas
     data = study.used
     for name, source in sorted(data.sources.items()):
         if not store.exists(DATASET_KIND, keys[name]):
-            materialise_dataset(store, source, data.root)
+            materialise_dataset(store, source, data.root, study.registry.tasks)
     return Datasets(store, keys)
 
 

@@ -20,7 +20,7 @@ from assay.llm.ledger.tables import ledger_url
 from assay.mixtures.sampling import MixtureBuilder, store_mixture
 from assay.mixtures.spec import KIND as MIXTURE_KIND
 from assay.mixtures.spec import MixtureSpec, mixture_key
-from assay.scoring.jobs import JudgeSetup, ScoringBatch
+from assay.scoring.jobs import JudgeSetup, LocalScoring, ScoringBatch
 from assay.stoppable import run_stoppable
 from assay.store import Store
 from assay.studies.artifacts import EvaluationSet, MergedBase, StudyArtifacts, study_artifacts
@@ -45,7 +45,7 @@ from assay.studies.lengths import KIND as LENGTHS_KIND
 from assay.studies.prepared import PreparedStudy, prepare_study
 from assay.studies.resources import check_resources
 from assay.studies.results.row_figures import ROWS, RowFigures, drawn_rows, in_words, row_figures
-from assay.studies.scores import ScoreJobs, judge_protocol, repeat_table, score_jobs, stored_scores
+from assay.studies.scores import ScoreJobs, repeat_table, score_jobs, stored_scores, study_protocol
 from assay.studies.spec import JUDGE, TINY, JudgeConfig, Study
 from assay.studies.starts import make_merged_base, make_stacks
 from assay.studies.tiny_bases import BASE_KIND, store_tiny_base
@@ -215,7 +215,9 @@ class Pipeline:
         """Make the datasets that the study makes of its others."""
         writer = self._writer(self.study.writer or self.study.judge)
         derived = self.study.used.derived
-        for sentence in make_derived(self.store, derived, datasets.keys, datasets.rows, writer, self.progress):
+        for sentence in make_derived(
+            self.store, derived, datasets.keys, datasets.rows, writer, self.progress, self.study.registry.tasks
+        ):
             self.costs.note("data", sentence)
 
     def _writer(self, config: JudgeConfig) -> Writer:
@@ -244,7 +246,7 @@ class Pipeline:
             return dict(zip(table["example_id"].to_pylist(), table["prediction"].to_pylist(), strict=True))
 
         found = low_rows(plan.runs, scores, examples, answers, human, self.study.error_rows)
-        asked = run_stoppable(ask_patterns(found, self._writer(self.study.judge)))
+        asked = run_stoppable(ask_patterns(found, self._writer(self.study.judge), self.study.registry.tasks))
         self.costs.note("errors", f"{len(asked)} readings of the lowest rated answers")
         return asked
 
@@ -465,14 +467,14 @@ class Pipeline:
 
         judges = []
         if scoring.judge is not None:
-            protocol = judge_protocol(self.study.judge, self.study.mode)
+            protocol = study_protocol(self.study)
             ledger = ledger_url(self.store.uri)
             judges = [JudgeSetup(scoring.judge, protocol, endpoint, ledger, self.budget_usd, self.study.name)]
         report = run_scoring(
             self.store,
             batches,
             examples,
-            scoring.local,
+            LocalScoring(scoring.local, self.study.registry.tasks, self.study.registry.scorers),
             judges,
             self.study.resources.scoring,
             self.progress,

@@ -24,10 +24,9 @@ from assay.scoring.jobs import (
     scores_key,
 )
 from assay.scoring.judges.protocols.repeats import RepeatedJudge, repeat_ratings, repeated
-from assay.scoring.judges.table import make_pointwise, protocol_names
+from assay.scoring.judges.table import SHIPPED_PROTOCOLS, Protocols
 from assay.scoring.protocol import ScorerSpec
 from assay.scoring.scorers.models import CONTENT_KEY, MODEL, resolve
-from assay.scoring.table import scorer_spec
 from assay.store import Store
 from assay.studies.artifacts import StudyArtifacts
 from assay.studies.spec import JUDGE, JudgeConfig, Study
@@ -76,7 +75,7 @@ def score_jobs(study: Study, plan: StudyArtifacts, endpoint: EndpointSpec) -> Sc
     local = local_scorers(study)
     judge = None
     if JUDGE in study.scorers:
-        judge = judge_spec(JUDGE, judge_protocol(study.judge, study.mode), endpoint)
+        judge = judge_spec(JUDGE, study_protocol(study), endpoint)
     waves = []
     for wave in plan.waves(study.resources.wave_size):
         waves.append(make_batches([(job.key, job.evaluation_key) for job in wave.generations]))
@@ -99,8 +98,9 @@ def scorer_specs(study: Study) -> tuple[ScorerSpec, ...]:
     Raises:
         ConfigError: an unknown scorer or parameter.
     """
+    table = study.registry.scorers
     names = [name for name in study.scorers if name != JUDGE]
-    return tuple(scorer_spec(name, study.mode, **study.scorer_params.get(name, {})) for name in names)
+    return tuple(table.spec(name, study.mode, **study.scorer_params.get(name, {})) for name in names)
 
 
 def content_keys(study: Study) -> dict[str, str]:
@@ -114,19 +114,28 @@ def content_keys(study: Study) -> dict[str, str]:
     return found
 
 
-def judge_protocol(judge: JudgeConfig, mode: Mode) -> PointwiseProtocol:
+def study_protocol(study: Study) -> PointwiseProtocol:
+    """The protocol that a study's judge rates answers by.
+
+    Raises:
+        ConfigError: there is none of its name.
+    """
+    return judge_protocol(study.judge, study.mode, study.registry.protocols)
+
+
+def judge_protocol(judge: JudgeConfig, mode: Mode, protocols: Protocols = SHIPPED_PROTOCOLS) -> PointwiseProtocol:
     """The pointwise protocol that a study names: one of the table's that rate an answer.
 
     Raises:
         ConfigError: there is none of this name.
     """
-    known = [name for name in protocol_names("pointwise") if name not in LABELERS]
+    known = [name for name in protocols.names("pointwise") if name not in LABELERS]
     if judge.protocol not in known:
         raise ConfigError(f"judge.protocol: saw {judge.protocol!r}; expected one of {', '.join(known)}")
     options: dict[str, Any] = {"structured": True} if judge.structured else {}
     if not judge.protocol.startswith("geval"):  # its samples stand for probabilities: they are drawn at temperature 1
         options["temperature"] = judge.temperature
-    return repeated(make_pointwise(judge.protocol, mode, **options), judge.repeats)
+    return repeated(protocols.pointwise(judge.protocol, mode, **options), judge.repeats)
 
 
 def calls_per_row(protocol: PointwiseProtocol) -> int:

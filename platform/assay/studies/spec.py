@@ -24,9 +24,9 @@ from assay.studies.designs import Design
 from assay.studies.designs.design import no_repeats
 from assay.studies.dtypes import with_dtypes
 from assay.studies.modes import MODES, in_other_mode, with_mode_rules
+from assay.studies.registry import SHIPPED, Registry
 from assay.studies.resources import StudyResources
 from assay.studies.tracking_config import TrackingConfig
-from assay.tasks.catalog import task_names
 from assay.tasks.datasets.sources import SourceSpec
 from assay.tasks.tagging import JudgeTags
 from assay.training.spec import TrainSpec
@@ -223,6 +223,9 @@ class Study(Config):
 
     @model_validator(mode="after")
     def _hangs_together(self) -> Study:
+        for source in self.data.sources.values():
+            if source.task is not None:
+                self.registry.tasks.get(source.task)
         for name in self.grid.datasets(self):
             if name not in self.data.names:
                 raise ValueError(f"no dataset {name!r} in data.sources; it has {', '.join(self.data.names)}")
@@ -231,7 +234,7 @@ class Study(Config):
             raise ValueError("base_models names 'tiny', which needs the field tiny_base")
         if self.statistics.human not in self.scorers:
             raise ValueError(f"statistics.human={self.statistics.human!r} must be one of scorers")
-        known = {*task_names(), *self.target_sets}
+        known = {*self.registry.tasks.names, *self.target_sets}
         for field in ("meta_tasks", "tfa_tasks"):
             if unknown := sorted({*(getattr(self.statistics, field) or ())} - known):
                 expected = ", ".join(sorted(known))
@@ -249,6 +252,11 @@ class Study(Config):
         if self.train.dtype == "float32" and self.generation.dtype not in ("float32", "bfloat16"):
             raise ValueError("generation.dtype must be float32 or bfloat16")
         return self
+
+    @property
+    def registry(self) -> Registry:
+        """What the study may name: tasks, scorers, heuristics, judge protocols."""
+        return SHIPPED
 
     def replace(self, **changes: Any) -> Self:
         """A copy with these fields changed; with another mode, what the mode decides changes with it."""

@@ -1,11 +1,15 @@
 """The tasks that Assay knows: what is asked, what shape the answer has, and which scorers fit it.
 
-Instruction sentences are those of Faysse et al. 2023 (arXiv 2310.14103), section A.1. Pure data; a study or a
-plug-in adds a task with `register_task`.
+Instruction sentences are those of Faysse et al. 2023 (arXiv 2310.14103), section A.1. Pure data. What ships is one
+immutable value, `SHIPPED_TASKS`; a study's own tasks make another one of it, which travels with the study, so that two
+studies may mean different things by one name.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 from pydantic import Field
@@ -58,6 +62,43 @@ class Task(Config):
     """Score of an answer given without reading the input (for labels: one over their number); None where about 0."""
 
 
+@dataclass(frozen=True)
+class Tasks:
+    """Tasks by name. Immutable: a study with tasks of its own has a value of its own."""
+
+    entries: tuple[Task, ...]
+    """Each name once."""
+
+    def get(self, name: str) -> Task:
+        """The task of this name.
+
+        Raises:
+            ConfigError: there is none; the message lists those there are.
+        """
+        if name not in self._by_name:
+            raise ConfigError(
+                f"task: saw {name!r}; expected one of {', '.join(self.names)}; "
+                "take one of these or say what yours is in the study's `tasks`"
+            )
+        return self._by_name[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._by_name
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of all tasks, sorted."""
+        return tuple(sorted(self._by_name))
+
+    def extended(self, further: Iterable[Task]) -> Tasks:
+        """These and further ones; a further one takes the place of one of its name."""
+        return Tasks(tuple({**self._by_name, **{task.name: task for task in further}}.values()))
+
+    @cached_property
+    def _by_name(self) -> dict[str, Task]:
+        return {task.name: task for task in self.entries}
+
+
 _CONLL = (
     "Extract locations, persons, and organizations from the text. The output should be formatted as a JSON object "
     "with three keys: LOC (locations), PER (persons), and ORG (organizations). Each key should have a value that is "
@@ -65,41 +106,7 @@ _CONLL = (
 )
 _SUMMARY = "Summarize the following article in a few words."
 
-_TASKS: dict[str, Task] = {}
-
-
-def register_task(task: Task) -> Task:
-    """Add a task to the catalog; the same task twice does no harm.
-
-    Raises:
-        ConfigError: another task has this name already.
-    """
-    known = _TASKS.setdefault(task.name, task)
-    if known != task:
-        raise ConfigError(f"task {task.name!r}: saw a second definition; expected one; give yours another name")
-    return task
-
-
-def get_task(name: str) -> Task:
-    """The task of this name.
-
-    Raises:
-        ConfigError: there is none; the message lists those there are.
-    """
-    if name not in _TASKS:
-        raise ConfigError(
-            f"task: saw {name!r}; expected one of {', '.join(task_names())}; "
-            "take one of these or add yours with register_task"
-        )
-    return _TASKS[name]
-
-
-def task_names() -> tuple[str, ...]:
-    """Names of all tasks, sorted."""
-    return tuple(sorted(_TASKS))
-
-
-for _task in (
+_SHIPPED: tuple[Task, ...] = (
     Task(
         name=INSTRUCTIONS,
         instruction="",
@@ -160,8 +167,7 @@ for _task in (
     ),
     Task(name="xsum", instruction=_SUMMARY, answer_format="free", heuristic="xsum", reference_scorer="rouge2"),
     Task(name="scitldr", instruction=_SUMMARY, answer_format="free", heuristic="xsum", reference_scorer="rouge2"),
-):
-    register_task(_task)
+)
 
 _TOY_SCORERS = {
     "toy_sentiment": ("sst2", "exact_match"),
@@ -171,17 +177,22 @@ _TOY_SCORERS = {
 }
 """Heuristic and reference scorer of each toy task; all else is the toy world's to say."""
 
-for _toy in TOY_TASKS.values():
-    _heuristic, _reference_scorer = _TOY_SCORERS[_toy.name]
-    register_task(
-        Task(
-            name=_toy.name,
-            instruction=_toy.instruction,
-            answer_format=_toy.answer_format,
-            labels=_toy.labels,
-            heuristic=_heuristic,
-            reference_scorer=_reference_scorer,
-            max_new_tokens=_toy.max_new_tokens,
-            chance=_toy.chance,
-        )
+SHIPPED_TASKS = Tasks(
+    (
+        *_SHIPPED,
+        *(
+            Task(
+                name=toy.name,
+                instruction=toy.instruction,
+                answer_format=toy.answer_format,
+                labels=toy.labels,
+                heuristic=_TOY_SCORERS[toy.name][0],
+                reference_scorer=_TOY_SCORERS[toy.name][1],
+                max_new_tokens=toy.max_new_tokens,
+                chance=toy.chance,
+            )
+            for toy in TOY_TASKS.values()
+        ),
     )
+)
+"""What Assay knows without being told."""

@@ -18,15 +18,8 @@ from assay.scoring.judges.protocols.joint import JointInstance
 from assay.scoring.judges.protocols.mt_bench import Dialogue, DialoguePair
 from assay.scoring.judges.protocols.pairwise import PairInstance
 from assay.scoring.judges.protocols.pointwise import PointwiseInstance
-from assay.scoring.judges.table import (
-    make_joint,
-    make_pairwise,
-    make_pointwise,
-    make_protocol,
-    protocol_kind,
-    protocol_names,
-    register_protocol,
-)
+from assay.scoring.judges.table import SHIPPED_PROTOCOLS, ProtocolEntry
+from support.shipped import make_joint, make_pairwise, make_pointwise, make_protocol, protocol_kind, protocol_names
 
 INSTANCES: dict[str, Any] = {
     "pointwise": PointwiseInstance("p", "r", "g"),
@@ -92,7 +85,7 @@ def test_parameters_are_the_protocols_own_and_others_are_refused(tmp_path: Path)
 
 def test_protocols_are_added_once() -> None:
     with pytest.raises(ConfigError, match="second definition"):
-        register_protocol("ifteval", "pointwise", lambda mode: None)
+        SHIPPED_PROTOCOLS.extended([ProtocolEntry("ifteval", "pointwise", lambda mode: None)])
 
 
 def test_importing_the_protocols_loads_no_engine_and_no_numpy() -> None:

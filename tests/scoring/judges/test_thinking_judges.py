@@ -17,7 +17,7 @@ from assay.scoring.judges.protocols.mt_bench import DialoguePair
 from assay.scoring.judges.protocols.pairwise import PairInstance
 from assay.scoring.judges.protocols.pointwise import IftevalJudge, PointwiseInstance
 from assay.scoring.judges.protocols.repeats import replies_text
-from assay.scoring.judges.table import make_pairwise, make_pointwise, make_protocol, protocol_names
+from support.shipped import make_pairwise, make_pointwise, make_protocol, protocol_names
 
 PAIR = PairInstance("Say hi.", "hi", "hello there")
 RESPONSE = PointwiseInstance("Say hi.", "hi", "hi")

@@ -7,8 +7,8 @@ import pytest
 from assay.errors import ConfigError
 from assay.records import Example, Rating, Unscored
 from assay.scoring.protocol import ScoreRequest
-from assay.scoring.table import make_scorer
-from assay.tasks.catalog import Task, get_task
+from assay.tasks.catalog import Task
+from support.shipped import get_task, make_scorer
 
 PER = '{"LOC": ["Rome"], "PER": ["Ann", "Bob"], "ORG": []}'
 TOO_DEEP = "[" * 3000

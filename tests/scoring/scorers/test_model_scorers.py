@@ -15,8 +15,7 @@ from assay.scoring.jobs import make_batches, scores_key
 from assay.scoring.protocol import ScoreRequest
 from assay.scoring.scorers import models
 from assay.scoring.scorers.models import MINILM, packaged_minilm, resolve
-from assay.scoring.table import make_scorer, scorer_spec
-from assay.tasks.catalog import get_task
+from support.shipped import get_task, make_scorer, scorer_spec
 from support.tiny_encoders import WORDS, save_tiny_encoder
 
 BATCH = make_batches([("p", "e")])[0]

@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 from assay.records import Example, Rating, Unscored
 from assay.scoring.protocol import Scorer, ScoreRequest, ScorerSpec
 from assay.scoring.scorers.references import normalise_space, rouge_comparison, squad_tokens, token_f1
-from assay.scoring.table import make_scorer, scorer_spec
-from assay.tasks.catalog import get_task
+from support.shipped import get_task, make_scorer, scorer_spec
 
 LOCAL = ("exact_match", "token_f1", "rouge1", "rouge2", "rougeL", "bleu")
 

@@ -9,10 +9,9 @@ from pathlib import Path
 import pytest
 
 from assay.scoring.protocol import ScoreRequest
-from assay.scoring.table import make_scorer
-from assay.tasks.catalog import get_task
 from assay.tasks.datasets.loaders import load_examples
 from assay.tasks.datasets.sources import SourceSpec
+from support.shipped import get_task, make_scorer
 
 LEAST_ROWS_PER_S = {
     "exact_match": 15_000, "token_f1": 15_000, "heuristic": 4_000,

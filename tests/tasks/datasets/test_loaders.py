@@ -12,6 +12,7 @@ from assay.config import validate
 from assay.errors import ConfigError, DataError
 from assay.records import Example
 from assay.store import Store
+from assay.tasks.catalog import SHIPPED_TASKS, Task
 from assay.tasks.datasets import reading
 from assay.tasks.datasets.loaders import dataset_key, load_examples, materialise_dataset, read_dataset
 from assay.tasks.datasets.sources import SourceSpec
@@ -300,12 +301,23 @@ def test_a_dataset_is_stored_once_and_read_back(tmp_path: Path) -> None:
     assert store.keys("dataset") == {ref.key}
 
 
+def test_a_task_that_nobody_defined_is_refused_where_its_instruction_is_needed(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"input": "x", "output": "y", "split": "train"}\n')
+    source = SourceSpec(loader="jsonl", path="a.jsonl", task="sst3")
+    for read in (load_examples, dataset_key):
+        with pytest.raises(ConfigError, match="saw 'sst3'"):
+            read(source, tmp_path)
+    mine = SHIPPED_TASKS.extended([Task(name="sst3", instruction="Say.", answer_format="free")])
+    assert load_examples(source, tmp_path, mine)[0].instruction == "Say."
+    other = mine.extended([mine.get("sst3").replace(instruction="Tell.")])
+    assert dataset_key(source, tmp_path, mine) != dataset_key(source, tmp_path, other)
+
+
 def test_source_fields_must_fit_the_loader() -> None:
     for bad, said in [
         ({"loader": "jsonl"}, "needs `path`"),
         ({"loader": "hub"}, "needs `hub`"),
         ({"loader": "jsonl", "path": "a", "columns": {"text": "x"}}, "columns: saw"),
-        ({"loader": "jsonl", "path": "a", "task": "sst3"}, "saw 'sst3'"),
     ]:
         with pytest.raises(ConfigError, match=said):
             validate(SourceSpec, bad, "data")

@@ -1,12 +1,14 @@
 """Judge protocols by name.
 
 Adding one is one file with a class that has `name`, `mode`, `identity` and `run`, its prompt folder, and a line at
-the end of this file (or a call of `register_protocol` from outside).
+the end of this file. What ships is one immutable value; a study with protocols of its own has another one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -27,107 +29,121 @@ from assay.scoring.judges.protocols.pointwise import IftevalJudge, PointwiseInst
 Kind = Literal["pointwise", "pairwise", "joint", "dialogue", "dialogue_pair"]
 """What an instance is: `PointwiseInstance`, `PairInstance`, `JointInstance`, `Dialogue`, `DialoguePair`."""
 
-_MAKERS: dict[str, tuple[Kind, Callable[..., Any]]] = {}
+
+@dataclass(frozen=True)
+class ProtocolEntry:
+    """A protocol of the table."""
+
+    name: str
+    """In studies and flags; lower case."""
+    kind: Kind
+    """What its instances are."""
+    make: Callable[..., Any]
+    """Called with `mode` and the parameters of a study; raises ConfigError or TypeError for bad ones."""
 
 
-def register_protocol(name: str, kind: Kind, make: Callable[..., Any]) -> None:
-    """Add a protocol.
+@dataclass(frozen=True)
+class Protocols:
+    """Judge protocols by name, in the order of the table. Immutable."""
 
-    Args:
-        name: in studies and flags; lower case.
-        kind: what its instances are.
-        make: called with `mode` and the parameters of a study; raises ConfigError or TypeError for bad ones.
+    entries: tuple[ProtocolEntry, ...]
 
-    Raises:
-        ConfigError: the name is taken.
-    """
-    if name in _MAKERS:
-        raise ConfigError(f"judge protocol {name!r}: saw a second definition; expected one; give yours another name")
-    _MAKERS[name] = (kind, make)
+    def names(self, kind: Kind | None = None) -> tuple[str, ...]:
+        """Of all protocols, or of one kind."""
+        return tuple(entry.name for entry in self.entries if kind in (None, entry.kind))
 
+    def kind(self, name: str) -> Kind:
+        """What the instances of this protocol are.
 
-def protocol_names(kind: Kind | None = None) -> tuple[str, ...]:
-    """Names of all protocols, or of one kind, in the order of the table."""
-    return tuple(name for name, (its_kind, _) in _MAKERS.items() if kind in (None, its_kind))
+        Raises:
+            ConfigError: no such protocol; lists the known ones.
+        """
+        return self._entry(name).kind
 
+    def make(self, name: str, mode: Mode = "strict", **params: Any) -> JudgeProtocol[Any, Any]:
+        """A protocol by name; both spellings of LLMBar's strategies are accepted. `params` are the class's own fields.
 
-def protocol_kind(name: str) -> Kind:
-    """What the instances of this protocol are.
-
-    Raises:
-        ConfigError: no such protocol; lists the known ones.
-    """
-    return _lookup(name)[0]
-
-
-def make_protocol(name: str, mode: Mode = "strict", **params: Any) -> JudgeProtocol[Any, Any]:
-    """A protocol by name; both spellings of LLMBar's strategies are accepted. `params` are the class's own fields.
-
-    Raises:
-        ConfigError: no such protocol, or it has no such parameter.
-    """
-    _, make = _lookup(name)
-    if isinstance(params.get("prompts_dir"), str):
-        params["prompts_dir"] = Path(params["prompts_dir"])
-    try:
-        return cast("JudgeProtocol[Any, Any]", make(mode=mode, **params))
-    except TypeError as error:
-        raise ConfigError(f"judge protocol {name!r}: saw parameters {sorted(params)}; {error}; fix them") from None
-
-
-def make_pointwise(
-    name: str, mode: Mode = "strict", **params: Any
-) -> JudgeProtocol[PointwiseInstance, PointwiseJudgement]:
-    """`make_protocol` for protocols on `PointwiseInstance`.
-
-    Raises:
-        ConfigError: as there, or the protocol is of another kind.
-    """
-    return _of_kind("pointwise", name, mode, params)
-
-
-def make_pairwise(
-    name: str,
-    mode: Mode = "strict",
-    *,
-    prompts_dir: Path | None = None,
-    patterns: Mapping[str, Patterns] | None = None,
-    **params: Any,
-) -> JudgeProtocol[PairInstance, PairVerdict]:
-    """`make_protocol` for protocols on `PairInstance`; see `pairwise.patterns_from_configs` for `patterns`.
-
-    Raises:
-        ConfigError: as there, or the protocol is of another kind.
-    """
-    if prompts_dir is not None:
-        params["prompts_dir"] = prompts_dir
-    if patterns:
-        params["patterns"] = patterns
-    return _of_kind("pairwise", name, mode, params)
-
-
-def make_joint(mode: Mode = "strict", **params: Any) -> JudgeProtocol[JointInstance, JointJudgement]:
-    """`make_protocol("joint", ...)`, typed."""
-    return _of_kind("joint", "joint", mode, params)
-
-
-def _of_kind(kind: Kind, name: str, mode: Mode, params: Mapping[str, Any]) -> JudgeProtocol[Any, Any]:
-    if protocol_kind(name) != kind:
-        raise ConfigError(
-            f"judge protocol {name!r}: it is {protocol_kind(name)}; expected one of {', '.join(protocol_names(kind))}"
-        )
-    return make_protocol(name, mode, **params)
-
-
-def _lookup(name: str) -> tuple[Kind, Callable[..., Any]]:
-    wanted = name.strip().lower()
-    if wanted not in _MAKERS:
+        Raises:
+            ConfigError: no such protocol, or it has no such parameter.
+        """
+        entry = self._entry(name)
+        if isinstance(params.get("prompts_dir"), str):
+            params["prompts_dir"] = Path(params["prompts_dir"])
         try:
-            wanted = get_strategy(name).name
-        except ConfigError:
-            known = ", ".join(_MAKERS)
-            raise ConfigError(f"judge protocol {name!r}: unknown; expected one of {known}; take one of these") from None
-    return _MAKERS[wanted]
+            return cast("JudgeProtocol[Any, Any]", entry.make(mode=mode, **params))
+        except TypeError as error:
+            raise ConfigError(f"judge protocol {name!r}: saw parameters {sorted(params)}; {error}; fix them") from None
+
+    def pointwise(
+        self, name: str, mode: Mode = "strict", **params: Any
+    ) -> JudgeProtocol[PointwiseInstance, PointwiseJudgement]:
+        """`make` for protocols on `PointwiseInstance`.
+
+        Raises:
+            ConfigError: as there, or the protocol is of another kind.
+        """
+        return self._of_kind("pointwise", name, mode, params)
+
+    def pairwise(
+        self,
+        name: str,
+        mode: Mode = "strict",
+        *,
+        prompts_dir: Path | None = None,
+        patterns: Mapping[str, Patterns] | None = None,
+        **params: Any,
+    ) -> JudgeProtocol[PairInstance, PairVerdict]:
+        """`make` for protocols on `PairInstance`; see `pairwise.patterns_from_configs` for `patterns`.
+
+        Raises:
+            ConfigError: as there, or the protocol is of another kind.
+        """
+        if prompts_dir is not None:
+            params["prompts_dir"] = prompts_dir
+        if patterns:
+            params["patterns"] = patterns
+        return self._of_kind("pairwise", name, mode, params)
+
+    def joint(self, mode: Mode = "strict", **params: Any) -> JudgeProtocol[JointInstance, JointJudgement]:
+        """`make("joint", ...)`, typed."""
+        return self._of_kind("joint", "joint", mode, params)
+
+    def extended(self, further: Iterable[ProtocolEntry]) -> Protocols:
+        """These and further ones.
+
+        Raises:
+            ConfigError: a name is taken.
+        """
+        added = Protocols((*self.entries, *further))
+        for entry in added.entries:
+            if added._by_name[entry.name] is not entry:
+                raise ConfigError(
+                    f"judge protocol {entry.name!r}: saw a second definition; expected one; give yours another name"
+                )
+        return added
+
+    def _of_kind(self, kind: Kind, name: str, mode: Mode, params: Mapping[str, Any]) -> JudgeProtocol[Any, Any]:
+        if self.kind(name) != kind:
+            raise ConfigError(
+                f"judge protocol {name!r}: it is {self.kind(name)}; expected one of {', '.join(self.names(kind))}"
+            )
+        return self.make(name, mode, **params)
+
+    def _entry(self, name: str) -> ProtocolEntry:
+        wanted = name.strip().lower()
+        if wanted not in self._by_name:
+            try:
+                wanted = get_strategy(name).name
+            except ConfigError:
+                known = ", ".join(self.names())
+                raise ConfigError(
+                    f"judge protocol {name!r}: unknown; expected one of {known}; take one of these"
+                ) from None
+        return self._by_name[wanted]
+
+    @cached_property
+    def _by_name(self) -> dict[str, ProtocolEntry]:
+        return {entry.name: entry for entry in self.entries}
 
 
 def _pairwise_maker(strategy: str) -> Callable[..., Any]:
@@ -157,22 +173,27 @@ def _geval_maker(dimension: str) -> Callable[..., Any]:
     return make
 
 
-for _name, _variant in (
-    ("ifteval", "two_responses"),
-    ("ifteval_swapped", "swapped"),
-    ("ifteval_reference_shown", "reference_shown"),
-    ("ifteval_alone", "alone"),
-    ("reference_free", "alone"),
-):
-    register_protocol(_name, "pointwise", _ifteval_maker(_variant))
-for _dimension in DIMENSIONS:
-    register_protocol(f"geval_{_dimension}", "pointwise", _geval_maker(_dimension))
-register_protocol("objecqa", "pointwise", objecqa_labeler)
-register_protocol("category", "pointwise", category_labeler)
-for _strategy in STRATEGIES:
-    register_protocol(_strategy, "pairwise", _pairwise_maker(_strategy))
-register_protocol("chateval", "pairwise", _chateval_maker)
-register_protocol("faireval", "pairwise", FairEvalJudge)
-register_protocol("joint", "joint", JointJudge)
-register_protocol("mt_bench_single", "dialogue", MtBenchSingle)
-register_protocol("mt_bench_pair", "dialogue_pair", MtBenchPair)
+SHIPPED_PROTOCOLS = Protocols(
+    (
+        *(
+            ProtocolEntry(name, "pointwise", _ifteval_maker(variant))
+            for name, variant in (
+                ("ifteval", "two_responses"),
+                ("ifteval_swapped", "swapped"),
+                ("ifteval_reference_shown", "reference_shown"),
+                ("ifteval_alone", "alone"),
+                ("reference_free", "alone"),
+            )
+        ),
+        *(ProtocolEntry(f"geval_{name}", "pointwise", _geval_maker(name)) for name in DIMENSIONS),
+        ProtocolEntry("objecqa", "pointwise", objecqa_labeler),
+        ProtocolEntry("category", "pointwise", category_labeler),
+        *(ProtocolEntry(name, "pairwise", _pairwise_maker(name)) for name in STRATEGIES),
+        ProtocolEntry("chateval", "pairwise", _chateval_maker),
+        ProtocolEntry("faireval", "pairwise", FairEvalJudge),
+        ProtocolEntry("joint", "joint", JointJudge),
+        ProtocolEntry("mt_bench_single", "dialogue", MtBenchSingle),
+        ProtocolEntry("mt_bench_pair", "dialogue_pair", MtBenchPair),
+    )
+)
+"""What Assay brings."""

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from assay.records import INSTRUCTIONS
-from assay.tasks.catalog import get_task
 
 if TYPE_CHECKING:
     from assay.studies.spec import Study
@@ -38,7 +37,7 @@ class AskedSet:
 def task_set(study: Study, task: str) -> AskedSet:
     """Test rows of a target task."""
     spec = study.evaluation
-    tokens = spec.max_new_tokens.get(task, get_task(task).max_new_tokens)
+    tokens = spec.max_new_tokens.get(task, study.registry.tasks.get(task).max_new_tokens)
     return AskedSet(task, task, spec.target_rows, tokens, "evaluation.target_rows")
 
 

@@ -148,6 +148,16 @@ def by_rules_of(study: Study, mixture: MixtureSpec) -> MixtureSpec:
     return mixture
 
 
+def check_tasks(study: Study, tasks: Iterable[str]) -> None:
+    """Refuse names of tasks that nobody defined.
+
+    Raises:
+        ConfigError: names the task and those there are.
+    """
+    for task in tasks:
+        study.registry.tasks.get(task)
+
+
 def no_repeats(what: str, values: tuple[T, ...]) -> tuple[T, ...]:
     """The values, refused where one stands twice."""
     if len(set(values)) != len(values):

@@ -9,8 +9,7 @@ from pydantic import Field, field_validator
 from assay.mixtures.designs import Instructions
 from assay.records import INSTRUCTIONS
 from assay.studies.designs.asked import AskedSet, instruction_sets, task_set
-from assay.studies.designs.design import DesignBase, no_repeats
-from assay.tasks.catalog import get_task
+from assay.studies.designs.design import DesignBase, check_tasks, no_repeats
 
 if TYPE_CHECKING:
     from assay.studies.spec import Study
@@ -45,10 +44,13 @@ class Targets(Sampled):
 
     @field_validator("tasks")
     @classmethod
-    def _known_tasks(cls, tasks: tuple[str, ...]) -> tuple[str, ...]:
-        for task in tasks:
-            get_task(task)
+    def _distinct_tasks(cls, tasks: tuple[str, ...]) -> tuple[str, ...]:
         return no_repeats("tasks", tasks)
+
+    def check(self, study: Study) -> None:
+        """Whether its tasks exist, and the rest of the study fits."""
+        super().check(study)
+        check_tasks(study, self.tasks)
 
     def evaluation_sets(self, study: Study) -> tuple[AskedSet, ...]:
         """The tasks' test rows, and those of the instruction set."""

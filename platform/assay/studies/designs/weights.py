@@ -13,8 +13,7 @@ from assay.mixtures.spec import ComponentSpec, MixtureSpec
 from assay.records import INSTRUCTIONS
 from assay.studies.designs.asked import AskedSet, instruction_sets, task_set
 from assay.studies.designs.cell import INSTRUCTIONS_ONLY, MANY, Cell, Condition
-from assay.studies.designs.design import DesignBase, no_repeats, with_seeds
-from assay.tasks.catalog import get_task
+from assay.studies.designs.design import DesignBase, check_tasks, no_repeats, with_seeds
 
 if TYPE_CHECKING:
     from assay.studies.spec import Study
@@ -40,8 +39,7 @@ class WeightGrid(DesignBase):
 
     @model_validator(mode="after")
     def _known_components(self) -> WeightGrid:
-        for task in no_repeats("tasks", self.tasks):
-            get_task(task)
+        no_repeats("tasks", self.tasks)
         for point in self.points:
             unknown = sorted(set(point) - set(self.components))
             if unknown:
@@ -49,6 +47,11 @@ class WeightGrid(DesignBase):
             if min(point.values(), default=0.0) < 0 or sum(point.values()) <= 0:
                 raise ValueError(f"points: saw {dict(point)}; expected weights of at least 0, one of them above")
         return self
+
+    def check(self, study: Study) -> None:
+        """Whether its tasks exist, and the rest of the study fits."""
+        super().check(study)
+        check_tasks(study, self.tasks)
 
     @property
     def trains_zero(self) -> bool:

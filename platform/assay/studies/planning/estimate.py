@@ -23,7 +23,7 @@ from assay.studies.designs.cell import Cell
 from assay.studies.judge_endpoint import endpoint_of
 from assay.studies.planning.outline import CHARS_PER_TOKEN, DatasetOutline, outline_datasets
 from assay.studies.planning.throughput import Rates, rates
-from assay.studies.scores import calls_per_row, judge_protocol, scorer_specs
+from assay.studies.scores import calls_per_row, scorer_specs, study_protocol
 from assay.studies.spec import JUDGE, TINY, Study
 from assay.tasks.catalog import INSTRUCTION_CATEGORIES
 from assay.tasks.tagging import JudgeTags
@@ -104,7 +104,7 @@ def plan(study: Study, speed: Rates | None = None) -> Estimate:
     predictions, generated = _generation(study, cells, outlines)
     for base, generated_tokens in generated.items():
         device_s += rate.generate_s(generated_tokens, sizes[base] or math.nan)
-    judge_calls = predictions * calls_per_row(judge_protocol(study.judge, study.mode)) if JUDGE in study.scorers else 0
+    judge_calls = predictions * calls_per_row(study_protocol(study)) if JUDGE in study.scorers else 0
     if study.ifs is not None:
         labels, written, note = _inside_trials(study, study.ifs, list(trainings.values()), outlines)
         judge_calls += labels

@@ -38,7 +38,7 @@ def write_mixtures(
     """
     keys = dataset_keys(study, embedded_name)
     used = study.used
-    rows = {name: load_examples(source, used.root) for name, source in used.sources.items()}
+    rows = {name: load_examples(source, used.root, study.registry.tasks) for name, source in used.sources.items()}
     for name in used.derived:
         if store is None or not store.exists(DATASET_KIND, keys[name]):
             where = "no storage" if store is None else store.uri

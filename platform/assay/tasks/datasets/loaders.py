@@ -20,7 +20,7 @@ from assay.file_hashes import known_file_hash
 from assay.fingerprint import artifact_key, delimited_hash
 from assay.records import INSTRUCTIONS, SPLITS, TEST, TRAIN, VALIDATION, Example, from_table, to_table
 from assay.store import Store
-from assay.tasks.catalog import get_task
+from assay.tasks.catalog import SHIPPED_TASKS, Tasks
 from assay.tasks.datasets.conversations import Exchange, exchanges, past_turns, turns_of
 from assay.tasks.datasets.converters import convert
 from assay.tasks.datasets.hub import hub_content, hub_rows
@@ -54,7 +54,7 @@ class DatasetRef:
     counts: dict[str, int]
 
 
-def dataset_key(source: SourceSpec, data_root: Path | str | None) -> str:
+def dataset_key(source: SourceSpec, data_root: Path | str | None, tasks: Tasks = SHIPPED_TASKS) -> str:
     """32 hex digits that name the dataset: how it is read and what its files hold, not where they lie.
 
     Raises:
@@ -69,7 +69,7 @@ def dataset_key(source: SourceSpec, data_root: Path | str | None) -> str:
         content = hub_content(source, root)
     else:
         content = {split or "rows": known_file_hash(path) for split, path in _files(source, root).items()}
-    identity, version = source.identity(), SCHEMA_VERSION
+    identity, version = source.identity(tasks), SCHEMA_VERSION
     if source.is_conversation:
         version = CONVERSATION_VERSION
     elif source.loader in ("jsonl", "alpaca") and source.split_rule == "strict" and _has_history(source, root):
@@ -77,12 +77,13 @@ def dataset_key(source: SourceSpec, data_root: Path | str | None) -> str:
     return artifact_key(KIND, version, identity, content)
 
 
-def load_examples(source: SourceSpec, data_root: Path | str | None) -> list[Example]:
+def load_examples(source: SourceSpec, data_root: Path | str | None, tasks: Tasks = SHIPPED_TASKS) -> list[Example]:
     """All examples of a source, in source order (train, validation, test where these are files of their own).
 
     Args:
         source: what to read and how.
         data_root: folder that `path` and a local `hub` folder are relative to; None where the source needs none.
+        tasks: that the source may name.
 
     Raises:
         DataError: a file or a row cannot be read; one line with file and line number.
@@ -90,7 +91,7 @@ def load_examples(source: SourceSpec, data_root: Path | str | None) -> list[Exam
     root = Path(data_root) if data_root is not None else None
     if source.loader == "toyworld":
         return list(_limited(_toyworld(source), source.limit))
-    reader = _Reader(source)
+    reader = _Reader(source, tasks)
     for split, shown, rows in source_rows(source, root):
         reader.read(rows, shown, split)
     if not reader.examples:
@@ -150,18 +151,20 @@ def check_text(texts: Sequence[str], source: SourceSpec, where: str) -> None:
         ) from None
 
 
-def materialise_dataset(store: Store, source: SourceSpec, data_root: Path | str | None) -> DatasetRef:
+def materialise_dataset(
+    store: Store, source: SourceSpec, data_root: Path | str | None, tasks: Tasks = SHIPPED_TASKS
+) -> DatasetRef:
     """The dataset as an artifact, read and stored first where it is not there yet.
 
     Raises:
         DataError: see `load_examples`.
     """
-    key = dataset_key(source, data_root)
+    key = dataset_key(source, data_root, tasks)
     if not store.exists(KIND, key):
-        examples = load_examples(source, data_root)
+        examples = load_examples(source, data_root, tasks)
         counts = Counter(example.split for example in examples)
         categories = Counter(example.category for example in examples if example.category)
-        with store.writing(KIND, key, source.identity()) as artifact:
+        with store.writing(KIND, key, source.identity(tasks)) as artifact:
             artifact.table(EXAMPLES_FILE, to_table(examples, Example))
             artifact.json(SUMMARY_FILE, {"counts": dict(counts), "categories": dict(categories)})
     stored = store.read_json(KIND, key, SUMMARY_FILE)["counts"]
@@ -184,11 +187,11 @@ def listed_references(row: Mapping[str, Any]) -> list[str]:
 class _Reader:
     """Turns rows into examples: fields, ids, splits, limits."""
 
-    def __init__(self, source: SourceSpec) -> None:
+    def __init__(self, source: SourceSpec, tasks: Tasks) -> None:
         self.examples: list[Example] = []
         self._source = source
         self._task = source.task or INSTRUCTIONS
-        self._instruction = get_task(source.task).instruction if source.task else ""
+        self._instruction = tasks.get(source.task).instruction if source.task else ""
         self._columns = {field: source.columns.get(field, field) for field in ("id", "split", "category")}
         self._seen: dict[str, int] = {}
         self._given: set[str] = set()

@@ -22,7 +22,7 @@ from pydantic import (
 from assay.config import Config, validate
 from assay.errors import ConfigError
 from assay.records import INSTRUCTIONS, Mode
-from assay.tasks.catalog import get_task
+from assay.tasks.catalog import SHIPPED_TASKS, Tasks
 from assay.tasks.datasets.converters import Converter
 
 EXAMPLE_FIELDS = ("id", "split", "category", "instruction", "input", "output")
@@ -67,7 +67,8 @@ class SourceSpec(Config):
     meta_columns: tuple[str, ...] = ()
     """Further columns kept in `meta_json`. References (`references`, `answers`) are always kept."""
     task: str | None = None
-    """Task that the rows belong to (fills in a missing instruction); None: an instruction set."""
+    """Task that the rows belong to (fills in a missing instruction); None: an instruction set. Whether it exists is
+    for those to say who know the study's tasks."""
     conversation: Literal["none", "sharegpt", "messages", "history"] = "none"
     """Hub: rows are conversations in a column `conversations` or `messages`, read as those loaders read theirs; or rows
     of instruction and output with earlier turns in a column `history`."""
@@ -108,13 +109,6 @@ class SourceSpec(Config):
             raise ValueError("expected a path below the data root, without '..'; set data.root to the folder above it")
         return path
 
-    @field_validator("task")
-    @classmethod
-    def _known_task(cls, task: str | None) -> str | None:
-        if task is not None:
-            get_task(task)
-        return task
-
     @model_validator(mode="after")
     def _fits_loader(self) -> SourceSpec:
         if self.loader == "hub" and not self.hub:
@@ -150,8 +144,12 @@ class SourceSpec(Config):
         """What people call this dataset."""
         return self.name or self.task or INSTRUCTIONS
 
-    def identity(self) -> dict[str, object]:
-        """What goes into the key beside the content: the fields that matter to this loader."""
+    def identity(self, tasks: Tasks = SHIPPED_TASKS) -> dict[str, object]:
+        """What goes into the key beside the content: the fields that matter to this loader.
+
+        Raises:
+            ConfigError: a task that is none of `tasks`.
+        """
         if self.loader == "toyworld":
             kept = {"loader", "task", "seed", "num_train", "num_validation", "num_test", "limit"}
             if self.unfinished:  # a later field: older datasets keep their keys
@@ -170,7 +168,7 @@ class SourceSpec(Config):
             skip |= {"convert"}
         fields: dict[str, object] = self.model_dump(mode="json", exclude=skip)
         if self.task is not None:
-            fields["instruction"] = get_task(self.task).instruction
+            fields["instruction"] = tasks.get(self.task).instruction
         return fields
 
 

@@ -21,12 +21,12 @@ from assay.scoring.judges.protocols.repeats import (
     repeated,
     replies_text,
 )
-from assay.scoring.judges.table import make_pointwise
 from assay.store import Store
 from assay.studies.catalog import load_study
 from assay.studies.planning.estimate import plan
 from assay.studies.scores import calls_per_row, judge_protocol, repeat_table
 from assay.studies.spec import JudgeConfig
+from support.shipped import make_pointwise
 
 ONCE = IftevalJudge()
 THRICE = RepeatedJudge(ONCE, 3)

@@ -11,7 +11,7 @@ from assay.errors import ConfigError
 from assay.scoring.judges.calls import JudgeCall, replay_protocol
 from assay.scoring.judges.protocols.mt_bench import Dialogue
 from assay.scoring.judges.protocols.pointwise import PointwiseInstance
-from assay.scoring.judges.table import make_protocol, protocol_kind, protocol_names
+from support.shipped import make_protocol, protocol_kind, protocol_names
 
 NAMES = (*protocol_names("pointwise"), "mt_bench_single")
 
