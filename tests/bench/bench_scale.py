@@ -173,7 +173,7 @@ def ledger(size: int) -> dict[str, float]:
 
 def report(size: int) -> dict[str, float]:
     """Tables and page of `size` runs over 4 tasks with 20 rows and 3 scorers each."""
-    from assay.metaeval.study_tables.build import RunRow, ScorerInfo, build_study_tables
+    from assay.metaeval.study_tables.build import RunRow, ScorerInfo, TableOptions, build_study_tables
     from assay.records import ScoreRow
     from assay.reports.page import ReportInput, render_report
 
@@ -203,7 +203,7 @@ def report(size: int) -> dict[str, float]:
         ScorerInfo("judge", 1, "higher", 0.0, 1.0, "judge"),
     ]
     tables_s, tables = timed(
-        lambda: build_study_tables(runs, scores, infos, human="truth", seed_key="k", resamples=1000)
+        lambda: build_study_tables(runs, scores, infos, TableOptions(human="truth", seed_key="k", resamples=1000))
     )
     content = ReportInput(
         title="scale", description="", mode="strict", key="k" * 32, facts=[], notes=[], human="truth",
@@ -250,7 +250,10 @@ def sweep(size: int) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         seconds, done = timed(
             lambda: ray_sweep.run_sweep(
-                Store(folder), jobs, TrainResources(max_concurrent=2), load_rows=lambda store, job: ((), ())
+                Store(folder),
+                jobs,
+                TrainResources(max_concurrent=2),
+                readers=ray_sweep.Readers(lambda store, job: ((), ())),
             )
         )
     assert len(done.jobs) == size

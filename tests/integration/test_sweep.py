@@ -125,7 +125,7 @@ def test_a_sweep_trains_what_is_missing_retries_what_failed_and_names_what_faile
 def test_what_a_scheduler_cuts_short_is_published_under_a_key_of_its_own(folder: Path, local_ray: None) -> None:
     from ray.tune.schedulers import AsyncHyperBandScheduler
 
-    from assay.training.sweep.ray_sweep import run_sweep
+    from assay.training.sweep.ray_sweep import Cuts, run_sweep
 
     class StopAtFirstReport(AsyncHyperBandScheduler):
         def on_trial_result(self, tune_controller: object, trial: object, result: object) -> str:
@@ -134,7 +134,7 @@ def test_what_a_scheduler_cuts_short_is_published_under_a_key_of_its_own(folder:
     store = Store(str(folder / "stopped"))
     job = job_of(folder, store, "llama", 64, SPEC.replace(num_epochs=100, early_stopping_patience=None))
     resources = RESOURCES.replace(report_every_s=0.2)
-    report = run_sweep(store, [job], resources, scheduler=StopAtFirstReport(time_attr="step"))
+    report = run_sweep(store, [job], resources, cuts=Cuts(scheduler=StopAtFirstReport(time_attr="step")))
     (result,) = report.jobs
     assert result.status == "stopped"
     assert 0 < result.steps < 400
@@ -145,7 +145,7 @@ def test_what_a_scheduler_cuts_short_is_published_under_a_key_of_its_own(folder:
 def test_stoppers_and_schedulers_go_by_a_hooks_metric_at_its_own_step(folder: Path, local_ray: None) -> None:
     from ray.tune.schedulers import AsyncHyperBandScheduler
 
-    from assay.training.sweep.ray_sweep import MetricStopper, run_sweep
+    from assay.training.sweep.ray_sweep import Cuts, MetricStopper, run_sweep
 
     class StopAtHalf(AsyncHyperBandScheduler):
         def on_trial_result(self, tune_controller: object, trial: object, result: dict[str, float]) -> str:
@@ -155,19 +155,19 @@ def test_stoppers_and_schedulers_go_by_a_hooks_metric_at_its_own_step(folder: Pa
     spec = SPEC.replace(num_epochs=20, early_stopping_patience=None)
     job = job_of(folder, store, "llama", 64, spec)
     stopper = MetricStopper("climbing/infused")
-    (result,) = run_sweep(store, [job], RESOURCES, make_hooks=climbing_hooks, stopper=stopper).jobs
+    (result,) = run_sweep(store, [job], RESOURCES, make_hooks=climbing_hooks, cuts=Cuts(stopper=stopper)).jobs
     assert (result.status, result.steps) == ("stopped", 4)
     assert store.keys(ADAPTER_KIND) == {stopped_adapter_key(job.key, 4)}
     scheduler = StopAtHalf(time_attr="step")
     (result,) = run_sweep(
-        store, [job], RESOURCES, make_hooks=climbing_hooks, scheduler=scheduler, metric="climbing/score", mode="max"
+        store, [job], RESOURCES, make_hooks=climbing_hooks, cuts=Cuts(scheduler, metric="climbing/score", mode="max")
     ).jobs
     assert (result.status, result.steps) == ("stopped", 6)
     assert result.eval_s > 0
 
 
 def test_what_the_cluster_can_never_give_is_refused_at_once(folder: Path, local_ray: None) -> None:
-    from assay.training.sweep.ray_sweep import run_sweep
+    from assay.training.sweep.ray_sweep import Cuts, run_sweep
 
     store = Store(str(folder / "store"))
     job = job_of(folder, store, "llama", 30)
@@ -178,7 +178,7 @@ def test_what_the_cluster_can_never_give_is_refused_at_once(folder: Path, local_
     with pytest.raises(ResourceError, match=r"expected 4 for a trial \(4 worker"):
         run_sweep(store, [job], RESOURCES.replace(num_workers=4))
     with pytest.raises(ConfigError, match="num_workers=2 and a scheduler"):
-        run_sweep(store, [job], RESOURCES.replace(num_workers=2), scheduler=object())
+        run_sweep(store, [job], RESOURCES.replace(num_workers=2), cuts=Cuts(scheduler=object()))
 
 
 DRIVER = """

@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from assay.metaeval.study_tables.build import RunRow, ScorerInfo, build_study_tables
+from assay.metaeval.study_tables.build import RunRow, ScorerInfo, TableOptions, build_study_tables
 from assay.records import ScoreRow
 from assay.reports.drawing import finish, grid, tip
 from assay.reports.page import ReportInput, agreement, render_report, script_json, shared_reason
@@ -60,7 +60,9 @@ def report_input() -> ReportInput:
         ScorerInfo("judge", 1, "higher", 0.0, 1.0, "judge"),
     ]
     categories = {f"instructions-{item}": ("Code", "Write")[item % 2] for item in range(12)}
-    tables = build_study_tables(runs, scores, infos, human="truth", seed_key="k", resamples=200, categories=categories)
+    tables = build_study_tables(
+        runs, scores, infos, TableOptions(human="truth", seed_key="k", resamples=200), categories=categories
+    )
     row = {
         "id": HOSTILE,
         "instruction": HOSTILE,

@@ -287,18 +287,18 @@ def test_a_design_that_does_not_hang_together_is_one_line(grid: dict[str, object
 @pytest.mark.parametrize("name", ["s1", "forgetting", "s2", "scorer_benchmark"])
 def test_the_papers_studies_take_its_tasks_for_cit_cat_and_tfa(name: str) -> None:
     study = BUILTIN[name]()
-    assert study.meta_tasks is not None
-    assert sorted(study.meta_tasks) == ["conll", "mnli", "qnli", "squadv2", "sst2", "stsb"]
-    assert study.tfa_tasks == ("sst2", "mnli", "qnli")
+    assert study.table_options("k").meta_tasks is not None
+    assert sorted(study.table_options("k").meta_tasks) == ["conll", "mnli", "qnli", "squadv2", "sst2", "stsb"]
+    assert study.table_options("k").tfa_tasks == ("sst2", "mnli", "qnli")
     assert "xsum" in study.grid.tasks
 
 
 def test_of_the_named_tasks_those_that_are_evaluated_count() -> None:
     sources = BUILTIN["s1_sources"]()
-    assert set(sources.meta_tasks or ()) == {"sst2", "mnli", "conll"}
-    assert sources.tfa_tasks == ("sst2", "mnli")
-    assert load_study("s1", ["grid.tasks=[conll]"]).tfa_tasks is None  # none of them: all that are
-    assert BUILTIN["hold_one_out"]().meta_tasks is None
+    assert set(sources.table_options("k").meta_tasks or ()) == {"sst2", "mnli", "conll"}
+    assert sources.table_options("k").tfa_tasks == ("sst2", "mnli")
+    assert load_study("s1", ["grid.tasks=[conll]"]).table_options("k").tfa_tasks is None  # none of them: all that are
+    assert BUILTIN["hold_one_out"]().table_options("k").meta_tasks is None
     with pytest.raises(ConfigError, match=r"statistics\.tfa_tasks: saw the task 'ss2'; expected some of conll"):
         load_study("s1", ["statistics.tfa_tasks=[ss2]"])
 

@@ -89,11 +89,12 @@ def run_generation(
             key: ray.put(sorted(examples_by_set[key], key=lambda example: example.example_id))
             for key in sorted({job.evaluation_key for job in todo})
         }
+        inputs = _StreamInputs(store, sets, sizes, spec, resources)
         num_engines = _room_for_engines(resources)
         todo.sort(key=lambda job: (job.base_path, job.adapter_key or "", job.evaluation_key, job.key))
         with ThreadPoolExecutor(max_workers=4) as pool:
             for base_path, members in itertools.groupby(todo, key=lambda job: job.base_path):
-                _run_base(store, base_path, list(members), sets, sizes, spec, resources, num_engines, collected, pool)
+                _run_base(base_path, list(members), inputs, num_engines, collected, pool)
             collected.wait()
     progress.finish(STAGE, collected.note())
     return GenerationReport(
@@ -108,19 +109,28 @@ def run_generation(
     )
 
 
+@dataclass(frozen=True)
+class _StreamInputs:
+    """What the streams of all base models share."""
+
+    store: Store
+    sets: Mapping[str, ray.ObjectRef]
+    sizes: Mapping[str, int]
+    """Rows by evaluation set."""
+    spec: GenerationSpec
+    resources: GenerationResources
+
+
 def _run_base(
-    store: Store,
     base_path: str,
     jobs: list[GenerationJob],
-    sets: Mapping[str, ray.ObjectRef],
-    sizes: Mapping[str, int],
-    spec: GenerationSpec,
-    resources: GenerationResources,
+    inputs: _StreamInputs,
     num_engines: int,
     collected: _Collected,
     pool: ThreadPoolExecutor,
 ) -> None:
     """One stream: all pairs of one base model through one pool of engines."""
+    sizes, spec, resources = inputs.sizes, inputs.spec, inputs.resources
     blocks = [
         {"job": number, "start": start}
         for number, job in enumerate(jobs)
@@ -131,10 +141,10 @@ def _run_base(
         dataset = ray.data.from_items(blocks, override_num_blocks=num_calls).map_batches(
             EngineActor,
             fn_constructor_kwargs={
-                "store": store,
+                "store": inputs.store,
                 "base_path": base_path,
                 "jobs": ray.put(jobs),
-                "sets": dict(sets),
+                "sets": dict(inputs.sets),
                 "spec": spec,
                 "resources": resources,
                 "max_lora_rank": max(job.lora_rank for job in jobs),

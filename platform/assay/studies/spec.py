@@ -15,6 +15,7 @@ from assay.config import Config
 from assay.generation.spec import GenerationSpec
 from assay.ifs.trial_spec import TrialIfsSpec
 from assay.llm.endpoint import Reach, ReplySettings
+from assay.metaeval.study_tables.options import TableOptions
 from assay.mixtures.spec import LeakSpec
 from assay.mixtures.synthesis import RandomLabels, SyntheticRows
 from assay.records import Mode
@@ -290,15 +291,18 @@ class Study(Config):
         """Evaluation sets that show what was learnt: all but those of forgetting."""
         return tuple(part.name for part in self.grid.evaluation_sets(self) if part.purpose == "target")
 
-    @property
-    def meta_tasks(self) -> tuple[str, ...] | None:
-        """Tasks of CIT and CAT that are evaluated; None: all."""
-        return self._evaluated(self.statistics.meta_tasks)
-
-    @property
-    def tfa_tasks(self) -> tuple[str, ...] | None:
-        """Tasks of TFA that are evaluated; None: all."""
-        return self._evaluated(self.statistics.tfa_tasks)
+    def table_options(self, key: str) -> TableOptions:
+        """What decides about the result tables; `key` is the study's and seeds every resampling."""
+        said = self.statistics
+        return TableOptions(
+            human=said.human,
+            seed_key=key,
+            baseline=said.baseline,
+            resamples=said.resamples,
+            below_target=said.below_target,
+            meta_tasks=self._evaluated(said.meta_tasks),
+            tfa_tasks=self._evaluated(said.tfa_tasks),
+        )
 
     def _evaluated(self, tasks: tuple[str, ...] | None) -> tuple[str, ...] | None:
         return tuple(task for task in tasks or () if task in self.target_sets) or None

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from assay.errors import ConfigError, DataError
-from assay.metaeval.study_tables.build import COLUMNS, RunRow, ScorerInfo, StudyTables, build_study_tables
+from assay.metaeval.study_tables.build import COLUMNS, RunRow, ScorerInfo, StudyTables, TableOptions, build_study_tables
 from assay.records import ScoreRow
 
 SCORERS = [
@@ -81,7 +81,9 @@ def study() -> tuple[list[RunRow], list[ScoreRow]]:
 @pytest.fixture(scope="module")
 def tables(study: tuple[list[RunRow], list[ScoreRow]]) -> StudyTables:
     runs, rows = study
-    return build_study_tables(runs, rows, SCORERS, human="truth", seed_key="k", resamples=400, categories=CATEGORIES)
+    return build_study_tables(
+        runs, rows, SCORERS, TableOptions(human="truth", seed_key="k", resamples=400), categories=CATEGORIES
+    )
 
 
 def rows_of(table: pa.Table, **wanted: object) -> list[dict[str, object]]:
@@ -113,7 +115,7 @@ def test_series_meet_at_equal_n_and_holm_counts_them_all() -> None:
                 for item in range(60):
                     score = float(np.clip(level + 0.15 * rng.normal(), 0, 1))
                     rows.append(ScoreRow(key, f"i{item}", "truth", score, None))
-    made = build_study_tables(runs, rows, SCORERS[:1], human="truth", seed_key="k", resamples=200)
+    made = build_study_tables(runs, rows, SCORERS[:1], TableOptions(human="truth", seed_key="k", resamples=200))
     found = made["series"].to_pylist()
     assert [(row["num_target"], row["series"], row["against"]) for row in found] == [(8, "H", "S"), (64, "H", "S")]
     for row in found:
@@ -139,7 +141,9 @@ def test_a_repeated_judge_has_its_own_variance_in_the_table(
     columns = zip(*(repeats[place] for place in rng.permutation(len(repeats))), strict=True)
     names = ("predictions_key", "example_id", "scorer", "answer", "repeat", "rating")
     table = pa.table(dict(zip(names, columns, strict=True)))
-    made = build_study_tables(runs, means, SCORERS, human="truth", seed_key="k", resamples=200, repeats=table)
+    made = build_study_tables(
+        runs, means, SCORERS, TableOptions(human="truth", seed_key="k", resamples=200), repeats=table
+    )
     found = rows_of(made["variance"], scorer="judge", factor="judge_repeat")
     assert found and all(row["variance"] == pytest.approx(0.04, rel=0.15) and row["levels"] == 4 for row in found)
     assert {row["scorer"] for row in rows_of(made["variance"], factor="judge_repeat")} == {"judge"}
@@ -157,7 +161,9 @@ def test_where_nothing_is_left_for_a_residual_there_are_no_shares() -> None:
     ]
     names = ("predictions_key", "example_id", "scorer", "answer", "repeat", "rating")
     table = pa.table(dict(zip(names, zip(*repeats, strict=True), strict=True)))
-    made = build_study_tables(runs, rows, SCORERS, human="truth", seed_key="k", resamples=200, repeats=table)
+    made = build_study_tables(
+        runs, rows, SCORERS, TableOptions(human="truth", seed_key="k", resamples=200), repeats=table
+    )
     found = made["variance"].to_pylist()
     assert {row["factor"] for row in found if row["scorer"] == "judge"} >= {"judge_repeat", "residual"}
     assert all(row["share"] is None for row in found)
@@ -169,7 +175,11 @@ def test_tables_do_not_depend_on_the_order_of_rows(
     runs, rows = study
     shuffled = [rows[place] for place in np.random.default_rng(1).permutation(len(rows))]
     again = build_study_tables(
-        runs[::-1], shuffled, SCORERS[::-1], human="truth", seed_key="k", resamples=400, categories=CATEGORIES
+        runs[::-1],
+        shuffled,
+        SCORERS[::-1],
+        TableOptions(human="truth", seed_key="k", resamples=400),
+        categories=CATEGORIES,
     )
     for name, table in tables.items():
         first, second = io.BytesIO(), io.BytesIO()
@@ -239,7 +249,9 @@ def test_the_baseline_stands_on_its_own_board(tables: StudyTables) -> None:
 
 def test_a_named_baseline_replaces_the_zero_mixture(study: tuple[list[RunRow], list[ScoreRow]]) -> None:
     runs, rows = study
-    tables = build_study_tables(runs, rows, SCORERS, human="truth", baseline="sums N=64", seed_key="k", resamples=200)
+    tables = build_study_tables(
+        runs, rows, SCORERS, TableOptions(human="truth", baseline="sums N=64", seed_key="k", resamples=200)
+    )
     row = the_row(tables["leaderboard"], evaluation_set="sums", arm="sums N=256", scorer="truth")
     assert row["baseline"] == "sums N=64" and 0 < row["difference"] < 0.4
     row = the_row(tables["leaderboard"], evaluation_set="sentiment", arm="N=0", scorer="truth")
@@ -271,7 +283,7 @@ def test_tfa_compares_every_series_with_its_own_zero_and_up_to_its_own_largest_n
             key, task = f"{series}-{n}-{draw}", "sums" if n else ""
             runs.append(RunRow(key, f"a-{key}", f"m-{key}", "tiny", task, "sums", n, draw, 0, f"{n} {series}", series))
             rows += [ScoreRow(key, f"i{item}", "truth", level, None) for item in range(20)]
-    tables = build_study_tables(runs, rows, SCORERS[:1], human="truth", seed_key="k", resamples=200)
+    tables = build_study_tables(runs, rows, SCORERS[:1], TableOptions(human="truth", seed_key="k", resamples=200))
     row = the_row(tables["metaeval"], statistic="TFA_absolute")
     assert row["value"] == pytest.approx(0.10)
     assert row["num_tasks"] == 1
@@ -305,9 +317,9 @@ def test_a_series_that_repeats_another_is_shown_and_counts_nowhere() -> None:
         if row.predictions_key.startswith("merged")
     ]
     scorers = [scorer for scorer in SCORERS if scorer.name in ("truth", "judge")]
-    options = {"human": "truth", "seed_key": "k", "resamples": 200, "below_target": 65}
-    alone = build_study_tables(runs, rows, scorers, **options)
-    both = build_study_tables([*runs, *copies], [*rows, *again], scorers, **options)
+    options = TableOptions(human="truth", seed_key="k", resamples=200, below_target=65)
+    alone = build_study_tables(runs, rows, scorers, options)
+    both = build_study_tables([*runs, *copies], [*rows, *again], scorers, options)
     for name in ("metaeval", "metaeval_tasks", "similarity", "set_means"):
         assert both[name].equals(alone[name]), name
     assert {row["series"] for row in both["curves"].to_pylist()} == {"base", "merged", "stacked"}
@@ -327,7 +339,7 @@ def test_a_constant_scorer_is_undefined_with_its_reason(study: tuple[list[RunRow
         else row
         for row in rows
     ]
-    tables = build_study_tables(runs, flat, SCORERS, human="truth", seed_key="k", resamples=200)
+    tables = build_study_tables(runs, flat, SCORERS, TableOptions(human="truth", seed_key="k", resamples=200))
     row = the_row(tables["metaeval"], level="run", scorer="exact_match", statistic="CIT")
     assert row["value"] is None and row["reason"] == "sums: constant scorer column"
     row = the_row(tables["metaeval"], level="run", scorer="exact_match", statistic="CIT_defined")
@@ -374,7 +386,7 @@ def test_instruction_means_are_broken_down_by_category(
 
 
 def test_untagged_instructions_have_no_category_means(study: tuple[list[RunRow], list[ScoreRow]]) -> None:
-    made = build_study_tables(*study, SCORERS, human="truth", seed_key="k", resamples=200)
+    made = build_study_tables(*study, SCORERS, TableOptions(human="truth", seed_key="k", resamples=200))
     assert made["category_means"].num_rows == 0
 
 
@@ -382,7 +394,7 @@ def test_without_an_instruction_set_all_sets_are_the_tasks(study: tuple[list[Run
     runs = [run for run in study[0] if run.evaluation_set != "instructions"]
     kept = {run.predictions_key for run in runs}
     rows = [row for row in study[1] if row.predictions_key in kept]
-    tables = build_study_tables(runs, rows, SCORERS, human="truth", seed_key="k", resamples=200)
+    tables = build_study_tables(runs, rows, SCORERS, TableOptions(human="truth", seed_key="k", resamples=200))
     assert set(tables["similarity"]["evaluation_set"].to_pylist()) == {*TASKS, "*", "mean"}
 
 
@@ -403,23 +415,23 @@ def test_rows_that_do_not_fit_are_refused(
 ) -> None:
     runs, rows = study
     with pytest.raises(error, match=message):
-        build_study_tables(runs, change(rows), SCORERS, human="truth", seed_key="k")
+        build_study_tables(runs, change(rows), SCORERS, TableOptions(human="truth", seed_key="k"))
 
 
 def test_unknown_names_are_refused_with_the_known_ones(study: tuple[list[RunRow], list[ScoreRow]]) -> None:
     runs, rows = study
     with pytest.raises(ConfigError, match=r"human: saw 'oracle'.*truth"):
-        build_study_tables(runs, rows, SCORERS, human="oracle", seed_key="k")
+        build_study_tables(runs, rows, SCORERS, TableOptions(human="oracle", seed_key="k"))
     with pytest.raises(ConfigError, match=r"baseline: saw 'best'.*'N=0'"):
-        build_study_tables(runs, rows, SCORERS, human="truth", baseline="best", seed_key="k")
+        build_study_tables(runs, rows, SCORERS, TableOptions(human="truth", baseline="best", seed_key="k"))
     with pytest.raises(ConfigError, match="tfa_tasks: saw 'mnli'"):
-        build_study_tables(runs, rows, SCORERS, human="truth", tfa_tasks=["mnli"], seed_key="k")
+        build_study_tables(runs, rows, SCORERS, TableOptions(human="truth", tfa_tasks=("mnli",), seed_key="k"))
 
 
 def test_an_unfinished_study_still_gives_tables() -> None:
     runs = [run_row("sums", 8, 0, 0, "sums")]
     rows = [ScoreRow(runs[0].predictions_key, "a", "truth", 1.0, None)]
-    tables = build_study_tables(runs, rows, SCORERS, human="truth", seed_key="k")
+    tables = build_study_tables(runs, rows, SCORERS, TableOptions(human="truth", seed_key="k"))
     assert the_row(tables["leaderboard"], arm="sums N=8")["reason"] == "the baseline has no run on this evaluation set"
     assert the_row(tables["phases"], scorer="truth")["change_point"] is None
-    assert build_study_tables([], [], SCORERS, human="truth", seed_key="k")["curves"].num_rows == 0
+    assert build_study_tables([], [], SCORERS, TableOptions(human="truth", seed_key="k"))["curves"].num_rows == 0

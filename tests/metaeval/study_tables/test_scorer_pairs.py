@@ -11,7 +11,7 @@ from assay.metaeval.study_tables.options import TableOptions
 from assay.metaeval.study_tables.scorer_pairs import scorer_pair_rows
 from assay.reports.wording import headlines
 
-OPTIONS = TableOptions("truth", None, "key", 200)
+OPTIONS = TableOptions(human="truth", seed_key="key", resamples=200)
 
 
 def frame(scores: dict[str, np.ndarray]) -> StudyFrame:

@@ -36,7 +36,7 @@ def test_seeds_of_one_draw_are_one_cluster_of_correlations() -> None:
 
 
 def test_gains_over_one_run_borrow_its_spread() -> None:
-    options = TableOptions("truth", None, "units", resamples=50)
+    options = TableOptions(human="truth", seed_key="units", resamples=50)
     methods = {}
     for at_zero in (1, 3):
         rows = metaeval_rows(frame_of(at_zero, 1), options)

@@ -51,14 +51,8 @@ def build_study_tables(
     runs: Sequence[RunRow],
     scores: pa.Table | Sequence[pa.Table] | Iterable[ScoreRow],
     scorers: Sequence[ScorerInfo],
+    options: TableOptions,
     *,
-    human: str,
-    baseline: str | None = None,
-    seed_key: str,
-    resamples: int = 2000,
-    below_target: int = 100,
-    meta_tasks: Sequence[str] | None = None,
-    tfa_tasks: Sequence[str] | None = None,
     categories: Mapping[str, str] | None = None,
     repeats: pa.Table | None = None,
 ) -> StudyTables:
@@ -69,46 +63,31 @@ def build_study_tables(
             every task's curve.
         scores: one row per (predictions, example, scorer), as stored: a table, several, or rows.
         scorers: all scorers that the rows name.
-        human: scorer that plays the human column.
-        baseline: label of the arm that others are compared with; None: the N = 0 mixture of the same base model.
-        seed_key: seeds the resampling (the study's key).
-        resamples: bootstrap size.
-        below_target: CIT and CAT use runs with fewer target rows than this (the paper: 100).
-        meta_tasks: tasks of CIT and CAT; None: all target tasks.
-        tfa_tasks: tasks of TFA; None: all target tasks.
+        options: human column, baseline, seed and which runs and tasks count.
         categories: category by example of the instruction set, where its rows carry any.
         repeats: what a judge that was asked repeatedly gave each time, see `make_frame`.
 
     Raises:
-        ConfigError: `human` is no scorer, `baseline` no arm, or a named task has no evaluation set.
+        ConfigError: the human column is no scorer, the baseline no arm, or a named task has no evaluation set.
         DataError: rows that do not fit the runs and scorers.
     """
     frame = make_frame(runs, scores, scorers, repeats)
-    options = TableOptions(
-        human,
-        baseline,
-        seed_key,
-        resamples,
-        below_target,
-        None if meta_tasks is None else tuple(meta_tasks),
-        None if tfa_tasks is None else tuple(tfa_tasks),
-    )
     _check(frame, options)
     makers: dict[str, Callable[[], list[dict[str, Any]]]] = {
-        "scorers": lambda: scorer_rows(frame, human),
+        "scorers": lambda: scorer_rows(frame, options.human),
         "run_scores": lambda: run_score_rows(frame),
         "curves": lambda: curve_rows(frame),
-        "leaderboard": lambda: leaderboard_rows(frame, baseline),
+        "leaderboard": lambda: leaderboard_rows(frame, options.baseline),
         "forgetting": lambda: forgetting_rows(frame),
         "series": lambda: series_rows(frame),
         "set_means": lambda: set_mean_rows(frame),
         "category_means": lambda: category_mean_rows(frame, categories or {}),
-        "similarity": lambda: similarity_rows(frame, seed_key=seed_key, resamples=resamples),
+        "similarity": lambda: similarity_rows(frame, seed_key=options.seed_key, resamples=options.resamples),
         "metaeval": lambda: metaeval_rows(frame, options),
         "scorer_pairs": lambda: scorer_pair_rows(frame, options),
         "metaeval_tasks": lambda: metaeval_task_rows(frame, options),
         "coverage": lambda: coverage_rows(frame),
-        "phases": lambda: phase_rows(frame, seed_key=seed_key, resamples=resamples),
+        "phases": lambda: phase_rows(frame, seed_key=options.seed_key, resamples=options.resamples),
         "variance": lambda: variance_rows(frame),
     }
     return {name: make_table(name, makers[name]()) for name in COLUMNS}

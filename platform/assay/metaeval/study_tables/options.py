@@ -11,14 +11,15 @@ class TableOptions:
 
     human: str
     """Scorer that plays the human column."""
-    baseline: str | None
-    """Arm that the leaderboard compares with; None: the N = 0 mixture."""
     seed_key: str
-    """Seeds every resampling, together with the name of table and statistic."""
+    """Seeds every resampling, together with the name of table and statistic (the study's key)."""
+    baseline: str | None = None
+    """Arm that the leaderboard compares with; None: the N = 0 mixture of the same base model."""
     resamples: int = 2000
+    """Bootstrap size."""
     below_target: int = 100
-    """CIT and CAT use runs with fewer target rows than this."""
+    """CIT and CAT use runs with fewer target rows than this (the paper: 100)."""
     meta_tasks: tuple[str, ...] | None = None
-    """Tasks of CIT and CAT; None: all."""
+    """Tasks of CIT and CAT; None: all target tasks."""
     tfa_tasks: tuple[str, ...] | None = None
-    """Tasks of TFA; None: all."""
+    """Tasks of TFA; None: all target tasks."""

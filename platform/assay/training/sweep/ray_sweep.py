@@ -13,7 +13,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
@@ -80,20 +80,40 @@ class MetricStopper(tune.Stopper):
         return False
 
 
+@dataclass(frozen=True)
+class Readers:
+    """How a sweep reads what it trains on."""
+
+    rows: LoadRows = read_mixture_rows
+    """Rows of a job's mixture; runs in the workers."""
+    examples: LoadExamples = read_dataset_examples
+    """A dataset; runs in a worker, once per base model."""
+
+
+@dataclass(frozen=True)
+class Cuts:
+    """What may end trials early. A trial that ends so is published under `stopped_adapter_key`, and stays missing."""
+
+    scheduler: Any = None
+    """A Ray Tune scheduler over `metric` by `step`."""
+    stopper: Any = None
+    """A Ray Tune stopper, which sees every report of a trial."""
+    metric: str = "validation_loss"
+    """What the scheduler goes by: "validation_loss", "loss", or "HOOK/NAME" of an evaluation hook."""
+    mode: Literal["min", "max"] = "min"
+    """Whether less or more of it is better."""
+
+
 def run_sweep(
     store: Store,
     jobs: Sequence[TrainingJob],
     resources: TrainResources,
     progress: Progress | None = None,
     *,
-    load_rows: LoadRows = read_mixture_rows,
-    load_examples: LoadExamples = read_dataset_examples,
+    readers: Readers = Readers(),
     make_hooks: MakeHooks | None = None,
     on_done: Callable[[TrainingJob], None] | None = None,
-    scheduler: Any = None,
-    stopper: Any = None,
-    metric: str = "validation_loss",
-    mode: Literal["min", "max"] = "min",
+    cuts: Cuts = Cuts(),
 ) -> SweepReport:
     """Train what is missing of `jobs` and publish each adapter as it is finished.
 
@@ -104,15 +124,10 @@ def run_sweep(
         jobs: wanted adapters; equal keys are trained once.
         resources: what trials run on, how many at a time, retries.
         progress: gets the stage "training", one unit per job.
-        load_rows: reads a job's mixture; runs in the workers.
-        load_examples: reads a dataset; runs in a worker, once per base model.
+        readers: how mixtures and datasets are read.
         make_hooks: evaluations inside a job's trial; runs in the workers.
         on_done: called in the driver as each job is published, those found included.
-        scheduler: a Ray Tune scheduler over `metric` by `step`; what it stops early is published under
-            `stopped_adapter_key`, and stays missing here.
-        stopper: a Ray Tune stopper, which sees every report of a trial; what it stops is published likewise.
-        metric: what the scheduler goes by: "validation_loss", "loss", or "HOOK/NAME" of an evaluation hook.
-        mode: whether less or more of it is better.
+        cuts: what may end trials early.
 
     Raises:
         ConfigError: a scheduler together with several workers.
@@ -132,14 +147,14 @@ def run_sweep(
     missing = longest_first([job for key, job in distinct.items() if key not in found])
     slots, first_step_s = 0, 0.0
     if missing:
-        _check_scheduler(resources, scheduler or stopper)
+        _check_cuts(resources, cuts)
         if not ray.is_initialized():
             ray.init(include_dashboard=False, log_to_driver=False)
         slots = min(slots_of(resources, capacity()), len(missing))
         prepare_claims(store.uri)
-        inputs = _inputs(store, missing, resources, load_rows, load_examples, make_hooks)
+        inputs = _inputs(store, missing, resources, readers, make_hooks)
         watch = SweepWatch(progress, on_done, began_s)
-        _fit_and_share(inputs, slots, watch, scheduler, stopper, (metric, mode))
+        _fit_and_share(inputs, slots, watch, cuts)
         reports |= watch.reports
         first_step_s = watch.first_step_s
     done = tuple(reports[job.key] for job in jobs if job.key in reports)
@@ -155,15 +170,13 @@ def run_sweep(
     return report
 
 
-def _fit_and_share(
-    inputs: SweepInputs, slots: int, watch: SweepWatch, scheduler: Any, stopper: Any, goal: tuple[str, str]
-) -> None:
+def _fit_and_share(inputs: SweepInputs, slots: int, watch: SweepWatch, cuts: Cuts) -> None:
     """Train all jobs; those that another study of the cluster trains just then are looked at again when it is done."""
     store, ready, waiting = inputs.store, list(inputs.jobs), []
     while ready or waiting:
         if ready:
             seen = len(watch.reports)
-            _fit(replace(inputs, jobs=ready), slots, watch, scheduler, stopper, goal)
+            _fit(replace(inputs, jobs=ready), slots, watch, cuts)
             deferred = watch.take_deferred()
             if len(watch.reports) - seen + len(deferred) < len(ready):
                 return  # interrupted
@@ -182,8 +195,7 @@ def _inputs(
     store: Store,
     jobs: Sequence[TrainingJob],
     resources: TrainResources,
-    load_rows: LoadRows,
-    load_examples: LoadExamples,
+    readers: Readers,
     make_hooks: MakeHooks | None,
 ) -> SweepInputs:
     """Start the tokenizing of every dataset that is needed; workers wait for what they use, nobody for the rest."""
@@ -192,12 +204,12 @@ def _inputs(
     mixtures: dict[str, tuple[str, ...]] = {}
     for job in jobs:
         if job.mixture_key not in mixtures:
-            mixtures[job.mixture_key] = job.dataset_keys or _datasets_of(load_rows, store, job)
+            mixtures[job.mixture_key] = job.dataset_keys or _datasets_of(readers.rows, store, job)
         for dataset in mixtures[job.mixture_key]:
             encoding = (job.base_key, dataset, encoding_key(job.spec))
             if encoding not in encodings:
-                encodings[encoding] = encoder.encode.remote(store, dataset, job, load_examples)
-    return SweepInputs(store, list(jobs), encodings, resources, load_rows, make_hooks, holder=uuid.uuid4().hex)
+                encodings[encoding] = encoder.encode.remote(store, dataset, job, readers.examples)
+    return SweepInputs(store, list(jobs), encodings, resources, readers.rows, make_hooks, holder=uuid.uuid4().hex)
 
 
 def _datasets_of(load_rows: LoadRows, store: Store, job: TrainingJob) -> tuple[str, ...]:
@@ -205,9 +217,7 @@ def _datasets_of(load_rows: LoadRows, store: Store, job: TrainingJob) -> tuple[s
     return tuple(sorted({row.dataset for row in (*train, *validation)}))
 
 
-def _fit(
-    inputs: SweepInputs, slots: int, watch: SweepWatch, scheduler: Any, stopper: Any, goal: tuple[str, str]
-) -> None:
+def _fit(inputs: SweepInputs, slots: int, watch: SweepWatch, cuts: Cuts) -> None:
     resources, watch.jobs = inputs.resources, inputs.jobs
     is_gang = resources.num_workers > 1
     trainable = tune.with_parameters(train_with_gang if is_gang else ResidentTrial, inputs=inputs)
@@ -218,9 +228,9 @@ def _fit(
             tune_config=tune.TuneConfig(
                 max_concurrent_trials=slots,
                 reuse_actors=not is_gang,
-                scheduler=scheduler,
-                metric=goal[0] if scheduler is not None else None,
-                mode=goal[1] if scheduler is not None else None,
+                scheduler=cuts.scheduler,
+                metric=cuts.metric if cuts.scheduler is not None else None,
+                mode=cuts.mode if cuts.scheduler is not None else None,
                 trial_name_creator=lambda trial: f"job-{trial.trial_id}",
                 trial_dirname_creator=lambda trial: trial.trial_id,
             ),
@@ -228,7 +238,7 @@ def _fit(
                 name="sweep",
                 storage_path=folder,
                 verbose=0,
-                stop=stopper,
+                stop=cuts.stopper,
                 callbacks=[watch],
                 failure_config=tune.FailureConfig(max_failures=resources.max_retries),
                 checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
@@ -241,8 +251,8 @@ def _found(store: Store, keys: Sequence[str]) -> list[str]:
     return [key for key in keys if key in there]
 
 
-def _check_scheduler(resources: TrainResources, scheduler: Any) -> None:
-    if scheduler is not None and resources.num_workers > 1:
+def _check_cuts(resources: TrainResources, cuts: Cuts) -> None:
+    if (cuts.scheduler or cuts.stopper) is not None and resources.num_workers > 1:
         raise ConfigError(
             f"training resources: saw num_workers={resources.num_workers} and a scheduler that cuts trials short; "
             "expected one worker there, whose adapter is kept as it stands; set num_workers: 1, or no scheduler"
