@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assay.judging.accuracy import Judged, PairItem, Verdicts, averages, comparisons, run_report
+from assay.judging.accuracy import Judged, PairItem, Verdicts, averages, comparisons, macro_comparisons, run_report
+from assay.metaeval.statistics.clustered import student_quantile
 from assay.scoring.judges.calls import NOTHING
 
 UNREAD = ("unparsable", "unparsable")
@@ -96,6 +99,34 @@ def test_strategies_are_compared_on_common_pairs_only() -> None:
     # nine pairs differ, all one way: 2 * (1/2)^9
     assert row["mcnemar"]["p"] == pytest.approx(2 / 2**9) == row["mcnemar"]["p_holm"]
     assert row["permutation"]["p"] == pytest.approx(2 / 2**9)
+
+
+def test_macro_differences_weigh_subsets_alike_and_are_a_family_of_their_own() -> None:
+    # A: 1 against 1/2 of 40 pairs, B: 1/4 against 3/4 of 4 pairs: mean of +.5 and -.5; over all pairs 0.41
+    right, wrong = (1, 1, 1), (1, 2, 2)
+    first = [judged([right] * 40, strategy="p", subset="A"), judged([right] + [wrong] * 3, strategy="p", subset="B")]
+    second = [
+        judged([right] * 20 + [wrong] * 20, strategy="q", subset="A"),
+        judged([wrong] + [right] * 3, strategy="q", subset="B"),
+    ]
+    (row,) = macro_comparisons([*first, *second])
+    assert row["difference"]["value"] == pytest.approx(0.0)
+    assert (row["num_subsets"], row["n"], row["verdict"]) == (2, 44, "undecided")
+    # differences: A 20 of 0 and 20 of 1, variance .25 x 40 / 39; B (1, -1, -1, -1), variance 1; error of their mean
+    variances = 0.25 * 40 / 39 / 40 / 4, 1 / 4 / 4
+    dof = sum(variances) ** 2 / (variances[0] ** 2 / 39 + variances[1] ** 2 / 3)
+    assert row["difference"]["high"] == pytest.approx(student_quantile(0.975, dof) * sum(variances) ** 0.5)
+    assert row["p"] == pytest.approx(1.0) == row["p_holm"]
+    assert row not in comparisons([*first, *second])
+    assert macro_comparisons([first[0], second[0]]) == []
+
+
+def test_strata_that_are_all_right_differ_by_an_interval_with_a_width() -> None:
+    shorter = PairItem("q", "x", "long answer", 1)
+    run = judged([(1, 1, 1)] * 10)
+    found = run_report(replace(run, items=[*run.items[:5], *[shorter] * 5]))["strata"]["difference"]
+    # 5 of 5 in both: Newcombe's ends are the widths of Wilson's interval, 1 - .5655
+    assert (found["low"], found["high"]) == pytest.approx((-0.4345, 0.4345), abs=1e-4)
 
 
 VERDICT = st.sampled_from([1, 2, 0, None])

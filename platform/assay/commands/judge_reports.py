@@ -275,6 +275,13 @@ def print_runs(report: Mapping[str, Any]) -> None:
             f"{row['subset']:<20} {row['first']} - {row['second']}: {estimate_text(row['difference'])}  p {tests}"
         )
 
+    if report["macro_comparisons"]:
+        typer.echo("the same as means over subsets, each subset alike; a family of its own under Holm")
+    for row in report["macro_comparisons"]:
+        p = "–" if row["p_holm"] is None else f"{row['p_holm']:.3g}"
+        pair = f"{row['first']} - {row['second']}"
+        typer.echo(f"{'mean of subsets':<20} {pair}: {estimate_text(row['difference'])}  p {p}")
+
 
 def draw_runs(out: Path, runs: Sequence[Mapping[str, Any]], title: str) -> Path:
     """The figure beside the report."""

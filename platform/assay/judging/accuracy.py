@@ -21,16 +21,25 @@ import numpy as np
 
 from assay.metaeval.statistics.bootstrap import (
     clusters,
-    draw_counts,
     interval,
-    percentile,
     rows_as_clusters,
     seeded,
     weighted_mean,
 )
-from assay.metaeval.statistics.estimate import MIN_RESAMPLES, Estimate, FloatArray
-from assay.metaeval.statistics.position import mean_interval, position_effect
-from assay.metaeval.statistics.rates import holm, kappa, mcnemar_exact, paired_permutation, rate_mde, wilson
+from assay.metaeval.statistics.clustered import student_quantile
+from assay.metaeval.statistics.estimate import Estimate, FloatArray
+from assay.metaeval.statistics.position import position_effect
+from assay.metaeval.statistics.rates import (
+    bounded_mean,
+    holm,
+    kappa,
+    mcnemar_exact,
+    paired_permutation,
+    rate_mde,
+    square_and_add,
+    wilson,
+)
+from assay.metaeval.statistics.verdict import Evidence, decide_family
 from assay.records import Mode
 from assay.scoring.judges.calls import NOTHING
 from assay.scoring.judges.judgements import OK, PairVerdict
@@ -175,22 +184,20 @@ def averages(runs: Sequence[Judged]) -> list[dict[str, Any]]:
             continue
         judge, strategy, mode = key
         pooled = np.concatenate(parts)
-        rng = seeded("macro", judge, strategy, mode, *(run.subset for run in members))
-        macro = float(np.mean([part.mean() for part in parts]))
-        # subsets are fixed: pairs are drawn within each
-        drawn = [weighted_mean(part)(draw_counts(part.size, MIN_RESAMPLES, rng)) for part in parts]
-        low, high = percentile(np.mean(drawn, axis=0))
+        # subsets are fixed: their own intervals are put together
+        shares = [bounded_mean(part) for part in parts]
+        macro = float(np.mean([share.value for share in shares]))
+        low, high = square_and_add([(1 / len(shares), share) for share in shares])
+        size = int(pooled.size)
         rows.append(
             {
                 "judge": judge,
                 "strategy": strategy,
                 "mode": mode,
                 "num_subsets": len(parts),
-                "n": int(pooled.size),
-                "macro_accuracy": Estimate(
-                    macro, low, high, int(pooled.size), int(pooled.size), "percentile, pairs within subsets"
-                ).as_json(),
-                "micro_accuracy": wilson(float(pooled.sum()), int(pooled.size)).as_json(),
+                "n": size,
+                "macro_accuracy": Estimate(macro, low, high, size, size, "Wilson, subsets added by squares").as_json(),
+                "micro_accuracy": wilson(float(pooled.sum()), size).as_json(),
             }
         )
     return rows
@@ -220,6 +227,57 @@ def comparisons(runs: Sequence[Judged]) -> list[dict[str, Any]]:
         for row, p in zip(rows, adjusted, strict=True):
             row[name]["p_holm"] = None if np.isnan(p) else float(p)
     return rows
+
+
+def macro_comparisons(runs: Sequence[Judged]) -> list[dict[str, Any]]:
+    """Every two strategies by the mean over subsets of their differences in accuracy: each subset counts alike.
+
+    Student's t with Satterthwaite's degrees of freedom, pairs drawn within fixed subsets; a family of its own under
+    Holm, as subsets of unequal size may order strategies otherwise than all pairs together do.
+    """
+    met: dict[tuple[str, str, str, str], list[FloatArray]] = {}
+    groups: dict[tuple[str, str, str], list[Judged]] = {}
+    for run in runs:
+        groups.setdefault((run.subset, run.judge, run.mode), []).append(run)
+    for (_, judge, mode), members in groups.items():
+        for first, second in combinations(members, 2):
+            gap_N = _defined(first.credits_N - second.credits_N)
+            met.setdefault((judge, mode, first.strategy, second.strategy), []).append(gap_N)
+    kept = {key: parts for key, parts in met.items() if len(parts) > 1}
+    found = [_macro_difference(parts) for parts in kept.values()]
+    evidence = [Evidence(value, error, dof) for value, error, dof in found]
+    rows = []
+    for (judge, mode, one, other), decision, known in zip(kept, decide_family(evidence), evidence, strict=True):
+        parts = kept[judge, mode, one, other]
+        size = sum(part.size for part in parts)
+        half = student_quantile(0.975, known.dof) * known.standard_error if known.dof > 0 else np.nan
+        reason = (
+            "" if known.standard_error > 0 else "no interval: no spread, or a subset with fewer than 2 common pairs"
+        )
+        estimate = Estimate(
+            known.difference, known.difference - half, known.difference + half, size, size, "stratified t", reason
+        )
+        row = {"judge": judge, "mode": mode, "first": one, "second": other, "num_subsets": len(parts), "n": size}
+        row |= {"difference": estimate.as_json(), "verdict": decision.verdict.word}
+        rows.append(row | {name: _known(getattr(decision, name)) for name in ("p", "p_holm")})
+    return rows
+
+
+def _macro_difference(parts: Sequence[FloatArray]) -> tuple[float, float, float]:
+    """Mean over subsets of the mean difference, its standard error and degrees of freedom."""
+    if min(part.size for part in parts) < 2:
+        value = float(np.mean([part.mean() for part in parts])) if min(part.size for part in parts) else np.nan
+        return value, np.nan, np.nan
+    variances = np.array([part.var(ddof=1) / part.size for part in parts]) / len(parts) ** 2
+    spread = float(np.sum(variances**2 / (np.array([part.size for part in parts]) - 1)))
+    value, variance = float(np.mean([part.mean() for part in parts])), float(variances.sum())
+    if not spread > 0:
+        return value, np.nan, np.nan
+    return value, variance**0.5, variance**2 / spread
+
+
+def _known(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)
 
 
 def _compare(subset: str, judge: str, mode: str, pairs: Sequence[tuple[Judged, Judged]]) -> dict[str, Any]:
@@ -328,13 +386,13 @@ def _strata(decided: Sequence[tuple[PairItem, Verdicts, Verdict, Verdict]]) -> d
 
 
 def _difference(first: Sequence[float], second: Sequence[float]) -> Estimate:
-    """Of two independent means, with the normal interval on their added variances."""
+    """Of two independent shares, their own intervals added by squares: neither of width 0 nor beyond -1..1."""
     if len(first) < 2 or len(second) < 2:
         return Estimate.undefined("a stratum has fewer than two pairs")
-    one, other = mean_interval(first), mean_interval(second)
-    half = float(np.hypot(one.high - one.value, other.high - other.value))
-    value = one.value - other.value
-    return Estimate(value, value - half, value + half, one.n + other.n, one.n + other.n, "studentised, added variances")
+    one, other = bounded_mean(first), bounded_mean(second)
+    size = one.n + other.n
+    ends = square_and_add([(1.0, one), (-1.0, other)])
+    return Estimate(one.value - other.value, *ends, size, size, "Wilson, added by squares")
 
 
 def _defined(credits_N: FloatArray) -> FloatArray:

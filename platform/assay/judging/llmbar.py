@@ -13,7 +13,7 @@ from typing import Any
 
 from assay.errors import ConfigError, DataError
 from assay.hooks import Progress
-from assay.judging.accuracy import Judged, PairItem, Verdicts, averages, comparisons, run_report
+from assay.judging.accuracy import Judged, PairItem, Verdicts, averages, comparisons, macro_comparisons, run_report
 from assay.judging.asking import JudgeConnection, Unanswered, Work, ask_judge, calls_of, with_details
 from assay.records import Mode
 from assay.row_files import expand, read_rows, subset_names, text_field
@@ -117,7 +117,7 @@ def judge_pairs(
     """Ask about every pair with every strategy.
 
     Returns:
-        The report (`runs`, `averages`, `comparisons`, `calls`), and the verdicts behind it.
+        The report (`runs`, `averages`, `comparisons`, `macro_comparisons`, `calls`), and the verdicts behind it.
 
     Raises:
         EndpointError: nothing answers, or key or model are refused.
@@ -144,6 +144,7 @@ def judge_pairs(
         ],
         "averages": averages(runs),
         "comparisons": comparisons(runs),
+        "macro_comparisons": macro_comparisons(runs),
         "calls": calls_of(asked),
     }
     return report, runs

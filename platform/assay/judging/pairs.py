@@ -123,7 +123,7 @@ def recorded_report(files: Sequence[PairFile], mode: Mode) -> dict[str, Any]:
             "--data: saw no recorded verdict; expected reward_scores, completion or text in the rows, or --replies; "
             "or name a --judge to ask"
         )
-    return {"runs": runs, "averages": [], "comparisons": []}
+    return {"runs": runs, "averages": [], "comparisons": [], "macro_comparisons": []}
 
 
 def _pair_file(

@@ -90,5 +90,52 @@ def test_an_unbeaten_model_needs_a_prior() -> None:
         bradley_terry(**rows, rng=np.random.default_rng(0), prior=0)
     fit = bradley_terry(**rows, rng=np.random.default_rng(0), resamples=50)
     assert fit.models[0].model == "a" and math.isfinite(fit.models[0].effect.value)
+    assert math.isnan(fit.models[0].effect.low) and "not estimable: 'b'" in fit.models[0].effect.reason
+    assert (fit.models[0].rank_low, fit.models[0].rank_high) == (1, 2)
     with pytest.raises(ValueError, match="outcomes"):
         bradley_terry([0], ["a"], ["b"], [2], np.random.default_rng(0))
+
+
+def duels(rng: np.random.Generator, num_items: int) -> tuple[list[int], list[str], list[str], list[int]]:
+    """Three models of log odds .5, 0 and -.5 meet on every item; how hard an item is for one moves its two duels."""
+    rows = []
+    for item in range(num_items):
+        strength = np.array([0.5, 0.0, -0.5]) + 0.7 * rng.normal(size=3)
+        for a, b in ((0, 1), (0, 2), (1, 2)):
+            wins = rng.random() < 1 / (1 + math.exp(strength[b] - strength[a]))
+            rows.append((item, "xyz"[a], "xyz"[b], 1 if wins else -1))
+    items, first, second, outcome = zip(*rows, strict=True)
+    return list(items), list(first), list(second), list(outcome)
+
+
+def test_few_items_have_a_jackknife_interval_that_covers() -> None:
+    # 12 items: .85 of percentile intervals covered
+    big = bradley_terry(*duels(np.random.default_rng(0), 20_000), np.random.default_rng(0), resamples=2)
+    truth = {score.model: score.effect.value for score in big.models}
+    hits, ranks, known = 0, 0, 0
+    for seed in range(200):
+        rng = np.random.default_rng(seed)
+        fit = bradley_terry(*duels(rng, 12), rng)
+        for score in fit.models:
+            if math.isnan(score.effect.low):
+                assert "not estimable" in score.effect.reason
+                continue
+            assert score.effect.method == "jackknife t, 12 clusters"
+            known += 1
+            hits += score.effect.low <= truth[score.model] <= score.effect.high
+            ranks += score.rank_low <= 1 + "xyz".index(score.model) <= score.rank_high
+    assert known > 500 and hits / known >= 0.92 and ranks / known >= 0.95
+    few = bradley_terry(*duels(np.random.default_rng(1), 4), np.random.default_rng(1))
+    assert all(math.isnan(score.effect.low) and score.rank_high == 3 for score in few.models)
+
+
+def test_few_items_of_an_additive_fit_cover() -> None:
+    # 8 items, 3 models: .87 of BCa intervals covered
+    hits = []
+    for seed in range(300):
+        rng = np.random.default_rng(seed)
+        skill = np.array([0.5, 0.0, -0.5])
+        scores = (rng.normal(size=(8, 1)) + skill + rng.normal(size=(8, 3))).ravel()
+        fit = additive_fit(scores, np.repeat(range(8), 3).tolist(), ["x", "y", "z"] * 8, None, rng)
+        hits += [score.effect.low <= skill["xyz".index(score.model)] <= score.effect.high for score in fit.models]
+    assert 0.92 <= np.mean(hits) <= 0.98

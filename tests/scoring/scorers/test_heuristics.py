@@ -98,6 +98,7 @@ VECTORS = [
     ("squadv2", "ROME, Italy", "Italy Rome", 1, 1),  # order says nothing
     ("squadv2", "an apple a day", "apple day", 1, 1),
     ("squadv2", "10 to 20", "10", 0.5, 0.5),
+    ("squadv2", "“the Rome”", "“ Rome”", 1, 0.5),  # SQuAD's script: an article ends at any word boundary
     ("squadv2", "Denver Broncos won", "The Denver Broncos", 0.8, 0.8),
     ("squadv2", "one two three four", "one two", 2 / 3, 2 / 3),
     ("squadv2", "naïve", "naive", 0, 0),

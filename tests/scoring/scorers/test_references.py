@@ -48,6 +48,8 @@ def value(scorer: str | ScorerSpec, prediction: str, reference: str, mode: str =
         ("conll", "{'LOC': []}", '{"LOC": []}', 0, 0),  # Python, not JSON: another format
         ("conll", '```{"LOC": []}```', '{"LOC": []}', 0, 0),
         ("conll", '{"LOC": 1}', '{"LOC": true}', 0, 0),
+        ("conll", '{"LOC": 1e0}', '{"LOC": 1}', 1, 0),  # one number of JSON
+        ("conll", '{"LOC": Infinity}', '{"LOC": 1e999}', 0, 0),  # no JSON
         ("conll", '{"LOC": [', '{"LOC": []}', 0, 0),
         ("conll", "no json", "no  json", 1, 0),  # a reference that is no JSON is text
     ],

@@ -323,6 +323,7 @@ def _pairwise(scorer_N: FloatArray, human_N: FloatArray, groups: Sequence[Any] |
         return Estimate.undefined(str(error)).as_json()
     return {
         **found.estimate.as_json(),
+        "cross_fitted": found.cross_fitted.as_json(),
         "plain": found.plain_accuracy,
         "epsilon": found.epsilon,
         "num_pairs": found.num_pairs,

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from assay.metaeval.statistics.bootstrap import from_resamples, seeded
+from assay.metaeval.statistics.bootstrap import from_resamples, jackknife_interval, rows_as_clusters, seeded
 from assay.metaeval.statistics.correlation import spearman
-from assay.metaeval.statistics.estimate import Estimate, FloatArray
+from assay.metaeval.statistics.estimate import FEW_CLUSTERS, Estimate, FloatArray
 from assay.metaeval.statistics.rates import kappa
 
 MOST_LEVELS = 11
@@ -100,8 +100,10 @@ def _estimate(
     value = measure(x_N, y_N)
     if math.isnan(value):
         return Estimate.undefined("an annotator gave one rating throughout", int(x_N.size))
-    drawn_KN = rng.integers(0, x_N.size, size=(resamples, x_N.size))
-    boot_K = np.array([measure(x_N[rows], y_N[rows]) for rows in drawn_KN])
     others = [np.delete(np.arange(x_N.size), place) for place in range(x_N.size)]
     jackknife = np.array([measure(x_N[rows], y_N[rows]) for rows in others])
+    if x_N.size < FEW_CLUSTERS:
+        return jackknife_interval(value, jackknife, rows_as_clusters(x_N.size), n=int(x_N.size), scale="fisher")
+    drawn_KN = rng.integers(0, x_N.size, size=(resamples, x_N.size))
+    boot_K = np.array([measure(x_N[rows], y_N[rows]) for rows in drawn_KN])
     return from_resamples(value, boot_K, int(x_N.size), n=int(x_N.size), jackknife_G=jackknife)

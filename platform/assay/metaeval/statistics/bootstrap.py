@@ -185,7 +185,8 @@ def jackknife_interval(
     if not np.isfinite(scaled_G).all() and abs(value) < 1:  # an order that is perfect without a cluster: to first order
         variance /= (1 - value * value) ** 2
     centre = float(_on_scale(np.array([value]), scale)[0])
-    if not variance > 0 or not math.isfinite(variance) or not math.isfinite(centre):
+    least = (1e-12 * max(1.0, abs(value))) ** 2  # below it, sums that ended otherwise in their last bits
+    if not variance > least or not math.isfinite(variance) or not math.isfinite(centre):
         return Estimate(value, math.nan, math.nan, n, count, "", "no interval: no spread")
     half = student_quantile(0.5 + LEVEL / 2, dof) * math.sqrt(variance)
     ends = (centre - half, centre + half)

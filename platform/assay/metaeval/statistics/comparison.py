@@ -24,7 +24,7 @@ from assay.metaeval.statistics.clustered import (
     student_p,
 )
 from assay.metaeval.statistics.estimate import BoolArray, Estimate
-from assay.metaeval.statistics.rates import wilson
+from assay.metaeval.statistics.rates import square_and_add, wilson
 from assay.metaeval.statistics.verdict import Evidence
 
 
@@ -167,10 +167,7 @@ def _without_spread(arm: Block, baseline: Block, low: float | None, high: float 
     if (low, high) != (0.0, 1.0) or not {arm.mean, baseline.mean} <= ends:
         return Estimate(value, math.nan, math.nan, num_items, num_items, "", "no interval: no spread"), p
     first, second = wilson(arm.mean * num_items, num_items), wilson(baseline.mean * num_items, num_items)
-    # Newcombe's hybrid of the two score intervals
-    down = math.hypot(first.value - first.low, second.high - second.value)
-    up = math.hypot(first.high - first.value, second.value - second.low)
-    low_end, high_end = max(-1.0, value - down), min(1.0, value + up)
+    low_end, high_end = square_and_add([(1.0, first), (-1.0, second)])
     return Estimate(value, low_end, high_end, num_items, num_items, "Wilson over items (Newcombe)"), p
 
 

@@ -3,21 +3,30 @@
 `additive_fit`: score = item + model + position + noise, by least squares over whatever (item, model, position) cells
 exist, so that overlapping blocks of models, shown in different orders, come onto one scale. `bradley_terry`:
 the same from who beat whom. Models are compared only as far as shared items connect them; where they do not, this is
-an error, not a guess. Intervals and ranks come from items resampled whole.
+an error, not a guess. Intervals and ranks come from items: from 50 on resampled whole; below, Student's t with the
+jackknife, and ranks from the pairs of models that it tells apart (Bonferroni over a model's pairs); below 6 neither.
 
-Axes: I items, M models, P positions, K resamples, D = M + P coefficients.
+Axes: I items, M models, P positions, K resamples, G = I items left out, D = M + P coefficients.
 """
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from assay.metaeval.statistics.bootstrap import draw_counts, from_resamples, percentile
-from assay.metaeval.statistics.estimate import Estimate, FloatArray, IntArray
+from assay.metaeval.statistics.bootstrap import (
+    draw_counts,
+    from_resamples,
+    jackknife_interval,
+    jackknife_variance,
+    percentile,
+    rows_as_clusters,
+)
+from assay.metaeval.statistics.clustered import student_quantile
+from assay.metaeval.statistics.estimate import FEW_CLUSTERS, Estimate, FloatArray, IntArray
 
 
 @dataclass(frozen=True)
@@ -30,7 +39,7 @@ class ModelScore:
     rank: int
     """1 = best; ties share the better rank."""
     rank_low: int
-    """Best rank within the 95 % interval."""
+    """Best rank within the 95 % interval; below 6 items, or where strengths are not estimable, all ranks are."""
     rank_high: int
 
 
@@ -89,31 +98,27 @@ def additive_fit(
     coefficients_D = _solve(grams_IDD.sum(axis=0), moments_ID.sum(axis=0), constraint_DD)
     if np.isnan(coefficients_D).any():
         raise ValueError("models and positions are confounded: show each model at several positions")
-    counts_IK = draw_counts(len(items), resamples, rng)
-    boot_KD = np.stack(
-        [
-            _solve(
-                np.einsum("i,ide->de", counts_I, grams_IDD), np.einsum("i,id->d", counts_I, moments_ID), constraint_DD
-            )
-            for counts_I in counts_IK.T
-        ]
-    )
+    if len(items) < FEW_CLUSTERS:
+        others_KD = _jackknife(grams_IDD, moments_ID, constraint_DD)
+    else:
+        counts_IK = draw_counts(len(items), resamples, rng)
+        others_KD = np.stack(
+            [
+                _solve(
+                    np.einsum("i,ide->de", counts_I, grams_IDD),
+                    np.einsum("i,id->d", counts_I, moments_ID),
+                    constraint_DD,
+                )
+                for counts_I in counts_IK.T
+            ]
+        )
     fitted = design_ND @ coefficients_D
     residual = score_N - fitted
     residual -= (np.bincount(item_N, residual) / np.bincount(item_N))[item_N]
     free = max(1, score_N.size - len(items) - max(0, len(models) - 1) - max(0, len(places) - 1))
-    jackknife_GD = _jackknife(grams_IDD, moments_ID, constraint_DD) if len(items) < 50 else None
-    estimates = [
-        from_resamples(
-            float(coefficients_D[column]),
-            boot_KD[:, column],
-            len(items),
-            n=score_N.size,
-            jackknife_G=None if jackknife_GD is None else jackknife_GD[:, column],
-        )
-        for column in range(coefficients_D.size)
-    ]
-    ranked = _ranked(models, coefficients_D[: len(models)], estimates, boot_KD[:, : len(models)])
+    estimates = _estimates(coefficients_D, others_KD, len(items), score_N.size)
+    count = len(models)
+    ranked = _ranked(models, coefficients_D[:count], estimates[:count], others_KD[:, :count], len(items))
     effects = dict(zip(places, estimates[len(models) :], strict=True))
     return AdditiveFit(ranked, effects, float(score_N.mean()), float(np.sqrt(np.sum(residual**2) / free)), len(items))
 
@@ -170,17 +175,36 @@ def bradley_terry(
     met_MM = (wins_IMM.sum(axis=0) + wins_IMM.sum(axis=0).T + ties_IMM.sum(axis=0)) > 0
     if prior == 0:
         _refuse_unbeaten(wins_IMM.sum(axis=0) + ties_IMM.sum(axis=0), models)
-    counts_IK = np.concatenate([np.ones((len(items), 1)), draw_counts(len(items), resamples, rng)], axis=1)
+    is_few = len(items) < FEW_CLUSTERS
+    others_IK = 1.0 - np.eye(len(items)) if is_few else draw_counts(len(items), resamples, rng)
+    counts_IK = np.concatenate([np.ones((len(items), 1)), others_IK], axis=1)
     wins_KMM = np.einsum("ik,imn->kmn", counts_IK, wins_IMM) + prior * met_MM
     ties_KMM = np.einsum("ik,imn->kmn", counts_IK, ties_IMM)
     strengths_KM, theta_K = _mm(wins_KMM, ties_KMM)
     logs_KM = np.log(strengths_KM)
     logs_KM -= logs_KM.mean(axis=1, keepdims=True)
-    estimates = [
-        from_resamples(float(logs_KM[0, column]), logs_KM[1:, column], len(items), n=len(outcome))
-        for column in range(len(models))
+    estimates = _estimates(logs_KM[0], logs_KM[1:], len(items), len(outcome))
+    separated = _separated(wins_IMM.sum(axis=0) + ties_IMM.sum(axis=0))
+    if separated:
+        above, below = (models[place] for place in separated)
+        reason = f"not estimable: {below!r} never beats or ties a chain to {above!r}; values rest on the prior"
+        nan = float("nan")
+        estimates = [replace(found, low=nan, high=nan, method="", reason=reason) for found in estimates]
+    return BradleyTerry(_ranked(models, logs_KM[0], estimates, logs_KM[1:], len(items)), float(theta_K[0]))
+
+
+def _estimates(values_D: FloatArray, others_KD: FloatArray, num_items: int, n: int) -> list[Estimate]:
+    """Values with intervals, from resamples of the items, or from the items left out in turn where they are few."""
+    if num_items >= FEW_CLUSTERS:
+        return [
+            from_resamples(float(value), other_K, num_items, n=n)
+            for value, other_K in zip(values_D, others_KD.T, strict=True)
+        ]
+    units = rows_as_clusters(num_items)
+    return [
+        jackknife_interval(float(value), other_G, units, n=n)
+        for value, other_G in zip(values_D, others_KD.T, strict=True)
     ]
-    return BradleyTerry(_ranked(models, logs_KM[0], estimates, logs_KM[1:]), float(theta_K[0]))
 
 
 def _mm(wins_KMM: FloatArray, ties_KMM: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -215,17 +239,43 @@ def _mm(wins_KMM: FloatArray, ties_KMM: FloatArray) -> tuple[FloatArray, FloatAr
 
 
 def _ranked(
-    models: Sequence[str], values_M: FloatArray, estimates: Sequence[Estimate], boot_KM: FloatArray
+    models: Sequence[str], values_M: FloatArray, estimates: Sequence[Estimate], others_KM: FloatArray, num_items: int
 ) -> tuple[ModelScore, ...]:
-    rank_KM = 1 + np.sum(boot_KM[:, None, :] > boot_KM[:, :, None] + 1e-12, axis=2)
+    few = num_items < FEW_CLUSTERS
+    bounds = _told_apart(values_M, others_KM, estimates) if few else _resampled_ranks(others_KM, estimates)
     scores = []
-    for column, name in enumerate(models):
-        low, high = percentile(rank_KM[:, column].astype(float))
+    for column, (name, (low, high)) in enumerate(zip(models, bounds, strict=True)):
         rank = 1 + int(np.sum(values_M > values_M[column] + 1e-12))
-        scores.append(
-            ModelScore(name, estimates[column], rank, min(rank, int(np.floor(low))), max(rank, int(np.ceil(high))))
-        )
+        scores.append(ModelScore(name, estimates[column], rank, min(rank, low), max(rank, high)))
     return tuple(sorted(scores, key=lambda score: (score.rank, score.model)))
+
+
+def _resampled_ranks(boot_KM: FloatArray, estimates: Sequence[Estimate]) -> list[tuple[int, int]]:
+    """Percentiles of each model's rank over resamples."""
+    if any(np.isnan(found.low) for found in estimates):
+        return [(1, len(estimates))] * len(estimates)
+    rank_KM = 1 + np.sum(boot_KM[:, None, :] > boot_KM[:, :, None] + 1e-12, axis=2)
+    ends = [percentile(rank_KM[:, column].astype(float)) for column in range(rank_KM.shape[1])]
+    return [(int(np.floor(low)), int(np.ceil(high))) for low, high in ends]
+
+
+def _told_apart(values_M: FloatArray, left_out_GM: FloatArray, estimates: Sequence[Estimate]) -> list[tuple[int, int]]:
+    """Ranks that are left when a model stands below those told to be better and above those told to be worse."""
+    count = len(estimates)
+    if any(np.isnan(found.low) for found in estimates):
+        return [(1, count)] * count
+    units = rows_as_clusters(len(left_out_GM))
+    quantile = student_quantile(1 - 0.025 / max(1, count - 1), len(left_out_GM) - 1)
+    bounds = []
+    for own in range(count):
+        better = worse = 0
+        for other in range(count):
+            variance, _ = jackknife_variance(left_out_GM[:, other] - left_out_GM[:, own], units)
+            gap = values_M[other] - values_M[own]
+            better += bool(gap > quantile * variance**0.5 + 1e-12)
+            worse += bool(-gap > quantile * variance**0.5 + 1e-12)
+        bounds.append((1 + better, count - worse))
+    return bounds
 
 
 def _per_item(
@@ -293,10 +343,19 @@ def _refuse_islands(item_N: IntArray, model_N: IntArray, models: Sequence[str]) 
 
 def _refuse_unbeaten(scored_MM: FloatArray, models: Sequence[str]) -> None:
     """Raise where some models never lost nor tied to the others: their strength has no finite maximum."""
+    separated = _separated(scored_MM)
+    if separated:
+        winner, loser = (models[place] for place in separated)
+        raise ValueError(f"{loser!r} never beats a chain to {winner!r}; use a prior above 0")
+
+
+def _separated(scored_MM: FloatArray) -> tuple[int, int] | None:
+    """Two models of which the second never scores against a chain that leads to the first; None where none are."""
     reach = scored_MM > 0
-    for middle in range(len(models)):
-        reach |= reach[:, middle, None] & reach[None, middle, :]
+    for middle in range(len(reach)):
+        reach = reach | (reach[:, middle, None] & reach[None, middle, :])
     np.fill_diagonal(reach, True)
-    if not reach.all():
-        loser, winner = (int(place) for place in np.argwhere(~reach)[0])
-        raise ValueError(f"{models[loser]!r} never beats a chain to {models[winner]!r}; use a prior above 0")
+    if reach.all():
+        return None
+    loser, winner = (int(place) for place in np.argwhere(~reach)[0])
+    return winner, loser

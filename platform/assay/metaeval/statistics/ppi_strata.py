@@ -20,6 +20,7 @@ from numpy.typing import ArrayLike
 from assay.metaeval.statistics.clustered import student_quantile
 from assay.metaeval.statistics.estimate import Estimate
 from assay.metaeval.statistics.ppi import PpiMean, ppi_mean
+from assay.metaeval.statistics.rates import square_and_add
 
 
 def stratified_ppi_mean(human: ArrayLike, judge: ArrayLike, strata: Sequence[str]) -> Estimate:
@@ -60,9 +61,8 @@ def combined(parts: Mapping[str, PpiMean], shares: Mapping[str, float]) -> Estim
     n = sum(part.estimate.n for part in parts.values())
     clusters = sum(part.estimate.num_clusters for part in parts.values())
     if all(part.is_bounded for part in parts.values()):
-        down = math.hypot(*(shares[name] * (part.estimate.value - part.estimate.low) for name, part in parts.items()))
-        up = math.hypot(*(shares[name] * (part.estimate.high - part.estimate.value) for name, part in parts.items()))
-        return Estimate(value, value - down, value + up, n, clusters, "stratified PPI++, score intervals")
+        ends = square_and_add([(shares[name], part.estimate) for name, part in parts.items()])
+        return Estimate(value, *ends, n, clusters, "stratified PPI++, score intervals")
     own = {name: shares[name] ** 2 * part.variance for name, part in parts.items()}
     variance = sum(own.values())
     if variance == 0:

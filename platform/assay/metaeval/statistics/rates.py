@@ -67,6 +67,20 @@ def bounded_mean(values: ArrayLike, low: float = 0.0, high: float = 1.0) -> Esti
     return Estimate(low + value * span, low + ends[0] * span, low + ends[1] * span, count, count, method)
 
 
+def square_and_add(parts: Sequence[tuple[float, Estimate]]) -> tuple[float, float]:
+    """95 % ends of a weighted sum of independent estimates from their own, unequal ends; NaN where one has none.
+
+    Args:
+        parts: weight (below 0 for what is taken off) and estimate.
+
+    Source: Zou and Donner 2008; for two rates Newcombe 1998.
+    """
+    value = sum(weight * part.value for weight, part in parts)
+    down = [weight * (part.value - (part.low if weight > 0 else part.high)) for weight, part in parts]
+    up = [weight * ((part.high if weight > 0 else part.low) - part.value) for weight, part in parts]
+    return value - math.hypot(*down), value + math.hypot(*up)
+
+
 @dataclass(frozen=True, slots=True)
 class McNemar:
     """Two judges on the same items."""

@@ -274,7 +274,8 @@ _NUMBER = re.compile(r"(?:(?<![\w.])[-+])?\d+(?:\.\d+)?|(?<!\d)\.\d+")
 
 
 def _spec(name: str, kind: Literal["heuristic", "human"], mode: Mode) -> ScorerSpec:
-    return ScorerSpec(name=name, kind=kind, mode=mode)
+    version = 2 if mode == "strict" and name == "heuristic" else 1  # 2: SQuAD's own tokens
+    return ScorerSpec(name=name, version=version, kind=kind, mode=mode)
 
 
 SCORERS: tuple[tuple[str, Callable[[Mode], ScorerSpec], Callable[[ScorerSpec], Scorer]], ...] = (

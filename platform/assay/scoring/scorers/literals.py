@@ -28,14 +28,23 @@ def read_value(text: str) -> object:
         return UNREADABLE
 
 
-def read_json(text: str) -> object:
-    """The value that the whole text spells as JSON, else UNREADABLE."""
+def read_json(text: str, *, strictly: bool = False) -> object:
+    """The value that the whole text spells as JSON, else UNREADABLE.
+
+    Args:
+        text: untrusted.
+        strictly: NaN and Infinity, which Python reads, are no JSON.
+    """
     if not _is_bounded(text):
         return UNREADABLE
     try:
-        return json.loads(text)
+        return json.loads(text, parse_constant=_no_constant) if strictly else json.loads(text)
     except (ValueError, RecursionError):
         return UNREADABLE
+
+
+def _no_constant(word: str) -> object:
+    raise ValueError(f"{word} is no JSON")
 
 
 def find_object(text: str) -> dict[object, object] | None:

@@ -113,8 +113,18 @@ def token_f1(prediction: str, reference: str, mode: Mode = "strict") -> float:
 
 
 def squad_f1(prediction: str, reference: str, mode: Mode) -> float:
-    """F1 over SQuAD's tokens; where neither side has any, 1 in `strict` (SQuAD v2's script) and 0 in `compat`."""
-    return _bag_f1(squad_tokens(prediction), *_squad_bag(reference), of_nothing=float(mode == "strict"))
+    """F1 over SQuAD's tokens; `strict`: as the evaluation script of SQuAD v2, 1 where neither side has any.
+
+    `compat`: 0 there, and articles beside a mark that is not ASCII ("the”") stay.
+    """
+    if mode == "compat":
+        return _bag_f1(squad_tokens(prediction), *_squad_bag(reference), of_nothing=0.0)
+    return _bag_f1(official_squad_tokens(prediction), *_official_bag(reference), of_nothing=1.0)
+
+
+def official_squad_tokens(text: str) -> list[str]:
+    """Tokens as SQuAD's evaluation script takes them: articles go wherever a word boundary stands on both sides."""
+    return _ARTICLE_WORDS.sub(" ", text.lower().translate(_NO_PUNCTUATION)).split()
 
 
 def _bag_f1(tokens: Sequence[str], counts: Counter[str], size: int, *, of_nothing: float) -> float:
@@ -165,12 +175,14 @@ def _same_json(prediction: str, reference: str) -> float:
     gold = _json_reference(reference)
     if gold is UNREADABLE:
         return _same_text(prediction, reference)
-    value = read_json(prediction)
+    value = read_json(prediction, strictly=True)
     return float(value is not UNREADABLE and _same_value(_plain(value), gold))
 
 
 def _same_value(first: Any, second: Any) -> bool:
-    """Equality that tells 1 from true."""
+    """Equality that tells 1 from true; 1, 1.0 and 1e0 are one number of JSON."""
+    if _is_number(first) and _is_number(second):
+        return bool(first == second)
     if type(first) is not type(second):
         return False
     if isinstance(first, dict):
@@ -178,6 +190,10 @@ def _same_value(first: Any, second: Any) -> bool:
     if isinstance(first, list):
         return len(first) == len(second) and all(map(_same_value, first, second))
     return bool(first == second)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def _plain(value: Any) -> Any:
@@ -196,13 +212,19 @@ _normal_reference = lru_cache(maxsize=16384)(normalise_space)
 
 @lru_cache(maxsize=16384)
 def _json_reference(reference: str) -> Any:
-    value = read_json(reference)
+    value = read_json(reference, strictly=True)
     return value if value is UNREADABLE else _plain(value)
 
 
 @lru_cache(maxsize=16384)
 def _squad_bag(reference: str) -> tuple[Counter[str], int]:
     tokens = squad_tokens(reference)
+    return Counter(tokens), len(tokens)
+
+
+@lru_cache(maxsize=16384)
+def _official_bag(reference: str) -> tuple[Counter[str], int]:
+    tokens = official_squad_tokens(reference)
     return Counter(tokens), len(tokens)
 
 
@@ -221,6 +243,7 @@ def _references_in(meta_json: str) -> tuple[str, ...]:
 _BESIDE_PUNCTUATION = re.compile(r" ?([^\w ]) ?")
 _NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
 _ARTICLES = frozenset({"a", "an", "the"})
+_ARTICLE_WORDS = re.compile(r"\b(?:a|an|the)\b")
 
 
 def _make_token_f1(spec: ScorerSpec) -> Scorer:
@@ -265,7 +288,7 @@ class BleuScorer:
 
 
 def _spec(name: str, params: dict[str, str | int | float | bool | None], mode: Mode) -> ScorerSpec:
-    version = 2 if mode == "strict" and name != "exact_match" else 1  # 2: tokens by script
+    version = 2 if mode == "strict" else 1  # 2: tokens by script; of exact_match: numbers of JSON are equal by value
     return ScorerSpec(name=name, version=version, kind="reference", mode=mode, params=params)
 
 
