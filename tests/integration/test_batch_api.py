@@ -8,13 +8,14 @@ import json
 import sqlite3
 import urllib.request
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from assay.errors import EndpointError, LimitReached
 from assay.judge_server.launch import JudgeServer, start_judge_server
 from assay.llm.batch.gateway import BatchGateway, BatchProgress
-from assay.llm.endpoint import EndpointSpec
+from assay.llm.endpoint import BatchLimits, EndpointSpec
 from assay.llm.gateway import open_gateway
 from assay.llm.ledger.report import summarise
 from assay.llm.requests import Answer, ChatRequest, Message, Reply, Sampling
@@ -27,9 +28,11 @@ def question(number: int) -> ChatRequest:
 REQUESTS = [question(i) for i in range(30)]
 
 
-def batch_gateway(server: JudgeServer, folder: Path, **changes: object) -> BatchGateway:
+def batch_gateway(
+    server: JudgeServer, folder: Path, batch: BatchLimits | None = None, **changes: object
+) -> BatchGateway:
     spec = EndpointSpec(
-        base_url=server.base_url, name="judge", model="rubric-judge",
+        base_url=server.base_url, name="judge", model="rubric-judge", batch=batch or BatchLimits(),
         usd_per_million_input=1000.0, usd_per_million_output=1000.0,
     )  # fmt: skip
     options = {"ledger_url": f"sqlite:///{folder}/ledger.db", "study": "s", "poll_s": 0.05, **changes}
@@ -42,8 +45,12 @@ async def ask_all(gateway: BatchGateway, requests: list[ChatRequest]) -> list[Re
 
 
 def provider_batches(server: JudgeServer) -> int:
-    with urllib.request.urlopen(server.base_url + "/batches") as response:
-        return len(json.load(response)["data"])
+    return len(batches_there(server))
+
+
+def batches_there(server: JudgeServer) -> list[dict[str, Any]]:
+    with urllib.request.urlopen(server.base_url + "/batches?limit=100") as response:
+        return json.load(response)["data"]  # type: ignore[no-any-return]
 
 
 def ledger(folder: Path, query: str) -> list[tuple]:
@@ -181,3 +188,99 @@ async def test_an_endpoint_without_batches_says_so(tmp_path: Path) -> None:
         async with BatchGateway(spec, ledger_url=f"sqlite:///{tmp_path}/l.db") as gateway:
             with pytest.raises(EndpointError, match="transport=chat"):
                 await ask_all(gateway, REQUESTS)
+
+
+PROMPT_TOKENS = 18
+"""Of one question, as the server counts."""
+
+
+async def test_a_queue_that_is_full_is_waited_for_and_nothing_is_uploaded_twice(tmp_path: Path) -> None:
+    seen: list[BatchProgress] = []
+    with start_judge_server(batch_delay_s=1.0, batch_queue_tokens=31 * PROMPT_TOKENS) as server:
+        async with (
+            batch_gateway(server, tmp_path) as other,
+            batch_gateway(server, tmp_path / "b", on_progress=seen.append) as gateway,
+        ):
+            theirs = asyncio.create_task(ask_all(other, [question(100 + i) for i in range(30)]))
+            while not any(batch["status"] == "in_progress" for batch in batches_there(server)):
+                await asyncio.sleep(0.02)
+            replies = await ask_all(gateway, REQUESTS)
+            await theirs
+        there = batches_there(server)
+    assert all(isinstance(reply, Answer) for reply in replies)
+    assert any(progress.status.startswith("waiting") for progress in seen)
+    ours = [batch for batch in there if batch["metadata"]["assay_batch"] == seen[0].batch_id]
+    assert {batch["status"] for batch in ours} == {"failed", "completed"}
+    assert len({batch["input_file_id"] for batch in ours}) == 1
+    assert ledger(tmp_path / "b", "select count(*), count(outcome) from attempts") == [(30, 30)]
+
+
+async def test_a_batch_above_what_the_queue_holds_is_sent_in_parts(tmp_path: Path) -> None:
+    with start_judge_server(batch_delay_s=0.05, batch_queue_tokens=8 * PROMPT_TOKENS) as server:
+        async with batch_gateway(server, tmp_path) as gateway:
+            replies = await ask_all(gateway, REQUESTS)
+            usd = gateway.stats().usd
+        there = batches_there(server)
+    assert all(isinstance(reply, Answer) for reply in replies)
+    done = [batch["request_counts"]["total"] for batch in there if batch["status"] == "completed"]
+    assert sum(done) == 30 and max(done) <= 8
+    assert ledger(tmp_path, "select count(*) from attempts where outcome is null") == [(0,)]
+    assert ledger(tmp_path, "select sum(usd) from attempts") == [(pytest.approx(usd),)]
+
+
+async def test_what_was_told_of_the_queue_is_kept_to(tmp_path: Path) -> None:
+    limits = BatchLimits(max_rows=4, max_enqueued_tokens=6 * PROMPT_TOKENS)
+    with start_judge_server(batch_delay_s=0.1, batch_queue_tokens=9 * PROMPT_TOKENS) as server:
+        async with batch_gateway(server, tmp_path, limits) as gateway:
+            replies = await ask_all(gateway, REQUESTS[:12])
+        there = batches_there(server)
+    assert all(isinstance(reply, Answer) for reply in replies)
+    assert {batch["status"] for batch in there} == {"completed"}
+    assert max(batch["request_counts"]["total"] for batch in there) <= 4
+
+
+async def test_a_request_above_the_whole_queue_is_given_up_and_told(tmp_path: Path) -> None:
+    long = ChatRequest("", (Message("user", "word " * 2000),), Sampling(max_tokens=8))
+    with start_judge_server(batch_delay_s=0.05, batch_queue_tokens=8 * PROMPT_TOKENS) as server:
+        async with batch_gateway(server, tmp_path) as gateway:
+            first, second = await ask_all(gateway, [long, REQUESTS[0]])
+    assert first.reason == "rejected" and "queue holds 144" in first.detail
+    assert isinstance(second, Answer)
+
+
+async def test_a_batch_of_a_dead_process_waits_for_the_queue_too(tmp_path: Path) -> None:
+    with start_judge_server(batch_delay_s=0.8, batch_queue_tokens=31 * PROMPT_TOKENS) as server:
+        async with batch_gateway(server, tmp_path / "b") as other:
+            theirs = asyncio.create_task(ask_all(other, [question(100 + i) for i in range(30)]))
+            while not any(batch["status"] == "in_progress" for batch in batches_there(server)):
+                await asyncio.sleep(0.02)
+            async with batch_gateway(server, tmp_path, poll_s=60.0) as gateway:
+                work = asyncio.create_task(ask_all(gateway, REQUESTS))
+                while len(batches_there(server)) < 2:
+                    await asyncio.sleep(0.02)
+                work.cancel()
+                await asyncio.gather(work, return_exceptions=True)
+            ledger(tmp_path, "update batches set updated_at = updated_at - 61")
+            async with batch_gateway(server, tmp_path) as gateway:
+                replies = await ask_all(gateway, REQUESTS)
+            await theirs
+        files = {batch["input_file_id"] for batch in batches_there(server)}
+    assert all(isinstance(reply, Answer) for reply in replies)
+    assert len(files) == 2
+
+
+async def test_parameters_that_a_batch_was_refused_for_are_left_out_of_the_next(tmp_path: Path) -> None:
+    with start_judge_server(batch_delay_s=0.05, faults={"max_tokens": 1.0}) as server:
+        async with batch_gateway(server, tmp_path) as gateway:
+            replies = await ask_all(gateway, REQUESTS[:6])
+        assert provider_batches(server) == 2
+    assert all(isinstance(reply, Answer) for reply in replies)
+
+
+async def test_replies_without_usage_are_booked_by_our_estimate_and_marked(tmp_path: Path) -> None:
+    with start_judge_server(batch_delay_s=0.05, faults={"no_usage": 1.0}) as server:
+        async with batch_gateway(server, tmp_path) as gateway:
+            replies = await ask_all(gateway, REQUESTS[:6])
+    assert all(isinstance(reply, Answer) and '"usd": "estimated"' in reply.extra for reply in replies)
+    [(usd, marked)] = ledger(tmp_path, "select sum(usd), count(*) from attempts where prompt_tokens is null")
+    assert usd > 0 and marked == 6

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from datetime import date, timedelta
+from pathlib import Path
 
 import pytest
 
@@ -10,7 +12,7 @@ from assay.errors import ConfigError
 from assay.llm.endpoint import EndpointSpec
 from assay.llm.gateway import open_gateway
 from assay.llm.ledger.call_rows import told_beside, usd_of
-from assay.llm.prices import price_of, table_date
+from assay.llm.prices import OLD_DAYS, _map_of, age_warning, price_of, table_date
 from assay.llm.requests import ChatRequest, Message, Sampling
 from assay.llm.token_estimate import TokenEstimate
 from assay.llm.transports.chat import Exchange, read_reply
@@ -99,13 +101,51 @@ def test_a_missing_key_names_its_variable(monkeypatch: pytest.MonkeyPatch) -> No
         ("o3-pro", 20.0),
         ("gpt-4o-2024-05-13", 5.0),
         ("o3", 2.0),
-        ("meta/llama:free", 0.0),
+        ("gpt-3.5-turbo-0301", 1.5),
+        ("gpt-3.5-turbo-1106", 1.0),
+        ("gpt-3.5-turbo-16k-0613", 3.0),
+        ("gpt-3.5-turbo-0125", 0.5),
         ("gpt-4.1-mini-2025-04-14", 0.4),
     ],
 )
 def test_a_models_price_is_its_own(model: str, price: float) -> None:
     found = price_of(EndpointSpec(model=model))
     assert found is not None and found.usd_per_million_input == price
+
+
+def test_a_free_variant_is_free_at_openrouter_alone() -> None:
+    at_openrouter = price_of(EndpointSpec(base_url="https://openrouter.ai/api/v1", model="meta/llama:free"))
+    assert at_openrouter is not None and at_openrouter.usd(10**6, 10**6) == 0
+    assert price_of(EndpointSpec(base_url="https://other.example/v1", model="meta/llama:free")) is None
+
+
+def test_prices_of_an_old_table_are_doubted_and_told_ones_are_not() -> None:
+    listed, told = (
+        price_of(EndpointSpec(model="gpt-4o")),
+        EndpointSpec(usd_per_million_input=1, usd_per_million_output=1),
+    )
+    of_table = date.fromisoformat(table_date())
+    assert age_warning(listed, of_table + timedelta(OLD_DAYS)) == ""
+    assert f"{OLD_DAYS + 1} days ago" in age_warning(listed, of_table + timedelta(OLD_DAYS + 1))
+    assert age_warning(price_of(told), of_table + timedelta(10_000)) == ""
+    assert age_warning(None, of_table + timedelta(10_000)) == ""
+
+
+def test_a_price_map_goes_before_the_table(tmp_path: Path) -> None:
+    entry = {"input_cost_per_token": 3e-6, "output_cost_per_token": 9e-6, "cache_read_input_token_cost": 1e-6}
+    (tmp_path / "map.json").write_text(json.dumps({"gpt-4o": entry, "broken": {"input_cost_per_token": "3"}}))
+    spec = EndpointSpec(model="openai/gpt-4o", price_map=str(tmp_path / "map.json"))
+    price = price_of(spec)
+    assert price is not None and price.usd(1_000_000, 1_000_000, 500_000) == pytest.approx(0.5 * 3 + 0.5 * 1 + 9)
+    assert price_of(spec, "broken") is None
+    listed = price_of(spec, "o3")
+    assert listed is not None and listed.usd_per_million_input == 2.0
+    for content in ("[", "[1]"):
+        (tmp_path / "bad.json").write_text(content)
+        with pytest.raises(ConfigError, match=r"price_map .*bad\.json"):
+            price_of(spec.replace(price_map=str(tmp_path / "bad.json")))
+        (tmp_path / "bad.json").unlink()
+        _map_of.cache_clear()
 
 
 @pytest.mark.parametrize("model", ["gpt-4o-audio-preview", "o3-deep-research", "gpt-5-pro", "gpt-4o-mini:extended"])

@@ -17,7 +17,7 @@ from assay.errors import ConfigError
 from assay.hooks import SilentProgress
 from assay.ifs import objecqa_labels
 from assay.judging.asking import JudgeConnection, Work, ask_judge
-from assay.llm.endpoint import EndpointSpec, Reach
+from assay.llm.endpoint import BatchLimits, EndpointSpec, Reach
 from assay.llm.ledger.tables import ledger_url
 from assay.llm.local_model import LocalModel
 from assay.stoppable import run_stoppable
@@ -33,6 +33,7 @@ TOLD: dict[str, Any] = {
     "api_key_env": "MY_KEY",
     "transport": "batch",
     "local": {"gpus": 3, "dtype": "float32"},
+    "batch": {"max_rows": 21, "max_enqueued_tokens": 22},
     "requests_per_min": 11.0,
     "tokens_per_min": 12.0,
     "max_concurrency": 13,
@@ -43,6 +44,8 @@ TOLD: dict[str, Any] = {
     "max_tokens_field": "max_completion_tokens",
     "usd_per_million_input": 17.0,
     "usd_per_million_output": 18.0,
+    "usd_per_million_cached": 19.0,
+    "price_map": "map.json",
 }
 FLAGS = {
     "requests_per_min": "rpm",
@@ -70,8 +73,11 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[tuple[EndpointSpec, str]]:
 
 
 def _flags() -> CallOptions:
-    plain = {name: value for name, value in TOLD.items() if name not in ("base_url", "local")}
-    return CallOptions(**{FLAGS.get(name, name): value for name, value in plain.items()}, gpus=3, dtype="float32")
+    plain = {name: value for name, value in TOLD.items() if name not in ("base_url", "local", "batch")}
+    return CallOptions(
+        **{FLAGS.get(name, name): value for name, value in plain.items()}, gpus=3, dtype="float32",
+        batch_max_rows=21, batch_max_enqueued_tokens=22,
+    )  # fmt: skip
 
 
 def _connected(connection: JudgeConnection) -> None:
@@ -143,7 +149,11 @@ def test_every_field_arrives_at_the_gateway(
     with pytest.raises(Asked):
         DOORS[door](str(tmp_path))
     [(endpoint, ledger)] = opened
-    assert {name: getattr(endpoint, name) for name in TOLD} == {**TOLD, "local": LocalModel(**TOLD["local"])}
+    assert {name: getattr(endpoint, name) for name in TOLD} == {
+        **TOLD,
+        "local": LocalModel(**TOLD["local"]),
+        "batch": BatchLimits(**TOLD["batch"]),
+    }
     assert endpoint.model == "m"
     assert ledger == "sqlite:////elsewhere/ledger.db"
 

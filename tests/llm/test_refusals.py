@@ -8,7 +8,7 @@ import pytest
 
 from assay.errors import EndpointError, LimitReached
 from assay.llm.endpoint import EndpointSpec
-from assay.llm.learned_parameters import LEAST_GROWN, LearnedParameters
+from assay.llm.learned_parameters import LEAST_GROWN, LearnedParameters, not_honoured
 from assay.llm.limits.headers import observe
 from assay.llm.requests import ChatRequest, Message, Sampling
 from assay.llm.transports.chat import Exchange, read_refusal, read_reply
@@ -137,6 +137,9 @@ REQUEST = ChatRequest(
         ("Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens' instead.", "max_completion_tokens", 64),
         ("Unsupported value: 'temperature' does not support 0.1. Only the default is supported.", "temperature", None),
         ("HTTP 400: Invalid value for 'top_logprobs': must be less than or equal to 5.", "top_logprobs", 5),
+        ("HTTP 400: temperature: Only the default (1) value is supported with this model.", "temperature", None),
+        ("HTTP 400: temperature is not supported with this model.", "temperature", None),
+        ("HTTP 422: Unknown field temperature", "temperature", None),
     ],
 )  # fmt: skip
 def test_a_refused_parameter_is_learned_once(detail: str, field: str, value: object) -> None:
@@ -145,8 +148,31 @@ def test_a_refused_parameter_is_learned_once(detail: str, field: str, value: obj
     assert learned.sent(REQUEST).sampling.body.get(field) == value
     assert "max_tokens" not in learned.sent(REQUEST).sampling.body or field != "max_completion_tokens"
     assert not learned.learn(REQUEST, 400, detail)  # what was not sent cannot be refused again: no circle
-    assert learned.not_honoured(REQUEST) == ([] if field == "max_completion_tokens" else [field])
+    assert not_honoured(REQUEST, learned.sent(REQUEST)) == ([] if field == "max_completion_tokens" else [field])
     assert learned.sent(ChatRequest("other", REQUEST.messages, REQUEST.sampling)).sampling == REQUEST.sampling
+
+
+@pytest.mark.parametrize(
+    ("status", "detail"),
+    [
+        (403, "HTTP 403: You are not allowed to request logprobs from this model."),
+        (400, "HTTP 400: Unsupported parameter: 'logprobs' is not supported with this model."),
+        (400, "HTTP 400: top_logprobs: Extra inputs are not permitted"),
+    ],
+)
+def test_refused_log_probabilities_are_left_out_together(status: int, detail: str) -> None:
+    learned = LearnedParameters()
+    assert learned.learn(REQUEST, status, detail)
+    sent = learned.sent(REQUEST)
+    assert not {"logprobs", "top_logprobs"} & sent.sampling.body.keys()
+    assert not_honoured(REQUEST, sent) == ["logprobs", "top_logprobs"]
+
+
+def test_what_was_not_honoured_is_told_of_the_request_that_was_sent() -> None:
+    learned = LearnedParameters()
+    sent = learned.sent(REQUEST)
+    learned.learn(REQUEST, 400, "HTTP 400: Unsupported value: 'temperature'")  # of another request, meanwhile
+    assert not_honoured(REQUEST, sent) == []
 
 
 @pytest.mark.parametrize(
@@ -155,6 +181,8 @@ def test_a_refused_parameter_is_learned_once(detail: str, field: str, value: obj
         "HTTP 400: This model's maximum context length is 8192 tokens",
         "HTTP 400: max_tokens is too large: 64. This model supports at most 32 completion tokens",
         "HTTP 400: moderation",
+        "HTTP 400: Invalid prompt: raise the temperature and stop, then seed the field.",
+        "HTTP 400: Invalid 'messages': your prompt must be at most 9 lines about temperature logprobs",
     ],
 )
 def test_other_refusals_teach_nothing(detail: str) -> None:
@@ -167,5 +195,5 @@ def test_the_budget_of_a_model_that_thinks_grows_once_unless_it_was_told() -> No
     learned = LearnedParameters()
     assert learned.grow(REQUEST) and not learned.grow(REQUEST)
     assert learned.sent(REQUEST).sampling.max_tokens == LEAST_GROWN
-    assert learned.not_honoured(REQUEST) == ["max_tokens"]
+    assert not_honoured(REQUEST, learned.sent(REQUEST)) == ["max_tokens"]
     assert not LearnedParameters(may_grow=False).grow(REQUEST)

@@ -8,6 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from assay.llm.endpoint import EndpointSpec
+from assay.llm.ledger.call_rows import request_of, request_row
 from assay.llm.requests import GREEDY, Answer, ChatRequest, Message, Sampling, request_key
 
 BASE = ChatRequest("m", (Message("system", "be fair"), Message("user", "a or b?")), Sampling(max_tokens=5))
@@ -59,3 +61,17 @@ def test_unset_sampling_is_not_sent() -> None:
 def test_an_answer_gives_all_its_texts() -> None:
     assert Answer("a", "stop", 1, 1, 0.0, False, "k").texts == ("a",)
     assert Answer("a", "stop", 1, 1, 0.0, False, "k", '{"texts": ["a", "b"]}').texts == ("a", "b")
+
+
+def test_two_deployments_of_one_azure_account_are_two_endpoints() -> None:
+    url = "https://mine.openai.azure.com/openai/deployments/{}?api-version=2024-06-01"
+    names = {EndpointSpec(base_url=url.format(name), model="gpt-4o").endpoint_name for name in ("one", "two")}
+    assert names == {f"mine.openai.azure.com/openai/deployments/{name}" for name in ("one", "two")}
+    assert EndpointSpec(base_url="https://host.example/some/v1").endpoint_name == "host.example"
+
+
+def test_a_stored_request_is_the_request_that_was_asked() -> None:
+    sampling = Sampling(temperature=None, max_tokens=9, stop=("a",), extra={"reasoning_effort": "low"})
+    request = ChatRequest("m", (Message("user", "é"),), sampling, 3, "p", "s")
+    row = request_row(request, "k", endpoint=EndpointSpec(), study="", judge="")
+    assert request_of(row) == request

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,11 @@ from assay.llm.endpoint import EndpointSpec
 from assay.llm.gateway import Gateway, open_gateway
 from assay.llm.requests import Answer, ChatRequest, Failure, Message, Sampling
 from assay.llm.transports.chat import Exchange
+from assay.records import Mode
+from assay.scoring.judges.calls import JudgeCall, JudgeReply, run_protocol
+from assay.scoring.judges.judgements import PointwiseJudgement
+from assay.scoring.judges.protocols.geval import DIMENSIONS, GEvalJudge
+from assay.scoring.judges.protocols.pointwise import PointwiseInstance
 
 SPEC = EndpointSpec(base_url="http://127.0.0.1:9/v1", model="m", timeout_s=5)
 REFUSED_NAME = "HTTP 400: Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens' instead."
@@ -33,6 +39,10 @@ class Scripted:
             return Exchange("rejected", 400, {}, detail=REFUSED_NAME)
         if text == "thinking" and (request.sampling.max_tokens or 0) < 4096:
             return Exchange("cut", 200, {}, "", "length", "", 5, 64, reasoning_tokens=64, detail="cut at 64 tokens")
+        if text == "G-Eval" and request.sampling.logprobs:
+            return Exchange("rejected", 403, {}, detail="HTTP 403: You are not allowed to request logprobs.")
+        if text == "refused":
+            return Exchange("refused", 200, {}, "I will not.", "stop", "", 5, 3)
         if text == "cut":
             return Exchange("cut", 200, {}, "", "length", "", 5, 64, detail="cut at 64 tokens")
         await asyncio.sleep(0.3 if text.startswith("slow") else 0)
@@ -46,8 +56,8 @@ def request(text: str) -> ChatRequest:
     return ChatRequest("m", (Message("user", text),), Sampling(max_tokens=64))
 
 
-def gateway_to(transport: Scripted, folder: Path) -> Gateway:
-    gateway = open_gateway(SPEC, ledger_url=f"sqlite:///{folder}/l.db", limiter="process")
+def gateway_to(transport: Scripted, folder: Path, mode: Mode = "strict", **fields: float) -> Gateway:
+    gateway = open_gateway(SPEC.replace(**fields), ledger_url=f"sqlite:///{folder}/l.db", limiter="process", mode=mode)
     assert isinstance(gateway, Gateway)
     gateway._open_transport = lambda: transport  # type: ignore[method-assign]
     return gateway
@@ -117,3 +127,47 @@ def test_a_cut_reply_is_asked_for_once_and_a_thinking_model_gets_room(tmp_path: 
     assert isinstance(again, Failure) and again.cached
     assert isinstance(thought, Answer) and '"not_honoured": ["max_tokens"]' in thought.extra
     assert [sent.messages[0].content for sent in transport.sent] == ["cut", "thinking", "thinking"]
+
+
+def test_a_run_tells_what_it_paid_for_replies_that_were_no_answers(tmp_path: Path) -> None:
+    transport = Scripted()
+
+    async def run() -> tuple[float | None, int, int]:
+        async with gateway_to(transport, tmp_path, usd_per_million_input=1e6, usd_per_million_output=1e6) as gateway:
+            for text in ("cut", "refused", "plain", "plain"):
+                await gateway.ask(request(text))
+            stats = gateway.stats()
+        return stats.usd, stats.prompt_tokens, stats.completion_tokens
+
+    # 5 in and 64 out, 5 in and 3 out, 5 in and 2 out; the last one is in the ledger
+    assert asyncio.run(run()) == (84.0, 15, 69)
+
+
+def test_compat_pays_for_a_cut_reply_once_too(tmp_path: Path) -> None:
+    transport = Scripted()
+
+    async def run() -> object:
+        async with gateway_to(transport, tmp_path, mode="compat") as gateway:
+            return await gateway.ask(request("cut"))
+
+    reply = asyncio.run(run())
+    assert isinstance(reply, Failure) and reply.reason == "cut"
+    assert len(transport.sent) == 1
+
+
+def test_geval_asks_for_samples_where_log_probabilities_are_refused(tmp_path: Path) -> None:
+    transport = Scripted()
+    judge = GEvalJudge(DIMENSIONS["fluency"], logprobs=True, samples=3)
+
+    async def run() -> PointwiseJudgement:
+        async with gateway_to(transport, tmp_path) as gateway:
+
+            async def ask(call: JudgeCall) -> JudgeReply:
+                reply = await gateway.ask(ChatRequest("m", (Message("user", "G-Eval"),), call.sampling, call.replicate))
+                return dataclasses.replace(reply, text="4") if isinstance(reply, Answer) else reply
+
+            return await run_protocol(judge, PointwiseInstance("Say hi.", "hi", "hi"), ask)
+
+    judgement = asyncio.run(run())
+    assert (judgement.score, judgement.parts) == (4.0, {"samples": 3.0, "parsed": 3.0, "mass": 0.0})
+    assert [sent.sampling.logprobs for sent in transport.sent] == [True, False, False, False, False]

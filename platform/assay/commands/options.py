@@ -95,6 +95,12 @@ class CallOptions:
     max_usd: UsdOption = None
     usd_per_million_input: InputPriceOption = None
     usd_per_million_output: OutputPriceOption = None
+    usd_per_million_cached: Annotated[
+        float | None, typer.Option(help="Price of cached prompt tokens, beside the two others.", show_default=False)
+    ] = None
+    price_map: Annotated[
+        str | None, typer.Option(metavar="FILE", help="LiteLLM's map of prices (JSON), asked before our table.")
+    ] = None
     step_headers: Annotated[
         bool,
         typer.Option("--step-headers", help="Tell the endpoint protocol and step in headers; our own server always."),
@@ -109,6 +115,11 @@ class CallOptions:
     ] = "chat"
     gpus: Annotated[int, typer.Option(min=0, help="GPUs of a local model; 0 runs it on the CPU.")] = 0
     dtype: Annotated[str, typer.Option(help="Of a local model: bfloat16, float16 or float32.")] = "bfloat16"
+    batch_max_rows: Annotated[int, typer.Option(min=1, help="Requests per file of the batch API.")] = 20_000
+    batch_max_enqueued_tokens: Annotated[
+        int | None,
+        typer.Option(min=1, help="Tokens in the provider's batch queue at once; default: what it says when full."),
+    ] = None
     timeout_s: Annotated[float | None, typer.Option(help="Seconds for one attempt.", show_default=False)] = None
     max_attempts: Annotated[
         int | None, typer.Option(help="Attempts per request; waiting for a limit is none.", show_default=False)
@@ -132,6 +143,7 @@ class CallOptions:
             "api_key_env": self.api_key_env,
             "transport": self.transport,
             "local": {"gpus": self.gpus, "dtype": self.dtype},
+            "batch": {"max_rows": self.batch_max_rows, "max_enqueued_tokens": self.batch_max_enqueued_tokens},
             "requests_per_min": self.rpm,
             "tokens_per_min": self.tpm,
             "max_concurrency": self.concurrency,
@@ -144,6 +156,8 @@ class CallOptions:
             "reasoning_effort": self.reasoning_effort,
             "usd_per_million_input": self.usd_per_million_input,
             "usd_per_million_output": self.usd_per_million_output,
+            "usd_per_million_cached": self.usd_per_million_cached,
+            "price_map": self.price_map,
         }
         return {name: value for name, value in found.items() if value is not None}
 

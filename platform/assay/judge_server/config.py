@@ -93,6 +93,8 @@ class JudgeServerConfig(Config):
     """honour; or refuse: a request for a JSON schema is answered 400, as by servers without structured output."""
     batch_delay_s: float = Field(0.5, ge=0)
     """From the creation of a batch to its completion."""
+    batch_queue_tokens: int | None = Field(None, ge=1)
+    """Prompt tokens of all batches that are not over; a batch above what is left fails as a whole, as at OpenAI."""
     models: tuple[str, ...] = ()
     """Names that /v1/models lists. Default: `rubric-judge`, or the recorded judges. The rubric answers to any name."""
     host: str = "127.0.0.1"

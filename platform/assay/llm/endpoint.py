@@ -24,6 +24,16 @@ _OUR_NAME = re.compile(r"assay-[A-Za-z0-9._-]{1,100}")
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
+class BatchLimits(Config):
+    """What of ours may be in a provider's batch API at once."""
+
+    max_rows: int = Field(20_000, ge=1)
+    """Requests per file; providers allow 50,000."""
+    max_enqueued_tokens: int | None = Field(None, ge=1)
+    """Estimated tokens of all batches of a run that are not over. None: what the provider says when its queue is
+    full."""
+
+
 class Reach(Config):
     """How an endpoint is reached and paid: the same fields on every door, never what a judge is.
 
@@ -39,6 +49,8 @@ class Reach(Config):
     """chat completions; the provider's batch files (half the price, hours); a local model through vLLM."""
     local: LocalModel = LocalModel()
     """How the model is loaded, with `transport=local`."""
+    batch: BatchLimits = BatchLimits()
+    """How much goes up at once, with `transport=batch`."""
     requests_per_min: float | None = Field(None, gt=0)
     """Limit over all workers that is kept to in any case. None: what the endpoint's headers and 429s say."""
     tokens_per_min: float | None = Field(None, gt=0)
@@ -61,6 +73,11 @@ class Reach(Config):
     """Price of prompt tokens. None: the table in `prices`, where the model is unknown the cost is unknown."""
     usd_per_million_output: float | None = Field(None, ge=0)
     """Price of reply tokens; give both or none."""
+    usd_per_million_cached: float | None = Field(None, ge=0)
+    """Price of prompt tokens that the endpoint had cached, beside the other two. None: as the others."""
+    price_map: str | None = None
+    """File in the form of LiteLLM's model_prices_and_context_window.json, asked before the table; workers read it
+    too."""
 
     def reach(self) -> dict[str, Any]:
         """Every field of `Reach` that says something, for another config of this kind."""
@@ -89,8 +106,9 @@ class EndpointSpec(Reach, ReplySettings):
     base_url: str = OPENAI_URL
     """URL up to and with `/v1`."""
     name: str | None = None
-    """Names the endpoint in ledger keys. Default: host (and port) of `base_url`. Our local server tells a name of its
-    own with the hash of its rules or replay files, so that its port does not matter (`with_reported_name`)."""
+    """Names the endpoint in ledger keys. Default: host (and port) of `base_url`, at Azure with the deployment. A server
+    of ours tells a name of its own with the hash of its rules or replay files, so that its port does not matter
+    (`with_reported_name`)."""
     model: str = "gpt-4o-mini"
     """Sent to the endpoint; with `transport=local` a model folder or a hub id."""
     ours: bool = False
@@ -122,9 +140,11 @@ class EndpointSpec(Reach, ReplySettings):
 
     @property
     def endpoint_name(self) -> str:
-        """What ledger keys call this endpoint."""
+        """What ledger keys call this endpoint. Of Azure's classic URL the deployment too: it is what answers there."""
         if self.name is None and self.transport == "local":
             return local_endpoint_name(self.model, self.local.dtype)
+        if self.name is None and self.azure_version is not None:
+            return self.host + urlsplit(self.base_url).path
         return self.name or self.host
 
     @property

@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass
 
 from assay.llm.requests import Failure, Reply
+from assay.llm.transports.chat import Exchange
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,9 +21,12 @@ class GatewayStats:
     attempts: int
     rate_limited: int
     prompt_tokens: int
+    """Of all attempts of this run, useless ones included."""
     completion_tokens: int
     usd: float | None
-    """None where the model's price is not known."""
+    """Likewise; None where the model's price is not known."""
+    cached_tokens: int
+    """Of the prompt tokens, those that the endpoint had cached."""
     calls_per_min: float
     """Answers of the last minute (or since the start, scaled), cached ones left out."""
     limit_per_min: float | None
@@ -35,7 +39,7 @@ class Figures:
 
     def __init__(self) -> None:
         self.asked = self.done = self.cached = self.answered = self.attempts = self.rate_limited = self.in_flight = 0
-        self.prompt_tokens = self.completion_tokens = 0
+        self.prompt_tokens = self.completion_tokens = self.cached_tokens = 0
         self.usd = 0.0
         self.failed: dict[str, int] = {}
         self._started = time.monotonic()
@@ -51,13 +55,17 @@ class Figures:
         self.answered += 1
         if reply.cached:
             return
-        self.prompt_tokens += reply.prompt_tokens
-        self.completion_tokens += reply.completion_tokens
-        self.usd += reply.usd or 0.0
         second = int(time.monotonic())
         self._by_second[second] = self._by_second.get(second, 0) + 1
         if len(self._by_second) > 120:
             self._by_second = {s: n for s, n in self._by_second.items() if s > second - 61}
+
+    def pay(self, exchange: Exchange, usd: float | None) -> None:
+        """An attempt ended and cost this, whatever it was good for."""
+        self.prompt_tokens += exchange.prompt_tokens or 0
+        self.completion_tokens += exchange.completion_tokens or 0
+        self.cached_tokens += exchange.cached_tokens
+        self.usd += usd or 0.0
 
     def stats(self, *, priced: bool, limit_per_min: float | None) -> GatewayStats:
         """The figures as they are now."""
@@ -72,6 +80,7 @@ class Figures:
             prompt_tokens=self.prompt_tokens,
             completion_tokens=self.completion_tokens,
             usd=self.usd if priced else None,
+            cached_tokens=self.cached_tokens,
             calls_per_min=self._per_minute(time.monotonic()),
             limit_per_min=limit_per_min,
             in_flight=self.in_flight,

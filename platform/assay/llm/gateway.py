@@ -13,6 +13,8 @@ import random
 import sys
 import time
 from collections.abc import AsyncIterator, Iterable
+from datetime import UTC, datetime
+from functools import cache
 from types import TracebackType
 from typing import Literal, Protocol, Self
 
@@ -20,7 +22,7 @@ from assay.errors import AssayError, ConfigError, EndpointError, LimitReached
 from assay.llm.breaker import Breaker, Refusals
 from assay.llm.endpoint import EndpointSpec, with_reported_name
 from assay.llm.figures import Figures, GatewayStats
-from assay.llm.learned_parameters import LearnedParameters
+from assay.llm.learned_parameters import LearnedParameters, not_honoured
 from assay.llm.ledger.call_rows import (
     completed,
     reply_of,
@@ -35,7 +37,7 @@ from assay.llm.ledger.service import Begin, Finish, Lookup, Release, Stop, Store
 from assay.llm.limits.client import Limiter, open_local_limiter
 from assay.llm.limits.headers import Observation, observe
 from assay.llm.local_model import LocalChat
-from assay.llm.prices import Price, price_of
+from assay.llm.prices import Price, age_warning, price_of
 from assay.llm.requests import ChatRequest, Reply, request_key
 from assay.llm.response_format import FormatSupport
 from assay.llm.token_estimate import TokenEstimate
@@ -119,6 +121,7 @@ class Gateway:
                 f"--max-usd {budget_usd:g}: the price of {endpoint.model!r} at {endpoint.endpoint_name} is not known; "
                 "set judge.usd_per_million_input and judge.usd_per_million_output, or drop the cap"
             )
+        tell_price_age(self.price)
         self._budget_usd, self._study, self._judge = budget_usd, study, judge
         self._mode = endpoint.key_mode(mode)
         self._local = local
@@ -126,7 +129,6 @@ class Gateway:
         self._estimate = TokenEstimate()
         self._formats = FormatSupport()
         self._learned = LearnedParameters(may_grow=endpoint.max_reply_tokens is None)
-        self._is_strict = mode == "strict"
         self._stopped: AssayError | None = None
         self._breaker = Breaker(give_up_s=endpoint.give_up_s)
         self._fetching: dict[str, asyncio.Future[Reply | None]] = {}
@@ -299,9 +301,9 @@ class Gateway:
             )
             estimate = None if self.price is None else self._estimate.usd(request, self.price)
             usd = usd_of(exchange, self.price, estimate)
+            self._figures.pay(exchange, usd)
             if is_over:
-                not_honoured = self._learned.not_honoured(request)
-                exchange = told_beside(exchange, self.price, not_honoured, estimate)
+                exchange = told_beside(exchange, self.price, not_honoured(request, sent), estimate)
             call = reply_row(row, exchange, usd=usd, number=number, seconds=seconds) if is_over else None
             finish = Finish(
                 attempt_id, exchange.outcome, exchange.http_status, exchange.prompt_tokens, exchange.completion_tokens,
@@ -341,8 +343,6 @@ class Gateway:
             ended = time.monotonic()
             seen = observe(exchange.http_status, exchange.headers)
             exchange = _above_limit(exchange, tokens, seen.tokens_per_min)
-            if exchange.outcome == "cut" and not self._is_strict:  # published code reads it like any empty text
-                exchange = dataclasses.replace(exchange, outcome="empty")
             if exchange.http_status == 429 and exchange.outcome == "rejected":
                 # too large for the limit: nothing was charged, and nothing ran out
                 used, seen = 0, dataclasses.replace(seen, rate_limited=False)
@@ -367,7 +367,7 @@ class Gateway:
                 request, exchange.http_status, exchange.detail
             )
         if learned:
-            names = ", ".join(self._learned.not_honoured(request)) or "the name of max_tokens"
+            names = ", ".join(not_honoured(request, self._learned.sent(request))) or "the name of max_tokens"
             logging.getLogger(__name__).warning(
                 "endpoint %s, model %s: %s not as asked from now on (%s)",
                 self.endpoint.endpoint_name, request.model, names, exchange.detail,
@@ -459,6 +459,13 @@ def open_gateway(
     else:
         limits = open_local_limiter(endpoint)
     return Gateway(endpoint, ledger, limits, budget_usd=budget_usd, study=study, judge=judge, mode=mode, local=local)
+
+
+@cache
+def tell_price_age(price: Price | None) -> None:
+    """Warn once per process and price where it may have moved."""
+    if warning := age_warning(price, datetime.now(UTC).date()):
+        logging.getLogger(__name__).warning("%s", warning)
 
 
 def _ray_is_connected() -> bool:

@@ -1,8 +1,8 @@
 """What an endpoint's models refuse among the parameters, learned from its refusals: renamed, left out or lowered. Pure.
 
 The ledger's key is of what the study asked, so what was learned pays nothing again; what was sent instead is told on
-the row. Learned once per gateway and model. A refused `response_format` is `response_format.FormatSupport`'s affair,
-and refused log probabilities as a whole stay a refusal, since nothing else can stand for them.
+the row. Learned once per gateway and model. A refused `response_format` is `response_format.FormatSupport`'s affair.
+Log probabilities are left out where they are refused: a protocol that asked for them has samples to stand for them.
 """
 
 from __future__ import annotations
@@ -19,13 +19,16 @@ _REFUSES = re.compile(
     r"|only the default|deprecated|must be|less than or equal|at most|maximum|cannot be",
     re.IGNORECASE,
 )
-_DROPPED = ("temperature", "top_p", "seed", "stop", "reasoning_effort")
+_DROPPED = ("temperature", "top_p", "seed", "stop", "reasoning_effort", "logprobs", "top_logprobs")
+_TOO_LARGE = re.compile(r"too (?:large|big|high|long)|at most|exceed|maximum|less than|between", re.IGNORECASE)
 _AT_MOST = re.compile(
     r"top_logprobs\D{0,80}?(?:at most|less than or equal to|<=|maximum (?:of|is|value(?: is)?)|between 0 and"
     r"|up to|no more than|\[0, ?)\s*(\d{1,2})\b",
     re.IGNORECASE,
 )
 _UNKNOWN_NAME = re.compile(r"(?:unsupported|unknown|unrecogni[sz]ed)[^.]{0,60}\bmax_tokens\b", re.IGNORECASE)
+_ABSENT: dict[str, Any] = {"stop": (), "logprobs": False}
+"""What a field of `Sampling` holds where it is not sent, if not None."""
 LEAST_GROWN = 4096
 """Reply tokens that a model which thinks before it answers is given at least."""
 GROWTH = 8
@@ -67,20 +70,10 @@ class LearnedParameters:
         for name in rules.dropped:
             extra.pop(name, None)
             if name in type(sampling).model_fields:
-                changes[name] = () if name == "stop" else None
+                changes[name] = _ABSENT.get(name)
         if rules.top_logprobs is not None and (sampling.top_logprobs or 0) > rules.top_logprobs:
             changes["top_logprobs"] = rules.top_logprobs
         return dataclasses.replace(request, sampling=sampling.replace(**changes, extra=extra))
-
-    def not_honoured(self, request: ChatRequest) -> list[str]:
-        """Names of the parameters of this request that were sent otherwise than asked, or not at all."""
-        sent = self.sent(request).sampling.body
-        asked = request.sampling.body
-        budget = sent.get("max_completion_tokens", sent.get("max_tokens"))
-        names = [name for name in asked if name != "max_tokens" and asked[name] != sent.get(name)]
-        if asked.get("max_tokens") not in (None, budget):
-            names.append("max_tokens")
-        return sorted(names)
 
     def learn(self, request: ChatRequest, status: int | None, detail: str) -> bool:
         """Whether a refusal names a parameter that was sent and can be done without; it is remembered.
@@ -90,7 +83,7 @@ class LearnedParameters:
             status: of the refusal.
             detail: its words.
         """
-        if status not in (400, 404, 422) or _REFUSES.search(detail) is None:
+        if status not in (400, 403, 404, 422) or _REFUSES.search(detail) is None:
             return False
         body = self.sent(request).sampling.body
         rules = self._by_model.get(request.model, _Rules())
@@ -109,17 +102,45 @@ class LearnedParameters:
         return True
 
     def _learned(self, rules: _Rules, body: dict[str, Any], detail: str) -> _Rules | None:
-        if "max_tokens" in body and "max_tokens" in detail and ("max_completion_tokens" in detail or _alone(detail)):
+        is_name_refused = "max_completion_tokens" in detail or _UNKNOWN_NAME.search(detail) is not None
+        if "max_tokens" in body and "max_tokens" in detail and is_name_refused and _TOO_LARGE.search(detail) is None:
             return dataclasses.replace(rules, renamed=True)
         if "top_logprobs" in body and (most := _AT_MOST.search(detail)) is not None:
             lower = int(most[1])
-            return dataclasses.replace(rules, top_logprobs=lower) if 0 < lower < body["top_logprobs"] else None
-        for name in _DROPPED:
-            if name in body and re.search(rf"\b{name}\b", detail):
-                return dataclasses.replace(rules, dropped=rules.dropped | {name})
-        return None
+            if lower > 0:
+                return dataclasses.replace(rules, top_logprobs=lower) if lower < body["top_logprobs"] else None
+        named = {name for name in _DROPPED if name in body and _is_named(name, detail)}
+        if named & {"logprobs", "top_logprobs"}:  # neither goes without the other
+            named |= {"logprobs", "top_logprobs"}
+        return dataclasses.replace(rules, dropped=rules.dropped | named) if named else None
 
 
-def _alone(detail: str) -> bool:
-    """Whether `max_tokens` is refused as a parameter, not for its size."""
-    return _UNKNOWN_NAME.search(detail) is not None
+def not_honoured(request: ChatRequest, sent: ChatRequest) -> list[str]:
+    """Names of the parameters that were sent otherwise than asked, or not at all; a renamed budget is honoured."""
+    asked, body = request.sampling.body, sent.sampling.body
+    budget = body.get("max_completion_tokens", body.get("max_tokens"))
+    names = [name for name in asked if name != "max_tokens" and asked[name] != body.get(name)]
+    if asked.get("max_tokens") not in (None, budget):
+        names.append("max_tokens")
+    return sorted(names)
+
+
+def _is_named(name: str, detail: str) -> bool:
+    """Whether a refusal speaks of this parameter, and not of a word of the prompt that reads like it.
+
+    It does in quotes, as the error's own field ("HTTP 400: temperature: ...", see `transports.chat`), behind a word
+    such as "parameter", or before "is not supported".
+    """
+    return (
+        re.search(
+            rf"[\"'`]{name}[\"'`]|^HTTP \d{{3}}: {name}\b(?=:)"
+            rf"|\b(?:parameters?|arguments?|fields?|options?|values? (?:for|of)|unsupported|unknown"
+            rf"|unrecogni[sz]ed|deprecated"
+            rf"|set(?:ting)?|custom|request)[: ]{{1,3}}{name}\b"
+            rf"|\b{name}\b(?: (?:parameter|argument|field|option|value)s?)? (?:is|are|was|must|cannot|can only"
+            rf"|does|do|has|have"
+            rf"|should|may) (?:not|only|be|been|no|un\w+|deprecated|invalid)\b",
+            detail,
+        )
+        is not None
+    )

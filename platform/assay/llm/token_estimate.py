@@ -30,6 +30,10 @@ class TokenEstimate:
         prompt, reply = self._parts(request)
         return max(1, round(prompt + reply))
 
+    def prompt_tokens(self, request: ChatRequest) -> int:
+        """The prompt alone, at least 1."""
+        return max(1, round(self._parts(request)[0]))
+
     def usd(self, request: ChatRequest, price: Price) -> float:
         """Dollars for prompt and reply."""
         prompt, reply = self._parts(request)

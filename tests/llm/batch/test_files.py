@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from assay.llm.batch.files import MAX_ROWS, RequestFile, read_line, request_line
+from assay.llm.batch.files import MAX_ROWS, RequestFile, RequestLine, read_line, request_line
 from assay.llm.endpoint import EndpointSpec
 from assay.llm.requests import ChatRequest, Message, Sampling
 
@@ -28,10 +28,22 @@ def test_a_file_holds_its_lines_in_order_up_to_its_limit() -> None:
     file = RequestFile(1)
     for number in range(MAX_ROWS):
         assert file.has_room_for(b"x\n")
-        file.add(f"k{number}", b"x\n", "{}", 7, 0.5)
+        file.add(f"k{number}", RequestLine(b"x\n", "{}", 7, 5, 0.5))
     assert not file.has_room_for(b"x\n")
     assert file.content == b"x\n" * MAX_ROWS
     assert sum(file.tokens.values()) == 7 * MAX_ROWS
+
+
+def test_a_file_keeps_to_the_rows_and_tokens_that_were_told_and_halves_hold_all() -> None:
+    file = RequestFile(2, max_rows=5, max_tokens=20)
+    assert file.has_room_for(b"x\n", 99)  # alone
+    for number in range(4):
+        assert file.has_room_for(b"x\n", 5)
+        file.add(f"k{number}", RequestLine(b"%d\n" % number, "{}", 7, 5, 0.5))
+    assert not file.has_room_for(b"x\n", 1)
+    first, second = file.halves()
+    assert first.content + second.content == file.content
+    assert (first.tries, first.max_tokens, first.queue_tokens, second.usd) == (2, 20, 10, 1.0)
 
 
 def reply(**response: object) -> bytes:

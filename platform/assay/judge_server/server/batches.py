@@ -11,9 +11,11 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from assay.judge_server.server.chat import BadRequestError, ChatService
+from assay.judge_server.config import REFUSED_PARAMETERS
+from assay.judge_server.server.chat import BadRequestError, ChatService, read_request
 from assay.judge_server.server.exchange import NoReplyError
-from assay.judge_server.server.faults import draw_fault
+from assay.judge_server.server.faults import draw_fault, refusal
+from assay.judge_server.server.tokens import count_prompt
 
 MAX_FILE_BYTES = 200_000_000
 ENDPOINT = "/v1/chat/completions"
@@ -63,6 +65,8 @@ class Batch:
     error_file_id: str | None = None
     errors: list[dict[str, Any]] = field(default_factory=list)
     ended_at: int | None = None
+    tokens: int = 0
+    """Of its prompts, as the queue counts them."""
 
     def as_json(self) -> dict[str, Any]:
         """The batch object."""
@@ -168,7 +172,7 @@ class BatchService:
 
     async def _work(self, batch: Batch) -> None:
         rows = self._validated(batch)
-        if rows is None:
+        if rows is None or not self._has_room(batch, rows):
             return
         batch.status = "in_progress"
         await asyncio.sleep(self._chat.config.batch_delay_s)
@@ -218,6 +222,23 @@ class BatchService:
         batch.total = len(rows)
         return rows
 
+    def _has_room(self, batch: Batch, rows: list[dict[str, Any]]) -> bool:
+        """Whether the queue holds this batch too; else it has failed."""
+        limit = self._chat.config.batch_queue_tokens
+        if limit is None:
+            return True
+        batch.tokens = sum(_prompt_tokens(row["body"]) for row in rows)
+        others = sum(other.tokens for other in self.batches.values() if other.status == "in_progress")
+        if others + batch.tokens <= limit:
+            return True
+        message = (
+            f"Enqueued token limit reached. Limit: {limit:,} enqueued tokens. Please try again once some in_progress "
+            "batches have been completed."
+        )
+        batch.errors = [{"code": "token_limit_exceeded", "message": message, "line": None, "param": None}]
+        batch.status, batch.ended_at = "failed", int(time.time())
+        return False
+
     def _answer(self, batch: Batch, row: dict[str, Any], index: int) -> tuple[str, bool]:
         chat, custom_id = self._chat, row["custom_id"]
         body: dict[str, Any]
@@ -226,7 +247,11 @@ class BatchService:
             request = chat.read(row["body"], headers)
             draws = chat.batch_draws(request, custom_id)
             fault = draw_fault(chat.config.faults, draws)
-            if fault == "5xx":
+            if fault in REFUSED_PARAMETERS and row["body"].get(fault):
+                chat.invoice.add(request.model, fault)
+                status, content, _ = refusal(fault, request.model)
+                body = json.loads(content)
+            elif fault == "5xx":
                 chat.invoice.add(request.model, "5xx")
                 status, body = chat.config.fault_status, {"error": {"message": "The server had an error."}}
             else:
@@ -248,6 +273,14 @@ class BatchService:
     def _write(self, batch: Batch, kind: str, lines: list[str]) -> str:
         content = ("\n".join(lines) + "\n").encode("utf-8", "replace")
         return self.add_file(f"{batch.batch_id}_{kind}.jsonl", "batch_output", content).file_id
+
+
+def _prompt_tokens(body: dict[str, Any]) -> int:
+    """Of a row that may not be valid yet."""
+    try:
+        return count_prompt(read_request(body).messages)
+    except BadRequestError:
+        return 0
 
 
 def _asides(row: dict[str, Any]) -> dict[str, Any]:

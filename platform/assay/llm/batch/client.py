@@ -10,6 +10,7 @@ from typing import Any
 
 from assay.errors import EndpointError
 from assay.llm.batch.files import PATH
+from assay.llm.batch.queue import queue_full
 from assay.llm.endpoint import EndpointSpec
 from assay.llm.requests import ChatRequest
 from assay.llm.transports.chat import ChatTransport, one_line
@@ -42,7 +43,11 @@ class BatchClient:
         return str(made.id)
 
     async def create(self, batch_id: str, file_id: str) -> str:
-        """The provider's id of a batch that it begins."""
+        """The provider's id of a batch that it begins.
+
+        Raises:
+            QueueFullError: the provider says at once that its queue has no room.
+        """
         client = self._open().client
         is_first = True
 
@@ -59,13 +64,13 @@ class BatchClient:
         return str(await self._retried(begin))
 
     async def find(self, batch_id: str) -> str | None:
-        """The provider's id of a batch whose creation succeeded but was not recorded."""
+        """The provider's id of a batch whose creation succeeded but was not recorded; one that failed is none."""
         found: str | None = await self._retried(lambda: self._find(batch_id))
         return found
 
     async def _find(self, batch_id: str) -> str | None:
         async for batch in self._open().client.batches.list(limit=100):
-            if (batch.metadata or {}).get(TAG) == batch_id:
+            if (batch.metadata or {}).get(TAG) == batch_id and batch.status != "failed":
                 return str(batch.id)
         return None
 
@@ -96,6 +101,7 @@ class BatchClient:
             try:
                 return await call()
             except (openai.APIConnectionError, openai.InternalServerError, openai.RateLimitError) as error:
+                self._check_queue(error)
                 if attempt == self.endpoint.max_attempts:
                     reason = one_line(str(error), self._open().secret)
                     raise EndpointError(
@@ -104,8 +110,13 @@ class BatchClient:
                     ) from None
                 await asyncio.sleep(min(30.0, 0.5 * 2**attempt))
             except openai.APIStatusError as error:
+                self._check_queue(error)
                 raise EndpointError(
                     f"endpoint {name}: {one_line(str(error), self._open().secret)}; expected a batch API at "
                     f"{self.endpoint.base_url}; use judge.transport=chat where it has none"
                 ) from None
         raise EndpointError(f"endpoint {name}: its batch API does not answer")
+
+    def _check_queue(self, error: Exception) -> None:
+        if (full := queue_full(one_line(str(error), self._open().secret))) is not None:
+            raise full from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from typing import Any
 
 from assay.llm.endpoint import EndpointSpec
@@ -10,45 +11,84 @@ from assay.llm.requests import ChatRequest
 from assay.llm.transports.chat import Exchange, one_line, read_refusal, read_reply
 
 MAX_ROWS = 20_000
-"""Requests per file; providers allow 50,000 and 200 MB."""
+"""Requests per file unless `batch.max_rows` says otherwise; providers allow 50,000 and 200 MB."""
 MAX_BYTES = 90_000_000
 PATH = "/v1/chat/completions"
+
+
+@dataclass(frozen=True, slots=True)
+class RequestLine:
+    """One request of a file."""
+
+    content: bytes
+    """As it goes up, with its end of line."""
+    row: str
+    """What the row of `calls` needs when the reply comes, as JSON."""
+    tokens: int
+    """Estimated, of prompt and reply."""
+    queue_tokens: int
+    """Estimated, of the prompt: what a queue counts."""
+    usd: float
+    """Estimated; 0 without a price."""
 
 
 class RequestFile:
     """The requests of one batch."""
 
-    def __init__(self, tries: int) -> None:
+    def __init__(self, tries: int, max_rows: int = MAX_ROWS, max_tokens: int | None = None) -> None:
         """Begin an empty one.
 
         Args:
             tries: of how many batches its requests have been part, this one counted.
+            max_rows: requests that it may hold.
+            max_tokens: estimated tokens that it may hold; a single request may be above.
         """
-        self.tries = tries
-        self.rows: dict[str, str] = {}
-        """Key -> what the row of `calls` needs when the reply comes, as JSON."""
-        self.tokens: dict[str, int] = {}
-        """Key -> estimated tokens."""
-        self.usd = 0.0
-        """Estimated dollars of all of them; 0 without a price."""
-        self._lines: list[bytes] = []
+        self.tries, self.max_rows, self.max_tokens = tries, max_rows, max_tokens
+        self.lines: dict[str, RequestLine] = {}
+        self.queue_tokens = 0
+        """Estimated, of all prompts."""
         self._num_bytes = 0
 
-    def has_room_for(self, line: bytes) -> bool:
+    def has_room_for(self, line: bytes, queue_tokens: int = 0) -> bool:
         """Whether another line stays within the limits of a file."""
-        return len(self.rows) < MAX_ROWS and self._num_bytes + len(line) <= MAX_BYTES
+        if not self.lines:
+            return True
+        if self.max_tokens is not None and self.queue_tokens + queue_tokens > self.max_tokens:
+            return False
+        return len(self.lines) < self.max_rows and self._num_bytes + len(line) <= MAX_BYTES
 
-    def add(self, key: str, line: bytes, row: str, tokens: int, usd: float) -> None:
+    def add(self, key: str, line: RequestLine) -> None:
         """One more request."""
-        self.usd += usd
-        self.rows[key], self.tokens[key] = row, tokens
-        self._lines.append(line)
-        self._num_bytes += len(line)
+        self.lines[key] = line
+        self._num_bytes += len(line.content)
+        self.queue_tokens += line.queue_tokens
+
+    def halves(self) -> tuple[RequestFile, RequestFile]:
+        """The same requests in two files, for a queue that has no room for them together."""
+        first, second = (RequestFile(self.tries, self.max_rows, self.max_tokens) for _ in range(2))
+        for number, (key, line) in enumerate(self.lines.items()):
+            (first if number < len(self.lines) // 2 else second).add(key, line)
+        return first, second
+
+    @property
+    def rows(self) -> dict[str, str]:
+        """Key -> what the row of `calls` needs."""
+        return {key: line.row for key, line in self.lines.items()}
+
+    @property
+    def tokens(self) -> dict[str, int]:
+        """Key -> estimated tokens."""
+        return {key: line.tokens for key, line in self.lines.items()}
+
+    @property
+    def usd(self) -> float:
+        """Estimated dollars of all; 0 without a price."""
+        return sum(line.usd for line in self.lines.values())
 
     @property
     def content(self) -> bytes:
         """What goes up."""
-        return b"".join(self._lines)
+        return b"".join(line.content for line in self.lines.values())
 
 
 def request_line(key: str, body: dict[str, Any], request: ChatRequest, endpoint: EndpointSpec) -> bytes:
@@ -79,8 +119,9 @@ def read_line(line: bytes, endpoint: EndpointSpec) -> tuple[str, Exchange]:
     except (ValueError, RecursionError, KeyError, TypeError, AttributeError):
         return "", Exchange("malformed", None, {})
     if status == 200:
-        return key, read_reply(body, {})
-    exchange = read_refusal(status, body, {}, endpoint=endpoint, secret="")
+        exchange = read_reply(body, {}, endpoint=endpoint)
+    else:
+        exchange = read_refusal(status, body, {}, endpoint=endpoint, secret="")
     if exchange.outcome == "unusable":  # of one line, which is no reason to end the work
-        exchange = Exchange("rejected", status, {}, detail=exchange.detail)
+        exchange = Exchange("rejected", exchange.http_status, {}, detail=exchange.detail)
     return key, exchange

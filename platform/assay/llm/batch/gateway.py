@@ -21,11 +21,22 @@ from typing import Self
 
 from assay.errors import ConfigError, EndpointError, LimitReached
 from assay.llm.batch.client import BatchClient
-from assay.llm.batch.files import MAX_ROWS, RequestFile, read_line, request_line
-from assay.llm.batch.ledger import BatchLedger, BatchState
+from assay.llm.batch.files import MAX_ROWS, RequestFile, RequestLine, read_line, request_line
+from assay.llm.batch.ledger import BatchLedger, BatchState, Ended
+from assay.llm.batch.queue import BatchQueue, QueueFullError, queue_refusal
 from assay.llm.endpoint import EndpointSpec, with_reported_name
 from assay.llm.figures import Figures, GatewayStats
-from assay.llm.ledger.call_rows import completed, reply_of, reply_row, request_row, stored_reply, usd_of
+from assay.llm.learned_parameters import LearnedParameters, not_honoured
+from assay.llm.ledger.call_rows import (
+    completed,
+    reply_of,
+    reply_row,
+    request_of,
+    request_row,
+    stored_reply,
+    told_beside,
+    usd_of,
+)
 from assay.llm.ledger.segments import PREFIX
 from assay.llm.ledger.tables import FINAL
 from assay.llm.prices import price_of
@@ -37,6 +48,11 @@ from assay.records import Mode
 
 MAX_CALL_TRIES = 3
 """Batches that a request may be part of before it counts as failed."""
+BESIDE = "beside"
+"""Field of a batch item's JSON that is no column of `calls`: what was not sent as asked, and our estimates."""
+ENDED = ("ingested", "failed")
+MAX_QUEUE_PAUSE_S = 600.0
+"""Between two tries to get into the provider's queue, at most."""
 OVER = frozenset({"completed", "failed", "expired", "cancelled"})
 ABANDONED_S = 60.0
 """A batch that its process has not touched for so long, and that is not created yet, has been left behind."""
@@ -91,12 +107,15 @@ class BatchGateway:
             )
         if ledger_url.startswith(PREFIX):
             raise ConfigError("judge.transport=batch: saw a ledger in an object store; expected SQLite or PostgreSQL")
-        self._ledger = BatchLedger(ledger_url, self.endpoint, self.price, study=study, judge=judge)
+        self._ledger = BatchLedger(ledger_url, self.endpoint, study=study, judge=judge)
         self._client = BatchClient(self.endpoint)
         self._study, self._judge, self._mode = study, judge, self.endpoint.key_mode(mode)
         self._budget_usd, self._poll_s, self._on_progress = budget_usd, poll_s, on_progress
         self._estimate = TokenEstimate()
         self._formats = FormatSupport()
+        self._learned = LearnedParameters(may_grow=endpoint.max_reply_tokens is None)
+        self._queue = BatchQueue(endpoint.batch.max_enqueued_tokens)
+        self._asked_anew: set[str] = set()
         self._failed: dict[str, Reply] = {}
         self._figures = Figures()
         self._fresh: set[str] = set()
@@ -221,20 +240,22 @@ class BatchGateway:
     def _is_hopeless(self, key: str) -> bool:
         """Whether asking again would bring the same refusal."""
         failed = self._failed.get(key)
-        return isinstance(failed, Failure) and failed.reason == "rejected"
+        return isinstance(failed, Failure) and failed.reason == "rejected" and key not in self._asked_anew
 
     def _files(self, requests: dict[str, ChatRequest], tries: int) -> list[RequestFile]:
-        files = [RequestFile(tries)]
+        limits = (tries, self.endpoint.batch.max_rows, self._queue.limit)
+        files = [RequestFile(*limits)]
         for key, request in requests.items():
-            line = request_line(key, self._client.body(request), request, self.endpoint)
-            if not files[-1].has_room_for(line):
-                files.append(RequestFile(tries))
-            row = json.dumps(
-                request_row(request, key, endpoint=self.endpoint, study=self._study, judge=self._judge),
-                ensure_ascii=False,
-            )
+            sent = self._learned.sent(request)
+            line = request_line(key, self._client.body(sent), sent, self.endpoint)
+            queue_tokens = self._estimate.prompt_tokens(request)
+            if not files[-1].has_room_for(line, queue_tokens):
+                files.append(RequestFile(*limits))
             usd = self._estimate.usd(request, self.price) if self.price is not None else 0.0
-            files[-1].add(key, line, row, self._estimate.tokens(request), usd)
+            row = request_row(request, key, endpoint=self.endpoint, study=self._study, judge=self._judge)
+            beside = {"not_honoured": not_honoured(request, sent), "est_usd": usd, "queue_tokens": queue_tokens}
+            told = json.dumps({**row, BESIDE: beside}, ensure_ascii=False)
+            files[-1].add(key, RequestLine(line, told, self._estimate.tokens(request), queue_tokens, usd))
         return files
 
     def _affordable(self, files: list[RequestFile]) -> list[RequestFile]:
@@ -251,28 +272,78 @@ class BatchGateway:
     # --- one batch ---------------------------------------------------------------------------------------
 
     async def _run(self, file: RequestFile) -> None:
-        batch_id = secrets.token_hex(16)
-        self._ledger.prepare(batch_id, file)
-        async with self._held(batch_id):
-            file_id = await self._client.upload(batch_id, file.content)
-            self._ledger.note(batch_id, status="uploaded", input_file_id=file_id)
-            await self._create(batch_id)
-        await self._finish(batch_id)
+        """Send a file as one batch, or in parts where the provider's queue has no room for it."""
+        async with self._queue.room(file.queue_tokens):
+            batch_id = secrets.token_hex(16)
+            self._ledger.prepare(batch_id, file)
+            async with self._held(batch_id):
+                file_id = await self._client.upload(batch_id, file.content)
+                self._ledger.note(batch_id, status="uploaded", input_file_id=file_id)
+            is_over = await self._see_through(batch_id, file)
+        if not is_over and len(file.lines) > 1:
+            for half in file.halves():
+                await self._run(half)
 
     async def _resume(self) -> None:
         """Take up what an earlier process left between upload and ingest, and await what another one is sending."""
         for found in self._ledger.open_batches():
             batch = await self._created_or_abandoned(found.id)
-            if batch.status in ("ingested", "failed"):
+            if batch.status in ENDED:
                 continue
             if batch.status == "prepared":  # its content was never up as far as we know: its requests are asked anew
                 self._ledger.note(batch.id, status="failed", detail="its process died before the upload was recorded")
                 self._ledger.end_attempts(batch.id, {}, "never created")
                 continue
-            if batch.status == "uploaded":
-                async with self._held(batch.id):
-                    await self._create(batch.id, look_first=True)
-            await self._finish(batch.id)
+            await self._see_through(batch.id)
+
+    async def _see_through(self, batch_id: str, file: RequestFile | None = None) -> bool:
+        """From an upload to its replies, waiting for the provider's queue as long as it takes.
+
+        Args:
+            batch_id: of a batch that is uploaded or created.
+            file: its requests, where this process has uploaded them; None where another process did.
+
+        Returns:
+            False where it can only run in parts: then it counts as failed, and its requests are free to be asked again.
+        """
+        is_ours = file is not None
+        began, pause_s = time.monotonic(), self._poll_s
+        while True:
+            batch = self._ledger.batch(batch_id) if is_ours else await self._created_or_abandoned(batch_id)
+            if batch.status in ENDED:
+                return True
+            try:
+                if batch.status == "uploaded":
+                    async with self._held(batch_id):
+                        await self._create(batch_id, look_first=not is_ours)
+                await self._finish(batch_id)
+                return True
+            except QueueFullError as full:
+                is_ours = self._ledger.take_back(batch_id, full.provider_id)
+                if not is_ours:
+                    continue  # another process has seen it first, and creates it again
+                if not self._waits(batch_id, full, time.monotonic() - began):
+                    return False
+            async with self._held(batch_id):
+                await asyncio.sleep(pause_s)
+            pause_s = min(MAX_QUEUE_PAUSE_S, 1.5 * pause_s)
+
+    def _waits(self, batch_id: str, full: QueueFullError, waited_s: float) -> bool:
+        """Whether a refused batch is to wait for room; else it is ended, and what can never fit is told."""
+        self._queue.learn(full.limit)
+        rows = self._ledger.rows(batch_id)
+        tokens = sum(row.get(BESIDE, {}).get("queue_tokens", 0) for row in rows.values())
+        never_fits = len(rows) == 1 and self._queue.limit is not None and tokens > self._queue.limit
+        if not never_fits and (len(rows) == 1 or not self._queue.must_split(tokens, waited_s)):
+            self._on_progress(BatchProgress(batch_id, "waiting for the provider's queue", len(rows), 0, 0))
+            return True
+        self._ledger.note(batch_id, status="failed", detail=one_line(full.detail, ""))
+        self._ledger.end_attempts(batch_id, {}, "no room")
+        if never_fits:
+            detail = f"about {tokens} tokens, and the provider's queue holds {self._queue.limit}"
+            (key,) = rows
+            self._failed[key] = Failure("rejected", detail, key, 1)
+        return False
 
     async def _created_or_abandoned(self, batch_id: str) -> BatchState:
         """The batch, once nobody is about to create it."""
@@ -304,7 +375,11 @@ class BatchGateway:
         self._ledger.note(batch_id, status="created", provider_id=provider_id)
 
     async def _finish(self, batch_id: str) -> None:
-        """Wait until the batch is over, then ingest what it brought."""
+        """Wait until the batch is over, then ingest what it brought.
+
+        Raises:
+            QueueFullError: the provider's queue had no room for it.
+        """
         provider_id = self._ledger.batch(batch_id).provider_id
         pause_s = min(FIRST_POLL_S, self._poll_s)
         while True:
@@ -316,11 +391,13 @@ class BatchGateway:
                 break
             await asyncio.sleep(pause_s)
             pause_s = min(self._poll_s, pause_s * 1.5)
+        errors = batch.errors.data if batch.errors and batch.errors.data else []
+        if batch.status == "failed" and (full := queue_refusal(errors, provider_id)) is not None:
+            raise full
         lines = await self._client.lines(batch)
-        if self._ledger.batch(batch_id).status in ("ingested", "failed"):
+        if self._ledger.batch(batch_id).status in ENDED:
             return  # by another process that awaited it too
         self._ingest(batch_id, lines)
-        errors = batch.errors.data if batch.errors and batch.errors.data else []
         detail = one_line("; ".join(str(error.message) for error in errors), "")
         ended_well = batch.status != "failed"
         self._ledger.note(batch_id, status="ingested" if ended_well else "failed", detail=detail)
@@ -329,19 +406,41 @@ class BatchGateway:
 
     def _ingest(self, batch_id: str, lines: Sequence[bytes]) -> None:
         rows = self._ledger.rows(batch_id)
-        ended: dict[str, Exchange] = {}
+        ended: dict[str, Ended] = {}
         replies = []
         for line in lines:
             key, exchange = read_line(line, self.endpoint)
             if key not in rows or key in ended:
                 continue  # not ours, or told twice
-            ended[key] = exchange
-            usd = usd_of(exchange, self.price)
-            replies.append(reply_row(rows[key], exchange, usd=usd, number=1, seconds=0.0))
+            row = dict(rows[key])
+            beside = row.pop(BESIDE, {})
+            estimate = beside.get("est_usd") if self.price is not None else None
+            usd = usd_of(exchange, self.price, estimate)
+            ended[key] = Ended(exchange, usd)
             self._figures.attempts += 1
+            self._figures.pay(exchange, usd)
+            request = request_of(row)
+            self._estimate.learn(request, exchange)
+            if self._learns(request, exchange, beside.get("not_honoured", ())):
+                self._asked_anew.add(key)
+                continue
+            self._asked_anew.discard(key)
+            exchange = told_beside(exchange, self.price, beside.get("not_honoured", ()), estimate)
+            replies.append(reply_row(row, exchange, usd=usd, number=1, seconds=0.0))
             if exchange.outcome in FINAL:
                 self._fresh.add(key)
             else:
                 self._failed[key] = reply_of(exchange, key, usd=usd, number=1)
         self._ledger.store(replies)
         self._ledger.end_attempts(batch_id, ended, "no line")
+
+    def _learns(self, request: ChatRequest, exchange: Exchange, not_sent: Sequence[str]) -> bool:
+        """Whether the endpoint refused a parameter that can be done without, so that the next batch asks again."""
+        if exchange.outcome == "cut" and exchange.reasoning_tokens > 0 and "max_tokens" not in not_sent:
+            self._learned.grow(request)
+            return self._learned.sent(request).sampling.max_tokens != request.sampling.max_tokens
+        if exchange.outcome != "rejected":
+            return False
+        self._learned.learn(request, exchange.http_status, exchange.detail)
+        # all lines of a batch meet the same refusal, and only the first of them teaches
+        return LearnedParameters().learn(request, exchange.http_status, exchange.detail)

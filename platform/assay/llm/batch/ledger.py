@@ -16,10 +16,8 @@ import sqlalchemy as sa
 from assay.errors import StorageError
 from assay.llm.batch.files import RequestFile
 from assay.llm.endpoint import EndpointSpec
-from assay.llm.ledger.call_rows import usd_of
 from assay.llm.ledger.service import LedgerService, Lookup, Store, StoredCall
 from assay.llm.ledger.tables import ATTEMPTS, BATCH_ITEMS, BATCHES
-from assay.llm.prices import Price
 from assay.llm.transports.chat import Exchange
 
 CHUNK = 500
@@ -39,13 +37,21 @@ class BatchState(NamedTuple):
     """Seconds since the epoch."""
 
 
+class Ended(NamedTuple):
+    """How one request of a batch ended."""
+
+    exchange: Exchange
+    usd: float | None
+    """What it cost; None where that is not known."""
+
+
 _STATE = sa.select(BATCHES.c.id, BATCHES.c.status, BATCHES.c.input_file_id, BATCHES.c.provider_id, BATCHES.c.updated_at)
 
 
 class BatchLedger:
     """The batches of one study at one endpoint, and the replies that they brought."""
 
-    def __init__(self, ledger_url: str, endpoint: EndpointSpec, price: Price | None, *, study: str, judge: str) -> None:
+    def __init__(self, ledger_url: str, endpoint: EndpointSpec, *, study: str, judge: str) -> None:
         """Open the database.
 
         Raises:
@@ -53,7 +59,7 @@ class BatchLedger:
         """
         self._service = LedgerService(ledger_url)
         self._session = secrets.token_hex(6)
-        self._endpoint, self._price, self._study, self._judge = endpoint, price, study, judge
+        self._endpoint, self._study, self._judge = endpoint, study, judge
 
     def close(self) -> None:
         """Let go of the database."""
@@ -139,13 +145,27 @@ class BatchLedger:
             values = {**changes, "updated_at": time.time()}
             connection.execute(sa.update(BATCHES).where(BATCHES.c.id == batch_id).values(**values))
 
+    def take_back(self, batch_id: str, provider_id: str) -> bool:
+        """Note that a created batch is to be created again; False where another process has noted it first."""
+        statement = (
+            sa.update(BATCHES)
+            .where(
+                BATCHES.c.id == batch_id,
+                BATCHES.c.provider_id == provider_id,
+                BATCHES.c.status.in_(("created", "uploaded")),
+            )
+            .values(status="uploaded", provider_id="", updated_at=time.time())
+        )
+        with self._service.engine.begin() as connection:
+            return connection.execute(statement).rowcount == 1
+
     def rows(self, batch_id: str) -> dict[str, dict[str, Any]]:
         """Key -> what `prepare` kept of each request, see `RequestFile.rows`."""
         query = sa.select(BATCH_ITEMS.c.key, BATCH_ITEMS.c.call_json).where(BATCH_ITEMS.c.batch_id == batch_id)
         with self._service.engine.begin() as connection:
             return {key: json.loads(text) for key, text in connection.execute(query)}
 
-    def end_attempts(self, batch_id: str, ended: Mapping[str, Exchange], otherwise: str) -> None:
+    def end_attempts(self, batch_id: str, ended: Mapping[str, Ended], otherwise: str) -> None:
         """Write how each attempt of a batch ended; `otherwise` is the outcome of those that nothing came back for."""
         statement = (
             sa.update(ATTEMPTS)
@@ -159,17 +179,17 @@ class BatchLedger:
                 ended_at=time.time(),
             )
         )
-        missing = Exchange("connection", None, {})
+        missing = Ended(Exchange("connection", None, {}), None)
         with self._service.engine.begin() as connection:
             query = sa.select(BATCH_ITEMS.c.key).where(BATCH_ITEMS.c.batch_id == batch_id)
             values = []
             for (key,) in connection.execute(query):
-                exchange = ended.get(key, missing)
+                exchange, usd = ended.get(key, missing)
                 values.append(
                     {
                         "attempt_id": _attempt_id(batch_id, key),
                         "new_outcome": exchange.outcome if key in ended else otherwise,
-                        "new_status": exchange.http_status, "new_usd": usd_of(exchange, self._price),
+                        "new_status": exchange.http_status, "new_usd": usd,
                         "new_prompt": exchange.prompt_tokens, "new_completion": exchange.completion_tokens,
                     }
                 )  # fmt: skip

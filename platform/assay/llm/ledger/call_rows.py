@@ -5,14 +5,14 @@ from __future__ import annotations
 import dataclasses
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from assay.llm.endpoint import EndpointSpec
 from assay.llm.ledger.service import StoredCall
 from assay.llm.ledger.tables import FINAL
 from assay.llm.prices import Price
-from assay.llm.requests import Answer, ChatRequest, Failure, Message, Reply
+from assay.llm.requests import Answer, ChatRequest, Failure, Message, Reply, Sampling
 from assay.llm.transports.chat import Exchange, storable
 
 
@@ -54,6 +54,16 @@ def request_row(request: ChatRequest, key: str, *, endpoint: EndpointSpec, study
             {"messages": messages, "sampling": request.sampling.body}, ensure_ascii=False, separators=(",", ":")
         ),
     }
+
+
+def request_of(row: Mapping[str, Any]) -> ChatRequest:
+    """The request that a row of `request_row` was made from."""
+    told = json.loads(row["request_json"])
+    fields = dict(told["sampling"])
+    known = {name: fields.pop(name) for name in Sampling.model_fields if name in fields}
+    sampling = Sampling.model_validate({"temperature": None, **known, "extra": fields})
+    messages = tuple(Message(role, content) for role, content in told["messages"])
+    return ChatRequest(row["model"], messages, sampling, row["replicate"], row["protocol"], row["step"])
 
 
 def usd_of(exchange: Exchange, price: Price | None, estimate: float | None = None) -> float | None:
