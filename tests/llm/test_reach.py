@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from assay.commands.data_options import AskedModel
 from assay.commands.ifs import _measure
 from assay.commands.judge_reports import connection_of
 from assay.commands.options import CallOptions, LedgerOptions
@@ -103,7 +104,7 @@ def _tag(storage: str) -> None:
     from assay.commands.derive import _writer as writer_of
 
     async def write() -> None:
-        async with writer_of("m", TOLD["base_url"], storage, "tag", _flags()).open():
+        async with writer_of(AskedModel("m", TOLD["base_url"], storage), "tag", _flags()).open():
             pass
 
     run_stoppable(write())

@@ -11,6 +11,7 @@ import pytest
 from assay.errors import EndpointError
 from assay.llm.endpoint import EndpointSpec
 from assay.llm.gateway import Gateway, open_gateway
+from assay.llm.ledger.report import changed_versions, versions_text
 from assay.llm.requests import Answer, ChatRequest, Failure, Message, Sampling
 from assay.llm.transports.chat import Exchange
 from assay.records import Mode
@@ -171,3 +172,25 @@ def test_geval_asks_for_samples_where_log_probabilities_are_refused(tmp_path: Pa
     judgement = asyncio.run(run())
     assert (judgement.score, judgement.parts) == (4.0, {"samples": 3.0, "parsed": 3.0, "mass": 0.0})
     assert [sent.sampling.logprobs for sent in transport.sent] == [True, False, False, False, False]
+
+
+def test_the_version_that_answered_is_kept_and_a_change_under_a_study_is_told(tmp_path: Path) -> None:
+    class Moving(Scripted):
+        async def send(self, request: ChatRequest, attempt: int) -> Exchange:
+            found = await super().send(request, attempt)
+            late = request.messages[0].content == "late"
+            return dataclasses.replace(found, served_model="m-2" if late else "m", system_fingerprint="fp_1")
+
+    url = f"sqlite:///{tmp_path}/l.db"
+
+    async def run(*texts: str) -> list[str]:
+        async with gateway_to(Moving(), tmp_path) as gateway:
+            replies = [await gateway.ask(request(text)) for text in texts]
+        return [reply.extra for reply in replies if isinstance(reply, Answer)]
+
+    assert asyncio.run(run("early", "middle")) == ['{"system_fingerprint": "fp_1"}'] * 2
+    assert changed_versions(url, "") == []
+    assert asyncio.run(run("late")) == ['{"served_model": "m-2", "system_fingerprint": "fp_1"}']
+    versions = changed_versions(url, "")
+    assert [(version.model, version.calls) for version in versions] == [("m", 2), ("m-2", 1)]
+    assert "m fp_1 (2 replies" in versions_text(versions)

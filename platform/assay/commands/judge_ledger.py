@@ -62,6 +62,12 @@ def _print(summary: LedgerSummary, columns: list[str]) -> None:
         )
     if summary.total.unpriced:
         typer.echo(f"+? the price of {summary.total.unpriced:,} replies is not known")
+    if summary.cached_share:
+        typer.echo(f"{summary.cached_share:.1%} of the tokens in were cached by the endpoint")
+    if summary.versions:
+        from assay.llm.ledger.report import versions_text
+
+        typer.echo(versions_text(summary.versions))
     outcomes = ", ".join(f"{count:,} {name}" for name, count in sorted(summary.outcomes.items()))
     typer.echo(f"attempts: {summary.attempts:,} ({outcomes or 'none'}), ${summary.usd_attempts:,.4f} where known")
     typer.echo(

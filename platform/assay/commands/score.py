@@ -276,7 +276,8 @@ def _asked_judge(judge: JudgeConfig, mode: Mode, storage: str) -> Iterator[tuple
                 async def rate(request: ScoreRequest) -> Outcome:
                     async with room:
                         instance = judge_instance(request.example, request.prediction)
-                        return (await run_protocol(protocol, instance, ask)).outcome()
+                        one_leads = judge.transport != "batch"
+                        return (await run_protocol(protocol, instance, ask, one_leads=one_leads)).outcome()
 
                 try:
                     return await asyncio.gather(*(rate(request) for request in requests))

@@ -62,7 +62,7 @@ class Recordings:
 PLAIN_FIELDS = (
     "judge", "strategy", "seed", "fault_status", "hang_s", "rpm", "tpm", "window", "window_s", "burst_s",
     "concurrency", "latency_ms", "latency_shape", "latency_sigma", "response_format", "batch_delay_s",
-    "batch_queue_tokens", "host", "port",
+    "batch_queue_tokens", "cache_tokens", "host", "port",
 )  # fmt: skip
 """Fields of the configuration whose flags are their names."""
 

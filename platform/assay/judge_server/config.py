@@ -95,6 +95,9 @@ class JudgeServerConfig(Config):
     """From the creation of a batch to its completion."""
     batch_queue_tokens: int | None = Field(None, ge=1)
     """Prompt tokens of all batches that are not over; a batch above what is left fails as a whole, as at OpenAI."""
+    cache_tokens: int | None = Field(None, ge=1)
+    """Prompts that begin alike are cached in blocks of so many tokens (OpenAI's have 128), and usage tells how many
+    were. None: nothing is cached."""
     models: tuple[str, ...] = ()
     """Names that /v1/models lists. Default: `rubric-judge`, or the recorded judges. The rubric answers to any name."""
     host: str = "127.0.0.1"

@@ -144,6 +144,7 @@ async def _ask_all(connection: JudgeConnection, works: Sequence[Work], mode: Mod
     places = [(number, index) for number, work in enumerate(works) for index in range(len(work.instances))]
     unanswered = [Unanswered(work.label, mode) for work in works]
     source = iter(places)
+    one_leads = endpoint.transport != "batch"
     progress.start(STAGE, len(places), unit="instances")
     async with open_gateway(
         endpoint,
@@ -165,7 +166,7 @@ async def _ask_all(connection: JudgeConnection, works: Sequence[Work], mode: Mod
                     unanswered[number].count(reply, index)
                     return reply
 
-                judgements[number][index] = await run_protocol(protocol, instances[index], ask)
+                judgements[number][index] = await run_protocol(protocol, instances[index], ask, one_leads=one_leads)
                 stats = gateway.stats()
                 progress.advance(
                     STAGE,
@@ -221,6 +222,7 @@ def calls_of(asked: Asked) -> dict[str, Any]:
         "failed": dict(sorted(stats.failed.items())),
         "unanswered": [found.told() for found in asked.unanswered if found.by_reason],
         "prompt_tokens": stats.prompt_tokens,
+        "cached_prompt_tokens": stats.cached_tokens,
         "completion_tokens": stats.completion_tokens,
         "usd": stats.usd,
     }

@@ -6,7 +6,6 @@ import time
 from dataclasses import dataclass
 
 from assay.llm.requests import Failure, Reply
-from assay.llm.transports.chat import Exchange
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +59,13 @@ class Figures:
         if len(self._by_second) > 120:
             self._by_second = {s: n for s, n in self._by_second.items() if s > second - 61}
 
-    def pay(self, exchange: Exchange, usd: float | None) -> None:
-        """An attempt ended and cost this, whatever it was good for."""
-        self.prompt_tokens += exchange.prompt_tokens or 0
-        self.completion_tokens += exchange.completion_tokens or 0
-        self.cached_tokens += exchange.cached_tokens
+    def pay(
+        self, usd: float | None, prompt_tokens: int | None, completion_tokens: int | None, cached_tokens: int
+    ) -> None:
+        """An attempt ended and cost this, whatever it was good for; None where the endpoint told no usage."""
+        self.prompt_tokens += prompt_tokens or 0
+        self.completion_tokens += completion_tokens or 0
+        self.cached_tokens += cached_tokens
         self.usd += usd or 0.0
 
     def stats(self, *, priced: bool, limit_per_min: float | None) -> GatewayStats:

@@ -301,9 +301,9 @@ class Gateway:
             )
             estimate = None if self.price is None else self._estimate.usd(request, self.price)
             usd = usd_of(exchange, self.price, estimate)
-            self._figures.pay(exchange, usd)
+            self._figures.pay(usd, exchange.prompt_tokens, exchange.completion_tokens, exchange.cached_tokens)
             if is_over:
-                exchange = told_beside(exchange, self.price, not_honoured(request, sent), estimate)
+                exchange = told_beside(exchange, self.price, not_honoured(request, sent), estimate, request.model)
             call = reply_row(row, exchange, usd=usd, number=number, seconds=seconds) if is_over else None
             finish = Finish(
                 attempt_id, exchange.outcome, exchange.http_status, exchange.prompt_tokens, exchange.completion_tokens,

@@ -136,10 +136,15 @@ class CallFigures:
     """None where the model's price is not known."""
     calls_per_min: float = 0.0
     limit_per_min: float | None = None
+    cached_tokens: int = 0
+    """Of the prompt tokens, those that the endpoint had cached."""
 
     def add(self, other: CallFigures) -> None:
         """Take another worker's figures in."""
-        for name in ("asked", "done", "cached", "attempts", "rate_limited", "prompt_tokens", "completion_tokens"):
+        for name in (
+            "asked", "done", "cached", "attempts", "rate_limited",
+            "prompt_tokens", "completion_tokens", "cached_tokens",
+        ):  # fmt: skip
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.usd = None if self.usd is None or other.usd is None else self.usd + other.usd
         self.calls_per_min += other.calls_per_min

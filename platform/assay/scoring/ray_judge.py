@@ -104,7 +104,12 @@ class JudgeActor:
             if self._stop is not None:
                 return None
             try:
-                judgement = await run_protocol(self._judge.protocol, instance, functools.partial(self._ask, gateway))
+                judgement = await run_protocol(
+                    self._judge.protocol,
+                    instance,
+                    functools.partial(self._ask, gateway),
+                    one_leads=self._judge.endpoint.transport != "batch",
+                )
             except AssayError as error:
                 self._halt(error)
                 return None
@@ -196,5 +201,5 @@ def _figures(gateway: Asker) -> CallFigures:
     stats = gateway.stats()
     return CallFigures(
         stats.asked, stats.done, stats.cached, stats.attempts, stats.rate_limited, stats.prompt_tokens,
-        stats.completion_tokens, stats.usd, stats.calls_per_min, stats.limit_per_min,
+        stats.completion_tokens, stats.usd, stats.calls_per_min, stats.limit_per_min, stats.cached_tokens,
     )  # fmt: skip

@@ -7,6 +7,7 @@ refused is refused before the first stage that takes long.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -20,7 +21,7 @@ from assay.llm.ledger.tables import ledger_url
 from assay.mixtures.sampling import MixtureBuilder, store_mixture
 from assay.mixtures.spec import KIND as MIXTURE_KIND
 from assay.mixtures.spec import MixtureSpec, mixture_key
-from assay.scoring.jobs import JudgeSetup, LocalScoring, ScoringBatch
+from assay.scoring.jobs import CallFigures, JudgeSetup, LocalScoring, ScoringBatch
 from assay.stoppable import run_stoppable
 from assay.store import Store
 from assay.studies.artifacts import EvaluationSet, MergedBase, StudyArtifacts, study_artifacts
@@ -401,6 +402,8 @@ class Pipeline:
                     endpoint = self._endpoint(stack)
                 with self.costs.stage("score"):
                     self._score(scoring, batches, examples, endpoint)
+            if endpoint is not None and scoring.judge is not None:
+                self._tell_versions()
 
     def _merged(self, wanted_bases: Sequence[MergedBase]) -> dict[str, str]:
         """Folder of every merged base, made where it is missing."""
@@ -485,8 +488,17 @@ class Pipeline:
             self.costs.note(
                 "score",
                 f"{name}: {calls.done:,} judgements, {calls.cached:,} from the ledger, {calls.attempts:,} calls, "
-                f"{calls.prompt_tokens + calls.completion_tokens:,} tokens, {usd}",
+                f"{calls.prompt_tokens + calls.completion_tokens:,} tokens, {_cached(calls)}{usd}",
             )
+
+    def _tell_versions(self) -> None:
+        """Say where the judge changed under the study: its numbers are then of two instruments."""
+        from assay.llm.ledger.report import changed_versions, versions_text
+
+        told = versions_text(changed_versions(ledger_url(self.store.uri), self.study.name))
+        if told and told not in self.costs.notes.get("score", ""):
+            self.costs.note("score", told)
+            logging.getLogger(__name__).warning("%s", told)
 
     def _objecqa(self) -> None:
         """Have the judge label the preference answers that the trials left; no trial waits for it."""
@@ -529,3 +541,8 @@ class Pipeline:
         from assay.studies.trial_tables import ifs_tables
 
         return {**tables, **ifs_tables(self.store, inside.spec, plan, inside.tone, self.prepared.objecqa, scores)}
+
+
+def _cached(calls: CallFigures) -> str:
+    share = calls.cached_tokens / calls.prompt_tokens if calls.prompt_tokens else 0.0
+    return f"{share:.0%} of the prompts' cached by the endpoint, " if share else ""

@@ -22,6 +22,7 @@ from assay.judge_server.rubric.draws import Draws
 from assay.judge_server.server.billing import Invoice
 from assay.judge_server.server.exchange import Judge, JudgeRequest, NoReplyError, Reply, content_key
 from assay.judge_server.server.faults import CUT_TOKENS, REFUSAL, UNPAID, draw_fault, refusal, wrong_format
+from assay.judge_server.server.prefix_cache import PrefixCache
 from assay.judge_server.server.rate_limits import Limits, Meter
 from assay.judge_server.server.tokens import count_prompt, count_tokens, cut_tokens
 
@@ -62,6 +63,7 @@ class ChatService:
         self._token = token_digest(token) if token else None
         self._attempts: dict[bytes, int] = {}
         self._in_work = 0
+        self._cache = None if config.cache_tokens is None else PrefixCache(config.cache_tokens)
         self._latency_mu = (
             math.log(config.latency_ms / 1000.0) - config.latency_sigma**2 / 2 if config.latency_ms else 0.0
         )
@@ -144,6 +146,8 @@ class ChatService:
             handled = await self._fail(fault, done, request, receive, send)
             if handled:
                 return
+        if self._cache is not None:
+            self._cache.remember(request.messages)
         gone = getattr(getattr(receive, "__self__", None), "disconnected", False)
         status = "gone" if gone else fault or "answered"
         self.invoice.add(request.model, status, done.prompt_tokens, done.completion_tokens)
@@ -201,6 +205,9 @@ class ChatService:
             },
             "system_fingerprint": self.name,
         }
+        if self._cache is not None:
+            cached = min(prompt_tokens, self._cache.known_tokens(request.messages))
+            body["usage"]["prompt_tokens_details"] = {"cached_tokens": cached}
         if fault == "no_usage":
             del body["usage"]
         return Completion(body, prompt_tokens, completion_tokens)

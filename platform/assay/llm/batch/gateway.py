@@ -418,14 +418,14 @@ class BatchGateway:
             usd = usd_of(exchange, self.price, estimate)
             ended[key] = Ended(exchange, usd)
             self._figures.attempts += 1
-            self._figures.pay(exchange, usd)
+            self._figures.pay(usd, exchange.prompt_tokens, exchange.completion_tokens, exchange.cached_tokens)
             request = request_of(row)
             self._estimate.learn(request, exchange)
             if self._learns(request, exchange, beside.get("not_honoured", ())):
                 self._asked_anew.add(key)
                 continue
             self._asked_anew.discard(key)
-            exchange = told_beside(exchange, self.price, beside.get("not_honoured", ()), estimate)
+            exchange = told_beside(exchange, self.price, beside.get("not_honoured", ()), estimate, row["model"])
             replies.append(reply_row(row, exchange, usd=usd, number=1, seconds=0.0))
             if exchange.outcome in FINAL:
                 self._fresh.add(key)

@@ -15,6 +15,9 @@ from assay.llm.prices import Price
 from assay.llm.requests import Answer, ChatRequest, Failure, Message, Reply, Sampling
 from assay.llm.transports.chat import Exchange, storable
 
+SERVED_MODEL, FINGERPRINT, CACHED = "served_model", "system_fingerprint", "cached_tokens"
+"""Fields of a row's `extra`."""
+
 
 def completed(request: ChatRequest, endpoint: EndpointSpec) -> ChatRequest:
     """The request as it is asked: with a model, the endpoint's own settings, and nothing that no column can hold."""
@@ -88,16 +91,31 @@ def is_billed_unseen(exchange: Exchange) -> bool:
 
 
 def told_beside(
-    exchange: Exchange, price: Price | None, not_honoured: Sequence[str], estimate: float | None
+    exchange: Exchange, price: Price | None, not_honoured: Sequence[str], estimate: float | None, model: str = ""
 ) -> Exchange:
-    """The exchange with what its row must say beside the reply: parameters not honoured, dollars that we estimated."""
+    """The exchange with what its row must say beside the reply.
+
+    That is: the model that answered, where it has another name than the one asked, and its fingerprint; parameters not
+    honoured; dollars that we estimated; cached and reasoning tokens.
+
+    Args:
+        exchange: what came back.
+        price: of the model.
+        not_honoured: names of parameters.
+        estimate: our own figure of its dollars.
+        model: that was asked.
+    """
     notes: dict[str, Any] = {}
+    if exchange.served_model not in ("", model):
+        notes[SERVED_MODEL] = exchange.served_model
+    if exchange.system_fingerprint:
+        notes[FINGERPRINT] = exchange.system_fingerprint
     if not_honoured:
         notes["not_honoured"] = list(not_honoured)
     if price is not None and estimate is not None and is_billed_unseen(exchange):
         notes["usd"] = "estimated"
     if exchange.cached_tokens:
-        notes["cached_tokens"] = exchange.cached_tokens
+        notes[CACHED] = exchange.cached_tokens
     if exchange.reasoning_tokens:
         notes["reasoning_tokens"] = exchange.reasoning_tokens
     if not notes:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,6 +14,7 @@ from typing import Any, Literal
 import sqlalchemy as sa
 
 from assay.errors import ConfigError
+from assay.llm.ledger.call_rows import CACHED, FINGERPRINT, SERVED_MODEL
 from assay.llm.ledger.service import Unseen, unseen_attempts
 from assay.llm.ledger.tables import ATTEMPTS, BATCHES, CALLS, open_database
 
@@ -41,6 +45,22 @@ class LedgerRow:
 
 
 @dataclass(frozen=True, slots=True)
+class ServedVersion:
+    """One version of a model that answered a study."""
+
+    study: str
+    judge: str
+    model: str
+    """As the endpoint called it."""
+    fingerprint: str
+    """`system_fingerprint`; empty where none was told."""
+    calls: int
+    first: str
+    """UTC day of the first of these replies."""
+    last: str
+
+
+@dataclass(frozen=True, slots=True)
 class LedgerSummary:
     """All that `assay ledger` shows."""
 
@@ -54,6 +74,10 @@ class LedgerSummary:
     """Attempts by how they ended; "in flight or unseen" has none yet."""
     unseen: Unseen
     """Attempts whose sender died, or which are in flight: what may have been billed beyond the sums."""
+    versions: list[ServedVersion]
+    """Which versions of each model answered, where more than one did."""
+    cached_share: float | None
+    """Of the prompt tokens of stored replies, those that the endpoint had cached; None without any."""
     blind: Unseen
     """Attempts that ended without a usage (timeouts, dropped connections, torn bodies): likewise."""
 
@@ -81,6 +105,63 @@ def summarise(
             return _summarise(connection, by, study)
     finally:
         engine.dispose()
+
+
+def changed_versions(ledger_url: str, study: str) -> list[ServedVersion]:
+    """The versions that answered a study, where a judge of it was answered by more than one.
+
+    Raises:
+        StorageError: the ledger cannot be opened.
+    """
+    engine = open_database(ledger_url)
+    try:
+        with engine.connect() as connection:
+            return _beside(connection, study)[0]
+    finally:
+        engine.dispose()
+
+
+def versions_text(versions: Sequence[ServedVersion]) -> str:
+    """One sentence per judge that changed under a study; empty where none did."""
+    told = []
+    for study, judge in dict.fromkeys((version.study, version.judge) for version in versions):
+        parts = [
+            f"{version.model} {version.fingerprint}".strip()
+            + f" ({version.calls:,} replies, {version.first} to {version.last})"
+            for version in versions
+            if (version.study, version.judge) == (study, judge)
+        ]
+        told.append(f"judge {judge or '(none)'} of {study or '(none)'} changed: {', '.join(parts)}")
+    return "; ".join(told)
+
+
+def _beside(connection: sa.Connection, study: str | None) -> tuple[list[ServedVersion], float | None]:
+    """Versions of the judges that were answered by more than one, and the share of cached prompt tokens."""
+    query = sa.select(
+        CALLS.c.study, CALLS.c.judge, CALLS.c.model, CALLS.c.extra, CALLS.c.created_at, CALLS.c.prompt_tokens
+    ).where(CALLS.c.status == "answered")
+    if study is not None:
+        query = query.where(CALLS.c.study == study)
+    found: dict[tuple[str, str, str, str], tuple[int, float, float]] = {}
+    prompt = cached = 0
+    result = connection.execution_options(yield_per=ROWS_PER_GROUP).execute(query)
+    for name, judge, model, extra, created_at, tokens in result:
+        notes = json.loads(extra) if extra else {}
+        prompt, cached = prompt + tokens, cached + int(notes.get(CACHED, 0))
+        key = (name, judge, str(notes.get(SERVED_MODEL, model)), str(notes.get(FINGERPRINT, "")))
+        calls, first, last = found.get(key, (0, created_at, created_at))
+        found[key] = (calls + 1, min(first, created_at), max(last, created_at))
+    several = Counter((name, judge) for name, judge, *_ in found)
+    versions = [
+        ServedVersion(*key, calls, _day_of(first), _day_of(last))
+        for key, (calls, first, last) in sorted(found.items(), key=lambda item: (item[0][:2], item[1][1]))
+        if several[key[:2]] > 1
+    ]
+    return versions, cached / prompt if prompt else None
+
+
+def _day_of(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).date().isoformat()
 
 
 def export_parquet(ledger_url: str, folder: Path) -> dict[str, int]:
@@ -143,6 +224,7 @@ def _summarise(connection: sa.Connection, by: tuple[GroupBy, ...], study: str | 
     rows.sort(key=lambda row: row.group)
     ended = connection.execute(attempts.group_by(ATTEMPTS.c.outcome)).all()
     counted, tokens = connection.execute(blind).one()
+    versions, cached_share = _beside(connection, study)
     return LedgerSummary(
         rows=rows,
         total=_total(rows),
@@ -150,6 +232,8 @@ def _summarise(connection: sa.Connection, by: tuple[GroupBy, ...], study: str | 
         usd_attempts=float(sum(row[2] for row in ended)),
         outcomes={row[0] or "in flight or unseen": int(row[1]) for row in ended},
         unseen=unseen_attempts(connection, study=study),
+        versions=versions,
+        cached_share=cached_share,
         blind=Unseen(int(counted), int(tokens)),
     )
 

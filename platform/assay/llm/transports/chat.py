@@ -29,6 +29,8 @@ from assay.llm.requests import ChatRequest
 MAX_DETAIL = 300
 """Characters of an endpoint's error message that are kept."""
 
+MAX_NAME = 200
+"""Characters of the model's name and of its fingerprint that are kept."""
 FIRST_WORDS = 80
 """Characters of a body that is no reply that are shown."""
 MAX_REFUSAL_BYTES = 65_536
@@ -60,6 +62,10 @@ class Exchange:
     """Of the prompt's, those that the endpoint had cached."""
     reasoning_tokens: int = 0
     """Of the completion's, those that went into thinking, as far as told."""
+    served_model: str = ""
+    """The model that answered, in the endpoint's own words."""
+    system_fingerprint: str = ""
+    """Names the configuration that answered, where the endpoint tells one: it moves when the model does."""
     detail: str = ""
     nothing_listens: bool = False
     """The connection was refused, or the host has no address: retrying at once is pointless."""
@@ -212,8 +218,15 @@ def read_reply(
     extra = extra_of(texts, choices[0].get("logprobs"))
     return Exchange(
         outcome, 200, headers, storable(text or ""), finish_reason, extra, told.prompt_tokens, told.completion_tokens,
-        told.cached_tokens, told.reasoning_tokens, detail,
+        told.cached_tokens, told.reasoning_tokens, _name_in(data, "model"), _name_in(data, "system_fingerprint"),
+        detail,
     )  # fmt: skip
+
+
+def _name_in(data: Mapping[str, Any], field: str) -> str:
+    """A short text of a reply's body; empty where there is none."""
+    value = data.get(field)
+    return storable(value)[:MAX_NAME] if isinstance(value, str) else ""
 
 
 def extra_of(texts: Sequence[str], logprobs: Any) -> str:

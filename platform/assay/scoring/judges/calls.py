@@ -83,14 +83,26 @@ class JudgeProtocol(Protocol, Generic[Instance, Judgement]):
 
 
 async def run_protocol(
-    protocol: JudgeProtocol[I_, J_], instance: I_, ask: Callable[[JudgeCall], Awaitable[JudgeReply]]
+    protocol: JudgeProtocol[I_, J_],
+    instance: I_,
+    ask: Callable[[JudgeCall], Awaitable[JudgeReply]],
+    *,
+    one_leads: bool = False,
 ) -> J_:
-    """The judgement on `instance`; calls of one step run at once through `ask`, which should not raise."""
+    """The judgement on `instance`.
+
+    Args:
+        protocol: what is asked.
+        instance: what is judged.
+        ask: should not raise. Calls of one step run at once through it.
+        one_leads: of calls that send the same conversation (samples) the first goes ahead. Endpoints that keep the
+            beginnings of prompts have it by then and bill the others less; not for batches, which would be two.
+    """
     steps = protocol.run(instance)
     try:
         calls = next(steps)
         while True:
-            calls = steps.send(await asyncio.gather(*(ask(call) for call in calls)))
+            calls = steps.send(await _ask_step(calls, ask, one_leads))
     except StopIteration as stop:
         judgement: J_ = stop.value
         return judgement
@@ -110,6 +122,29 @@ def replay_protocol(protocol: JudgeProtocol[I_, J_], instance: I_, answer: Calla
         return judgement
     finally:
         steps.close()
+
+
+async def _ask_step(
+    calls: Sequence[JudgeCall], ask: Callable[[JudgeCall], Awaitable[JudgeReply]], one_leads: bool
+) -> list[JudgeReply]:
+    if not one_leads:
+        return await asyncio.gather(*(ask(call) for call in calls))
+    leading: dict[tuple[Message, ...], asyncio.Future[JudgeReply]] = {}
+
+    async def follow(call: JudgeCall, leader: asyncio.Future[JudgeReply]) -> JudgeReply:
+        await asyncio.wait([leader])
+        return await ask(call)
+
+    asked: list[asyncio.Future[JudgeReply]] = []
+    for call in calls:
+        leader = leading.get(call.messages)
+        asked.append(asyncio.ensure_future(ask(call) if leader is None else follow(call, leader)))
+        leading.setdefault(call.messages, asked[-1])
+    try:
+        return await asyncio.gather(*asked)
+    finally:
+        for task in asked:
+            task.cancel()
 
 
 def to_request(call: JudgeCall, protocol: str, model: str = "") -> ChatRequest:
