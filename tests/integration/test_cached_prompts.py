@@ -16,7 +16,7 @@ from assay.llm.ledger.report import summarise
 from assay.scoring.judges.calls import JudgeCall, JudgeReply, run_protocol, to_request
 from assay.scoring.judges.protocols.pairwise import PairInstance
 from assay.scoring.judges.protocols.pointwise import PointwiseInstance
-from assay.scoring.judges.table import make_protocol
+from support.shipped import make_protocol
 
 WORDS = "Apples, pears and plums are fruit; a carrot is none, whatever the cook may say of its taste. "
 
