@@ -2,7 +2,8 @@
 
     .venv/bin/python tests/bench/bench_scale.py PART|all [--size N | --quick] [--out FILE.json]
 
-plan: expand a study and find its artifacts, seconds and memory. store: a store of N artifacts, what a study of 1,000
+plan: expand a study and find its artifacts, seconds and memory. plan_mixture: the same of a mixture study, without its
+artifacts. store: a store of N artifacts, what a study of 1,000
 asks of it against a listing (s3: of an object store on loopback). ledger: N stored calls, look-ups a second in batches
 and file size. report: tables and page of a study of N cells. sweep: N trials that do nothing through Ray Tune, overhead
 per trial and driver memory. Each part is a process of its own, so that its memory is its own.
@@ -68,6 +69,20 @@ def plan(size: int) -> dict[str, float]:
     return {
         "cells": priced.cells, "trainings": len(found.trainings), "predictions": len(found.generations),
         "plan_s": plan_s, "expand_s": expand_s, "wanted_s": wanted_s, "peak_mib": peak_mib(),
+    }  # fmt: skip
+
+
+def plan_mixture(size: int) -> dict[str, float]:
+    """A mixture study of about `size` cells, each another mixture: 4 components, points of a Sobol space, 4 draws."""
+    from assay.studies.catalog import load_study
+    from assay.studies.planning.estimate import plan as price
+
+    path = TESTS.parent / "jobs" / "studies" / "plan_mixture_10k.yaml"
+    load_s, study = timed(lambda: load_study(str(path), [f"grid.space.num={max(1, size // 4 - 4)}"]))
+    plan_s, priced = timed(lambda: price(study))
+    return {
+        "cells": priced.cells, "trainings": priced.distinct_trainings, "load_s": load_s, "plan_s": plan_s,
+        "peak_mib": peak_mib(),
     }  # fmt: skip
 
 
@@ -265,6 +280,7 @@ def sweep(size: int) -> dict[str, float]:
 
 PARTS = {
     "plan": (plan, 10_000),
+    "plan_mixture": (plan_mixture, 10_000),
     "store": (store, 100_000),
     "s3": (s3, 2_000),
     "ledger": (ledger, 5_000_000),

@@ -35,7 +35,7 @@ def search_command(
     from assay.cluster.ray_cluster import ray_cluster
     from assay.studies.search.ray_search import Suggestions
 
-    suggestions = Suggestions(spec, grid.components)
+    suggestions = Suggestions(spec, grid.searched_parts)
     trials: list[Trial] = []
     points: list[dict[str, float]] = []
     with clean_stop(), ray_cluster(study.resources):  # one Ray for all rounds

@@ -9,6 +9,7 @@ those rows left out.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -59,6 +60,7 @@ class MixtureBuilder:
         dataset_keys: Mapping[str, str],
         count_tokens: CountTokens | None = None,
         excluded: Mapping[str, Mapping[str, str]] | None = None,
+        row_tokens: Mapping[tuple[str, str], Mapping[str, int]] | None = None,
     ) -> None:
         """A builder over the study's datasets.
 
@@ -67,9 +69,12 @@ class MixtureBuilder:
             dataset_keys: key of each dataset's artifact.
             count_tokens: tokens of a text, for specs whose `count_by` names a tokenizer.
             excluded: rows that cannot be trained on, by what `ComponentSpec.excluded` calls them: id -> why.
+            row_tokens: tokens of rows by (`count_by` of a spec, the dataset's name): id -> tokens.
         """
         self.excluded = excluded or {}
         """As in `__init__`; may be set anew between builds."""
+        self.row_tokens = row_tokens or {}
+        """The same."""
         self._datasets, self._keys, self._count_tokens = datasets, dict(dataset_keys), count_tokens
         self._pools: dict[tuple[object, ...], _Pool] = {}
         self._leaking: dict[tuple[object, ...], Places] = {}
@@ -122,6 +127,8 @@ class MixtureBuilder:
         if not weighted:
             return spec
         pools = {part.name: (part.dataset, self._pool(part, spec, label).places) for part in weighted}
+        if spec.share_of == "tokens" and spec.count_by != "words":
+            return self._with_counts_by_tokens(spec, weighted, label)
         count = self._count_tokens if spec.count_by != "words" and self._count_tokens is not None else _count_words
         mean_tokens: dict[str, float] = {}
         if spec.share_of == "tokens":
@@ -130,6 +137,49 @@ class MixtureBuilder:
                 tokens = [count(split_line(row.instruction, row.input, row.reference)) for row in rows]
                 mean_tokens[name] = sum(tokens) / len(tokens) if tokens else 0.0
         return resolve_shares(spec, {name: places.size for name, (_, places) in pools.items()}, mean_tokens, label)
+
+    def _with_counts_by_tokens(self, spec: MixtureSpec, weighted: list[ComponentSpec], label: str) -> MixtureSpec:
+        """Counts of rows whose tokens come nearest to each component's share, in the order in which they are drawn."""
+        assert spec.total is not None
+        ordered = [self._tokens_in_order(part, spec, label) for part in weighted]
+        there = [float(tokens.sum()) if spec.is_natural else 1.0 for tokens in ordered]
+        powers = [
+            ((part.weight or 1.0) * size) ** (1 / spec.temperature) for part, size in zip(weighted, there, strict=True)
+        ]
+        counts = {}
+        for part, power, tokens in zip(weighted, powers, ordered, strict=True):
+            wanted, has = spec.total * power / sum(powers), int(tokens.sum())
+            passes, rest = divmod(wanted, has) if has else (math.inf, 0.0)
+            if wanted > has * part.max_repeats + tokens.max(initial=0) / 2:
+                raise InputError(
+                    f"mixture {label!r}: the share of {part.name!r} asks for {wanted:,.0f} tokens but its rows have "
+                    f"{has:,}{_times(part)}; lower total or the share, or raise max_repeats"
+                )
+            ends = np.concatenate([[0], np.cumsum(tokens)])
+            counts[part.name] = int(passes) * tokens.size + int(np.argmin(np.abs(ends - rest)))
+        train = tuple(
+            part.replace(weight=None, count=min(counts[part.name], self._most(part, spec, label)))
+            if part.name in counts
+            else part
+            for part in spec.train
+        )
+        return spec.replace(train=train, total=None, temperature=1.0, share_of="rows", is_natural=False)
+
+    def _most(self, part: ComponentSpec, spec: MixtureSpec, label: str) -> int:
+        return self._pool(part, spec, label).places.size * part.max_repeats
+
+    def _tokens_in_order(self, part: ComponentSpec, spec: MixtureSpec, label: str) -> Places:
+        """Tokens of the rows of a component's pool as they are drawn."""
+        known = self.row_tokens.get((spec.count_by, part.dataset))
+        if known is None:
+            raise InputError(
+                f"mixture {label!r}: nobody counted the tokens of {part.dataset!r} by {spec.count_by}; build it "
+                "through its study, once its rows are counted"
+            )
+        places = self._pool(part, spec, label).places
+        places = places[np.argsort(self._rank(part.dataset, self._purpose(part, spec))[places], kind="stable")]
+        rows = self._examples(part.dataset)
+        return np.array([known[rows[place].example_id] for place in places.tolist()], dtype=np.int64)
 
     def _draw(
         self, part: ComponentSpec, spec: MixtureSpec, label: str, reserved: Places, *, from_end: bool
@@ -141,13 +191,13 @@ class MixtureBuilder:
             dropped["validation row"] = int(is_reserved.sum())
             places = places[~is_reserved]
         wanted = part.count if part.count is not None else min(part.cap or places.size, places.size)
-        if wanted > places.size:
+        if wanted > places.size * part.max_repeats:
             why = (
                 f" ({', '.join(f'{count} {reason}' for reason, count in dropped.items())} left out)" if dropped else ""
             )
             raise InputError(
                 f"mixture {label!r}: asks for {wanted} {part.dataset!r} examples but the {part.split} split holds "
-                f"{places.size}{why}; ask for fewer or bring more data"
+                f"{places.size}{why}{_times(part)}; ask for fewer or bring more data"
             )
         taken: dict[str, object] = {"rows": int(wanted), "available": int(places.size), "dropped": dropped}
         if pool.facts:
@@ -155,6 +205,9 @@ class MixtureBuilder:
         if part.draw is None or wanted == places.size:
             return places, taken
         order = np.argsort(self._rank(part.dataset, self._purpose(part, spec))[places], kind="stable")
+        if wanted > places.size:
+            taken["repeated"] = int(wanted - places.size)
+            return np.resize(places[order], wanted), taken  # whole passes, then the first rows once more
         is_shared = from_end and part.split == TRAIN
         return places[order[places.size - wanted :] if is_shared else order[:wanted]], taken
 
@@ -261,8 +314,7 @@ class MixtureBuilder:
         """Rows in training order: shuffled by content over all components, or inside each, one after the other."""
         if not parts:
             return []
-        # the order of rows may not depend on the study's name for a dataset: its key is part of the purpose
-        ranks = np.concatenate([self._rank(part.dataset, f"order {self._keys[part.dataset]}")[p] for part, p in parts])
+        ranks = np.concatenate([self._order(part, places) for part, places in parts])
         owners = np.repeat(np.arange(len(parts)), [places.size for _, places in parts])
         stages = np.array([place if part.stage is None else part.stage for place, (part, _) in enumerate(parts)])
         all_places = np.concatenate([places for _, places in parts])
@@ -273,6 +325,17 @@ class MixtureBuilder:
             row_id = self._datasets[part.dataset][place].example_id
             rows.append(MixtureRow(position, self._keys[part.dataset], row_id, part.name))
         return rows
+
+    def _order(self, part: ComponentSpec, places: Places) -> NDArray[np.uint64]:
+        """Where rows stand in the mixture; further copies of a row stand elsewhere, the first as it would alone."""
+        # the order of rows may not depend on the study's name for a dataset: its key is part of the purpose
+        purpose = f"order {self._keys[part.dataset]}"
+        ranks = self._rank(part.dataset, purpose)[places]
+        size = np.unique(places).size
+        for start in range(size, places.size, size) if size else ():
+            again = places[start : start + size]
+            ranks[start : start + size] = self._rank(part.dataset, f"{purpose} pass {start // size}")[again]
+        return ranks
 
     def _examples(self, name: str) -> Sequence[Example]:
         require_dataset(name, self._datasets)
@@ -299,6 +362,10 @@ def _joined(places: list[Places]) -> Places:
 def _same_rows(first: ComponentSpec, second: ComponentSpec) -> bool:
     """Whether two components draw from the same split, so that they could draw the same row."""
     return (first.dataset, first.split) == (second.dataset, second.split)
+
+
+def _times(part: ComponentSpec) -> str:
+    return f" (each up to {part.max_repeats} times)" if part.max_repeats > 1 else ""
 
 
 def _count_words(text: str) -> int:

@@ -31,7 +31,13 @@ def resolve_shares(
     weighted = [part for part in spec.train if part.weight is not None]
     if not weighted or spec.total is None:
         return spec
-    logs = [math.log(part.weight or 1.0) / spec.temperature for part in weighted]
+    there = [available.get(part.name, 0) if spec.is_natural else 1 for part in weighted]
+    if not all(there):
+        empty = [part.name for part, rows in zip(weighted, there, strict=True) if not rows]
+        raise InputError(f"mixture {label!r}: saw no row of {empty[0]!r} to draw from; expected some")
+    logs = [
+        math.log((part.weight or 1.0) * rows) / spec.temperature for part, rows in zip(weighted, there, strict=True)
+    ]
     powers = [math.exp(value - max(logs)) for value in logs]
     shares = [power / sum(powers) for power in powers]
     if spec.share_of == "tokens":
@@ -45,16 +51,16 @@ def resolve_shares(
     else:
         counts = largest_remainder(shares, spec.total)
     by_name = {part.name: count for part, count in zip(weighted, counts, strict=True)}
-    for name, count in by_name.items():
-        if count > available.get(name, 0):
+    for part, count in zip(weighted, counts, strict=True):
+        if count > available.get(part.name, 0) * part.max_repeats:
             raise InputError(
-                f"mixture {label!r}: the weight of {name!r} asks for {count} rows but there are "
-                f"{available.get(name, 0)}; lower total, the weight, or raise temperature"
+                f"mixture {label!r}: the weight of {part.name!r} asks for {count} rows but there are "
+                f"{available.get(part.name, 0)}; lower total, the weight, or raise temperature"
             )
     train = tuple(
         part.replace(weight=None, count=by_name[part.name]) if part.name in by_name else part for part in spec.train
     )
-    return spec.replace(train=train, total=None, temperature=1.0, share_of="rows")
+    return spec.replace(train=train, total=None, temperature=1.0, share_of="rows", is_natural=False)
 
 
 def largest_remainder(shares: list[float], total: int) -> list[int]:

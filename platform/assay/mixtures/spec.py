@@ -47,6 +47,9 @@ class ComponentSpec(Config):
     """At most so many rows, fewer where there are fewer (the study caps a category at 1300)."""
     weight: float | None = Field(None, gt=0)
     """Share of the mixture, relative to the other weighted components."""
+    max_repeats: int = Field(1, ge=1)
+    """Times that each row may be taken where `count` or `weight` asks for more rows than there are; as evenly as it
+    goes."""
     excluded: str = ""
     """Names the rows of the split that are too long for a base of the study; empty: none is."""
     draw: int | None = Field(None, ge=0)
@@ -113,9 +116,12 @@ class MixtureSpec(Config):
     max_tokens: int | None = Field(None, ge=1)
     """Rows whose JSON line has more tokens are dropped before drawing (the study: 512)."""
     count_by: str = "words"
-    """What a token is: "words" (split at white space), or the key of a tokenizer that the caller brings."""
+    """What a token is: "words" (split at white space), or the name of counts that the caller brings. By those a share
+    of tokens is exact to a row; by words it is rows times their mean."""
     total: int | None = Field(None, ge=1)
     """Rows (or tokens) that weighted components share; None where no component has a weight."""
+    is_natural: bool = False
+    """Weights are times the rows (or tokens) that each component has, so that equal ones keep the data's own shares."""
     temperature: float = Field(1.0, gt=0)
     """Shares go by weight ** (1 / temperature); see shares.py."""
     share_of: Literal["rows", "tokens"] = "rows"
@@ -140,7 +146,7 @@ class MixtureSpec(Config):
             "train": train,
             "validation": _by_content(tuple(part for part in self.validation if part.count != 0)),
             "held_out": () if self.leaks.policy == "ignore" else tuple(sorted(set(self.held_out))),
-            "count_by": self.count_by if self.max_tokens is not None else "words",
+            "count_by": self.count_by if self.max_tokens is not None or self.share_of == "tokens" else "words",
         }.items():
             object.__setattr__(self, field, value)  # frozen for callers; this is still construction
         given = [part.stage for part in self.train if part.stage is not None]
@@ -153,6 +159,22 @@ class MixtureSpec(Config):
         if self.total is None and any(part.weight is not None for part in self.train):
             raise ValueError("train: saw weights without `total`; expected the number of rows that they share")
         return self
+
+    def with_draw(self, draw: int, known: dict[tuple[int, int], ComponentSpec]) -> MixtureSpec:
+        """The same of another sample of its training rows. Quick: nothing else can change, so nothing is checked anew.
+
+        Args:
+            draw: seed of the sample.
+            known: components of other mixtures by (their identity in memory, draw), which are shared; is added to.
+        """
+        train = []
+        for part in self.train:
+            key = id(part), draw
+            if key not in known:
+                known[key] = part if part.draw is None else part.model_copy(update={"draw": draw})
+            train.append(known[key])
+        # components stay sorted, as their names stand first and differ
+        return self.model_copy(update={"train": tuple(train)})
 
     @property
     def datasets(self) -> tuple[str, ...]:
@@ -176,6 +198,10 @@ def mixture_key(spec: MixtureSpec, dataset_keys: Mapping[str, str]) -> str:
             part.pop("stage")  # says nothing outside of a curriculum, so that mixtures keep their keys
         if not part["excluded"]:
             part.pop("excluded")
+        if part["max_repeats"] == 1:
+            part.pop("max_repeats")
+    if not spec.is_natural:
+        identity.pop("is_natural")
     if spec.order == "shuffled":
         identity["train"].sort(key=_as_text)
     identity["validation"].sort(key=_as_text)

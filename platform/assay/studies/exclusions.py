@@ -18,6 +18,7 @@ from assay.records import TEST, Example
 from assay.store import Store
 from assay.studies.artifacts import Base
 from assay.studies.designs.cell import Cell
+from assay.studies.designs.mixture import tokens_of
 from assay.studies.lengths import (
     Lengths,
     count_lengths,
@@ -41,6 +42,8 @@ class Counts:
     missing: Mapping[tuple[str, str], str] = field(default_factory=dict)
     """(base, dataset) -> key of what is to be counted; empty where the base is not made yet."""
 
+    tokenizers: Mapping[str, str] = field(default_factory=dict)
+    """Base, by the study's name -> what names how its tokens of a row are counted, where its tokenizer is known."""
     keys: tuple[str, ...] = ()
     """Of all lengths artifacts that are known by now, counted or not."""
 
@@ -58,17 +61,19 @@ class Exclusions:
     """(dataset, split) -> what `ComponentSpec.excluded` calls the rows that leave it."""
     reasons: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     """That name -> row id -> why it leaves."""
+    token_names: Mapping[str, str] = field(default_factory=dict)
+    """What a design calls the tokens of a base that shares count -> what names how its tokenizer counts them."""
 
     def apply(self, cells: Sequence[Cell]) -> list[Cell]:
         """The cells with these rows out of their mixtures; equal mixtures stay one object."""
-        if not self.names:
+        if not self.names and not self.token_names:
             return list(cells)
         made: dict[int, MixtureSpec] = {}
 
         def without(spec: MixtureSpec) -> MixtureSpec:
             if id(spec) not in made:
                 sides = {side: tuple(map(self._part, getattr(spec, side))) for side in ("train", "validation")}
-                made[id(spec)] = spec.replace(**sides)
+                made[id(spec)] = spec.replace(**sides, count_by=self.token_names.get(spec.count_by, spec.count_by))
             return made[id(spec)]
 
         return [
@@ -88,11 +93,14 @@ class Exclusions:
 def remembered_counts(study: Study, store: Store, dataset_keys: Mapping[str, str], bases: Mapping[str, Base]) -> Counts:
     """What the store remembers of the study's rows. Reads files of tokenizers, and counts nothing."""
     known: dict[tuple[str, str], Lengths] = {}
+    tokenizers: dict[str, str] = {}
     missing: dict[tuple[str, str], str] = {}
     by_key: dict[str, Lengths | None] = {}
     for name, base in bases.items():
         folder = base_folder(store, base)
         tokenizer = None if folder is None else tokenizer_key(folder)
+        if tokenizer is not None:
+            tokenizers[name] = fingerprint({"tokenizer": tokenizer, "prompt": study.train.prompt})
         for dataset, key in dataset_keys.items():
             if folder is not None and tokenizer is None:
                 continue  # no base that is trained lacks a tokenizer: `find_model` refuses it
@@ -106,7 +114,7 @@ def remembered_counts(study: Study, store: Store, dataset_keys: Mapping[str, str
                 missing[name, dataset] = found
             else:
                 known[name, dataset] = lengths
-    return Counts(known, missing, tuple(sorted(key for key in by_key if key)))
+    return Counts(known, missing, tokenizers, tuple(sorted(key for key in by_key if key)))
 
 
 def count_missing(
@@ -159,8 +167,10 @@ def base_folder(store: Store, base: Base) -> Path | None:
 
 def exclusions_of(study: Study, counts: Counts) -> Exclusions:
     """The rows that leave pools, by what was counted."""
+    token_names = {tokens_of(base): name for base, name in counts.tokenizers.items()}
+    shared = token_names if study.grid.shares_tokens else {}
     if study.mode == "compat":
-        return Exclusions()
+        return Exclusions(token_names=shared)
     limit = training_limit(study)
     found: dict[tuple[str, str], dict[str, str]] = {}
     for (_, dataset), lengths in counts.lengths.items():
@@ -171,10 +181,19 @@ def exclusions_of(study: Study, counts: Counts) -> Exclusions:
                 reason = "without a prompt" if error else f"over {limit} tokens"
                 found.setdefault((dataset, split), {})[example] = reason
     names = {place: fingerprint(sorted(reasons)) for place, reasons in found.items()}
-    return Exclusions(names, {names[place]: reasons for place, reasons in found.items()})
+    return Exclusions(names, {names[place]: reasons for place, reasons in found.items()}, shared)
 
 
 def training_limit(study: Study) -> int | None:
     """Tokens of a row at most, over all of the study's recipes that drop longer ones; None where none does."""
     limits = [recipe.max_length for recipe in study.grid.recipes(study.train) if recipe.too_long == "drop"]
     return min(limits) if limits else None
+
+
+def row_tokens(counts: Counts) -> dict[tuple[str, str], dict[str, int]]:
+    """Tokens of rows as `MixtureBuilder` takes them."""
+    return {
+        (counts.tokenizers[base], dataset): dict(zip(lengths.example_ids, lengths.tokens, strict=True))
+        for (base, dataset), lengths in counts.lengths.items()
+        if base in counts.tokenizers
+    }

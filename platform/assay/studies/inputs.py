@@ -128,7 +128,7 @@ def find_bases(study: Study) -> dict[str, FoundModel]:
 def tiny_key(study: Study, keys: Mapping[str, str]) -> str:
     """Key of the base that the study trains itself: on the toy world's documents, or on its instruction set's text."""
     assert study.tiny_base is not None
-    return tiny_base_key(study.tiny_base, keys[study.data.instructions])
+    return tiny_base_key(study.tiny_base, keys.get(study.data.instructions, ""))
 
 
 def study_bases(study: Study, keys: Mapping[str, str]) -> dict[str, Base]:

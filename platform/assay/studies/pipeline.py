@@ -31,7 +31,7 @@ from assay.studies.deciding.rounds import Deciding, families_of
 from assay.studies.deciding.spec import DecideSpec
 from assay.studies.derived import make_derived
 from assay.studies.error_analysis import ask_patterns, low_rows
-from assay.studies.exclusions import count_missing
+from assay.studies.exclusions import count_missing, row_tokens
 from assay.studies.folder import StudyFolder, open_folder
 from assay.studies.garbage import ARTIFACTS, references
 from assay.studies.inputs import (
@@ -258,7 +258,8 @@ class Pipeline:
             return self.prepared.artifacts
         assert spec is not None
         name = self.study.data.instructions
-        read = store_tiny_base(self.store, spec, datasets.keys[name], lambda: datasets.rows(name), self.progress)
+        key = datasets.keys.get(name, "")
+        read = store_tiny_base(self.store, spec, key, lambda: datasets.rows(name), self.progress)
         if read:
             self.costs.note("base", f"tiny base pre-trained on {read:,} documents, {spec.num_steps:,} steps")
         return self.prepared.artifacts.at({base.key: str(self.store.local_dir(BASE_KIND, base.key))})
@@ -298,13 +299,21 @@ class Pipeline:
                 distinct.setdefault(id(cell.start.mixture), (cell.start.mixture, "instruction tuning"))
             if cell.is_trained:
                 distinct.setdefault(id(cell.mixture), (cell.mixture, cell.arm))
-        missing = {mixture_key(spec, datasets.keys): (spec, arm) for spec, arm in distinct.values()}
+        counts = self.prepared.counts
+        known = {"words", *counts.tokenizers.values()} if counts.is_whole else {"words"}
+        missing = {
+            mixture_key(spec, datasets.keys): (spec, arm)
+            for spec, arm in distinct.values()
+            if stored or spec.count_by in known  # tokens are counted once there is a base
+        }
         for key in self.store.present(MIXTURE_KIND, missing):
             del missing[key]
         if missing:
             if self._builder is None:
                 self._builder = MixtureBuilder(datasets.by_name(), datasets.keys)
             self._builder.excluded = self.prepared.exclusions.reasons
+            if self.study.grid.shares_tokens:
+                self._builder.row_tokens = row_tokens(counts)
             for spec, arm in missing.values():
                 mixture = self._builder.build(spec, f"{self.study.name} {arm}")
                 if stored:

@@ -57,7 +57,7 @@ class PreparedStudy:
         """The same by what the store remembers of its rows now; expanded anew only where other rows leave the pools."""
         counts = remembered_counts(self.study, store, self.datasets, self.bases)
         exclusions = exclusions_of(self.study, counts)
-        if exclusions.names == self.exclusions.names:
+        if (exclusions.names, exclusions.token_names) == (self.exclusions.names, self.exclusions.token_names):
             return replace(self, counts=counts, exclusions=exclusions)
         wanted = _wanted(self.study, exclusions, self.bases, self.datasets, self.endpoint)
         return replace(self, counts=counts, exclusions=exclusions, **wanted)

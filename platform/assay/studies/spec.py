@@ -5,6 +5,7 @@ A builtin study is a Python value of this type (`builtin.py`); a YAML file is th
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Self
@@ -24,6 +25,7 @@ from assay.studies.deciding.spec import DecideSpec
 from assay.studies.designs import Design
 from assay.studies.designs.design import no_repeats
 from assay.studies.dtypes import with_dtypes
+from assay.studies.goal import EvaluationSetSpec, GoalSpec
 from assay.studies.modes import MODES, in_other_mode, with_mode_rules
 from assay.studies.registry import SHIPPED, Registry
 from assay.studies.resources import StudyResources
@@ -102,6 +104,8 @@ class EvaluationSpec(Config):
     instruction set, so that what is gained on one category stands beside the others; 0 leaves that out."""
     max_new_tokens: Mapping[str, int] = Field(default_factory=dict)
     """Task -> new tokens, where the task's own limit does not fit."""
+    sets: Mapping[str, EvaluationSetSpec] = Field(default_factory=dict)
+    """Of design `mixture`: name -> test rows that every model answers, instead of the fields on rows above."""
 
 
 class JudgeConfig(Reach, ReplySettings):
@@ -189,6 +193,8 @@ class Study(Config):
     evaluation: EvaluationSpec = EvaluationSpec()
     ifs: TrialIfsSpec | None = None
     """IFS and ObjecQA while models train: each training is done in full, and ended by the rule. None: neither."""
+    goal: GoalSpec | None = None
+    """Of design `mixture`: which mixture is the best; None: the highest mean over the target sets."""
     decide: DecideSpec | None = None
     """Train in rounds and stop where the question is answered; None: the whole grid."""
     scorers: tuple[str, ...] = ("exact_match", "token_f1", "rouge1", "rougeL", "heuristic", "judge")
@@ -297,15 +303,31 @@ class Study(Config):
         return TableOptions(
             human=said.human,
             seed_key=key,
-            baseline=said.baseline,
+            baseline=self.baseline,
             resamples=said.resamples,
-            below_target=said.below_target,
+            below_target=self.below_target,
             meta_tasks=self._evaluated(said.meta_tasks),
             tfa_tasks=self._evaluated(said.tfa_tasks),
         )
 
     def _evaluated(self, tasks: tuple[str, ...] | None) -> tuple[str, ...] | None:
         return tuple(task for task in tasks or () if task in self.target_sets) or None
+
+    @property
+    def baseline(self) -> str | None:
+        """Arm that others are compared with; None: N = 0 of the arm's own series."""
+        return self.statistics.baseline or self.grid.default_baseline
+
+    @property
+    def below_target(self) -> float:
+        """CIT and CAT take runs with fewer target rows than this; all where N counts something else."""
+        return self.statistics.below_target if self.grid.counts_targets else math.inf
+
+    @property
+    def goal_scorer(self) -> str:
+        """Scorer of the objective: as the goal says, else the judge where there is one, else the human column."""
+        named = None if self.goal is None else self.goal.scorer
+        return named or (JUDGE if JUDGE in self.scorers else self.statistics.human)
 
     @property
     def has_series(self) -> bool:
@@ -367,6 +389,8 @@ class Study(Config):
         plain["grid"] = self.grid.identity(self.mode)
         for part, name in (
             (plain["evaluation"], "cross_category_rows"),
+            (plain["evaluation"], "sets"),
+            (plain, "goal"),
             (plain, "writer"),
             (plain, "scorer_params"),
             (plain, "error_rows"),

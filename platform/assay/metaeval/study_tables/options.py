@@ -17,7 +17,7 @@ class TableOptions:
     """Arm that the leaderboard compares with; None: the N = 0 mixture of the same base model."""
     resamples: int = 2000
     """Bootstrap size."""
-    below_target: int = 100
+    below_target: float = 100
     """CIT and CAT use runs with fewer target rows than this (the paper: 100)."""
     meta_tasks: tuple[str, ...] | None = None
     """Tasks of CIT and CAT; None: all target tasks."""

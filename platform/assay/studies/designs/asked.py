@@ -28,6 +28,8 @@ class AskedSet:
     field: str
     """The study's field that says how many rows, for messages."""
     purpose: Purpose = "target"
+    weight: float = 1.0
+    """Weight in the objective of a mixture study."""
     category: str = ""
     """Only rows of this instruction category; empty: of any."""
     per_category: int = 0

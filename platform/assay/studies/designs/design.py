@@ -37,6 +37,12 @@ class DesignBase(Config, ABC):
     """Figure -> the paper's figure or table that its numbers stand for."""
     has_series: ClassVar[bool] = False
     """Whether curves of one task differ in something beside N: in source or starting point."""
+    counts_targets: ClassVar[bool] = True
+    """Whether N counts target rows, so that CIT and CAT leave out runs with many of them."""
+    asks_own_sets: ClassVar[bool] = False
+    """Whether `evaluation.sets` says what is asked and `goal` what is best; else the design says it itself."""
+    crosses_categories: ClassVar[bool] = False
+    """Whether models may answer rows of all instruction categories, `evaluation.cross_category_rows`."""
 
     design: str
     draws: int = Field(1, ge=1)
@@ -65,12 +71,17 @@ class DesignBase(Config, ABC):
         """Whether cells of N = 0 are trainings, with training seeds of their own."""
 
     @property
-    def baseline(self) -> str | None:
+    def default_baseline(self) -> str | None:
         """Arm that the leaderboard compares with where the study names none; None: N = 0 of the arm's own series."""
         return None
 
     @property
-    def components(self) -> tuple[str, ...]:
+    def shares_tokens(self) -> bool:
+        """Whether mixtures share tokens, as a base's own tokenizer counts them."""
+        return False
+
+    @property
+    def searched_parts(self) -> tuple[str, ...]:
         """Parts of a mixture whose weights `assay search` may look for; empty: it has none."""
         return ()
 
@@ -80,7 +91,11 @@ class DesignBase(Config, ABC):
         Raises:
             ValueError: it does not.
         """
-        if study.evaluation.cross_category_rows:
+        if not self.asks_own_sets:
+            for field, value in (("evaluation.sets", study.evaluation.sets), ("goal", study.goal)):
+                if value:
+                    raise ValueError(f"{field} is for the design mixture; the design {self.design} says it itself")
+        if study.evaluation.cross_category_rows and not self.crosses_categories:
             raise ValueError("evaluation.cross_category_rows is for the design hold_out; use instruction_rows")
 
     def models(self, base_models: Sequence[str]) -> tuple[str, ...]:
@@ -113,15 +128,15 @@ class DesignBase(Config, ABC):
         return self.seed * 1000 + draw
 
 
-def with_seeds(study: Study, conditions: Iterable[Condition]) -> Iterator[Cell]:
-    """Cells of conditions that are trained once each, from a base model as it is."""
+def with_seeds(study: Study, conditions: Iterable[Condition], bases: Sequence[str] = ()) -> Iterator[Cell]:
+    """Cells of conditions that are trained once each, from a base model as it is: these ones, or all of the study's."""
     grid = study.grid
     by_draw = {draw: study.seeds_of_draw(draw) for draw in range(grid.draws)}
     seeds = {seed for part in (*by_draw.values(), study.seeds_at_zero) for seed in part}
     recipes = {(seed, False): study.train.replace(seed=seed) for seed in seeds}
     recipes |= {(seed, True): study.train.replace(seed=seed, order="given") for seed in seeds}
     checked = [(part, by_rules_of(study, part.mixture)) for part in conditions]
-    for base_model in study.base_models:
+    for base_model in bases or study.base_models:
         for part, mixture in checked:
             for seed in by_draw[part.draw] if part.num_target else study.seeds_at_zero:
                 yield Cell(

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 class HoldOutGrid(Sampled):
     """The synthetic study: all instruction categories but one, and N rows of that one. Evaluated on that category."""
 
+    crosses_categories: ClassVar[bool] = True
     later: ClassVar[tuple[str, ...]] = ("max_tokens", "alone")
     paper_places: ClassVar[Mapping[str, str]] = {
         "scorer_similarity": "figure 1",
@@ -50,9 +51,6 @@ class HoldOutGrid(Sampled):
         if unknown:
             raise ValueError(f"saw {unknown[0]!r}; expected some of {', '.join(INSTRUCTION_CATEGORIES)}")
         return no_repeats("categories", categories)
-
-    def check(self, study: Study) -> None:
-        """Anything goes."""
 
     def datasets(self, study: Study) -> tuple[str, ...]:
         """The instruction set."""

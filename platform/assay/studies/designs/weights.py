@@ -41,7 +41,7 @@ class WeightGrid(DesignBase):
     def _known_components(self) -> WeightGrid:
         no_repeats("tasks", self.tasks)
         for point in self.points:
-            unknown = sorted(set(point) - set(self.components))
+            unknown = sorted(set(point) - set(self.searched_parts))
             if unknown:
                 raise ValueError(f"points: saw {unknown[0]!r}; expected instructions, {', '.join(self.tasks)}")
             if min(point.values(), default=0.0) < 0 or sum(point.values()) <= 0:
@@ -59,7 +59,7 @@ class WeightGrid(DesignBase):
         return True
 
     @property
-    def components(self) -> tuple[str, ...]:
+    def searched_parts(self) -> tuple[str, ...]:
         """The instruction set and the tasks."""
         return ("instructions", *self.tasks)
 
@@ -80,7 +80,7 @@ class WeightGrid(DesignBase):
         return with_seeds(study, self._conditions(study))
 
     def _conditions(self, study: Study) -> Iterator[Condition]:
-        names = self.components
+        names = self.searched_parts
         seen: set[str] = set()
         for weights in ({"instructions": 1.0}, *self.points):
             powers = [weights.get(name, 0.0) ** (1 / self.temperature) for name in names]

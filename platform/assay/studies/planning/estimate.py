@@ -9,14 +9,14 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
 from assay.errors import ConfigError
-from assay.fingerprint import fingerprint
 from assay.ifs.objecqa import labelled_answers, preference_questions
 from assay.ifs.trial_spec import TrialIfsSpec
 from assay.llm.prices import price_of, table_date
-from assay.mixtures.spec import MixtureSpec
+from assay.mixtures.shares import largest_remainder
+from assay.mixtures.spec import ComponentSpec, MixtureSpec
 from assay.mixtures.synthesis import SyntheticRows
 from assay.studies.cells import expand
 from assay.studies.designs.cell import Cell
@@ -84,24 +84,25 @@ def plan(study: Study, speed: Rates | None = None) -> Estimate:
     outlines = outline_datasets(study)
     cells = expand(study)
     _refuse_too_large(study, cells, outlines)
-    trainings = distinct_trainings(cells)
+    names = _Names()
+    trainings = _distinct_trainings(cells, names)
     tunings = distinct_tunings(cells)
     assumptions = [note for outline in outlines.values() for note in outline.assumptions]
     train_rows = train_tokens = 0
     rate = speed or rates()
     device_s = 0.0
     sizes = {base: parameters(base, study) for base in study.all_models}
-    totals: dict[str, tuple[int, int]] = {}
+    totals: dict[tuple[int, float, int | None], tuple[int, int]] = {}
     todo = [(cell.base_model, cell.mixture, cell.train) for cell in trainings.values()]
     for base_model, mixture, recipe in (*tunings, *todo):
-        named = f"{fingerprint(mixture)}/{recipe.num_epochs}/{recipe.max_steps}"
+        named = id(mixture), recipe.num_epochs, recipe.max_steps  # cells share mixtures, and keep them
         if named not in totals:
             totals[named] = _mixture_tokens(mixture, outlines, recipe)
         rows, tokens = totals[named]
         train_rows += rows
         train_tokens += tokens
         device_s += rate.train_s(tokens, sizes[base_model] or math.nan)
-    predictions, generated = _generation(study, cells, outlines)
+    predictions, generated = _generation(study, cells, outlines, names)
     for base, generated_tokens in generated.items():
         device_s += rate.generate_s(generated_tokens, sizes[base] or math.nan)
     judge_calls = predictions * calls_per_row(study_protocol(study)) if JUDGE in study.scorers else 0
@@ -148,7 +149,7 @@ def _refuse_too_large(study: Study, cells: Sequence[Cell], outlines: Mapping[str
     for mixture in mixtures.values():
         for part in (*mixture.train, *mixture.validation):
             most = outlines[part.dataset].most.get(part.split)
-            if most is not None and part.count is not None and part.count > most:
+            if most is not None and part.count is not None and part.count > most * part.max_repeats:
                 raise ConfigError(
                     f"study {study.name!r}: asks for {part.count:,} {part.dataset!r} rows; expected at most {most:,}, "
                     f"what the {part.split} split holds; lower it or give the dataset more rows"
@@ -164,13 +165,14 @@ def distinct_trainings(cells: list[Cell]) -> dict[str, Cell]:
 
     Artifact keys need the data's content; here datasets count by name, which gives the same partition.
     """
-    recipes: dict[TrainSpec, str] = {}
-    mixtures: dict[int, str] = {}
+    return _distinct_trainings(cells, _Names())
+
+
+def _distinct_trainings(cells: list[Cell], names: _Names) -> dict[str, Cell]:
     found: dict[str, Cell] = {}
     for cell in cells:
-        if not cell.is_trained:
-            continue
-        found.setdefault(_training_id(cell, recipes, mixtures), cell)
+        if cell.is_trained:
+            found.setdefault(names.training(cell), cell)
     return found
 
 
@@ -183,14 +185,24 @@ def distinct_tunings(cells: list[Cell]) -> list[tuple[str, MixtureSpec, TrainSpe
     return list(found.values())
 
 
-def _training_id(cell: Cell, recipes: dict[TrainSpec, str], mixtures: dict[int, str]) -> str:
-    """Names what a cell trains among the trainings of its study."""
-    recipe = recipes.setdefault(cell.train, f"{len(recipes)}")
-    mixture = mixtures.get(id(cell.mixture))
-    if mixture is None:
-        mixture = mixtures[id(cell.mixture)] = fingerprint(cell.mixture)
-    start = "" if cell.start is None else "stacked" if cell.start.is_stacked else "merged"
-    return f"{cell.base_model}/{start}/{mixture}/{recipe}/{cell.stops}"
+@dataclass
+class _Names:
+    """Numbers for what the cells of a study train: equal ones have one, however often they were made."""
+
+    recipes: dict[TrainSpec, int] = field(default_factory=dict)
+    mixtures: dict[MixtureSpec, int] = field(default_factory=dict)
+    known: dict[int, int] = field(default_factory=dict)
+    """The same of mixtures by their place in memory: cells share them, and looking at one takes long."""
+
+    def training(self, cell: Cell) -> str:
+        """Names what a cell trains among the trainings of its study."""
+        recipe = self.recipes.setdefault(cell.train, len(self.recipes))
+        mixture = self.known.get(id(cell.mixture))
+        if mixture is None:
+            mixture = self.mixtures.setdefault(cell.mixture, len(self.mixtures))
+            self.known[id(cell.mixture)] = mixture
+        start = "" if cell.start is None else "stacked" if cell.start.is_stacked else "merged"
+        return f"{cell.base_model}/{start}/{mixture}/{recipe}/{cell.stops}"
 
 
 def parameters(base: str, study: Study) -> float | None:
@@ -208,17 +220,15 @@ def parameters(base: str, study: Study) -> float | None:
 def _mixture_tokens(mixture: MixtureSpec, outlines: Mapping[str, DatasetOutline], recipe: TrainSpec) -> tuple[int, int]:
     """Rows of the mixture, and tokens that its training passes through."""
     rows, chars = 0, 0.0
-    for component in mixture.train:
+    weights = [_weight(part, mixture, outlines) for part in mixture.train]
+    shares = largest_remainder([weight / (sum(weights) or 1.0) for weight in weights], mixture.total or 0)
+    for component, share in zip(mixture.train, shares, strict=True):
         outline = outlines[component.dataset]
         count = component.count
-        if component.weight is not None:  # of tokens; `total` is shared
-            weights = sum(part.weight or 0.0 for part in mixture.train)
-            count = round((mixture.total or 0) * component.weight / weights * CHARS_PER_TOKEN / outline.mean_chars)
+        if component.weight is not None:
+            count = round(share * CHARS_PER_TOKEN / outline.mean_chars) if mixture.share_of == "tokens" else share
         elif count is None:
-            count = outline.rows[component.split]
-            if component.categories:  # rows of some categories: as many as there would be if all were equally frequent
-                count = round(count * len(component.categories) * CATEGORY_SHARE)
-            count = min(count, component.cap or count)
+            count = min(_there(component, outline), component.cap or 1 << 60)
         rows += count
         chars += count * outline.mean_chars
     if not rows:
@@ -228,14 +238,27 @@ def _mixture_tokens(mixture: MixtureSpec, outlines: Mapping[str, DatasetOutline]
     return rows, round(min(schedule.total_steps * schedule.batch_size, rows * recipe.num_epochs) * tokens_per_row)
 
 
+def _there(part: ComponentSpec, outline: DatasetOutline) -> int:
+    """Rows of a component's split; of some categories as many as there would be if all were equally frequent."""
+    count = outline.rows[part.split]
+    return round(count * len(part.categories) * CATEGORY_SHARE) if part.categories else count
+
+
+def _weight(part: ComponentSpec, mixture: MixtureSpec, outlines: Mapping[str, DatasetOutline]) -> float:
+    """A component's weight, times the rows (or characters, which stand for tokens) it has where that is asked."""
+    if part.weight is None or not mixture.is_natural:
+        return part.weight or 0.0
+    outline = outlines[part.dataset]
+    there = max(1, _there(part, outline))
+    return part.weight * there * (outline.mean_chars if mixture.share_of == "tokens" else 1.0)
+
+
 def _generation(
-    study: Study, cells: list[Cell], outlines: Mapping[str, DatasetOutline]
+    study: Study, cells: list[Cell], outlines: Mapping[str, DatasetOutline], names: _Names
 ) -> tuple[int, dict[str, float]]:
     """Predictions in all, and tokens read and written by each base model."""
     sets = {part.name: part for part in study.grid.evaluation_sets(study)}
-    recipes: dict[TrainSpec, str] = {}
-    mixtures: dict[int, str] = {}
-    answering = {_training_id(cell, recipes, mixtures): cell for cell in cells}
+    answering = {names.training(cell): cell for cell in cells}
     predictions = 0
     tokens = dict.fromkeys(study.all_models, 0.0)
     for cell in answering.values():

@@ -68,7 +68,7 @@ def searched(study: Study) -> Design:
     Raises:
         ConfigError: another design, or no rows of the instruction set to measure forgetting on.
     """
-    if not study.grid.components:
+    if not study.grid.searched_parts:
         raise ConfigError(
             f"search {study.name}: saw the design {study.grid.design!r}; expected weights; set grid.design=weights, "
             "grid.tasks and grid.total"
