@@ -134,3 +134,27 @@ def test_nothing_outside_of_the_designs_asks_which_one_it_is() -> None:
     assert not {str(path.relative_to(PACKAGE)): lines for path, lines in found.items() if lines}
     templates = [path for path in PACKAGE.rglob("*.jinja") if "design ==" in path.read_text(encoding="utf-8")]
     assert not templates
+
+
+MOST_PARAMETERS = 8
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=module_name)
+def test_no_function_has_more_than_eight_parameters(path: Path) -> None:
+    found = []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            every = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+            own = [argument for argument in every if argument.arg not in ("self", "cls")]
+            if len(own) > MOST_PARAMETERS:
+                found.append(f"{node.name}: {len(own)}")
+    assert not found, "one value for what belongs together"
+
+
+MOST_FILES = 30
+
+
+def test_no_folder_holds_more_than_thirty_files() -> None:
+    folders = {path.parent for path in SOURCES}
+    wide = {folder.name: sum(1 for path in folder.glob("*.py")) for folder in folders}
+    assert {name: files for name, files in wide.items() if files > MOST_FILES} == {}

@@ -314,7 +314,7 @@ def whole_app() -> typer.Typer:
     """The command line with the commands around judges, labels and data, which hang themselves on."""
     from assay.commands import data, decide, export, predict, tracking
     from assay.commands.instruments import app as instrument_app
-    from assay.commands.judging import register
+    from assay.commands.judges.register import register
     from assay.commands.label import label_app
 
     register(app, metaeval_app)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 import time
 from pathlib import Path
 
@@ -18,7 +19,9 @@ import numpy as np
 from scipy import stats
 
 from assay.metaeval.statistics.bootstrap import percentile
-from assay.metaeval.statistics.slices import Slice, spearman_slices
+
+sys.path[:0] = [str(Path(__file__).resolve().parent.parent)]
+from bench.slices import Slice, spearman_slices  # noqa: E402
 
 NUM_SCORERS, NUM_SLICES, NUM_ROWS, RESAMPLES = 7, 8, 2000, 10_000
 SCIPY_RESAMPLES = 1000

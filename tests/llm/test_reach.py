@@ -10,7 +10,7 @@ import pytest
 
 from assay.commands.data_options import AskedModel
 from assay.commands.ifs import _measure
-from assay.commands.judge_reports import connection_of
+from assay.commands.judges.reports import connection_of
 from assay.commands.options import CallOptions, LedgerOptions
 from assay.commands.score import _asked_judge
 from assay.config import validate

@@ -12,6 +12,7 @@ import typer
 
 from assay.commands.metaeval import read_table, write_json
 from assay.errors import ConfigError, DataError
+from assay.option_groups import with_groups
 
 if TYPE_CHECKING:
     from assay.metaeval.sequential.arms import Round, Rule
@@ -209,49 +210,73 @@ def _looks(text: str, most: int) -> tuple[int, ...]:
     return looks
 
 
+@dataclass(frozen=True)
+class TableOptions:
+    """Which columns of the table say what, and in which order items are looked at."""
+
+    unit: Annotated[Unit, typer.Option(help="draws: which mixture; items: which of these adapters.")] = "draws"
+    arm: Annotated[str, typer.Option(help="Column of arms.")] = "arm"
+    score: Annotated[str, typer.Option(help="Column of scores; of items within 0..1.")] = "score"
+    item: Annotated[str | None, typer.Option(help="Column of draws or items; default: draw, or item.")] = None
+    order: Annotated[
+        str | None,
+        typer.Option(help="Of items: column of places in an order drawn at random; default: by hash of the item."),
+    ] = None
+    cheap: Annotated[
+        str | None, typer.Option(help="Of items: column of a cheap scorer, known of all; score may be empty.")
+    ] = None
+    num_items: Annotated[
+        int | None, typer.Option(min=1, help="All items there are; default: up to the last look, or those seen.")
+    ] = None
+    seed: Annotated[int, typer.Option(help="Of the order by hash.")] = 0
+
+    def columns(self) -> Columns:
+        """The columns.
+
+        Raises:
+            ConfigError: an option that this unit does not have.
+        """
+        of_items = self.order is not None or self.cheap is not None or self.num_items is not None
+        if self.unit == "draws" and of_items:
+            raise ConfigError("--order, --cheap, --num-items: saw one with --unit draws; expected them for items alone")
+        if self.cheap is not None and self.num_items is not None:
+            raise ConfigError("--num-items: saw it beside --cheap, whose rows are all items there are; leave it out")
+        return Columns(self.arm, self.score, self.item or self.unit.removesuffix("s"), self.order, self.cheap)
+
+
+@dataclass(frozen=True)
+class RuleOptions:
+    """What is asked, and with how much certainty."""
+
+    looks: Annotated[
+        str,
+        typer.Option(metavar="N,N,...", help=f"Draws (or items) after each planned round; {ANY}: after each, no plan."),
+    ]
+    question: Annotated[Literal["best", "baseline", "order"], typer.Option(help="What is asked.")] = "best"
+    baseline: Annotated[str, typer.Option(help="Arm that --question baseline compares with.")] = ""
+    alpha: Annotated[float, typer.Option(min=0.0001, max=0.5, help="Chance of any false finding.")] = 0.05
+    margin: Annotated[float, typer.Option(min=0, help="Differences within it are of no interest.")] = 0.0
+
+
 def register(app: typer.Typer) -> None:
     """Hang `assay decide` on."""
+    app.command("decide")(with_groups(decide))
 
-    @app.command("decide")
-    def decide(
-        table: Annotated[Path, typer.Option(help="CSV, JSONL or Parquet: one row per arm and draw (or item).")],
-        looks: Annotated[
-            str,
-            typer.Option(
-                metavar="N,N,...", help=f"Draws (or items) after each planned round; {ANY}: after each, no plan."
-            ),
-        ],
-        out: Annotated[Path, typer.Option(metavar="FILE.json")],
-        unit: Annotated[Unit, typer.Option(help="draws: which mixture; items: which of these adapters.")] = "draws",
-        question: Annotated[Literal["best", "baseline", "order"], typer.Option(help="What is asked.")] = "best",
-        arm: Annotated[str, typer.Option(help="Column of arms.")] = "arm",
-        score: Annotated[str, typer.Option(help="Column of scores; of items within 0..1.")] = "score",
-        item: Annotated[str | None, typer.Option(help="Column of draws or items; default: draw, or item.")] = None,
-        order: Annotated[
-            str | None,
-            typer.Option(help="Of items: column of places in an order drawn at random; default: by hash of the item."),
-        ] = None,
-        cheap: Annotated[
-            str | None, typer.Option(help="Of items: column of a cheap scorer, known of all; score may be empty.")
-        ] = None,
-        baseline: Annotated[str, typer.Option(help="Arm that --question baseline compares with.")] = "",
-        alpha: Annotated[float, typer.Option(min=0.0001, max=0.5, help="Chance of any false finding.")] = 0.05,
-        margin: Annotated[float, typer.Option(min=0, help="Differences within it are of no interest.")] = 0.0,
-        num_items: Annotated[
-            int | None, typer.Option(min=1, help="All items there are; default: up to the last look, or those seen.")
-        ] = None,
-        seed: Annotated[int, typer.Option(help="Of the order by hash.")] = 0,
-    ) -> None:
-        """Which arms are decided, which are out and what is open; may be asked after every planned round."""
-        from assay.metaeval.sequential.arms import Rule
 
-        if unit == "draws" and (order is not None or cheap is not None or num_items is not None):
-            raise ConfigError("--order, --cheap, --num-items: saw one with --unit draws; expected them for items alone")
-        if cheap is not None and num_items is not None:
-            raise ConfigError("--num-items: saw it beside --cheap, whose rows are all items there are; leave it out")
-        columns = Columns(arm, score, item or ("draw" if unit == "draws" else "item"), order, cheap)
-        if looks != ANY:
-            _looks(looks, 0)
-        seen = read_scores(table, columns, unit, seed)
-        rule = Rule(question, _looks(looks, seen.most), alpha, margin, baseline, is_planned=looks != ANY)
-        decide_command(seen, rule, unit, num_items, out)
+def decide(
+    *,
+    table: Annotated[Path, typer.Option(help="CSV, JSONL or Parquet: one row per arm and draw (or item).")],
+    out: Annotated[Path, typer.Option(metavar="FILE.json")],
+    asked: RuleOptions,
+    read: TableOptions,
+) -> None:
+    """Which arms are decided, which are out and what is open; may be asked after every planned round."""
+    from assay.metaeval.sequential.arms import Rule
+
+    columns = read.columns()
+    if asked.looks != ANY:
+        _looks(asked.looks, 0)
+    seen = read_scores(table, columns, read.unit, read.seed)
+    looks = _looks(asked.looks, seen.most)
+    rule = Rule(asked.question, looks, asked.alpha, asked.margin, asked.baseline, is_planned=asked.looks != ANY)
+    decide_command(seen, rule, read.unit, read.num_items, out)

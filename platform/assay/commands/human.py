@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import typer
 
-from assay.commands.judge_reports import check_writable
+from assay.commands.judges.reports import check_writable
 from assay.commands.metaeval import estimate_text, write_json
 from assay.commands.progress import console_progress
 from assay.commands.score import scorer_params

@@ -69,7 +69,7 @@ def ifs_command(
     tracking: TrackingOption = None,
 ) -> None:
     """Instruction Following Score of any models: raw and corrected, on fragments and on whole instructions."""
-    from assay.commands.judge_reports import check_writable
+    from assay.commands.judges.reports import check_writable
     from assay.commands.study import refuse_temporary_storage
     from assay.tracking.track_report import tracking_uri
 

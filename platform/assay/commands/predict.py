@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -13,6 +13,7 @@ import typer
 
 from assay.commands.metaeval import read_table, write_json
 from assay.errors import ConfigError, DataError
+from assay.option_groups import with_groups
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -240,37 +241,76 @@ def named_numbers(option: str, given: Sequence[str] | None) -> dict[str, float]:
     return found
 
 
+@dataclass(frozen=True)
+class RunFiles:
+    """Where the mixtures and their scores lie."""
+
+    mixtures: Annotated[Path, typer.Option(help="CSV, JSONL or Parquet: a key, and one column of shares each.")]
+    scores: Annotated[Path, typer.Option(help="The same keys, and scores or losses of the trained models.")]
+    column: Annotated[str, typer.Option(help="The score to predict.")]
+    test_mixtures: Annotated[Path | None, typer.Option(help="Further mixtures, for the account.")] = None
+    test_scores: Annotated[Path | None, typer.Option(help="What they were measured to score.")] = None
+    key: Annotated[str | None, typer.Option(help="Column that joins; default: the first in common.")] = None
+
+    def read(self, kept: Iterable[str]) -> tuple[Runs, Runs | None]:
+        """The trained mixtures with their score and the columns `kept`, and the further ones with their score.
+
+        Raises:
+            ConfigError: a column that is not there, or files that do not belong together.
+            DataError: a file that cannot be read.
+        """
+        if (self.test_mixtures is None) != (self.test_scores is None):
+            raise ConfigError("--test-mixtures and --test-scores: saw one of them; expected both or none")
+        columns = [self.column, *(name for name in kept if name != self.column)]
+        trained = read_runs(self.mixtures, self.scores, self.key, columns)
+        if self.test_mixtures is None or self.test_scores is None:
+            return trained, None
+        test = read_runs(self.test_mixtures, self.test_scores, self.key, [self.column], "--test-")
+        if test.components != trained.components:
+            raise ConfigError(
+                f"{self.test_mixtures}: saw other components than {self.mixtures}; expected the same columns"
+            )
+        return trained, test
+
+
+@dataclass(frozen=True)
+class LimitOptions:
+    """What a proposed mixture must keep to."""
+
+    at_least: Annotated[list[str] | None, typer.Option(metavar=BOUND, help="Least share; repeatable.")] = None
+    at_most: Annotated[list[str] | None, typer.Option(metavar=BOUND, help="Most share: rows there are.")] = None
+    keep: Annotated[
+        list[str] | None,
+        typer.Option(metavar="COLUMN=SCORE", help="Another score, to be no worse than this."),
+    ] = None
+
+    def limits(self) -> Limits:
+        """Read as numbers.
+
+        Raises:
+            ConfigError: an entry that is no NAME=NUMBER.
+        """
+        return Limits(
+            named_numbers("--at-least", self.at_least),
+            named_numbers("--at-most", self.at_most),
+            named_numbers("--keep", self.keep),
+        )
+
+
 def register(app: typer.Typer) -> None:
     """Hang `assay predict` on."""
+    app.command("predict")(with_groups(predict))
 
-    @app.command("predict")
-    def predict(
-        mixtures: Annotated[Path, typer.Option(help="CSV, JSONL or Parquet: a key, and one column of shares each.")],
-        scores: Annotated[Path, typer.Option(help="The same keys, and scores or losses of the trained models.")],
-        column: Annotated[str, typer.Option(help="The score to predict.")],
-        out: Annotated[Path, typer.Option(metavar="FILE.json")],
-        goal: Annotated[Literal["max", "min"], typer.Option(help="max for scores, min for losses.")] = "max",
-        test_mixtures: Annotated[Path | None, typer.Option(help="Further mixtures, for the account.")] = None,
-        test_scores: Annotated[Path | None, typer.Option(help="What they were measured to score.")] = None,
-        key: Annotated[str | None, typer.Option(help="Column that joins; default: the first in common.")] = None,
-        at_least: Annotated[list[str] | None, typer.Option(metavar=BOUND, help="Least share; repeatable.")] = None,
-        at_most: Annotated[list[str] | None, typer.Option(metavar=BOUND, help="Most share: rows there are.")] = None,
-        keep: Annotated[
-            list[str] | None,
-            typer.Option(metavar="COLUMN=SCORE", help="Another score, to be no worse than this."),
-        ] = None,
-        seed: Annotated[int, typer.Option(help="Of folds and candidates.")] = 0,
-    ) -> None:
-        """Predict scores of mixtures that were not trained, with intervals, and propose the best and the next one."""
-        limits = Limits(
-            named_numbers("--at-least", at_least), named_numbers("--at-most", at_most), named_numbers("--keep", keep)
-        )
-        if (test_mixtures is None) != (test_scores is None):
-            raise ConfigError("--test-mixtures and --test-scores: saw one of them; expected both or none")
-        trained = read_runs(mixtures, scores, key, [column, *(name for name in limits.kept if name != column)])
-        test = None
-        if test_mixtures is not None and test_scores is not None:
-            test = read_runs(test_mixtures, test_scores, key, [column], "--test-")
-            if test.components != trained.components:
-                raise ConfigError(f"{test_mixtures}: saw other components than {mixtures}; expected the same columns")
-        predict_command(trained, column, out, goal, limits, test, seed)
+
+def predict(
+    *,
+    files: RunFiles,
+    out: Annotated[Path, typer.Option(metavar="FILE.json")],
+    goal: Annotated[Literal["max", "min"], typer.Option(help="max for scores, min for losses.")] = "max",
+    kept: LimitOptions,
+    seed: Annotated[int, typer.Option(help="Of folds and candidates.")] = 0,
+) -> None:
+    """Predict scores of mixtures that were not trained, with intervals, and propose the best and the next one."""
+    limits = kept.limits()
+    trained, test = files.read(limits.kept)
+    predict_command(trained, files.column, out, goal, limits, test, seed)

@@ -23,7 +23,7 @@ from assay.metaeval.statistics.correlation import (
     spearman_linearised,
     spearman_resamples,
 )
-from assay.metaeval.statistics.slices import Slice, spearman_slices
+from bench.slices import Slice, spearman_slices
 
 SCIPY = {spearman: stats.spearmanr, pearson: stats.pearsonr, kendall: stats.kendalltau}
 RESAMPLED = {spearman: spearman_resamples, pearson: pearson_resamples, kendall: kendall_resamples}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import typer
 
-from assay.commands.judging_options import RecordedVerdicts
+from assay.commands.judges.options import RecordedVerdicts
 from assay.commands.metaeval import estimate_text, write_json
 from assay.commands.options import CallOptions, LedgerOptions, PairwiseOptions
 from assay.commands.progress import console_progress

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from assay.cli import run_app
-from assay.commands.judge_reports import connection_of
+from assay.commands.judges.reports import connection_of
 from assay.commands.options import CallOptions, LedgerOptions
 
 URL = "http://127.0.0.1:9/v1"

@@ -31,6 +31,14 @@ class RecordedVerdicts:
 
 
 @dataclass(frozen=True)
+class AskedJudge:
+    """A judge that is asked now, in place of recorded verdicts."""
+
+    judge: Annotated[str | None, typer.Option(help="Ask this model instead; needs --base-url.")] = None
+    base_url: Annotated[str | None, typer.Option(help="Of any OpenAI-compatible endpoint.")] = None
+
+
+@dataclass(frozen=True)
 class RankOptions:
     """How models are ranked."""
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from assay.commands.judging_options import AuditOptions, RankOptions, RecordedVerdicts
+from assay.commands.judges.options import AskedJudge, AuditOptions, RankOptions, RecordedVerdicts
 from assay.commands.options import (
     CallOptions,
     JsonOption,
@@ -52,7 +52,7 @@ def llmbar(
     calls: CallOptions,
 ) -> None:
     """Accuracy, positional agreement and kappa of a judge on pairs with a gold choice, per strategy and subset."""
-    from assay.commands.judge_reports import connection_of, llmbar_command
+    from assay.commands.judges.reports import connection_of, llmbar_command
 
     connection = connection_of(judge, base_url, kept, calls, study="metaeval-llmbar")
     llmbar_command(data, asking, connection, out, kept.storage, tracking)
@@ -66,25 +66,24 @@ def pairs(
     ],
     out: ReportOption,
     recorded: RecordedVerdicts,
-    judge: Annotated[str | None, typer.Option(help="Ask this model instead; needs --base-url.")] = None,
-    base_url: Annotated[str | None, typer.Option(help="Of any OpenAI-compatible endpoint.")] = None,
+    live: AskedJudge,
     asking: PairwiseOptions,
     kept: LedgerOptions,
     tracking: TrackingOption = None,
     calls: CallOptions,
 ) -> None:
     """Accuracy, agreement with people and position consistency on pairs: recorded verdicts, or a judge asked now."""
-    from assay.commands.judge_reports import asked_pairs_command, connection_of, recorded_pairs_command
+    from assay.commands.judges.reports import asked_pairs_command, connection_of, recorded_pairs_command
     from assay.errors import ConfigError
 
-    if judge is None:
-        if base_url is not None or calls.transport != "chat":
+    if live.judge is None:
+        if live.base_url is not None or calls.transport != "chat":
             raise ConfigError("--base-url or --transport: saw no --judge beside it; expected the model to ask")
         recorded_pairs_command(data, out, recorded, asking)
         return
     if recorded.replies is not None:
         raise ConfigError("--replies with --judge: expected one of them: recorded replies, or a judge to ask")
-    connection = connection_of(judge, base_url, kept, calls, study="metaeval-pairs")
+    connection = connection_of(live.judge, live.base_url, kept, calls, study="metaeval-pairs")
     asked_pairs_command(data, asking, connection, out, kept.storage, tracking)
 
 
@@ -103,7 +102,7 @@ def replies(
     ] = None,
 ) -> None:
     """Correlation of recorded raw replies with human scores; our own parser reads them."""
-    from assay.commands.judge_reports import replies_command
+    from assay.commands.judges.reports import replies_command
 
     replies_command(replies, items, [key for key in on.split(",") if key], human, scale, group, out)
 
@@ -121,8 +120,8 @@ def rank(
     calls: CallOptions,
 ) -> None:
     """Rank models by a judge: all answers in one call, or the win rate against a baseline, raw and at equal length."""
-    from assay.commands.judge_rank import rank_command
-    from assay.commands.judge_reports import connection_of
+    from assay.commands.judges.rank import rank_command
+    from assay.commands.judges.reports import connection_of
 
     connection = connection_of(judge, base_url, kept, calls, study="rank")
     rank_command(answers, connection, out, how)
@@ -138,8 +137,8 @@ def audit_judge(
     calls: CallOptions,
 ) -> None:
     """What moves a judge that should not: place, length, own style, dress, orders inside answers, master keys."""
-    from assay.commands.judge_audit import audit_command
-    from assay.commands.judge_reports import connection_of
+    from assay.commands.judges.audit import audit_command
+    from assay.commands.judges.reports import connection_of
 
     connection = connection_of(judge, base_url, kept, calls, study="audit-judge")
     audit_command(connection, out, shown)
@@ -158,6 +157,6 @@ def ledger_summary(
     ] = None,
 ) -> None:
     """Calls, tokens and dollars by study, judge and day, and what may have been billed unseen."""
-    from assay.commands.judge_ledger import ledger_command
+    from assay.commands.judges.ledger import ledger_command
 
     ledger_command(kept.storage, kept.ledger, by, study, as_json, export)

@@ -8,8 +8,8 @@ from typing import Any
 
 import typer
 
-from assay.commands.judge_reports import check_writable, checked_mode, print_unanswered
-from assay.commands.judging_options import AuditOptions
+from assay.commands.judges.options import AuditOptions
+from assay.commands.judges.reports import check_writable, checked_mode, print_unanswered
 from assay.commands.metaeval import estimate_text, write_json
 from assay.commands.progress import console_progress
 from assay.judging.asking import JudgeConnection, check_answered
