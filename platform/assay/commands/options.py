@@ -136,6 +136,10 @@ class CallOptions:
     reasoning_effort: Annotated[
         str | None, typer.Option(metavar="HOW", help="minimal, low, medium or high, for reasoning models.")
     ] = None
+    retry_unreadable: Annotated[
+        int,
+        typer.Option(min=0, max=10, help="Further draws where a reply is unreadable, cut or missing."),
+    ] = 0
 
     def reach(self) -> dict[str, Any]:
         """The fields that the flags set; where a flag says nothing the door's default holds."""
@@ -195,6 +199,9 @@ class ScoreOptions:
     ] = None
     storage: Annotated[str, storage_option("Where the ledger of replies lies.")] = "runs"
     keep_replies: Annotated[bool, typer.Option(help="Write the judge's raw replies too (`judge_reply`).")] = False
+    retry_unreadable: Annotated[
+        int, typer.Option(min=0, max=10, help="Further draws of the judge where a reply is unreadable, cut or missing.")
+    ] = 0
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ import typer
 from assay.commands.options import ScoreOptions
 from assay.commands.prediction_rows import prediction_rows
 from assay.config import apply_overrides, validate
-from assay.errors import AssayError, ConfigError, StorageError
+from assay.errors import AssayError, ConfigError, DataError, StorageError
 from assay.metaeval.statistics.rates import wilson
 from assay.records import Outcome, Rating
 from assay.scoring.jobs import MODEL_ROWS, RATING_DECIMALS
@@ -49,6 +50,8 @@ def score_command(predictions: Path, scorers: Sequence[str], out: Path, how: Sco
         DataError: a row that cannot be scored; names file and line, and nothing is written then.
         StorageError: `out` cannot be written.
         EndpointError: the judge gave no reply at all; what else was scored is written.
+        StageError: none of its replies could be read; likewise.
+        DataError: a scorer had nothing to score in any row; likewise.
     """
     mode = how.mode
     if mode not in MODES:
@@ -68,7 +71,8 @@ def score_command(predictions: Path, scorers: Sequence[str], out: Path, how: Sco
     tallies = {name: Tally(*((specs[name].low, specs[name].high) if name in specs else (0.0, 1.0))) for name in names}
     with ExitStack() as stack:
         if JUDGE in names:
-            judge = validate(JudgeConfig, params.get(JUDGE, {}), "--set judge")
+            told = {"retry_unreadable": how.retry_unreadable} if how.retry_unreadable else {}
+            judge = validate(JudgeConfig, {**params.get(JUDGE, {}), **told}, "--set judge")
             score_by[JUDGE], unanswered, endpoint = stack.enter_context(_asked_judge(judge, mode, how.storage))  # type: ignore[arg-type]
         kept = [JUDGE] if how.keep_replies else []
         lines = _scored_lines(
@@ -82,6 +86,13 @@ def score_command(predictions: Path, scorers: Sequence[str], out: Path, how: Sco
         from assay.judging.asking import check_answered
 
         check_answered({"endpoint": endpoint, "unanswered": [unanswered.told()]})
+    if not any(tally.scored for tally in tallies.values()):
+        reasons = sum((Counter(tally.reasons) for tally in tallies.values()), Counter[str]())
+        raise DataError(
+            f"{predictions}: saw nothing to score in any of {max(t.asked for t in tallies.values()):,} rows "
+            f"({', '.join(f'{reason}: {count:,}' for reason, count in reasons.most_common(3))}); expected what the "
+            "scorers compare with; add the fields, or name other scorers"
+        )
 
 
 def list_command(as_json: bool) -> None:
@@ -277,7 +288,9 @@ def _asked_judge(judge: JudgeConfig, mode: Mode, storage: str) -> Iterator[tuple
                     async with room:
                         instance = judge_instance(request.example, request.prediction)
                         one_leads = judge.transport != "batch"
-                        return (await run_protocol(protocol, instance, ask, one_leads=one_leads)).outcome()
+                        judgement = await run_protocol(protocol, instance, ask, one_leads=one_leads)
+                        unanswered.judged(judgement)
+                        return judgement.outcome()
 
                 try:
                     return await asyncio.gather(*(rate(request) for request in requests))

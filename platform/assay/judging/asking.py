@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from assay.cluster.joining import cluster_of_this_job
-from assay.errors import AssayError, ConfigError, EndpointError
+from assay.errors import AssayError, ConfigError, EndpointError, StageError, plain_line
 from assay.hooks import Progress
 from assay.judging.waiting import calls_text, tell_waiting
 from assay.llm.endpoint import EndpointSpec, with_reported_name
@@ -28,6 +28,8 @@ from assay.scoring.judges.calls import (
     run_protocol,
     to_request,
 )
+from assay.scoring.judges.judgements import last_reply, missing_reasons, num_parts
+from assay.scoring.judges.protocols.retries import retried
 from assay.stoppable import run_stoppable
 
 if TYPE_CHECKING:
@@ -46,6 +48,8 @@ class JudgeConnection:
     """Stop, to be continued, before all runs under `study` have cost more than this."""
     study: str = "metaeval"
     """Name under which the ledger books the calls."""
+    retry_unreadable: int = 0
+    """Times that an instance is judged anew where a reply could not be read, was cut or did not come."""
 
     @property
     def judge(self) -> str:
@@ -74,6 +78,12 @@ class Unanswered:
     """Reasons as judgements give them: "refused", "filtered", "error: rejected"."""
     first: dict[str, tuple[int, str]] = field(default_factory=dict)
     """By reason: the first instance that met it, and what the endpoint said there."""
+    parts: int = 0
+    """Scores and verdicts that were asked for."""
+    missing: Counter[str] = field(default_factory=Counter)
+    """Of them those that are missing, by reason."""
+    examples: dict[str, str] = field(default_factory=dict)
+    """By reason, a raw reply."""
 
     def count(self, reply: JudgeReply, index: int) -> None:
         """One more call is over."""
@@ -82,6 +92,19 @@ class Unanswered:
             reason = failure_reason(reply)
             self.by_reason[reason] += 1
             self.first[reason] = min(self.first.get(reason, (index, reply.detail)), (index, reply.detail))
+
+    def judged(self, judgement: object) -> None:
+        """One more instance is over."""
+        reasons = missing_reasons(judgement)
+        self.parts += num_parts(judgement)
+        for reason in reasons:
+            self.missing[reason] += 1
+            self.examples.setdefault(reason, last_reply(judgement))
+
+    @property
+    def is_unread(self) -> bool:
+        """Whether no reply of all that came could be read."""
+        return 0 < self.parts == self.missing.total()
 
     @property
     def details(self) -> dict[str, str]:
@@ -96,6 +119,7 @@ class Unanswered:
             "by_reason": dict(sorted(self.by_reason.items())),
             "details": self.details,
             "is_unanswered": self.is_unanswered,
+            "unread": unread_text(self.missing, self.examples) if self.is_unread else "",
         }
 
     @property
@@ -144,6 +168,7 @@ async def _ask_all(connection: JudgeConnection, works: Sequence[Work], mode: Mod
     places = [(number, index) for number, work in enumerate(works) for index in range(len(work.instances))]
     unanswered = [Unanswered(work.label, mode) for work in works]
     source = iter(places)
+    protocols = [retried(work.protocol, connection.retry_unreadable) for work in works]
     one_leads = endpoint.transport != "batch"
     progress.start(STAGE, len(places), unit="instances")
     async with open_gateway(
@@ -157,7 +182,7 @@ async def _ask_all(connection: JudgeConnection, works: Sequence[Work], mode: Mod
 
         async def work_on() -> None:
             for number, index in source:
-                protocol, instances = works[number].protocol, works[number].instances
+                protocol, instances = protocols[number], works[number].instances
 
                 async def ask(
                     call: JudgeCall, name: str = protocol.name, number: int = number, index: int = index
@@ -166,7 +191,9 @@ async def _ask_all(connection: JudgeConnection, works: Sequence[Work], mode: Mod
                     unanswered[number].count(reply, index)
                     return reply
 
-                judgements[number][index] = await run_protocol(protocol, instances[index], ask, one_leads=one_leads)
+                judgement = await run_protocol(protocol, instances[index], ask, one_leads=one_leads)
+                judgements[number][index] = judgement
+                unanswered[number].judged(judgement)
                 stats = gateway.stats()
                 progress.advance(
                     STAGE,
@@ -220,7 +247,7 @@ def calls_of(asked: Asked) -> dict[str, Any]:
         "calls": stats.done,
         "from_ledger": stats.cached,
         "failed": dict(sorted(stats.failed.items())),
-        "unanswered": [found.told() for found in asked.unanswered if found.by_reason],
+        "unanswered": [found.told() for found in asked.unanswered if found.by_reason or found.is_unread],
         "prompt_tokens": stats.prompt_tokens,
         "cached_prompt_tokens": stats.cached_tokens,
         "completion_tokens": stats.completion_tokens,
@@ -241,6 +268,7 @@ def check_answered(calls: Mapping[str, Any]) -> None:
 
     Raises:
         EndpointError: some `Work` got no reply.
+        StageError: of some `Work` no reply could be read.
     """
     silent = [
         f"{row['of']} ({row['asked']:,} calls; "
@@ -255,3 +283,21 @@ def check_answered(calls: Mapping[str, Any]) -> None:
             f"endpoint {calls['endpoint']}: no reply at all for {', '.join(silent[:3])}{more}; expected some; correct "
             "the judge, the strategy or the endpoint, and run the same command again"
         )
+    for row in calls["unanswered"]:
+        if row["unread"]:
+            raise StageError(f"{row['of'] or 'judge'}: no reply of the judge could be read; {row['unread']}")
+
+
+MAX_EXAMPLE = 160
+"""Characters of a raw reply in an error message."""
+
+
+def unread_text(reasons: Mapping[str, int], examples: Mapping[str, str]) -> str:
+    """The commonest reason and a raw example of it, in one line, and what to do."""
+    reason, count = max(reasons.items(), key=lambda item: (item[1], item[0]))
+    example = plain_line(examples.get(reason, ""))[:MAX_EXAMPLE]
+    said = f", as in {example!r}" if example else ""
+    return (
+        f"{count:,} of {sum(reasons.values()):,} {reason}{said}; look at the replies, correct the judge or its "
+        "prompts, or draw again with retry_unreadable"
+    )

@@ -46,7 +46,7 @@ from assay.studies.lengths import KIND as LENGTHS_KIND
 from assay.studies.prepared import PreparedStudy, prepare_study
 from assay.studies.resources import check_resources
 from assay.studies.results.row_figures import ROWS, RowFigures, drawn_rows, in_words, row_figures
-from assay.studies.scores import ScoreJobs, repeat_table, score_jobs, stored_scores, study_protocol
+from assay.studies.scores import ScoreJobs, check_judged, repeat_table, score_jobs, stored_scores, study_protocol
 from assay.studies.spec import JUDGE, TINY, JudgeConfig, Study
 from assay.studies.starts import make_merged_base, make_stacks
 from assay.studies.tiny_bases import BASE_KIND, store_tiny_base
@@ -203,6 +203,7 @@ class Pipeline:
                     self._objecqa()
         if until in ("train", "generate", "score"):
             return None
+        check_judged(self.store, scoring)
         with self.costs.stage("tables"):
             categories = instruction_categories(sets, datasets)
             tables = self._tables(plan, scoring, inside, folder, categories)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from assay.errors import ConfigError
+from assay.errors import ConfigError, DataError, StageError
 from assay.fingerprint import delimited_hash
 from assay.generation.spec import KIND as PREDICTIONS
 from assay.generation.spec import PREDICTIONS_FILE
+from assay.judging.asking import unread_text
 from assay.llm.endpoint import EndpointSpec
 from assay.metaeval.study_tables.build import ScorerInfo
 from assay.records import Mode
@@ -24,6 +26,7 @@ from assay.scoring.jobs import (
     scores_key,
 )
 from assay.scoring.judges.protocols.repeats import RepeatedJudge, repeat_ratings, repeated
+from assay.scoring.judges.protocols.retries import RetriedJudge, retried
 from assay.scoring.judges.table import SHIPPED_PROTOCOLS, Protocols
 from assay.scoring.protocol import ScorerSpec
 from assay.scoring.scorers.models import CONTENT_KEY, MODEL, resolve
@@ -135,13 +138,16 @@ def judge_protocol(judge: JudgeConfig, mode: Mode, protocols: Protocols = SHIPPE
     options: dict[str, Any] = {"structured": True} if judge.structured else {}
     if not judge.protocol.startswith("geval"):  # its samples stand for probabilities: they are drawn at temperature 1
         options["temperature"] = judge.temperature
-    return repeated(protocols.pointwise(judge.protocol, mode, **options), judge.repeats)
+    protocol: PointwiseProtocol = protocols.pointwise(judge.protocol, mode, **options)
+    return repeated(retried(protocol, judge.retry_unreadable), judge.repeats)
 
 
 def calls_per_row(protocol: PointwiseProtocol) -> int:
     """Judge calls for one answer, further ones for unreadable replies left out."""
     if isinstance(protocol, RepeatedJudge):
         return protocol.repeats * calls_per_row(protocol.protocol)
+    if isinstance(protocol, RetriedJudge):
+        return calls_per_row(protocol.protocol)
     samples = getattr(protocol, "samples", 1)
     return samples if isinstance(samples, int) and not getattr(protocol, "logprobs", False) else 1
 
@@ -149,6 +155,36 @@ def calls_per_row(protocol: PointwiseProtocol) -> int:
 def stored_scores(store: Store, plan: ScoreJobs) -> list[pa.Table]:
     """All score rows of a study, one table per artifact."""
     return [store.read_table(KIND, key, SCORES_FILE) for key in plan.keys]
+
+
+def check_judged(store: Store, plan: ScoreJobs) -> None:
+    """Refuse a study in which the judge scored no row at all, before its tables say so with nothing but gaps.
+
+    Raises:
+        DataError: no row had a prediction.
+        StageError: no reply could be read, or none came.
+    """
+    if plan.judge is None:
+        return
+    reasons: Counter[str] = Counter()
+    examples: dict[str, str] = {}
+    for wave in plan.waves:
+        for batch in wave:
+            table = store.read_table(KIND, scores_key(plan.judge, batch), SCORES_FILE)
+            if table["rating"].null_count < table.num_rows:
+                return
+            for reason, detail in zip(table["unscored"].to_pylist(), table["detail"].to_pylist(), strict=True):
+                reasons[reason] += 1
+                examples.setdefault(reason, detail)
+    if not reasons:
+        return
+    if set(reasons) == {NO_PREDICTION}:
+        raise DataError(
+            f"judge: saw no prediction in any of {reasons.total():,} rows; expected some; see the generation"
+        )
+    raise StageError(
+        f"judge {plan.judge.params['model']}: scored none of {reasons.total():,} rows: {unread_text(reasons, examples)}"
+    )
 
 
 def repeat_table(store: Store, scores: Sequence[pa.Table], repeats: int) -> pa.Table | None:

@@ -21,6 +21,7 @@ from assay.mixtures.spec import LeakSpec
 from assay.mixtures.synthesis import RandomLabels, SyntheticRows
 from assay.records import Mode
 from assay.scoring.judges.protocols.repeats import MAX_REPEATS
+from assay.scoring.judges.protocols.retries import MAX_RETRIES
 from assay.studies.deciding.spec import DecideSpec
 from assay.studies.designs import Design
 from assay.studies.designs.design import no_repeats
@@ -41,6 +42,7 @@ REACHING = ("max_usd", *Reach.model_fields)
 LATER_JUDGE: Mapping[str, object] = {
     "structured": False,
     "repeats": 1,
+    "retry_unreadable": 0,
     "max_reply_tokens": None,
     "reasoning_effort": None,
 }
@@ -121,6 +123,9 @@ class JudgeConfig(Reach, ReplySettings):
     repeats: int = Field(1, ge=1, le=MAX_REPEATS)
     """Times that each answer is judged, at as many times the price: the score is their mean, and the table `variance`
     says how far one judgement lies from another. A judge that draws nothing (temperature 0) says the same again."""
+    retry_unreadable: int = Field(0, ge=0, le=MAX_RETRIES)
+    """Times that an answer is judged anew, as another draw, where the judge's reply could not be read, was cut or did
+    not come; both replies are kept. A higher number goes on from a lower one."""
     structured: bool = False
     """Ask for a JSON schema (`strict` only). An endpoint without structured output is asked without it; the same parser
     reads both."""

@@ -52,7 +52,9 @@ def connection_of(
         raise ConfigError(f"--base-url {base_url}: saw it with --transport local; expected one of them; leave one out")
     fields = {**calls.reach(), "model": judge, **({} if base_url is None else {"base_url": base_url})}
     endpoint = validate(EndpointSpec, fields, "judge")
-    return JudgeConnection(endpoint, ledger_url(kept.storage, kept.ledger), calls.max_usd, study)
+    return JudgeConnection(
+        endpoint, ledger_url(kept.storage, kept.ledger), calls.max_usd, study, calls.retry_unreadable
+    )
 
 
 def checked_mode(mode: str) -> Mode:

@@ -132,3 +132,27 @@ class JointJudgement:
     exchanges: tuple[Exchange, ...] = ()
     unscored: Mapping[str, str] = field(default_factory=dict)
     """Model to reason, for models without any score."""
+
+
+def missing_reasons(judgement: object) -> list[str]:
+    """Why parts of a judgement have no score or verdict, one reason per part; empty where it is whole."""
+    if isinstance(judgement, PointwiseJudgement):
+        return [judgement.status] if judgement.score is None and not judgement.label else []
+    if isinstance(judgement, PairVerdict):
+        return [choice.status for choice in (judgement.original, judgement.swapped) if choice.winner is None]
+    if isinstance(judgement, JointJudgement):
+        return list(judgement.unscored.values())
+    return []
+
+
+def num_parts(judgement: object) -> int:
+    """Scores or verdicts that a judgement would have if it were whole."""
+    if isinstance(judgement, PairVerdict):
+        return 2
+    return len(judgement.scores) if isinstance(judgement, JointJudgement) else 1
+
+
+def last_reply(judgement: object) -> str:
+    """The last raw reply that a judgement keeps; empty without any."""
+    exchanges: tuple[Exchange, ...] = getattr(judgement, "exchanges", ())
+    return next((item.text for item in reversed(exchanges) if item.text is not None), "")
