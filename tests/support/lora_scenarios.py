@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from assay.hooks import Generate
+from assay.preference.rows import PreferenceRow, prompt_of
 from assay.store import Store
 from assay.training.spec import TrainResources, TrainSpec
 from support.tiny_causal_models import arithmetic_examples, save_tiny_model
@@ -107,6 +108,57 @@ def train_once(
             "summary": stop.value,
             "texts": hook.texts,
         }
+
+
+def preference_rows(count: int, *, split: str = "train", first: int = 0) -> list[PreferenceRow]:
+    """Arithmetic with the right answer, one that is one too high, and a long wrong one."""
+    return [
+        PreferenceRow(
+            example.example_id,
+            prompt_of(example),
+            (example.reference, str(int(example.reference) + 1), f"it is {example.reference}0 or so"),
+            (2.0, 1.0, 0.0),
+            split=split,
+        )
+        for example in arithmetic_examples(count, split=split, first=first)
+    ]
+
+
+def prefer_once(
+    folder: Path, out: str, spec: TrainSpec, *, rows: int = 24, store: str | None = None, kill_at: int | None = None,
+    checkpoints: bool = False, **resources: Any,
+) -> dict[str, Any]:  # fmt: skip
+    """Train the tiny Llama on preferences into folder/out; its tensors, metrics and the reference's keys."""
+    from safetensors.numpy import load
+
+    from assay.training.batching import TrainingRows
+    from assay.training.checkpoints import Checkpoints
+    from assay.training.encoding import row_groups
+    from assay.training.engine.lora_engine import LoraTrainer
+    from assay.training.engine.resident_engine import resident_base
+    from assay.training.references import REFERENCE_KIND, StoredReferences
+
+    base = resident_base(str(folder / "llama"), dtype=spec.dtype, device="cpu")
+    sets = []
+    for examples in (preference_rows(rows), preference_rows(6, split="validation", first=90)):
+        table = spec.objective.encode(examples, base.tokenizer, spec)
+        sets.append(row_groups([table], np.zeros(len(table), np.int64), np.arange(len(table))))
+    kept = Store(store or str(folder / "references"))
+    trainer = LoraTrainer(
+        spec, base, TrainingRows(*sets), TrainResources(threads=1, **resources), (),
+        Checkpoints(kept, out.split("-")[0]) if checkpoints else None, StoredReferences(kept, "llama", spec.dtype),
+    )  # fmt: skip
+    try:
+        metrics = []
+        for step in trainer.steps():
+            metrics.append(step)
+            if len(metrics) == kill_at:
+                return {"metrics": metrics}
+        summary = trainer.write(folder / out, "toy/base")
+    finally:
+        trainer.close()
+    tensors = load((folder / out / "adapter_model.safetensors").read_bytes())
+    return {"tensors": tensors, "metrics": metrics, "summary": summary, "references": kept.keys(REFERENCE_KIND)}
 
 
 def generate_alone(folder: Path, model: str, adapter: str, prompts: list[str], max_new_tokens: int) -> list[str]:

@@ -42,6 +42,9 @@ class PromptSpec(Config):
     day."""
     template_args: tuple[tuple[str, str | int | float | bool | None], ...] = ()
     """Further arguments of the chat template, written as in {enable_thinking: false}."""
+    prefix: str = ""
+    """Stands before a row's question: a condition that the model was trained on (docs/preference.md). Strict rules
+    alone know it."""
     rules: Mode = "strict"
     """Set by the study's mode. "strict": what data spells is never a control token, and a prompt that is too long
     loses the middle of its longest field. "compat": as published, it is read as the tokenizer reads it and loses its
@@ -65,7 +68,8 @@ class PromptSpec(Config):
         found: dict[str, Any] = handler(self)
         if info.mode != "json":
             return found
-        later = {"date": self.date is None, "template_args": not self.template_args, "rules": True}
+        later = {"date": self.date is None, "template_args": not self.template_args, "prefix": not self.prefix}
+        later["rules"] = True
         return {name: value for name, value in found.items() if not later.get(name)}
 
 

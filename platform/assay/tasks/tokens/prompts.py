@@ -8,7 +8,7 @@ those of one row: a template that refuses its turns, a history that is none.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -89,6 +89,8 @@ class PromptEncoder:
         return self.control.spelled_in((*_data(example), example.reference))
 
     def _prompt(self, example: Example) -> _Text | ValueError:
+        if self.spec.prefix:
+            example = replace(example, instruction=self.spec.prefix + example.instruction)
         try:
             if not self.uses_chat:
                 plain = render_prompt(example, self.spec)
