@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from assay.commands.options import storage_option
+from assay.commands.options import StudyBesideOption, storage_option
 
 SeedOption = Annotated[int, typer.Option(help="Which rows are taken, or shown.")]
 
@@ -51,6 +51,7 @@ class SynthesisOptions:
 
     task: Annotated[str, typer.Option(help="Target task of the rows.")]
     rows: Annotated[int, typer.Option(min=1, help="Rows wanted.")]
+    study: StudyBesideOption = None
     shown: Annotated[int, typer.Option(min=1, max=20, help="Human rows that one call shows.")] = 4
     pool: Annotated[int, typer.Option(min=1, help="Human rows that may be shown at all.")] = 64
     random_labels: Annotated[bool, typer.Option(help="Answers at random, to learn the format alone.")] = False

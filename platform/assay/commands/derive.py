@@ -10,6 +10,7 @@ from typing import Any
 import typer
 
 from assay.commands.data_options import AskedModel, SynthesisOptions, TagOptions
+from assay.commands.known import registry_of, study_beside
 from assay.commands.options import CallOptions
 from assay.config import validate
 from assay.errors import DataError, InputError, StorageError
@@ -24,7 +25,7 @@ from assay.store import Store
 from assay.studies.derived import Made, tag_rows, write_rows
 from assay.studies.spec import JudgeConfig
 from assay.studies.writer import Writer, make_writer
-from assay.tasks.catalog import SHIPPED_TASKS
+from assay.tasks.catalog import SHIPPED_TASKS, Tasks
 from assay.tasks.datasets.loaders import load_examples
 from assay.tasks.datasets.reading import read_rows
 from assay.tasks.datasets.sources import SourceSpec
@@ -58,11 +59,12 @@ def synthesize_command(data: Path, out: Path, wanted: SynthesisOptions, asked: A
     from assay.commands.progress import console_progress
 
     task = wanted.task
-    found = SHIPPED_TASKS.get(task)
+    known = registry_of(study_beside(wanted.study)).tasks
+    found = known.get(task)
     fields = {"of": task, "rows": wanted.rows, "shown": wanted.shown, "pool": wanted.pool, "seed": wanted.seed}
     spec = validate(SyntheticRows, fields, "synthesize")
     writer = _writer(asked, "synthesize", calls)
-    made: Made = run_stoppable(write_rows(spec, _rows(data, task), found, writer, console_progress()))
+    made: Made = run_stoppable(write_rows(spec, _rows(data, task, known), found, writer, console_progress()))
     rows = made.rows
     if wanted.random_labels:
         rows = randomly_labelled(RandomLabels(of=task, seed=spec.seed), rows, found)
@@ -85,16 +87,16 @@ def _writer(asked: AskedModel, study: str, calls: CallOptions) -> Writer:
     return writer
 
 
-def _rows(data: Path, task: str | None) -> list[Example]:
+def _rows(data: Path, task: str | None, tasks: Tasks = SHIPPED_TASKS) -> list[Example]:
     """Rows of one file; those that name no split are training rows."""
     data = data.resolve()
     folder = SourceSpec(loader="jsonl", path=data.name, task=task)
     try:
-        return load_examples(folder, data.parent)
+        return load_examples(folder, data.parent, tasks)
     except DataError as error:
         if "saw no split" not in str(error):
             raise
-    return load_examples(folder.replace(split_rule="strict"), data.parent)
+    return load_examples(folder.replace(split_rule="strict"), data.parent, tasks)
 
 
 def _gold(path: Path) -> dict[str, str]:

@@ -187,11 +187,17 @@ class PairwiseOptions:
         return self.strategy or ["vanilla"]
 
 
+StudyBesideOption = Annotated[
+    str | None, typer.Option(metavar="STUDY", help="Study whose tasks, criteria and plug-ins are known too.")
+]
+
+
 @dataclass(frozen=True)
 class ScoreOptions:
     """How a file of predictions is scored."""
 
     task: Annotated[str, typer.Option(help="Task of rows that name none.")] = INSTRUCTIONS
+    study: StudyBesideOption = None
     mode: ModeOption = "strict"
     overrides: Annotated[
         list[str] | None,

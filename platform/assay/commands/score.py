@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from assay.commands.known import registry_of, study_beside
 from assay.commands.options import ScoreOptions
-from assay.commands.prediction_rows import prediction_rows
+from assay.commands.prediction_rows import PredictionRow, prediction_rows
 from assay.config import apply_overrides, validate
 from assay.errors import AssayError, ConfigError, DataError, StorageError
 from assay.metaeval.statistics.rates import wilson
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from assay.judging.asking import Unanswered
     from assay.records import Mode
     from assay.scoring.judges.calls import JudgeReply
+    from assay.studies.spec import Study
 
 MODES = ("strict", "compat")
 JUDGE_ROWS = 4096
@@ -56,27 +58,33 @@ def score_command(predictions: Path, scorers: Sequence[str], out: Path, how: Sco
     mode = how.mode
     if mode not in MODES:
         raise ConfigError(f"--mode {mode}: expected strict or compat")
+    study = study_beside(how.study)
+    known = registry_of(study)
     names = list(dict.fromkeys(name.strip() for name in scorers if name.strip()))
-    unknown = sorted(set(names) - {*SHIPPED_SCORERS.names, JUDGE})
+    unknown = sorted(set(names) - {*known.scorers.names, JUDGE})
     if unknown or not names:
-        known = ", ".join([*SHIPPED_SCORERS.names, JUDGE])
-        raise ConfigError(f"--scorers: saw {unknown or 'none'}; expected some of {known}")
+        listed = ", ".join([*known.scorers.names, JUDGE])
+        raise ConfigError(f"--scorers: saw {unknown or 'none'}; expected some of {listed}")
     params = scorer_params(how.overrides or [], names)
-    specs = {name: SHIPPED_SCORERS.spec(name, mode, **params.get(name, {})) for name in names if name != JUDGE}  # type: ignore[arg-type]
+    specs = {name: known.scorers.spec(name, mode, **params.get(name, {})) for name in names if name != JUDGE}  # type: ignore[arg-type]
     if out.is_dir():
         raise StorageError(f"--out {out}: saw a folder; expected a file; name a file in it")
-    next(prediction_rows(predictions, how.task))  # refused before a model is loaded
-    score_by: dict[str, Score] = {name: SHIPPED_SCORERS.make(spec).score for name, spec in specs.items()}
+    next(prediction_rows(predictions, how.task, known.tasks))  # refused before a model is loaded
+    score_by: dict[str, Score] = {name: known.scorers.make(spec).score for name, spec in specs.items()}
     unanswered: Unanswered | None = None
     tallies = {name: Tally(*((specs[name].low, specs[name].high) if name in specs else (0.0, 1.0))) for name in names}
     with ExitStack() as stack:
         if JUDGE in names:
             told = {"retry_unreadable": how.retry_unreadable} if how.retry_unreadable else {}
             judge = validate(JudgeConfig, {**params.get(JUDGE, {}), **told}, "--set judge")
-            score_by[JUDGE], unanswered, endpoint = stack.enter_context(_asked_judge(judge, mode, how.storage))  # type: ignore[arg-type]
+            score_by[JUDGE], unanswered, endpoint = stack.enter_context(_asked_judge(judge, mode, how.storage, study))  # type: ignore[arg-type]
         kept = [JUDGE] if how.keep_replies else []
         lines = _scored_lines(
-            predictions, how.task, score_by, tallies, JUDGE_ROWS if JUDGE in names else MODEL_ROWS, kept
+            prediction_rows(predictions, how.task, known.tasks),
+            score_by,
+            tallies,
+            JUDGE_ROWS if JUDGE in names else MODEL_ROWS,
+            kept,
         )
         _write_lines(out, lines)
     summary = [tallies[name].summary(name) for name in names]
@@ -178,15 +186,13 @@ def scorer_params(overrides: Sequence[str], names: Sequence[str]) -> dict[str, d
 
 
 def _scored_lines(
-    predictions: Path,
-    task: str,
+    rows: Iterator[PredictionRow],
     score_by: Mapping[str, Score],
     tallies: Mapping[str, Tally],
     block_rows: int,
     kept: Sequence[str] = (),
 ) -> Iterator[str]:
     """Rows with their scores, block by block, as JSON lines; of the scorers `kept` with their raw replies."""
-    rows = prediction_rows(predictions, task)
     while block := list(islice(rows, block_rows)):
         requests = [request for _, request in block]
         outcomes = {name: score(requests) for name, score in score_by.items()}
@@ -244,10 +250,13 @@ def _fields(number: int, outcomes: Mapping[str, Sequence[Outcome]], kept: Sequen
 
 
 @contextmanager
-def _asked_judge(judge: JudgeConfig, mode: Mode, storage: str) -> Iterator[tuple[Score, Unanswered, str]]:
+def _asked_judge(
+    judge: JudgeConfig, mode: Mode, storage: str, study: Study | None
+) -> Iterator[tuple[Score, Unanswered, str]]:
     """A function from requests to the judge's ratings, what it got no reply to, and the endpoint's name.
 
-    In one process, without a cluster; the ledger keeps replies.
+    In one process, without a cluster; the ledger keeps replies. Rows of tasks with criteria in the study are rated by
+    these.
     """
     from assay.cluster.joining import cluster_of_this_job
     from assay.commands.study import embedded_judge
@@ -258,9 +267,10 @@ def _asked_judge(judge: JudgeConfig, mode: Mode, storage: str) -> Iterator[tuple
     from assay.scoring.judges.calls import JudgeCall, run_protocol, to_request
     from assay.stoppable import run_stoppable
     from assay.studies.judge_endpoint import endpoint_of
-    from assay.studies.scores import judge_protocol
+    from assay.studies.scores import criteria_judges, judge_protocol
 
-    protocol = judge_protocol(judge, mode)
+    own = {} if study is None else criteria_judges(study)
+    protocol = judge_protocol(judge, mode, registry_of(study).protocols, own)
     with ExitStack() as stack:
         stack.enter_context(cluster_of_this_job())
         embedded = embedded_judge()

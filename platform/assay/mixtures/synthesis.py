@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import random
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, Literal
@@ -189,6 +190,8 @@ def valid_answer(task: Task, output: Any, text: str) -> str | None:
     if task.labels:
         wanted = str(output).strip().casefold()
         return next((label for label in task.labels if label.casefold() == wanted), None)
+    if task.is_own and task.answer_format in _READERS:
+        return _READERS[task.answer_format](task, output)
     if task.answer_format == "json":
         value = _parsed(output)
         if not isinstance(value, dict) or set(value) != set(_CONLL_KEYS):
@@ -202,6 +205,33 @@ def valid_answer(task: Task, output: Any, text: str) -> str | None:
     if task.answer_format == "span" and answer != "unanswerable" and answer.casefold() not in text.casefold():
         return None
     return answer
+
+
+def _own_json(task: Task, output: Any) -> str | None:
+    value = _parsed(output)
+    keys = task.correct_if.keys if task.correct_if is not None else ()
+    if not isinstance(value, (dict, list)) or (keys and not (isinstance(value, dict) and set(keys) <= set(value))):
+        return None
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _own_number(task: Task, output: Any) -> str | None:
+    text = str(output).strip()
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    if isinstance(output, bool) or not math.isfinite(value) or (task.answer_format == "integer" and value % 1):
+        return None
+    return text
+
+
+_READERS: Mapping[str, Callable[[Task, Any], str | None]] = {
+    "json": _own_json,
+    "integer": _own_number,
+    "number": _own_number,
+}
+"""Answer format of a study's own task -> the answer in it, None where it is none."""
 
 
 def randomly_labelled(spec: RandomLabels, rows: Sequence[Example], task: Task) -> list[Example]:

@@ -280,7 +280,7 @@ def example_of(row: Prediction, examples: Mapping[str, Example], predictions_key
 def judge_instance(example: Example, prediction: str) -> PointwiseInstance:
     """What a pointwise judge is shown of one row: the question as a user would put it, not the model's template."""
     question = f"{example.instruction}\n\n{example.input}" if example.input else example.instruction
-    return PointwiseInstance(question.strip(), prediction, example.reference)
+    return PointwiseInstance(question.strip(), prediction, example.reference, example.task)
 
 
 def no_prediction(row: Prediction) -> Unscored:

@@ -28,6 +28,8 @@ class ScorerEntry:
     """Its default spec in a mode."""
     make: Callable[[ScorerSpec], Scorer]
     """A scorer from a spec of this name."""
+    reads_tasks: bool = False
+    """Whether its ratings depend on what a task says of its answers: then a study's own tasks are part of its spec."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,10 @@ class Scorers:
         fields = {**default.model_dump(), "params": {**default.params, **params}}
         return validate(ScorerSpec, fields, f"scorer {name!r}")
 
+    def reads_tasks(self, name: str) -> bool:
+        """See `ScorerEntry.reads_tasks`."""
+        return self._entry(name).reads_tasks
+
     @property
     def names(self) -> tuple[str, ...]:
         """Of all local scorers, sorted."""
@@ -98,7 +104,7 @@ class Scorers:
 
 SHIPPED_SCORERS = Scorers(
     tuple(
-        ScorerEntry(name, spec, make)
+        ScorerEntry(name, spec, make, reads_tasks=name in ("heuristic", "exact_match"))
         for name, spec, make in (
             *references.SCORERS,
             *heuristics.SCORERS,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from assay.errors import InputError
+from assay.errors import DataError, InputError
 from assay.fingerprint import fingerprint
 from assay.ifs.trial_spec import evaluation_keys
 from assay.mixtures.designs import cross_category_rows
@@ -30,6 +30,9 @@ STRICT_RULES: Mapping[str, int] = {"draws": DRAW_VERSION, "rows": POOL_VERSION, 
 `compat` keeps its key."""
 SERIES_SCHEMA = 3
 """The same of studies whose curves come in several series: their TFA was a mixture of them up to 2."""
+
+MOST_STRAY = 0.01
+"""Share of a dataset's rows whose answer may be none of their task's labels."""
 
 
 @dataclass
@@ -107,6 +110,33 @@ def check_evaluation(
                 f"{wanted.field}: asks for {wanted.rows or 'the'} {name!r} test rows but the test split holds "
                 f"{found}; ask for fewer, or give the dataset more"
             )
+
+
+def check_labels(study: Study, datasets: Datasets) -> list[str]:
+    """What there is to say of rows whose answer is none of the labels of the study's own task.
+
+    Raises:
+        DataError: more than 1 % of a dataset's rows are such.
+    """
+    said = []
+    for name, source in study.used.sources.items():
+        if source.task is None or source.task not in study.tasks:
+            continue
+        task = study.registry.tasks.get(source.task)
+        labels = {label.casefold() for label in task.labels}
+        rows = datasets.rows(name)
+        stray = [row for row in rows if row.reference.strip().casefold() not in labels] if labels else []
+        if not stray:
+            continue
+        shown = ", ".join(f"{row.reference[:40]!r} in row {row.example_id[:40]}" for row in stray[:3])
+        found = f"{len(stray):,} of {len(rows):,} rows of {name} have an answer that is none of the labels ({shown})"
+        if len(stray) > MOST_STRAY * len(rows):
+            raise DataError(
+                f"data.sources.{name}: {found}; expected {', '.join(task.labels)} in at least 99 % of the rows; fix "
+                "them, map them (values: {output: {theirs: ours}}) or add the label to the task"
+            )
+        said.append(found)
+    return said
 
 
 def instruction_categories(sets: Mapping[str, EvaluationSet], datasets: Datasets) -> dict[str, str]:

@@ -37,6 +37,7 @@ from assay.studies.garbage import ARTIFACTS, references
 from assay.studies.inputs import (
     Datasets,
     check_evaluation,
+    check_labels,
     instruction_categories,
     store_datasets,
 )
@@ -164,6 +165,8 @@ class Pipeline:
         with self.costs.stage("data"):
             datasets, sets = store_datasets(self.study, self.store, self.prepared.datasets), self.prepared.sets
             check_evaluation(self.study, sets, datasets, before_deriving=True)
+            for sentence in check_labels(self.study, datasets):
+                self.costs.note("data", sentence)
             self._derive(datasets)
         if until == "data":
             return None

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from assay.errors import ConfigError, DataError, StageError
-from assay.fingerprint import delimited_hash
+from assay.fingerprint import delimited_hash, fingerprint
 from assay.generation.spec import KIND as PREDICTIONS
 from assay.generation.spec import PREDICTIONS_FILE
 from assay.judging.asking import unread_text
@@ -25,6 +26,7 @@ from assay.scoring.jobs import (
     make_batches,
     scores_key,
 )
+from assay.scoring.judges.protocols.criteria import CriteriaJudge, JudgeByTask, by_task
 from assay.scoring.judges.protocols.repeats import RepeatedJudge, repeat_ratings, repeated
 from assay.scoring.judges.protocols.retries import RetriedJudge, retried
 from assay.scoring.judges.table import SHIPPED_PROTOCOLS, Protocols
@@ -37,6 +39,8 @@ from assay.studies.spec import JUDGE, JudgeConfig, Study
 if TYPE_CHECKING:
     import pyarrow as pa
 
+TASKS = "tasks"
+"""Parameter of scorers that look at tasks: 32 hex digits over what a study's own tasks say of right answers."""
 LABELERS = ("objecqa", "category")
 """Pointwise protocols that name a class and give no score."""
 
@@ -101,9 +105,19 @@ def scorer_specs(study: Study) -> tuple[ScorerSpec, ...]:
     Raises:
         ConfigError: an unknown scorer or parameter.
     """
-    table = study.registry.scorers
-    names = [name for name in study.scorers if name != JUDGE]
-    return tuple(table.spec(name, study.mode, **study.scorer_params.get(name, {})) for name in names)
+    table, own = study.registry.scorers, _tasks_said(study)
+    found = []
+    for name in study.scorers:
+        if name != JUDGE:
+            spec = table.spec(name, study.mode, **study.scorer_params.get(name, {}))
+            found.append(spec.replace(params={**spec.params, TASKS: own}) if own and table.reads_tasks(name) else spec)
+    return tuple(found)
+
+
+def _tasks_said(study: Study) -> str:
+    """Names what the study's own tasks say of right answers; empty where it has none."""
+    said = {name: study.registry.tasks.get(name).scoring_identity() for name in study.own_tasks}
+    return fingerprint(said) if said else ""
 
 
 def content_keys(study: Study) -> dict[str, str]:
@@ -123,10 +137,32 @@ def study_protocol(study: Study) -> PointwiseProtocol:
     Raises:
         ConfigError: there is none of its name.
     """
-    return judge_protocol(study.judge, study.mode, study.registry.protocols)
+    return judge_protocol(study.judge, study.mode, study.registry.protocols, criteria_judges(study))
 
 
-def judge_protocol(judge: JudgeConfig, mode: Mode, protocols: Protocols = SHIPPED_PROTOCOLS) -> PointwiseProtocol:
+def criteria_judges(study: Study) -> dict[str, CriteriaJudge]:
+    """The judges of tasks with criteria of their own, by task."""
+    tasks = [study.registry.tasks.get(name) for name in study.own_tasks]
+    judge = study.judge
+    return {
+        task.name: CriteriaJudge(
+            task.criteria,
+            *task.scale,
+            mode=study.mode,
+            temperature=judge.temperature,
+            structured=judge.structured,
+        )
+        for task in tasks
+        if task.criteria
+    }
+
+
+def judge_protocol(
+    judge: JudgeConfig,
+    mode: Mode,
+    protocols: Protocols = SHIPPED_PROTOCOLS,
+    own: Mapping[str, CriteriaJudge] = MappingProxyType({}),
+) -> PointwiseProtocol:
     """The pointwise protocol that a study names: one of the table's that rate an answer.
 
     Raises:
@@ -139,14 +175,14 @@ def judge_protocol(judge: JudgeConfig, mode: Mode, protocols: Protocols = SHIPPE
     if not judge.protocol.startswith("geval"):  # its samples stand for probabilities: they are drawn at temperature 1
         options["temperature"] = judge.temperature
     protocol: PointwiseProtocol = protocols.pointwise(judge.protocol, mode, **options)
-    return repeated(retried(protocol, judge.retry_unreadable), judge.repeats)
+    return repeated(retried(by_task(protocol, own), judge.retry_unreadable), judge.repeats)
 
 
 def calls_per_row(protocol: PointwiseProtocol) -> int:
     """Judge calls for one answer, further ones for unreadable replies left out."""
     if isinstance(protocol, RepeatedJudge):
         return protocol.repeats * calls_per_row(protocol.protocol)
-    if isinstance(protocol, RetriedJudge):
+    if isinstance(protocol, (RetriedJudge, JudgeByTask)):
         return calls_per_row(protocol.protocol)
     samples = getattr(protocol, "samples", 1)
     return samples if isinstance(samples, int) and not getattr(protocol, "logprobs", False) else 1

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Annotated, Any, Self
 
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
@@ -28,10 +29,11 @@ from assay.studies.designs.design import no_repeats
 from assay.studies.dtypes import with_dtypes
 from assay.studies.goal import EvaluationSetSpec, GoalSpec
 from assay.studies.modes import MODES, in_other_mode, with_mode_rules
-from assay.studies.registry import SHIPPED, Registry
+from assay.studies.registry import Registry, make_registry
 from assay.studies.resources import StudyResources
 from assay.studies.tracking_config import TrackingConfig
 from assay.tasks.datasets.sources import SourceSpec
+from assay.tasks.own import OwnTask
 from assay.tasks.tagging import JudgeTags
 from assay.training.spec import TrainSpec
 from assay.training.tiny_base.spec import TinyBaseSpec
@@ -175,6 +177,8 @@ class Study(Config):
     """`compat` does what the published study did, quirks included; `strict` does it right. Every result says which.
     It decides about leaks, target rows for validation, parsers and heuristics, and where the study does not say them
     `train.loss_on` and `generation.mode`. Hub datasets of the builtin studies are split by its rule."""
+    tasks: Mapping[str, OwnTask] = Field(default_factory=dict)
+    """Tasks of the study's own by name, or what changes of a catalogued one."""
     data: DataSpec
     base_models: tuple[str, ...] = Field(min_length=1)
     """Folders or Hugging Face ids of causal language models, or "tiny"; several make an axis of the study."""
@@ -242,6 +246,9 @@ class Study(Config):
             if name not in self.data.names:
                 raise ValueError(f"no dataset {name!r} in data.sources; it has {', '.join(self.data.names)}")
         self.grid.check(self)
+        for name in self.own_tasks:
+            if self.tasks[name].criteria and JUDGE not in self.scorers:
+                raise ValueError(f"tasks.{name}.criteria are for the scorer judge, which is none of scorers; add it")
         if TINY in self.all_models and self.tiny_base is None:
             raise ValueError("base_models names 'tiny', which needs the field tiny_base")
         if self.statistics.human not in self.scorers:
@@ -265,10 +272,16 @@ class Study(Config):
             raise ValueError("generation.dtype must be float32 or bfloat16")
         return self
 
-    @property
+    @cached_property
     def registry(self) -> Registry:
         """What the study may name: tasks, scorers, heuristics, judge protocols."""
-        return SHIPPED
+        return make_registry(self.tasks)
+
+    @property
+    def own_tasks(self) -> tuple[str, ...]:
+        """Those of the study's own tasks that a dataset in use, or an evaluation set, belongs to."""
+        used = {source.task for source in self.used.sources.values()} | set(self.target_sets)
+        return tuple(name for name in sorted(self.tasks) if name in used)
 
     def replace(self, **changes: Any) -> Self:
         """A copy with these fields changed; with another mode, what the mode decides changes with it."""
@@ -390,6 +403,7 @@ class Study(Config):
             for name, value in LATER_JUDGE.items():
                 if asked.get(name) == value:
                     asked.pop(name, None)
+        plain["tasks"] = {name: self.tasks[name].identity() for name in self.own_tasks}
         # fields that came later say nothing where they are not used, so that older studies keep their keys
         plain["grid"] = self.grid.identity(self.mode)
         for part, name in (
@@ -398,6 +412,7 @@ class Study(Config):
             (plain, "goal"),
             (plain, "writer"),
             (plain, "scorer_params"),
+            (plain, "tasks"),
             (plain, "error_rows"),
             (plain, "leaks"),
             (plain, "decide"),

@@ -17,6 +17,7 @@ from pydantic import Field
 from assay.config import Config
 from assay.errors import ConfigError
 from assay.records import INSTRUCTIONS
+from assay.tasks.correct_if import CorrectIf
 from assay.tasks.toyworld.world import TOY_TASKS
 
 INSTRUCTION_CATEGORIES = (
@@ -38,7 +39,7 @@ INSTRUCTION_CATEGORIES = (
 OTHER = "Other"
 """The 13th tag: rows that fit no category; kept out of mixtures."""
 
-AnswerFormat = Literal["label", "integer", "number", "json", "span", "free"]
+AnswerFormat = Literal["label", "integer", "number", "json", "span", "code_block", "free"]
 
 
 class Task(Config):
@@ -60,6 +61,19 @@ class Task(Config):
     """Tokens that an answer may take, the end mark included."""
     chance: float | None = None
     """Score of an answer given without reading the input (for labels: one over their number); None where about 0."""
+    correct_if: CorrectIf | None = None
+    """A rule said as data; it takes the place of `heuristic`."""
+    criteria: str = ""
+    """What a judge is told to rate answers by, instead of its protocol's own criteria; empty: those."""
+    scale: tuple[float, float] = (1.0, 5.0)
+    """Lowest and highest rating by `criteria`."""
+    is_own: bool = False
+    """A study defined or extended it."""
+
+    def scoring_identity(self) -> dict[str, object]:
+        """What shapes the numbers of scorers that look at a task, as JSON."""
+        fields = {"answer_format", "labels", "heuristic", "correct_if"}
+        return self.model_dump(mode="json", include=fields, exclude_defaults=True)
 
 
 @dataclass(frozen=True)

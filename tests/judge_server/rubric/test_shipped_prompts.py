@@ -48,7 +48,11 @@ FORMS = {
     "pairwise/rating": "number", "pairwise/comparison": "output_label", "pairwise/swap_and_synthesize": "output_label",
     "pairwise/chateval": "output_label", "labelers/Category": "category", "labelers/ObjecQA": "subjective",
 }  # fmt: skip
-FILES = sorted(path for path in SHIPPED.rglob("*.txt") if "joint" not in path.parts and path.stem != "Reference")
+FILES = sorted(
+    path
+    for path in SHIPPED.rglob("*.txt")
+    if not {"joint", "criteria"} & set(path.parts) and path.stem != "Reference"  # criteria of a study are foreign to it
+)
 UNTRUSTED = frozenset({*FIRST, *SECOND, "prompt", "input", "instruction", "question", "question_1", "question_2"})
 
 

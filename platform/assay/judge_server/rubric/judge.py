@@ -18,7 +18,7 @@ from assay.judge_server.rubric.agreement import words
 from assay.judge_server.rubric.draws import Draws, request_hash
 from assay.judge_server.rubric.patterns import ANALYST, error_patterns
 from assay.judge_server.rubric.quality import ACCEPTABLE, quality
-from assay.judge_server.rubric.reading import Asked, read_prompt, without_reminders
+from assay.judge_server.rubric.reading import Asked, outside_fences, read_prompt, without_reminders
 from assay.judge_server.rubric.writer import WRITER, asks_for_rows, written_rows
 from assay.judge_server.server.exchange import JudgeRequest, Reply
 
@@ -27,6 +27,9 @@ HONEST = (
 )
 """Reply to a prompt that no rule reads; as a "reference" in a later prompt it is ignored."""
 
+FOREIGN_STEP, FOREIGN_WORDING = "criteria", "If you cannot judge by these criteria, reply CANNOT JUDGE"
+CANNOT_JUDGE = "CANNOT JUDGE"
+"""What a prompt with criteria of a study's own is answered: rules know the criteria that they were made for alone."""
 _MARKDOWN = re.compile(r"^\s*(?:[-*+] |\d+\. |#{1,6} |```)|\*\*[^*]+\*\*", re.MULTILINE)
 _INJECTION = re.compile(
     r"(?:ignore|disregard|forget) (?:all |any |the |your )*(?:previous|above|prior|earlier|instructions?|rules?)|"
@@ -101,9 +104,11 @@ class Rubric:
         return replies
 
     def _free_texts(self, request: JudgeRequest, count: int) -> list[Reply] | None:
-        """Replies that are no judgement: new rows of a task, patterns in errors. None where neither is asked for."""
+        """Replies that are no judgement: rows of a task, patterns in errors, that criteria are foreign; else None."""
         role, system = request.messages[0] if request.messages else ("", "")
         prompt = request.messages[-1][1] if request.messages else ""
+        if request.step.lower().startswith(FOREIGN_STEP) or FOREIGN_WORDING in outside_fences(prompt):
+            return [Reply(CANNOT_JUDGE)] * count
         if role != "system":
             return None
         if system.startswith(WRITER) and asks_for_rows(prompt):

@@ -115,6 +115,11 @@ LONGEST_REMINDER = 300
 _REMINDER = re.compile(r"could not be (?:read|parsed|understood)|\b(?:reply|answer|respond|try) again\b", re.IGNORECASE)
 
 
+def outside_fences(text: str) -> str:
+    """A prompt without what stands between fence markers."""
+    return _take_out(text, [])
+
+
 def read_prompt(messages: Sequence[tuple[str, str]], protocol: str = "", step: str = "") -> Asked:
     """What these (role, content) messages show and ask for; `form` is "unknown" where no rule knows the wording."""
     body = next((content for role, content in reversed(messages) if role == "user"), "")

@@ -27,6 +27,7 @@ from assay.scoring.scorers.references import (
     squad_f1,
     squad_tokens,
 )
+from assay.scoring.scorers.rules import apply_rule
 
 Heuristic = Callable[[ScoreRequest, Mode], Rating]
 NO_LABEL = "no label"
@@ -177,7 +178,7 @@ SHIPPED_HEURISTICS = Heuristics(
 
 
 class HeuristicScorer:
-    """Each row by its task's heuristic; rows of tasks without one stay unscored."""
+    """Each row by its task's `correct_if` or heuristic; rows of tasks without one stay unscored."""
 
     def __init__(self, spec: ScorerSpec, heuristics: Heuristics = SHIPPED_HEURISTICS) -> None:
         """A scorer of this spec, whose mode picks the variant of the rules that tasks name."""
@@ -193,15 +194,16 @@ class HeuristicScorer:
         return [self._one(request) for request in batch]
 
     def _one(self, request: ScoreRequest) -> Outcome:
-        name = request.task.heuristic
-        if not name:
+        said, name = request.task.correct_if, request.task.heuristic
+        if said is None and not name:
             return Unscored("no heuristic for this task", request.task.name)
-        rule = self._heuristics.get(name, request.task.name)
         if not request.has_reference:
             return NO_REFERENCE
         if len(request.prediction) > MAX_CHARS:
             return TOO_LONG
-        return rule(request, self.spec.mode)
+        if said is not None:
+            return apply_rule(said, request)
+        return self._heuristics.get(name, request.task.name)(request, self.spec.mode)
 
 
 class TruthScorer:

@@ -11,7 +11,7 @@ import re
 import string
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache, partial
 from typing import Any
 
@@ -64,7 +64,8 @@ class ExactMatchScorer(ReferenceScorer):
 
     `strict`: compared in Unicode form NFC, with white space collapsed and none beside punctuation (a word-level
     tokenizer puts blanks there). For "json" tasks both must be JSON, and their values are compared: the order of keys
-    says nothing, the order of lists does. Case counts unless `ignore_case`. `compat`: the same characters, white
+    says nothing, the order of lists does. For "code_block" tasks the text between the first fences is compared, line
+    by line, blanks at line ends aside. Case counts unless `ignore_case`. `compat`: the same characters, white
     space at the ends aside.
     """
 
@@ -78,12 +79,19 @@ class ExactMatchScorer(ReferenceScorer):
             return Rating(float(self._case(request.prediction.strip()) == self._case(request.example.reference)))
         if len(request.prediction) > MAX_CHARS:
             return TOO_LONG
-        compare = _same_json if request.task.answer_format == "json" else _same_text
+        compare = _COMPARISONS.get(request.task.answer_format, _same_text)
         prediction = self._case(request.prediction)
         return Rating(max(compare(prediction, self._case(reference)) for reference in references_of(request)))
 
     def _case(self, text: str) -> str:
         return text.casefold() if self._fold else text
+
+
+def code_of(text: str) -> str:
+    """The text between the first code fences, or all of it, without blanks at line ends and empty lines around it."""
+    match = _FENCED.search(text)
+    lines = (match.group(1) if match else text).splitlines()
+    return "\n".join(line.rstrip() for line in lines).strip("\n")
 
 
 def normalise_space(text: str) -> str:
@@ -292,6 +300,12 @@ def _spec(name: str, params: dict[str, str | int | float | bool | None], mode: M
     return ScorerSpec(name=name, version=version, kind="reference", mode=mode, params=params)
 
 
+_FENCED = re.compile(r"```[^\n`]*\n(.*?)```", re.DOTALL)
+_COMPARISONS: Mapping[str, Callable[[str, str], float]] = {
+    "json": _same_json,
+    "code_block": lambda prediction, reference: float(code_of(prediction) == code_of(reference)),
+}
+"""Answer format -> how two answers are compared; all others as texts."""
 SCORERS: tuple[tuple[str, Callable[[Mode], ScorerSpec], Callable[[ScorerSpec], Scorer]], ...] = (
     ("exact_match", partial(_spec, "exact_match", {"ignore_case": False}), ExactMatchScorer),
     ("token_f1", partial(_spec, "token_f1", {}), _make_token_f1),

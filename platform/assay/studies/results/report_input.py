@@ -11,6 +11,7 @@ from assay.studies.spec import TINY, Study
 
 if TYPE_CHECKING:
     from assay.studies.pipeline import Results
+    from assay.tasks.catalog import Task
 
 CURVES = ("exact_match", "heuristic", "judge", "truth", "rouge1", "rouge2", "token_f1")
 """Scorers for the learning curves, in order of preference."""
@@ -54,6 +55,19 @@ def curve_scorers(scorers: Sequence[str]) -> list[str]:
     return [name for name in CURVES if name in scorers][:MOST_CURVES]
 
 
+def _task_note(task: Task) -> str:
+    """What a study's own task asks, and what its numbers stand against."""
+    shape = f"answers: {', '.join(task.labels)}" if task.labels else f"answers: {task.answer_format}"
+    said = [shape]
+    if task.chance is not None:
+        said.append(f"chance level {task.chance:.3f}")
+    rule = str(task.correct_if) if task.correct_if is not None else task.heuristic
+    said.append(f"the scorer heuristic goes by {rule}" if rule not in ("", "none") else "no heuristic")
+    if task.criteria:
+        said.append(f"the judge rates by criteria of its own, from {task.scale[0]:g} to {task.scale[1]:g}")
+    return f"Task {task.name}, as the study defines it: {'; '.join(said)}; usual scorer {task.reference_scorer}."
+
+
 def notes(study: Study) -> list[str]:
     """What a reader must know before the first number."""
     found = []
@@ -72,6 +86,7 @@ def notes(study: Study) -> list[str]:
             f"No human scores here: the scorer {study.statistics.human} plays the human column. Agreement with it is "
             "agreement with that scorer, not with people."
         )
+    found += [_task_note(study.registry.tasks.get(name)) for name in study.own_tasks]
     if TINY in study.base_models:
         found.append(
             "The base model is a tiny one, trained by the study itself. It shows that every part works and what the "

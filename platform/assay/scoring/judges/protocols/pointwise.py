@@ -39,6 +39,8 @@ class PointwiseInstance:
     response: str
     reference: str = ""
     """The gold answer; empty where there is none."""
+    task: str = ""
+    """Task of the row, for protocols that differ by it; no prompt shows it."""
 
 
 @dataclass(frozen=True)

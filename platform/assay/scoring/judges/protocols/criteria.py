@@ -1,0 +1,141 @@
+"""Criteria of a task of its own: a judge rates by what the study says of that task; other tasks keep their protocol.
+
+The criteria are the study's own words and stand plain in the prompt; question and answer are fenced. No reference is
+shown: the criteria say all. A judge that says it cannot judge by them leaves the row unscored with that reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from assay.errors import ConfigError
+from assay.fingerprint import fingerprint
+from assay.llm.requests import Sampling
+from assay.records import Mode
+from assay.scoring.judges.asking import READERS, read_step
+from assay.scoring.judges.calls import JudgeCall, JudgeProtocol, Steps
+from assay.scoring.judges.judgements import PointwiseJudgement
+from assay.scoring.judges.parsing import parse_score
+from assay.scoring.judges.prompting import SHIPPED, Prompt, fill, load_prompt, parse_prompt
+from assay.scoring.judges.protocols.pointwise import PointwiseInstance
+from assay.scoring.judges.structured import identity_of, score_format
+
+CANNOT = "cannot judge by these criteria"
+"""Why a row is unscored whose judge says so."""
+STEP = "criteria"
+_SAID = "CANNOT JUDGE"
+_SLOTS = frozenset({"prompt", "response"})
+
+
+@dataclass(frozen=True)
+class CriteriaJudge:
+    """Rates an answer from `low` to `high` by criteria, or by a prompt of the study's own."""
+
+    criteria: str
+    """Empty only with a prompt that holds them."""
+    low: float = 1.0
+    high: float = 5.0
+    mode: Mode = "strict"
+    temperature: float | None = 0.1
+    max_tokens: int = 64
+    max_reasks: int = 1
+    structured: bool = False
+    prompt_text: str = ""
+    """ChatML text with the slots {prompt} and {response} (and {reference}, {criteria}, {low}, {high} where wished);
+    empty: the shipped prompt."""
+    name: str = "criteria"
+
+    def __post_init__(self) -> None:
+        """Refuse a prompt that lacks a slot.
+
+        Raises:
+            ConfigError: names the slot.
+        """
+        unknown = sorted(self._prompt().slots - _SLOTS - {"reference", "criteria", "low", "high"})
+        if unknown:
+            raise ConfigError(
+                f"prompt {self.name}: saw the slot {{{unknown[0]}}}; expected some of {{prompt}}, {{response}}, "
+                "{reference}, {criteria}, {low}, {high}; fix the file"
+            )
+
+    def identity(self) -> dict[str, object]:
+        """All that shapes the judgement apart from the model."""
+        return {
+            "protocol": self.name,
+            "mode": self.mode,
+            "version": READERS,
+            "criteria": fingerprint([self.criteria]),
+            "scale": [self.low, self.high],
+            "temperature": self.temperature,
+            "max_tokens": self.max_tokens,
+            "max_reasks": self.max_reasks,
+            "prompt": self._prompt().identity,
+            **identity_of(self.structured),
+        }
+
+    def run(self, instance: PointwiseInstance) -> Steps[PointwiseJudgement]:
+        """One call; further ones only where a reply cannot be read."""
+        prompt = self._prompt()
+        values = {
+            "criteria": self.criteria,
+            "low": f"{self.low:g}",
+            "high": f"{self.high:g}",
+            "prompt": instance.prompt,
+            "response": instance.response,
+            "reference": instance.reference,
+        }
+        reply_format = score_format(self.low, self.high) if self.structured else None
+        sampling = Sampling(temperature=self.temperature, max_tokens=self.max_tokens, response_format=reply_format)
+        call = JudgeCall(STEP, fill(prompt, values, fenced=_SLOTS | {"reference"}), sampling)
+        (reading,) = yield from read_step([call], self._read, self.max_reasks, mode=self.mode)
+        if isinstance(reading.value, float):
+            return PointwiseJudgement(reading.value, self.low, self.high, reading.status, reading.exchanges)
+        status = reading.status if reading.value is None else CANNOT
+        return PointwiseJudgement(None, self.low, self.high, status, reading.exchanges)
+
+    def _read(self, text: str) -> float | str | None:
+        if text.strip().strip("*\"'.").upper().startswith(_SAID):
+            return CANNOT
+        return parse_score(text, self.low, self.high)
+
+    def _prompt(self) -> Prompt:
+        if self.prompt_text:
+            return parse_prompt(self.name, self.prompt_text, _SLOTS)
+        return load_prompt(SHIPPED / "criteria", "Rate.txt", _SLOTS | {"criteria"})
+
+
+@dataclass(frozen=True)
+class JudgeByTask:
+    """A pointwise protocol, and another one for rows of some tasks."""
+
+    protocol: JudgeProtocol[PointwiseInstance, PointwiseJudgement]
+    """Of every other row."""
+    own: tuple[tuple[str, CriteriaJudge], ...]
+    """Task -> its judge, sorted."""
+
+    @property
+    def name(self) -> str:
+        """The study's protocol."""
+        return self.protocol.name
+
+    @property
+    def mode(self) -> Mode:
+        """The study's."""
+        return self.protocol.mode
+
+    def identity(self) -> dict[str, object]:
+        """Of all judges."""
+        return {**self.protocol.identity(), "by_task": {task: judge.identity() for task, judge in self.own}}
+
+    def run(self, instance: PointwiseInstance) -> Steps[PointwiseJudgement]:
+        """As the judge of the row's task does it."""
+        judge = dict(self.own).get(instance.task, self.protocol)
+        return (yield from judge.run(instance))
+
+
+def by_task(
+    protocol: JudgeProtocol[PointwiseInstance, PointwiseJudgement], own: Mapping[str, CriteriaJudge]
+) -> JudgeProtocol[PointwiseInstance, PointwiseJudgement]:
+    """The protocol with these judges for rows of their tasks; without any, the protocol itself."""
+    return JudgeByTask(protocol, tuple(sorted(own.items()))) if own else protocol
