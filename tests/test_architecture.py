@@ -91,7 +91,10 @@ def test_import_contracts_hold() -> None:
     assert run.returncode == 0, run.stdout
 
 
-DESIGN_CLASSES = {"DesignBase", "HoldOutGrid", "MixtureGrid", "SourceGrid", "TargetGrid", "TransferGrid", "WeightGrid"}
+DESIGN_CLASSES = {
+    *("DesignBase", "HoldOutGrid", "MixtureGrid", "PreferenceGrid", "SourceGrid", "TargetGrid", "TransferGrid"),
+    "WeightGrid",
+}
 
 
 def asked_designs(text: str) -> list[int]:

@@ -8,14 +8,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Literal
 
 import numpy as np
 
 from assay.preference.rows import sides_fault
 
-Shape = Literal["pair", "list"]
-"""The best and the worst answer, or all answers that differ in score, best first."""
 UNSCORED, TIED, SAME = "no score", "all answers score the same", "equal sides"
 
 
@@ -24,18 +21,15 @@ def label_score(score: float, answer: str, length_bias: float) -> float:
     return score + length_bias * len(answer.split())
 
 
-def ranked(
-    answers: Sequence[str], scores: Sequence[float], shape: Shape
-) -> tuple[tuple[str, ...], tuple[float, ...], str]:
+def ranked(answers: Sequence[str], scores: Sequence[float]) -> tuple[tuple[str, ...], tuple[float, ...], str]:
     """The answers of a row best first with their scores, or nothing and why there is no row.
 
-    Equal texts count once; answers without a score (NaN) are left out. Of equal scores a list keeps the first answer,
-    since nothing says which is better.
+    Methods that compare pairs take the first and the last. Equal texts count once; answers without a score (NaN) are
+    left out. Of equal scores the first answer is kept, since nothing says which is better.
 
     Args:
         answers: of one prompt, in the order of sampling.
         scores: of each, higher is better.
-        shape: what is kept.
     """
     distinct: dict[str, tuple[str, float]] = {}
     for answer, score in zip(answers, scores, strict=True):
@@ -52,8 +46,6 @@ def ranked(
             kept.append((answer, score))
     if len(kept) == 1:
         return (), (), TIED
-    if shape == "pair":
-        kept = [kept[0], kept[-1]]
     return tuple(answer for answer, _ in kept), tuple(score for _, score in kept), ""
 
 

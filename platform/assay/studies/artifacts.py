@@ -14,9 +14,10 @@ from assay.generation.spec import GenerationJob, predictions_key
 from assay.ifs.trial_spec import evaluation_keys
 from assay.metaeval.study_tables.build import RunRow
 from assay.mixtures.spec import MixtureSpec, mixture_key
-from assay.records import TEST
+from assay.preference.sources import PairsAsked
 from assay.studies.designs.asked import AskedSet
 from assay.studies.designs.cell import Cell
+from assay.studies.preferences.wanted import PreferenceInputs, WantedPairs, wanted_pairs
 from assay.studies.spec import Study
 from assay.training.spec import TrainingJob, TrainSpec, adapter_key
 
@@ -101,6 +102,8 @@ class StudyArtifacts:
     """Training's key -> the stack that serves its adapter, made after it."""
     trained_by: Mapping[str, str] = field(default_factory=dict)
     """Predictions key -> key of the training that they wait for; absent where they wait for none."""
+    pairs: tuple[WantedPairs, ...] = ()
+    """Preferences that trainings read; made after the starting points."""
 
     def waves(self, size: int) -> list[Wave]:
         """Trainings in waves of at most `size` with what their adapters answer; what waits for none comes first."""
@@ -131,6 +134,7 @@ class StudyArtifacts:
                 replace(part, base=replace(part.base, path=paths.get(part.base.key, part.base.path)))
                 for part in self.merged
             ),
+            pairs=tuple(part.at(paths) for part in self.pairs),
         )
 
 
@@ -140,9 +144,9 @@ def evaluation_sets(study: Study, dataset_keys: Mapping[str, str]) -> dict[str, 
 
 
 def _evaluation_set(asked: AskedSet, dataset_keys: Mapping[str, str]) -> EvaluationSet:
-    spec: dict[str, object] = {"split": TEST, "rows": asked.rows}
+    spec: dict[str, object] = {"split": asked.split, "rows": asked.rows}
     if asked.per_category:
-        spec = {"split": TEST, "per_category": asked.per_category}
+        spec = {"split": asked.split, "per_category": asked.per_category}
     elif asked.category:
         spec["category"] = asked.category
     dataset_key = dataset_keys[asked.dataset]
@@ -151,7 +155,11 @@ def _evaluation_set(asked: AskedSet, dataset_keys: Mapping[str, str]) -> Evaluat
 
 
 def study_artifacts(
-    study: Study, cells: Sequence[Cell], bases: Mapping[str, Base], dataset_keys: Mapping[str, str]
+    study: Study,
+    cells: Sequence[Cell],
+    bases: Mapping[str, Base],
+    dataset_keys: Mapping[str, str],
+    preferences: PreferenceInputs | None = None,
 ) -> StudyArtifacts:
     """The artifacts of these cells.
 
@@ -160,8 +168,9 @@ def study_artifacts(
         cells: its cells, see `cells.expand`.
         bases: base models by the study's name for them.
         dataset_keys: key of each dataset by the study's name for it.
+        preferences: what cells that learn from preferences rest on beside that.
     """
-    made = _Collected(study, bases, dataset_keys, evaluation_sets(study, dataset_keys))
+    made = _Collected(study, bases, dataset_keys, evaluation_sets(study, dataset_keys), preferences)
     for cell in cells:
         made.add(cell)
     return StudyArtifacts(
@@ -174,6 +183,7 @@ def study_artifacts(
         merged=tuple(made.merged.values()),
         stacked=made.stacked,
         trained_by=made.trained_by,
+        pairs=tuple(made.pairs.values()),
     )
 
 
@@ -194,6 +204,8 @@ class _Collected:
     bases: Mapping[str, Base]
     dataset_keys: Mapping[str, str]
     sets: Mapping[str, EvaluationSet]
+    preferences: PreferenceInputs | None = None
+    pairs: dict[str, WantedPairs] = field(default_factory=dict)
     mixtures: dict[str, MixtureSpec] = field(default_factory=dict)
     trainings: dict[str, TrainingJob] = field(default_factory=dict)
     tunings: dict[str, TrainingJob] = field(default_factory=dict)
@@ -215,10 +227,11 @@ class _Collected:
             self._evaluate(cell, point, "", point.start_adapter, point.start_rank, key, training="")
             return
         mixture = self._mixture(cell.mixture)
+        rows = mixture if cell.pairs is None else self._pairs(cell.pairs, point.base, mixture)
         key = adapter_key(
             cell.train,
             base_key=point.base.key,
-            mixture_key=mixture,
+            mixture_key=rows,
             start_adapter_key=point.start_adapter,
             evaluation_key=self._evaluation(cell),
         )
@@ -228,13 +241,22 @@ class _Collected:
         labels = {"arm": cell.arm, "draw": str(cell.draw), "seed": str(cell.training_seed), "base": point.base.name}
         job = self._training(key, point.base, mixture, cell.train, point.start_adapter, labels)
         job = replace(job, evaluation_key=self._evaluation(cell))
+        if cell.pairs is not None:
+            job = replace(job, mixture_key=rows, dataset_keys=(rows,), num_rows=cell.num_target)
         self.trainings.setdefault(key, job)
         adapter, rank = key, cell.train.lora_rank
         if point.start_adapter is not None:
             stack = StackedAdapter((point.start_adapter, key), point.start_rank + rank)
             self.stacked[key] = stack
             adapter, rank = stack.key, stack.rank
-        self._evaluate(cell, point, mixture, adapter, rank, key, training=key)
+        self._evaluate(cell, point, rows, adapter, rank, key, training=key)
+
+    def _pairs(self, asked: PairsAsked, start: Base, prompts: str) -> str:
+        """Key of the preferences that a cell learns from."""
+        assert self.preferences is not None
+        wanted = wanted_pairs(self.study, asked, start.key, start.path, prompts, self.preferences)
+        self.pairs.setdefault(wanted.key, wanted)
+        return wanted.key
 
     def _evaluation(self, cell: Cell) -> str | None:
         if cell.stops is None or self.study.ifs is None:

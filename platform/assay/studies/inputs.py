@@ -11,7 +11,7 @@ from assay.ifs.trial_spec import evaluation_keys
 from assay.mixtures.designs import cross_category_rows
 from assay.mixtures.spec import DRAW_VERSION, POOL_VERSION
 from assay.model_folders import FoundModel, find_model
-from assay.records import INSTRUCTIONS, TEST, Example
+from assay.records import INSTRUCTIONS, Example
 from assay.store import Store
 from assay.studies.artifacts import Base, EvaluationSet
 from assay.studies.derived import derived_keys
@@ -54,11 +54,11 @@ class Datasets:
         return next(name for name, key in self.keys.items() if key == wanted.dataset_key)
 
     def evaluation_rows(self, wanted: EvaluationSet) -> list[Example]:
-        """The test rows of an evaluation set, in id order."""
+        """The rows of an evaluation set, in id order."""
         rows = self.rows(self.name_of(wanted))
         if wanted.per_category:
             return sorted(cross_category_rows(rows, wanted.per_category), key=lambda row: row.example_id)
-        test = [row for row in rows if row.split == TEST and wanted.category in ("", row.category)]
+        test = [row for row in rows if row.split == wanted.split and wanted.category in ("", row.category)]
         return sorted(test[: wanted.rows], key=lambda row: row.example_id)
 
     def by_name(self) -> dict[str, list[Example]]:

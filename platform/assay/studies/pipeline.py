@@ -44,10 +44,20 @@ from assay.studies.inputs import (
 from assay.studies.inside_trials import InsideTrials, prepare_inside
 from assay.studies.judge_endpoint import check_endpoint, endpoint_of
 from assay.studies.lengths import KIND as LENGTHS_KIND
+from assay.studies.preferences.making import PairMaker
+from assay.studies.preferences.stage import AfterScores
 from assay.studies.prepared import PreparedStudy, prepare_study
 from assay.studies.resources import check_resources
 from assay.studies.results.row_figures import ROWS, RowFigures, drawn_rows, in_words, row_figures
-from assay.studies.scores import ScoreJobs, check_judged, repeat_table, score_jobs, stored_scores, study_protocol
+from assay.studies.scores import (
+    ScoreJobs,
+    check_judged,
+    ratings_by_run,
+    repeat_table,
+    score_jobs,
+    stored_scores,
+    study_protocol,
+)
 from assay.studies.spec import JUDGE, TINY, JudgeConfig, Study
 from assay.studies.starts import make_merged_base, make_stacks
 from assay.studies.tiny_bases import BASE_KIND, store_tiny_base
@@ -59,6 +69,7 @@ if TYPE_CHECKING:
     from assay.generation.spec import GenerationJob
     from assay.llm.endpoint import EndpointSpec
     from assay.records import Example
+    from assay.scoring.protocol import ScorerSpec
     from assay.training.spec import TrainingJob
 
 COSTS = "side/costs.json"
@@ -210,6 +221,11 @@ class Pipeline:
         with self.costs.stage("tables"):
             categories = instruction_categories(sets, datasets)
             tables = self._tables(plan, scoring, inside, folder, categories)
+            if self.study.grid.preferences is not None:
+                from assay.studies.preferences.tables import preference_tables
+
+                after = self._preferences(plan, sets, datasets, scoring)
+                tables |= preference_tables(after, scoring.infos, scoring.specs)
         with self.costs.stage("errors"):
             errors = self._errors(plan, scoring, datasets, sets)
         return Results(self.study, folder, datasets, sets, plan, scoring, tables, self.costs, errors, rows)
@@ -374,7 +390,7 @@ class Pipeline:
         """The artifacts of the cells behind these adapters alone."""
         prepared = self.prepared
         cells = [cell for cell, key in prepared.artifacts.cells if key in adapters]
-        part = study_artifacts(self.study, cells, prepared.bases, prepared.datasets)
+        part = study_artifacts(self.study, cells, prepared.bases, prepared.datasets, prepared.preferences)
         base = prepared.bases.get(TINY)
         return part if base is None else part.at({base.key: str(self.store.local_dir(BASE_KIND, base.key))})
 
@@ -388,7 +404,7 @@ class Pipeline:
         until: str | None,
     ) -> None:
         """Train, generate and score what is missing, `wave_size` trainings at a time."""
-        if self._has_scores(scoring) and not self.retry_failed:
+        if self._has_scores(scoring) and not self.retry_failed and not plan.pairs:
             return
         adapters = self.store.present("adapter", [job.key for job in (*plan.tunings, *plan.trainings)])
         predictions = self.store.present("predictions", [job.key for job in plan.generations])
@@ -399,6 +415,10 @@ class Pipeline:
             with self.costs.stage("train"):
                 self._train([job for job in plan.tunings if job.key not in adapters], None)
                 plan = plan.at(self._merged(plan.merged))
+            if plan.pairs:
+                endpoint = self._endpoint(stack)
+                with self.costs.stage("pairs"):
+                    self._pairs(plan, datasets, endpoint)
             for wave, batches in zip(plan.waves(self.study.resources.wave_size), scoring.waves, strict=True):
                 with self.costs.stage("train"):
                     self._train([job for job in wave.trainings if job.key not in adapters], inside)
@@ -417,6 +437,52 @@ class Pipeline:
                     self._score(scoring, batches, examples, endpoint)
             if endpoint is not None and scoring.judge is not None:
                 self._tell_versions()
+            if endpoint is not None and self.study.grid.preferences is not None:
+                with self.costs.stage("preferences"):
+                    self._after_scores(plan, sets, datasets, scoring, endpoint)
+
+    def _pairs(self, plan: StudyArtifacts, datasets: Datasets, endpoint: EndpointSpec) -> None:
+        """Make the pairs that trainings read, where they are missing."""
+        if said := self._pair_maker(datasets, endpoint).make(plan.pairs):
+            self.costs.note("pairs", said)
+
+    def _pair_maker(self, datasets: Datasets, endpoint: EndpointSpec) -> PairMaker:
+        def judge(spec: ScorerSpec) -> JudgeSetup:
+            protocol = study_protocol(self.study)
+            ledger = ledger_url(self.store.uri)
+            return JudgeSetup(spec, protocol, endpoint, ledger, self.budget_usd, self.study.name)
+
+        def rows() -> dict[str, list[Example]]:
+            return {key: datasets.rows(name) for name, key in datasets.keys.items()}
+
+        return PairMaker(self.study, self.store, self.progress, rows, judge)
+
+    def _after_scores(
+        self,
+        plan: StudyArtifacts,
+        sets: Mapping[str, EvaluationSet],
+        datasets: Datasets,
+        scoring: ScoreJobs,
+        endpoint: EndpointSpec,
+    ) -> None:
+        """Best of n, and divergences of what is reported."""
+        after = self._preferences(plan, sets, datasets, scoring)
+        maker = self._pair_maker(datasets, endpoint)
+        after.make_frontiers(maker, scoring.specs)
+        made = after.make_divergences(maker, after.chosen())
+        self.costs.note("preferences", f"divergences of {made} models")
+
+    def _preferences(
+        self,
+        plan: StudyArtifacts,
+        sets: Mapping[str, EvaluationSet],
+        datasets: Datasets,
+        scoring: ScoreJobs,
+    ) -> AfterScores:
+        grid = self.study.grid.preferences
+        assert grid is not None
+        scores = ratings_by_run(stored_scores(self.store, scoring))
+        return AfterScores(self.study, grid, self.store, plan, sets, datasets.evaluation_rows, scores)
 
     def _merged(self, wanted_bases: Sequence[MergedBase]) -> dict[str, str]:
         """Folder of every merged base, made where it is missing."""

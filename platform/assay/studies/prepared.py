@@ -20,6 +20,8 @@ from assay.studies.exclusions import Counts, Exclusions, exclusions_of, remember
 from assay.studies.inputs import dataset_keys, study_bases, study_key
 from assay.studies.inside_trials import objecqa_labels
 from assay.studies.judge_endpoint import endpoint_of
+from assay.studies.preferences.inputs import preference_inputs
+from assay.studies.preferences.wanted import PreferenceInputs
 from assay.studies.scores import ScoreJobs, score_jobs
 from assay.studies.spec import TINY, Study
 
@@ -40,6 +42,8 @@ class PreparedStudy:
     """The judge's endpoint as the ledger and the scores know it, whether or not it runs."""
     cells: Sequence[Cell]
     artifacts: StudyArtifacts
+    preferences: PreferenceInputs
+    """What pairs rest on; empty where the design has none."""
     scoring: ScoreJobs
     objecqa: ObjecqaLabels | None
     counts: Counts
@@ -59,7 +63,7 @@ class PreparedStudy:
         exclusions = exclusions_of(self.study, counts)
         if (exclusions.names, exclusions.token_names) == (self.exclusions.names, self.exclusions.token_names):
             return replace(self, counts=counts, exclusions=exclusions)
-        wanted = _wanted(self.study, exclusions, self.bases, self.datasets, self.endpoint)
+        wanted = _wanted(self.study, exclusions, self.bases, self.datasets, self.endpoint, self.preferences)
         return replace(self, counts=counts, exclusions=exclusions, **wanted)
 
 
@@ -78,7 +82,9 @@ def prepare_study(study: Study, embedded_name: str, store: Store | None = None) 
     datasets = dataset_keys(study, embedded_name)
     bases = _told_apart(study_bases(study, datasets))
     endpoint = endpoint_of(study.judge, embedded_name=embedded_name)
-    key = study_key(study, datasets, {name: base.key for name, base in bases.items()}, endpoint.endpoint_name)
+    preferences = preference_inputs(study, endpoint)
+    read = {**datasets, **{f"pairs of {name}": key for name, key in preferences.given.items()}}
+    key = study_key(study, read, {name: base.key for name, base in bases.items()}, endpoint.endpoint_name)
     counts = Counts() if store is None else remembered_counts(study, store, datasets, bases)
     exclusions = exclusions_of(study, counts)
     return PreparedStudy(
@@ -88,9 +94,10 @@ def prepare_study(study: Study, embedded_name: str, store: Store | None = None) 
         sets=evaluation_sets(study, datasets),
         bases=bases,
         endpoint=endpoint,
+        preferences=preferences,
         counts=counts,
         exclusions=exclusions,
-        **_wanted(study, exclusions, bases, datasets, endpoint),
+        **_wanted(study, exclusions, bases, datasets, endpoint, preferences),
     )
 
 
@@ -104,10 +111,15 @@ class _Wanted(TypedDict):
 
 
 def _wanted(
-    study: Study, exclusions: Exclusions, bases: Mapping[str, Base], datasets: Mapping[str, str], endpoint: EndpointSpec
+    study: Study,
+    exclusions: Exclusions,
+    bases: Mapping[str, Base],
+    datasets: Mapping[str, str],
+    endpoint: EndpointSpec,
+    preferences: PreferenceInputs,
 ) -> _Wanted:
     cells = exclusions.apply(expand(study))
-    artifacts = study_artifacts(study, cells, bases, datasets)
+    artifacts = study_artifacts(study, cells, bases, datasets, preferences)
     return {
         "cells": cells,
         "artifacts": artifacts,

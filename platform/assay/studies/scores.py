@@ -223,6 +223,17 @@ def check_judged(store: Store, plan: ScoreJobs) -> None:
     )
 
 
+def ratings_by_run(scores: Sequence[pa.Table]) -> dict[str, dict[str, dict[str, float]]]:
+    """Predictions key -> scorer -> rating by example; rows unscored are absent."""
+    found: dict[str, dict[str, dict[str, float]]] = {}
+    for table in scores:
+        columns = (table.column(name).to_pylist() for name in ("predictions_key", "scorer", "example_id", "rating"))
+        for key, scorer, example, rating in zip(*columns, strict=True):
+            if rating is not None:
+                found.setdefault(key, {}).setdefault(scorer, {})[example] = rating
+    return found
+
+
 def repeat_table(store: Store, scores: Sequence[pa.Table], repeats: int) -> pa.Table | None:
     """What a repeated judge gave each time, as `make_frame` takes it; None for a judge that is asked once.
 

@@ -65,7 +65,7 @@ _ANSWERED = (
     _REASON,
 )
 
-_FAMILY = (
+FAMILY = (
     _number(
         "family_low", "lower end of the interval at the level that decides: Holm's step; leaves 0 out where told apart"
     ),
@@ -149,7 +149,7 @@ COLUMNS: Mapping[str, tuple[Column, ...]] = {
         ),
         _count("family_size", "comparisons in the family; families of other scorers are not corrected for"),
         _number("mde", "smallest true difference that this comparison alone finds with a chance of 80 %"),
-        *_FAMILY,
+        *FAMILY,
         _count("num_items", "items that all runs of both have a score for"),
         _count("num_items_left_out", "items that some run has no score for"),
         _count("num_runs", "runs of the arm"),
@@ -175,7 +175,7 @@ COLUMNS: Mapping[str, tuple[Column, ...]] = {
         _number("absolute_high", "upper end of its 95 % interval"),
         _number("p", "two-sided p of no difference"),
         _number("p_holm", "p adjusted by Holm over all such comparisons of this base model and scorer"),
-        *_FAMILY,
+        *FAMILY,
         _number("relative", "absolute / mean_zero; null where mean_zero is not told from 0"),
         _number("relative_low", "lower end of its 95 % interval"),
         _number("relative_high", "upper end of its 95 % interval"),
@@ -201,7 +201,7 @@ COLUMNS: Mapping[str, tuple[Column, ...]] = {
         _number("p", "two-sided p of no difference"),
         _number("p_holm", "p adjusted by Holm over all such comparisons of this base model and scorer"),
         _number("mde", "smallest true difference that this comparison alone finds with a chance of 80 %"),
-        *_FAMILY,
+        *FAMILY,
         _count("num_items", "items that all runs of both have a score for"),
         _count("num_runs", "runs of the series at this N"),
         _count("num_against_runs", "runs of the other"),

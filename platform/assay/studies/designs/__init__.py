@@ -13,12 +13,22 @@ from pydantic import Discriminator, Tag
 
 from assay.studies.designs.hold_out import HoldOutGrid
 from assay.studies.designs.mixture import MixtureGrid
+from assay.studies.designs.preference import PreferenceGrid
 from assay.studies.designs.sources import SourceGrid
 from assay.studies.designs.target import TargetGrid
 from assay.studies.designs.transfer import TransferGrid
 from assay.studies.designs.weights import WeightGrid
 
-__all__ = ["Design", "HoldOutGrid", "MixtureGrid", "SourceGrid", "TargetGrid", "TransferGrid", "WeightGrid"]
+__all__ = [
+    "Design",
+    "HoldOutGrid",
+    "MixtureGrid",
+    "PreferenceGrid",
+    "SourceGrid",
+    "TargetGrid",
+    "TransferGrid",
+    "WeightGrid",
+]
 
 
 def _which(value: Any) -> str:
@@ -32,7 +42,8 @@ Design = Annotated[
     | Annotated[HoldOutGrid, Tag("@hold_out")]
     | Annotated[TransferGrid, Tag("@transfer")]
     | Annotated[WeightGrid, Tag("@weights")]
-    | Annotated[MixtureGrid, Tag("@mixture")],
+    | Annotated[MixtureGrid, Tag("@mixture")]
+    | Annotated[PreferenceGrid, Tag("@preference")],
     Discriminator(_which),
 ]
 """The field `grid` of a study, told apart by its `design`."""

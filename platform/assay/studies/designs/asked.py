@@ -5,18 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from assay.records import INSTRUCTIONS
+from assay.records import INSTRUCTIONS, TEST
 
 if TYPE_CHECKING:
     from assay.studies.spec import Study
 
-Purpose = Literal["target", "forgetting"]
-"""What a set is asked for: to see what was learnt, or what was lost."""
+Purpose = Literal["target", "forgetting", "tuning"]
+"""What a set is asked for: to see what was learnt, or what was lost, or to choose what is reported on other rows."""
 
 
 @dataclass(frozen=True)
 class AskedSet:
-    """Test rows that models answer: the first rows of a dataset's test split."""
+    """Rows that models answer: the first rows of a dataset's test split, or of another one."""
 
     name: str
     """Task name, "instructions", or an instruction category."""
@@ -34,6 +34,8 @@ class AskedSet:
     """Only rows of this instruction category; empty: of any."""
     per_category: int = 0
     """The first so many rows of each instruction category instead of the first `rows`; 0: not so."""
+    split: str = TEST
+    """Split that the rows are of."""
 
 
 def task_set(study: Study, task: str) -> AskedSet:

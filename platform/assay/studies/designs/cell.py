@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from assay.mixtures.spec import MixtureSpec
+from assay.preference.sources import PairsAsked
 from assay.training.spec import TrainSpec
 
 MANY = "*"
@@ -54,11 +55,13 @@ class Cell:
     """Series in which the same weights stand already, up to rounding: shown, and not counted again."""
     stops: bool | None = None
     """In a study of IFS: whether the stopping rule ends this training. None: nothing is evaluated inside it."""
+    pairs: PairsAsked | None = None
+    """Preferences that are trained on instead of the mixture, whose validation rows are their prompts."""
 
     @property
     def is_trained(self) -> bool:
         """Whether the cell has training rows; one without is its starting point, as it is."""
-        return bool(self.mixture.train)
+        return self.pairs is not None or bool(self.mixture.train)
 
     @property
     def arm(self) -> str:

@@ -18,6 +18,7 @@ from assay.studies.designs.cell import Cell, Condition
 from assay.training.spec import TrainSpec
 
 if TYPE_CHECKING:
+    from assay.studies.designs.preference import PreferenceGrid
     from assay.studies.spec import Study
 
 T = TypeVar("T")
@@ -84,6 +85,11 @@ class DesignBase(Config, ABC):
     def searched_parts(self) -> tuple[str, ...]:
         """Parts of a mixture whose weights `assay search` may look for; empty: it has none."""
         return ()
+
+    @property
+    def preferences(self) -> PreferenceGrid | None:
+        """What it says of pairs and methods that learn from them; None: it has none."""
+        return None
 
     def check(self, study: Study) -> None:
         """Whether the rest of the study fits the design.

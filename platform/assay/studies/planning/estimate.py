@@ -22,6 +22,7 @@ from assay.studies.cells import expand
 from assay.studies.designs.cell import Cell
 from assay.studies.judge_endpoint import endpoint_of
 from assay.studies.planning.outline import CHARS_PER_TOKEN, DatasetOutline, outline_datasets
+from assay.studies.planning.preferences import pairs_tokens, preference_work
 from assay.studies.planning.throughput import Rates, rates
 from assay.studies.scores import calls_per_row, scorer_specs, study_protocol
 from assay.studies.spec import JUDGE, TINY, Study
@@ -93,7 +94,13 @@ def plan(study: Study, speed: Rates | None = None) -> Estimate:
     device_s = 0.0
     sizes = {base: parameters(base, study) for base in study.all_models}
     totals: dict[tuple[int, float, int | None], tuple[int, int]] = {}
-    todo = [(cell.base_model, cell.mixture, cell.train) for cell in trainings.values()]
+    todo = [(cell.base_model, cell.mixture, cell.train) for cell in trainings.values() if cell.pairs is None]
+    for cell in trainings.values():
+        if cell.pairs is not None:
+            tokens = pairs_tokens(study, cell.pairs, cell.train, cell.num_target, outlines)
+            train_rows += cell.num_target
+            train_tokens += tokens
+            device_s += rate.train_s(tokens, sizes[cell.base_model] or math.nan)
     for base_model, mixture, recipe in (*tunings, *todo):
         named = id(mixture), recipe.num_epochs, recipe.max_steps  # cells share mixtures, and keep them
         if named not in totals:
@@ -106,6 +113,12 @@ def plan(study: Study, speed: Rates | None = None) -> Estimate:
     for base, generated_tokens in generated.items():
         device_s += rate.generate_s(generated_tokens, sizes[base] or math.nan)
     judge_calls = predictions * calls_per_row(study_protocol(study)) if JUDGE in study.scorers else 0
+    if study.grid.preferences is not None:
+        work = preference_work(study, study.grid.preferences, outlines)
+        predictions += work.answers
+        judge_calls += work.judged * calls_per_row(study_protocol(study))
+        device_s += sum(rate.generate_s(work.tokens, sizes[base] or math.nan) for base in study.all_models)
+        assumptions.append(work.note)
     if study.ifs is not None:
         labels, written, note = _inside_trials(study, study.ifs, list(trainings.values()), outlines)
         judge_calls += labels
@@ -202,7 +215,8 @@ class _Names:
             mixture = self.mixtures.setdefault(cell.mixture, len(self.mixtures))
             self.known[id(cell.mixture)] = mixture
         start = "" if cell.start is None else "stacked" if cell.start.is_stacked else "merged"
-        return f"{cell.base_model}/{start}/{mixture}/{recipe}/{cell.stops}"
+        pairs = "" if cell.pairs is None else cell.pairs.name
+        return f"{cell.base_model}/{start}/{mixture}/{recipe}/{cell.stops}/{pairs}"
 
 
 def parameters(base: str, study: Study) -> float | None:
@@ -266,7 +280,7 @@ def _generation(
             if name not in sets:
                 continue
             asked, outline = sets[name], outlines[sets[name].dataset]
-            there = outline.rows["test"]
+            there = outline.rows[asked.split]
             if asked.category:
                 there = max(1, round(there * CATEGORY_SHARE))
             wanted = asked.per_category * len(INSTRUCTION_CATEGORIES) or asked.rows

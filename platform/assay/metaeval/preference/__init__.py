@@ -1,0 +1,1 @@
+"""What a study of preference methods reports: arms against their start and against best of n. NumPy alone."""

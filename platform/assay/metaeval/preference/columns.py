@@ -1,0 +1,126 @@
+"""The columns of the tables of preference studies: name, Arrow type, meaning."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from assay.metaeval.study_tables.columns import FAMILY, Column
+
+
+def key(name: str, meaning: str, kind: str = "string") -> Column:
+    """A column that rows are sorted by, and known by."""
+    return Column(name, kind, meaning, True)
+
+
+def text(name: str, meaning: str) -> Column:
+    """A column of text."""
+    return Column(name, "string", meaning)
+
+
+def count(name: str, meaning: str) -> Column:
+    """A column of whole numbers."""
+    return Column(name, "int64", meaning)
+
+
+def number(name: str, meaning: str) -> Column:
+    """A column of numbers; null where undefined."""
+    return Column(name, "float64", meaning)
+
+
+_BASE = key("base_model", "base model")
+_PAIRS = key("pairs", "source of the pairs, as the study names it")
+_METHOD = key("method", "the objective, or best_of_n")
+_LOW = number("low", "lower end of the 95 % interval")
+_HIGH = number("high", "upper end of it")
+
+COLUMNS: Mapping[str, tuple[Column, ...]] = {
+    "preference_arms": (
+        _BASE,
+        _PAIRS,
+        _METHOD,
+        text("arm", "the arm that is reported, with its tuning point"),
+        text("point", "its tuning point"),
+        number("tuning_score", "mean score by the label on the tuning prompts, by which the point was chosen"),
+        count("num_points", "tuning points that the method had"),
+        count("num_runs", "trainings that are reported"),
+        count("trained_tokens", "answer tokens trained, over all points and seeds"),
+        count("sampled_answers", "answers sampled for the pairs, shared by all methods on them"),
+        count("judged_answers", "of these, answers that a judge labelled"),
+    ),
+    "preference_points": (
+        _BASE,
+        _PAIRS,
+        _METHOD,
+        key("point", "tuning point"),
+        number("tuning_score", "mean score by the label on the tuning prompts"),
+        Column("is_reported", "bool", "whether this point is reported"),
+    ),
+    "preference_measures": (
+        _BASE,
+        _PAIRS,
+        _METHOD,
+        key("measure", "what is measured on the reported prompts"),
+        number("value", "mean over prompts and seeds"),
+        _LOW,
+        _HIGH,
+        number("start", "the same of the start; of best of n at equal divergence: of best of n"),
+        number("difference", "value less that"),
+        number("difference_low", "lower end of its 95 % interval"),
+        number("difference_high", "upper end of it"),
+        number("p", "two-sided"),
+        number("p_holm", "over the methods of one source of pairs and measure"),
+        count("family_size", "comparisons of the family"),
+        *FAMILY,
+        count("num_runs", "trainings"),
+        count("num_items", "prompts that the value rests on"),
+        count("num_missing", "prompts left out: a run has no answer or no score there"),
+        text("unit", "what the interval speaks about"),
+        text("reason", "why a number is missing"),
+    ),
+    "preference_frontier": (
+        _BASE,
+        key("pairs", "source of the pairs, whose label picks the best"),
+        key("n", "answers that the best is picked of", "int64"),
+        key("measure", "what is measured"),
+        number("kl", "largest divergence from the start that the best of n can have, nats"),
+        number("value", "mean over prompts"),
+        _LOW,
+        _HIGH,
+        count("num_items", "prompts"),
+    ),
+    "preference_wins": (
+        _BASE,
+        _PAIRS,
+        _METHOD,
+        key("other", "the method that it is held against, or start"),
+        text("by", "who compares the two answers"),
+        number("rate", "share of prompts won, ties half"),
+        _LOW,
+        _HIGH,
+        count("num_items", "prompts with a verdict"),
+        count("num_missing", "prompts without one"),
+    ),
+    "preference_training": (
+        _BASE,
+        _PAIRS,
+        _METHOD,
+        key("step", "optimizer step", "int64"),
+        number("loss", "mean over seeds of the objective's loss"),
+        number("chosen_log_p", "mean log-probability of chosen answers, nats; null where it is not watched"),
+        number("rejected_log_p", "the same of rejected answers"),
+        count("num_runs", "trainings"),
+    ),
+    "preference_labels": (
+        _BASE,
+        _PAIRS,
+        text("label", "who labelled"),
+        number("length_bias", "planted, for each word"),
+        count("num_rows", "rows of preferences"),
+        text("left_out", "JSON object: reason to count of prompts that have no row"),
+        number("longer_share", "rows whose chosen answer is longer than the rejected one, ties half"),
+        _LOW,
+        _HIGH,
+        number("length_correlation", "Spearman's, of differences in score and in length over rows with scores"),
+        count("num_scored", "rows that the correlation rests on"),
+    ),
+}

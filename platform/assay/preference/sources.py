@@ -1,0 +1,86 @@
+"""Where preferences come from: what a study says of each source. Plain configuration, part of the pairs' keys."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Discriminator, Field, Tag
+
+from assay.config import Config
+
+
+class GivenPairs(Config):
+    """A dataset of preferences, as people or other models made them."""
+
+    kind: Literal["given"] = "given"
+    dataset: str
+    """Name of a source of `data.sources` with its field `preference` set."""
+
+
+class LabelledAnswers(Config):
+    """Answers of the start model, and who says which is better."""
+
+    temperature: float = Field(0.8, gt=0, le=2)
+    """Of sampling."""
+    label: str = "judge"
+    """"judge", or a local scorer by name ("truth", "heuristic", "reward"); one of the study's `scorers`."""
+    length_bias: float = 0.0
+    """Planted: added to the score for each word of an answer. For data whose truth is known; 0 plants nothing."""
+
+
+class SampledPairs(LabelledAnswers):
+    """Several answers to each prompt: a row holds those that differ in score, best first."""
+
+    kind: Literal["sampled"] = "sampled"
+    num: int = Field(8, ge=2, le=64)
+    """Answers to a prompt."""
+
+
+class RsoPairs(LabelledAnswers):
+    """Answers by rejection sampling towards the optimal policy (RSO), then labelled as `sampled` are."""
+
+    kind: Literal["rso"] = "rso"
+    num: int = Field(64, ge=2, le=256)
+    """Answers sampled to a prompt."""
+    keep: int = Field(8, ge=2, le=64)
+    """Of these, answers accepted."""
+    beta: float = Field(0.5, gt=0)
+    """Strength of the divergence penalty in the policy that is aimed at, in the score's unit."""
+    seed: int = 0
+    """Decides what is accepted."""
+
+
+def _kind_of(value: Any) -> str:
+    return f"@{value.get('kind') if isinstance(value, Mapping) else value.kind}"
+
+
+PairsSpec = Annotated[
+    Annotated[GivenPairs, Tag("@given")] | Annotated[SampledPairs, Tag("@sampled")] | Annotated[RsoPairs, Tag("@rso")],
+    Discriminator(_kind_of),
+]
+"""A source of preferences, told apart by its `kind`."""
+
+
+def named_kinds(sources: Any) -> Any:
+    """Sources whose name is a kind need not say their kind."""
+    if not isinstance(sources, Mapping):
+        return sources
+    return {
+        name: {"kind": name, **spec} if isinstance(spec, Mapping) and "kind" not in spec else spec
+        for name, spec in sources.items()
+    }
+
+
+PairSources = Annotated[Mapping[str, PairsSpec], BeforeValidator(named_kinds)]
+"""Name -> source; several make an axis."""
+
+
+@dataclass(frozen=True)
+class PairsAsked:
+    """The preferences that a condition is trained on."""
+
+    name: str
+    """The study's name of the source."""
+    spec: PairsSpec

@@ -1,0 +1,1 @@
+"""What the design `preference` makes beside trainings: pairs, best of n, divergences, and its tables."""

@@ -1,0 +1,39 @@
+"""What pairs rest on: who labels them, and what given files hold."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from assay.llm.endpoint import EndpointSpec
+from assay.preference.sources import GivenPairs, LabelledAnswers, PairsSpec
+from assay.scoring.jobs import judge_spec
+from assay.scoring.protocol import ScorerSpec
+from assay.studies.preferences.wanted import PreferenceInputs
+from assay.studies.scores import local_scorers, study_protocol
+from assay.studies.spec import JUDGE, Study
+from assay.tasks.datasets.preferences import given_pairs_key
+
+
+def preference_inputs(study: Study, endpoint: EndpointSpec) -> PreferenceInputs:
+    """Labels and given pairs of a study; both empty where its design has no pairs.
+
+    Raises:
+        InputError: a file or a model is missing.
+    """
+    if study.grid.preferences is None:
+        return PreferenceInputs()
+    sources = study.grid.preferences.pairs
+    return PreferenceInputs(_labels(study, sources, endpoint), _given(study, sources))
+
+
+def _labels(study: Study, sources: Mapping[str, PairsSpec], endpoint: EndpointSpec) -> dict[str, ScorerSpec]:
+    names = {spec.label for spec in sources.values() if isinstance(spec, LabelledAnswers)}
+    found = {spec.name: spec for spec in local_scorers(study) if spec.name in names}
+    if JUDGE in names:
+        found[JUDGE] = judge_spec(JUDGE, study_protocol(study), endpoint)
+    return found
+
+
+def _given(study: Study, sources: Mapping[str, PairsSpec]) -> dict[str, str]:
+    names = {spec.dataset for spec in sources.values() if isinstance(spec, GivenPairs)}
+    return {name: given_pairs_key(study.data.sources[name], study.data.root) for name in sorted(names)}

@@ -1,0 +1,173 @@
+"""Pairs out of sampled answers: what a study's sources of preferences come to, made where the store has none.
+
+Needs a started Ray. Answers, labels and pairs are artifacts of their own, so that what was stopped goes on.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from assay.errors import DataError, StageError
+from assay.hooks import Progress
+from assay.mixtures.sampling import VALIDATION_FILE
+from assay.mixtures.spec import KIND as MIXTURE_KIND
+from assay.preference.labelling import label_score, ranked, rejection_sampled
+from assay.preference.rows import KIND, PreferenceRow, prompt_of, write_rows
+from assay.preference.sources import GivenPairs, LabelledAnswers, PairsAsked, RsoPairs
+from assay.records import TEST, TRAIN, Example, MixtureRow, Prediction, ScoreRow, from_table
+from assay.scoring.jobs import KIND as SCORES_KIND
+from assay.scoring.jobs import SCORES_FILE, JudgeSetup, LocalScoring
+from assay.scoring.protocol import ScorerSpec
+from assay.store import Store
+from assay.studies.preferences.wanted import Samples, WantedPairs, answer_id, repeated
+from assay.studies.spec import Study
+from assay.tasks.datasets.preferences import SUMMARY_FILE, materialise_pairs
+from assay.tasks.datasets.splits import content_split, split_line
+
+NO_ANSWER = "no answer"
+
+
+@dataclass(frozen=True)
+class PairMaker:
+    """Makes pairs for one study."""
+
+    study: Study
+    store: Store
+    progress: Progress
+    datasets: Callable[[], Mapping[str, Sequence[Example]]]
+    """Rows by the dataset's key; read when something is to be made."""
+    judge: Callable[[ScorerSpec], JudgeSetup]
+    """How the judge that labels is asked."""
+
+    def make(self, wanted: Sequence[WantedPairs]) -> str:
+        """Every artifact that is missing; a sentence of what was made, empty where nothing was.
+
+        Raises:
+            DataError: no preference is left.
+            StageError: answers could not be generated.
+        """
+        there = self.store.present(KIND, [part.key for part in wanted])
+        todo = [part for part in wanted if part.key not in there]
+        said, data = [], self.study.data
+        for part in todo:
+            if isinstance(part.asked.spec, GivenPairs):
+                materialise_pairs(self.store, data.sources[part.asked.spec.dataset], data.root)
+        labelled = [part for part in todo if part.samples is not None]
+        self.answer([part.samples for part in labelled if part.samples is not None], self.prompts)
+        for part in labelled:
+            said.append(self._label(part))
+        return "; ".join(said)
+
+    def prompts(self, samples: Samples) -> list[Example]:
+        """The prompts of sampled answers: validation rows of a mixture."""
+        rows = from_table(self.store.read_table(MIXTURE_KIND, samples.prompts, VALIDATION_FILE), MixtureRow)
+        datasets = self.datasets()
+        by_id = {key: {row.example_id: row for row in datasets[key]} for key in {row.dataset for row in rows}}
+        return [by_id[row.dataset][row.example_id] for row in rows]
+
+    def answer(self, samples: Sequence[Samples], prompts: Callable[[Samples], Sequence[Example]]) -> None:
+        """Generate answers that are missing."""
+        from assay.generation.ray_generate import run_generation
+
+        distinct = {part.job.key: part for part in samples}
+        missing = set(distinct) - self.store.present("predictions", list(distinct))
+        for part in (part for key, part in distinct.items() if key in missing):
+            rows = {part.job.evaluation_key: repeated(prompts(part), part.num)}
+            report = run_generation(
+                self.store, [part.job], rows, part.spec, self.study.resources.generation, self.progress
+            )
+            if report.failed:
+                raise StageError(f"sampling answers: {next(iter(report.failed.values()))}; run the same command again")
+
+    def score(self, samples: Samples, prompts: Sequence[Example], scorers: Sequence[ScorerSpec]) -> None:
+        """Score answers where their scores are missing."""
+        from assay.scoring.ray_score import run_scoring
+
+        rows = {samples.job.evaluation_key: repeated(prompts, samples.num)}
+        registry = self.study.registry
+        specs = tuple(spec for spec in scorers if spec.kind != "judge")
+        local = LocalScoring(specs, registry.tasks, registry.scorers)
+        judges = [self.judge(spec) for spec in scorers if spec.kind == "judge"]
+        run_scoring(self.store, [samples.batch], rows, local, judges, self.study.resources.scoring, self.progress)
+
+    def _label(self, wanted: WantedPairs) -> str:
+        samples, label = wanted.samples, wanted.label
+        assert samples is not None and label is not None
+        prompts = self.prompts(samples)
+        self.score(samples, prompts, [label])
+        answers = stored_answers(self.store, samples.job.key)
+        scores = stored_ratings(self.store, wanted.scores_key)
+        rows, left_out = rows_of(wanted.asked, prompts, answers, scores, samples.num)
+        if not rows:
+            told = ", ".join(f"{count} {reason}" for reason, count in left_out.items())
+            raise DataError(f"pairs {wanted.asked.name!r}: saw no preference among {len(prompts)} prompts ({told})")
+        counts = Counter(row.split for row in rows)
+        with self.store.writing(KIND, wanted.key, wanted.asked.spec.model_dump(mode="json")) as artifact:
+            write_rows(artifact, rows)
+            artifact.json(SUMMARY_FILE, {"counts": dict(counts), "left_out": left_out})
+        return f"{wanted.asked.name}: {len(rows):,} of {len(prompts):,} prompts have answers that differ"
+
+
+def rows_of(
+    asked: PairsAsked,
+    prompts: Sequence[Example],
+    answers: Mapping[str, str],
+    scores: Mapping[str, float],
+    num: int,
+) -> tuple[list[PreferenceRow], dict[str, int]]:
+    """The preferences of sampled answers, and why prompts have none.
+
+    Args:
+        asked: the source, with its planted bias.
+        prompts: one row of preferences each, at most.
+        answers: by `answer_id`; those that failed are absent.
+        scores: the label's, by `answer_id`; those unscored are absent.
+        num: answers to a prompt.
+    """
+    spec = asked.spec
+    assert isinstance(spec, LabelledAnswers)
+    rows = []
+    left_out: Counter[str] = Counter()
+    for prompt in prompts:
+        ids = [answer_id(prompt.example_id, place) for place in range(num)]
+        ids = [name for name in ids if name in answers and name in scores]
+        texts = [answers[name] for name in ids]
+        labels = [label_score(scores[name], answers[name], spec.length_bias) for name in ids]
+        if isinstance(spec, RsoPairs):
+            rng = np.random.default_rng([spec.seed, int.from_bytes(prompt.example_id.encode()[:8], "big")])
+            kept = rejection_sampled(labels, beta=spec.beta, count=spec.keep, rng=rng)
+            texts, labels = [texts[place] for place in kept], [labels[place] for place in kept]
+        found, ordered, why = ranked(texts, labels)
+        if why:
+            left_out[why if ids else NO_ANSWER] += 1
+            continue
+        split = content_split(split_line(prompt.instruction, prompt.input, prompt.history_json), "strict")
+        rows.append(
+            PreferenceRow(
+                id=prompt.example_id,
+                prompt=prompt_of(prompt),
+                answers=found,
+                scores=ordered,
+                source=f"{spec.kind}:{spec.label}",
+                split=TRAIN if split == TEST else split,
+                task=prompt.task,
+                meta_json=prompt.meta_json,
+            )
+        )
+    return rows, dict(sorted(left_out.items()))
+
+
+def stored_answers(store: Store, key: str) -> dict[str, str]:
+    """Texts of a predictions artifact by row id; rows that failed are absent."""
+    rows = from_table(store.read_table("predictions", key, "predictions.parquet"), Prediction)
+    return {row.example_id: row.prediction for row in rows if row.error is None}
+
+
+def stored_ratings(store: Store, key: str) -> dict[str, float]:
+    """Ratings of a scores artifact of one predictions artifact by row id; rows unscored are absent."""
+    rows = from_table(store.read_table(SCORES_KIND, key, SCORES_FILE), ScoreRow)
+    return {row.example_id: row.rating for row in rows if row.rating is not None}

@@ -1,0 +1,84 @@
+"""The stages of a study of preferences beside training, answering and scoring; needs a started Ray.
+
+Before trainings: pairs. After their answers are scored: the start's answers for best of n, and divergences of the arms
+that are reported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from assay.metaeval.study_tables.build import RunRow
+from assay.records import Example
+from assay.scoring.protocol import ScorerSpec
+from assay.store import Store
+from assay.studies.artifacts import EvaluationSet, StudyArtifacts
+from assay.studies.designs.preference import REPORTED_SET, TUNING_SET, PreferenceGrid
+from assay.studies.preferences.chosen import Answers, Chosen, choose
+from assay.studies.preferences.making import PairMaker, stored_answers
+from assay.studies.preferences.wanted import Samples, sampled
+from assay.studies.spec import Study
+
+
+@dataclass(frozen=True)
+class AfterScores:
+    """What is made once all answers are scored."""
+
+    study: Study
+    grid: PreferenceGrid
+    store: Store
+    plan: StudyArtifacts
+    sets: Mapping[str, EvaluationSet]
+    examples: Callable[[EvaluationSet], Sequence[Example]]
+    scores: Mapping[str, Mapping[str, Mapping[str, float]]]
+    """Predictions key -> scorer -> rating by example."""
+
+    def read(self, key: str) -> Answers:
+        """Answers of a predictions artifact of the study."""
+        return Answers(stored_answers(self.store, key), self.scores.get(key, {}))
+
+    def chosen(self) -> list[Chosen]:
+        """The arms that are reported."""
+        return choose(self.grid, self.plan.runs, self.read, self.study.statistics.human, TUNING_SET)
+
+    def frontiers(self) -> dict[str, Samples]:
+        """The start's answers to the reported prompts, by the base model's name in tables."""
+        reported = self.sets[REPORTED_SET]
+        starts = {run.predictions_key: run.base_model for run in self.plan.runs if not run.is_trained}
+        jobs = {starts[job.key]: job for job in self.plan.generations if job.key in starts}
+        return {
+            name: sampled(
+                self.study.generation,
+                job.base_key,
+                job.base_path,
+                reported.key,
+                num=self.grid.frontier,
+                max_new_tokens=reported.max_new_tokens,
+            )
+            for name, job in jobs.items()
+        }
+
+    def make_frontiers(self, maker: PairMaker, scorers: Sequence[ScorerSpec]) -> None:
+        """Sample and score them where they are missing."""
+        rows = self.examples(self.sets[REPORTED_SET])
+        frontiers = list(self.frontiers().values())
+        maker.answer(frontiers, lambda _: rows)
+        for samples in frontiers:
+            maker.score(samples, rows, scorers)
+
+    def make_divergences(self, maker: PairMaker, chosen: Sequence[Chosen]) -> int:
+        """Log-probabilities of what the reported arms answered; how many were made."""
+        from assay.studies.preferences.ray_divergence import DivergenceJob, run_divergence
+
+        rows = tuple(self.examples(self.sets[REPORTED_SET]))
+        keys = {run.predictions_key for run in self.reported_runs(chosen)}
+        jobs = [DivergenceJob(job, rows) for job in self.plan.generations if job.key in keys]
+        return run_divergence(self.store, jobs, self.study.train, self.study.resources.training, maker.progress)
+
+    def reported_runs(self, chosen: Sequence[Chosen]) -> list[RunRow]:
+        """Runs of the reported arms on the reported prompts."""
+        arms = {(part.base_model, part.arm) for part in chosen}
+        return [
+            run for run in self.plan.runs if run.evaluation_set == REPORTED_SET and (run.base_model, run.arm) in arms
+        ]

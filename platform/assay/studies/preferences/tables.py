@@ -1,0 +1,269 @@
+"""From what a study of preferences stored to its tables: reads artifacts, decides nothing."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from assay.metaeval.preference.answers import ArmAnswers, Label, RunAnswers, num_words, scored_by
+from assay.metaeval.preference.columns import COLUMNS
+from assay.metaeval.preference.frontier import Frontier, frontier_rows
+from assay.metaeval.preference.labels import label_row
+from assay.metaeval.preference.measures import LABEL, WORDS, Reported, measure_rows, preferences
+from assay.metaeval.statistics.win_rate import win_rate
+from assay.metaeval.study_tables.build import RunRow, ScorerInfo
+from assay.metaeval.study_tables.columns import make_table
+from assay.preference.labelling import label_score
+from assay.preference.rows import KIND as PAIRS_KIND
+from assay.preference.rows import read_rows
+from assay.preference.sources import GivenPairs, LabelledAnswers
+from assay.scoring.jobs import scores_key
+from assay.scoring.protocol import ScorerSpec
+from assay.studies.designs.preference import REPORTED_SET, START, TUNING_SET, arm_name
+from assay.studies.preferences.chosen import Chosen, label_of
+from assay.studies.preferences.divergence import FILE, KIND, divergence_key
+from assay.studies.preferences.making import stored_answers, stored_ratings
+from assay.studies.preferences.stage import AfterScores
+from assay.studies.preferences.wanted import Samples, answer_id
+from assay.studies.spec import JUDGE
+from assay.tasks.datasets.preferences import SUMMARY_FILE
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Row = dict[str, Any]
+
+
+def preference_tables(
+    after: AfterScores, infos: Sequence[ScorerInfo], specs: Sequence[ScorerSpec]
+) -> dict[str, pa.Table]:
+    """Every table of `metaeval.preference.columns`.
+
+    Args:
+        after: the study with everything made.
+        infos: its scorers, as tables know them.
+        specs: the same, as scores are keyed by them.
+    """
+    made = _Made(after, infos, specs)
+    rows: dict[str, list[Row]] = {name: [] for name in COLUMNS}
+    for base_model in dict.fromkeys(part.base_model for part in made.chosen):
+        for source in after.grid.pairs:
+            reported = made.reported(base_model, source)
+            rows["preference_measures"] += measure_rows(reported)
+            if reported.frontier is not None:
+                rows["preference_frontier"] += frontier_rows(base_model, source, reported.frontier)
+            rows["preference_wins"] += _win_rows(reported)
+            rows["preference_labels"].append(made.labels(base_model, source))
+    for part in made.chosen:
+        rows["preference_arms"].append(made.arm_row(part))
+        rows["preference_points"] += made.point_rows(part)
+        rows["preference_training"] += made.training_rows(part)
+    return {name: make_table(name, part, COLUMNS) for name, part in rows.items()}
+
+
+class _Made:
+    """What was made, read where it is wanted."""
+
+    def __init__(self, after: AfterScores, infos: Sequence[ScorerInfo], specs: Sequence[ScorerSpec]) -> None:
+        self.after, self.infos, self.specs = after, infos, specs
+        self.chosen = after.chosen()
+        self.examples = {name: [row.example_id for row in after.examples(part)] for name, part in after.sets.items()}
+        self._frontiers = after.frontiers()
+        self._by_arm: dict[tuple[str, str], dict[tuple[int, str], RunRow]] = {}
+        for run in after.plan.runs:
+            self._by_arm.setdefault((run.base_model, run.arm), {})[run.training_seed, run.evaluation_set] = run
+        self._jobs = {job.key: job for job in after.plan.trainings}
+        self._generations = {job.key: job for job in after.plan.generations}
+
+    def label(self, source: str) -> Label:
+        """Who labelled a source."""
+        spec = self.after.grid.pairs[source]
+        return Label(*label_of(spec, self.after.study.statistics.human), isinstance(spec, LabelledAnswers))
+
+    def reported(self, base_model: str, source: str) -> Reported:
+        """The arms of one base model and source."""
+        start = self._arm(base_model, "", START, START, is_start=True)
+        arms = [
+            self._arm(base_model, source, part.method, part.arm)
+            for part in self.chosen
+            if (part.base_model, part.source) == (base_model, source)
+        ]
+        samples = self._frontiers.get(base_model)
+        label = self.label(source)
+        others = {name: rows for name, rows in self.examples.items() if name not in (REPORTED_SET, TUNING_SET)}
+        return Reported(
+            start,
+            arms,
+            label,
+            self.infos,
+            self.after.study.statistics.human,
+            self.examples[REPORTED_SET],
+            others,
+            None if samples is None else self._frontier(samples, label),
+        )
+
+    def _arm(self, base_model: str, source: str, method: str, arm: str, *, is_start: bool = False) -> ArmAnswers:
+        found = self._by_arm[base_model, arm]
+        seeds = sorted({seed for seed, _ in found})
+        runs = tuple(
+            self._run(seed, {name: run for (other, name), run in found.items() if other == seed}) for seed in seeds
+        )
+        return ArmAnswers(base_model, source, method, arm, runs, is_start)
+
+    def _run(self, seed: int, runs: Mapping[str, RunRow]) -> RunAnswers:
+        own = runs[REPORTED_SET]
+        answers = self.after.read(own.predictions_key)
+        others = {
+            name: self.after.scores.get(run.predictions_key, {})
+            for name, run in runs.items()
+            if name not in (REPORTED_SET, TUNING_SET)
+        }
+        return RunAnswers(seed, answers.texts, answers.scores, self._log_ratios(own), others)
+
+    def _log_ratios(self, run: RunRow) -> dict[str, float]:
+        key = divergence_key(self._generations[run.predictions_key])
+        if not self.after.store.exists(KIND, key):
+            return {}
+        rows = self.after.store.read_table(KIND, key, FILE).to_pylist()
+        return {row["example_id"]: row["log_prob"] - row["start_log_prob"] for row in rows}
+
+    def _frontier(self, samples: Samples, label: Label) -> Frontier:
+        store, examples = self.after.store, self.examples[REPORTED_SET]
+        texts = stored_answers(store, samples.job.key)
+        human = self.after.study.statistics.human
+        ratings = {
+            spec.name: stored_ratings(store, scores_key(spec, samples.batch))
+            for spec in self.specs
+            if spec.name in (human, label.scorer)
+        }
+        ids = [[answer_id(name, place) for place in range(samples.num)] for name in examples]
+
+        def values(name: str, bias: float = 0.0) -> np.ndarray[Any, np.dtype[np.float64]]:
+            known = ratings[name]
+            return np.array(
+                [
+                    [label_score(known[i], texts[i], bias) if i in known and i in texts else math.nan for i in row]
+                    for row in ids
+                ]
+            )
+
+        by_label = values(label.scorer, label.length_bias)
+        lengths = np.array([[num_words(texts[i]) if i in texts else math.nan for i in row] for row in ids], dtype=float)
+        return Frontier(examples, by_label, {LABEL: by_label, human: values(human), WORDS: lengths})
+
+    def labels(self, base_model: str, source: str) -> Row:
+        """How a source's labels follow length."""
+        key = next(
+            self._jobs[key].mixture_key
+            for cell, key in self.after.plan.cells
+            if cell.pairs is not None and cell.pairs.name == source and self._base_of(key) == base_model
+        )
+        left_out = self.after.store.read_json(PAIRS_KIND, key, SUMMARY_FILE)["left_out"]
+        return label_row(base_model, source, self.label(source), read_rows(self.after.store, key), left_out)
+
+    def _base_of(self, key: str) -> str:
+        return self._jobs[key].base_name
+
+    def arm_row(self, part: Chosen) -> Row:
+        """What an arm is and what its method cost."""
+        grid = self.after.grid
+        arms = {arm_name(part.method, part.source, point) for point in grid.points(part.method)}
+        keys = {
+            run.adapter_key for run in self.after.plan.runs if run.base_model == part.base_model and run.arm in arms
+        }
+        spec = grid.pairs[part.source]
+        sampled = 0 if isinstance(spec, GivenPairs) else spec.num * grid.num_prompts
+        return {
+            "base_model": part.base_model,
+            "pairs": part.source,
+            "method": part.method,
+            "arm": part.arm,
+            "point": part.point,
+            "tuning_score": part.tuning_score,
+            "num_points": grid.num_points,
+            "num_runs": grid.seeds,
+            "trained_tokens": sum(self._trained_tokens(key) for key in keys),
+            "sampled_answers": sampled,
+            "judged_answers": sampled if isinstance(spec, LabelledAnswers) and spec.label == JUDGE else 0,
+        }
+
+    def _trained_tokens(self, adapter: str) -> int:
+        return int(self.after.store.read_json("adapter", adapter, "summary.json")["num_trained_tokens"])
+
+    def point_rows(self, part: Chosen) -> list[Row]:
+        """Every tuning point of a method."""
+        points = self.after.grid.points(part.method)
+        return [
+            {
+                "base_model": part.base_model,
+                "pairs": part.source,
+                "method": part.method,
+                "point": point.label,
+                "tuning_score": score,
+                "is_reported": point.label == part.point,
+            }
+            for point, score in zip(points, part.tuning_scores, strict=True)
+        ]
+
+    def training_rows(self, part: Chosen) -> list[Row]:
+        """Means over seeds of the reported arm's history, at each step."""
+        keys = {run.adapter_key for run in self._by_arm[part.base_model, part.arm].values()}
+        sums: dict[int, Counter[str]] = {}
+        counts: dict[int, Counter[str]] = {}
+        for key in sorted(keys):
+            for step in self.after.store.read_table("adapter", key, "history.parquet").to_pylist():
+                watched = json.loads(step["hooks_json"] or "{}")
+                known = {
+                    "loss": step["loss"],
+                    "chosen_log_p": watched.get("objective/chosen_log_prob"),
+                    "rejected_log_p": watched.get("objective/rejected_log_prob"),
+                }
+                for name, value in known.items():
+                    if value is not None:
+                        sums.setdefault(step["step"], Counter())[name] += value
+                        counts.setdefault(step["step"], Counter())[name] += 1
+        return [
+            {
+                "base_model": part.base_model,
+                "pairs": part.source,
+                "method": part.method,
+                "step": step,
+                **{
+                    name: sums[step][name] / counts[step][name] if counts[step][name] else math.nan
+                    for name in ("loss", "chosen_log_p", "rejected_log_p")
+                },
+                "num_runs": max(counts[step].values()),
+            }
+            for step in sorted(sums)
+        ]
+
+
+def _win_rows(reported: Reported) -> list[Row]:
+    """Every arm against every other and the start, by the human column."""
+    by = scored_by(reported.human)
+    rows = []
+    for arm in reported.arms:
+        for other in (*reported.arms, reported.start):
+            if other is arm:
+                continue
+            found = win_rate(preferences(arm, other, by, reported.examples))
+            rows.append(
+                {
+                    "base_model": arm.base_model,
+                    "pairs": arm.pairs,
+                    "method": arm.method,
+                    "other": other.method,
+                    "by": reported.human,
+                    "rate": found.rate,
+                    "low": found.low,
+                    "high": found.high,
+                    "num_items": found.num_items,
+                    "num_missing": found.num_missing,
+                }
+            )
+    return rows
