@@ -169,6 +169,22 @@ def arm(name: str, mean: float, rank: int, p_holm: float | None, *, is_baseline:
     }  # fmt: skip
 
 
+def test_a_change_on_the_instruction_set_says_what_it_is_over() -> None:
+    row = arm("N=64", 0.5, 1, 0.01) | {"forgetting": -0.02, "forgetting_low": -0.05, "forgetting_high": 0.01}
+    kept = row | {"forgetting_items": 40, "forgetting_unit": "items and runs"}
+    (line,) = headlines({"leaderboard": [kept], "metaeval": []}, "truth")
+    assert "on the instruction set −0.020 [−0.050, 0.010] (40 items; over items and runs)" in line
+    before = row | {"forgetting_items": None, "forgetting_unit": None}
+    assert "was not kept" in headlines({"leaderboard": [before], "metaeval": []}, "truth")[0]
+
+
+def test_the_page_shows_simultaneous_intervals_and_what_they_are_over(report_input: ReportInput) -> None:
+    page = render_report(report_input).html.decode()
+    assert "interval at Holm&#39;s step" in page or "interval at Holm's step" in page
+    assert "clusters, items fixed" in page and "where the variance of a score comes from" in page
+    assert re.search(r"over items (and (runs|draws)|only)[^<]*: \d+ runs, \d+ answers", page)
+
+
 def test_a_noisy_winner_does_not_hide_the_mixture_that_is_told_apart() -> None:
     rows = [
         arm("N=256", 0.6, 1, 0.2),

@@ -10,7 +10,7 @@ import typer
 
 from assay.config import validate
 from assay.studies.catalog import load_study
-from assay.studies.search.weights import SearchSpec, Trial, best, goal_scorer, judged, searched, with_points
+from assay.studies.search.weights import SearchSpec, Trial, best, claimed, goal_scorer, judged, searched, with_points
 
 if TYPE_CHECKING:
     from assay.studies.spec import Study
@@ -49,6 +49,8 @@ def search_command(
                 trials.append(trial)
                 typer.echo(_line(trial))
         folder = run_study(with_points(study, points, study.name), storage, max_usd=max_usd)
+    board = Store(storage).read_study_table(folder.name, "tables/leaderboard.parquet").to_pylist()
+    trials = claimed(study, spec, board, trials)
     winner = best(trials)
     found = {
         "search": spec.model_dump(mode="json"),
@@ -61,7 +63,35 @@ def search_command(
         typer.echo(f"no mixture of {len(trials)} forgets at most {spec.max_forgetting:.1%}; see the Pareto front")
         return
     typer.echo(f"best of {len(trials)} by {scorer}, forgetting at most {spec.max_forgetting:.1%}: {winner.arm}")
-    typer.echo("whether it is told apart from the baseline, and from the others, says the report's leaderboard")
+    for line in claim_lines(winner):
+        typer.echo(line)
+
+
+def claim_lines(winner: Trial) -> list[str]:
+    """What may be said of the best point, with intervals that hold for all points that were tried."""
+    claim = winner.claim
+    if claim is None:
+        return []
+    words = {"yes": "keeps the limit", "open": "is not told from the limit", "no": "breaks the limit"}
+    gain = _with_ends(claim.gain, claim.gain_low, claim.gain_high, 1.0, 3)
+    loss = _with_ends(claim.loss, claim.loss_low, claim.loss_high, 100.0, 1)
+    corrected = f"95 % for all {claim.num_points} points at once"
+    return [
+        f"  gain over the baseline {gain} ({corrected}; over {claim.over or 'nothing'})",
+        f"  forgetting {loss} %: {words[claim.feasible]}",
+        "whether it is told apart from the others says the report's leaderboard",
+    ]
+
+
+def _with_ends(value: float | None, low: float | None, high: float | None, scale: float, digits: int) -> str:
+    if value is None:
+        return "unknown"
+    shown = f"{scale * value:+.{digits}f}"
+    return (
+        f"{shown} [no interval]"
+        if low is None or high is None
+        else (f"{shown} [{scale * low:+.{digits}f}, {scale * high:+.{digits}f}]")
+    )
 
 
 def _leaderboard(study: Study, storage: str, max_usd: float | None) -> list[dict[str, Any]]:

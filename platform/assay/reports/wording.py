@@ -117,13 +117,20 @@ def _best_arm(rows: Rows, base: str, task: str, human: str) -> str | None:
     if best["forgetting"] is not None:
         forgets = (
             f"; on the instruction set {signed(best['forgetting'])} "
-            f"{rate(best['forgetting_low'], best['forgetting_high'])}"
+            f"{rate(best['forgetting_low'], best['forgetting_high'])} ({_forgetting_over(best)})"
         )
     sentence = f"{name}: {best['arm']} {_standing(best)}: {_against_baseline(best, human)}{forgets}."
     sure = [row for row in ranked if row["verdict"] == "better"]
     if sure and best not in sure:
         sentence += f" The highest that is better: {sure[0]['arm']}, {_against_baseline(sure[0], human)}."
     return sentence
+
+
+def _forgetting_over(row: Mapping[str, Any]) -> str:
+    """What the change on the instruction set is over; studies finished before did not keep it."""
+    if row["forgetting_items"] is None:
+        return "over what, was not kept when this study ran"
+    return f"{plural(row['forgetting_items'], 'item')}; over {row['forgetting_unit'] or 'nothing'}"
 
 
 def verdict_words(row: Mapping[str, Any]) -> str:
@@ -179,5 +186,6 @@ def _best_scorer(rows: Rows, pairs: Rows) -> str | None:
 def _alone(row: Mapping[str, Any]) -> str:
     return (
         f"Inside tasks, {row['scorer']} agrees with the human column: CIT {number(row['value'], 2)} "
-        f"{rate(row['low'], row['high'], 2)} over {row['num_clusters']} runs of {plural(row['num_tasks'], 'task')}."
+        f"{rate(row['low'], row['high'], 2)} over {row['num_clusters']} clusters of runs of "
+        f"{plural(row['num_tasks'], 'task')}, items fixed."
     )

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 
+from assay.commands.search import claim_lines
 from assay.errors import ConfigError
+from assay.metaeval.statistics.clustered import ITEMS_ONLY, student_quantile
 from assay.studies.builtin.paper import quickstart
 from assay.studies.search.weights import (
     PENALTY,
+    Claim,
     SearchSpec,
     Trial,
     arm_of,
     best,
+    claimed,
     goal_scorer,
     judged,
     searched,
@@ -64,6 +69,62 @@ def test_the_best_trial_is_feasible() -> None:
     ]
     assert best(trials) == trials[2]
     assert best(trials[:1]) is None
+
+
+def told(gain: float, lost: float, error: float, unit: str = "items and runs") -> list[dict[str, object]]:
+    """Leaderboard rows of the point: the same gain on both tasks, a loss on the instruction set, 10 degrees."""
+    differences = {"toy_sentiment": gain, "toy_question": gain, "instructions": -lost}
+    arm = arm_of(weighted(), POINT)
+    return [
+        {"scorer": "judge", "arm": arm, "evaluation_set": name, "mean": 0.5 + value, "baseline_mean": 0.5,
+         "difference": value, "standard_error": error, "dof": 10.0, "unit": unit, "num_items": 40, "num_runs": 3,
+         "num_baseline_runs": 3}
+        for name, value in differences.items()
+    ]  # fmt: skip
+
+
+def test_the_best_of_many_has_an_interval_for_all_of_them() -> None:
+    spec = SearchSpec(max_forgetting=0.1)
+    trial = judged(weighted(), spec, told(0.1, 0.0, 0.01), 0, POINT)
+    claims = {}
+    for count in (1, 20):
+        (first, *_) = claimed(weighted(), spec, told(0.1, 0.0, 0.01), [trial] * count)
+        assert first.claim is not None and first.claim.gain == pytest.approx(0.1)
+        claims[count] = first.claim
+    # half widths at 5 % and at 5 % / 20; the errors of both tasks are added as if they went together
+    for count, claim in claims.items():
+        half = student_quantile(1 - 0.025 / count, 10) * 0.01
+        assert (claim.gain_low, claim.gain_high) == pytest.approx((0.1 - half, 0.1 + half))
+        assert (claim.loss_low, claim.loss_high) == pytest.approx((-half / 0.5, half / 0.5))
+    assert claims[1].over == "items and runs: 40 items, 3 runs against 3"
+
+
+@pytest.mark.parametrize(
+    ("lost", "error", "unit", "feasible"),
+    [
+        (0.0, 0.001, "items and runs", "yes"),
+        (0.0, 0.1, "items and runs", "open"),
+        (0.2, 0.001, "items and runs", "no"),
+        (0.0, 0.001, ITEMS_ONLY, "open"),
+    ],
+)
+def test_whether_the_limit_is_kept_is_said_by_the_interval(lost: float, error: float, unit: str, feasible: str) -> None:
+    spec = SearchSpec(max_forgetting=0.1)
+    board = told(0.1, lost, error, unit)
+    (trial,) = claimed(weighted(), spec, board, [judged(weighted(), spec, board, 0, POINT)])
+    assert trial.claim is not None and trial.claim.feasible == feasible
+    assert best([trial]) == (None if feasible == "no" else trial)
+    lines = claim_lines(trial)
+    assert ("no interval" in lines[0]) == (unit == ITEMS_ONLY) and "for all 1 points" in lines[0]
+
+
+def test_a_sure_trial_comes_before_a_likelier_looking_one() -> None:
+    sure = Claim(0.1, 0.0, 0.2, 0.0, 0.0, 0.0, "yes", "", 2)
+    trials = [
+        Trial(0, POINT, "a", 0.9, 0.0, 0.9, True, replace(sure, feasible="open")),
+        Trial(1, POINT, "b", 0.6, 0.0, 0.6, True, sure),
+    ]
+    assert best(trials) == trials[1] and best(trials[:1]) == trials[0]
 
 
 def test_other_designs_and_scorers_are_refused() -> None:

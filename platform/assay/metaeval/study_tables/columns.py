@@ -141,6 +141,8 @@ COLUMNS: Mapping[str, tuple[Column, ...]] = {
         _number("difference", "mean - baseline_mean, paired by item"),
         _LOW,
         _HIGH,
+        _number("standard_error", "standard error of the difference; null where neither side varies"),
+        _number("dof", "its degrees of freedom (Satterthwaite)"),
         _number("p", "two-sided p of no difference"),
         _number(
             "p_holm",
@@ -157,6 +159,8 @@ COLUMNS: Mapping[str, tuple[Column, ...]] = {
         _number("forgetting", "difference to the baseline on the instruction set, same scorer (below 0: forgot)"),
         _number("forgetting_low", "lower end of its 95 % interval"),
         _number("forgetting_high", "upper end of its 95 % interval"),
+        _text("forgetting_unit", "what that interval speaks about"),
+        _count("forgetting_items", "items of the instruction set that all runs of both have a score for"),
         _flag("is_pareto", "no other arm has more on this set without losing more on the instruction set"),
         _UNIT,
         _METHOD,

@@ -1,19 +1,22 @@
 """Searching for the weights of a mixture: what is searched, what counts as good, and what was found. Pure.
 
 A goal is a score on the target tasks under a limit on forgetting. A point that breaks the limit is not thrown away: it
-loses a multiple of what it breaks it by, so that a searcher learns from it as well.
+loses a multiple of what it breaks it by, so that a searcher learns from it as well. The best of many looks better than
+it is, so what is said of it in the end (`Claim`) has intervals that hold for all points that were tried at once.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from pydantic import Field
 
 from assay.config import Config
 from assay.errors import ConfigError
+from assay.metaeval.statistics.clustered import ITEMS_ONLY, student_quantile
 from assay.records import INSTRUCTIONS
 from assay.studies.cells import expand
 from assay.studies.designs import Design
@@ -42,6 +45,31 @@ class SearchSpec(Config):
     """Of the searcher."""
 
 
+Feasibility = Literal["yes", "open", "no"]
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What may be said of one point when several were tried: ends hold for all of them at once (Bonferroni)."""
+
+    gain: float | None
+    """Mean over the target tasks of the differences to the baseline, in the scorer's unit."""
+    gain_low: float | None
+    gain_high: float | None
+    """Tasks share runs, so their errors are added as if they went together."""
+    loss: float | None
+    """Relative loss on the instruction set."""
+    loss_low: float | None
+    loss_high: float | None
+    """The mean at N = 0 is taken as known."""
+    feasible: Feasibility
+    """Whether the loss keeps the limit: the whole interval does, or some of it, or none."""
+    over: str
+    """What the interval is over, with the counts of both sides."""
+    num_points: int
+    """Points that were tried."""
+
+
 @dataclass(frozen=True)
 class Trial:
     """One mixture and how it did."""
@@ -56,6 +84,9 @@ class Trial:
     goal: float | None
     """`score` less the penalty; what the searcher maximises."""
     is_feasible: bool
+    """Whether the loss itself keeps the limit; the searcher's view."""
+    claim: Claim | None = None
+    """None while the search runs."""
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -123,7 +154,69 @@ def judged(
     return Trial(number, dict(point), arm, score, forgetting, goal, is_feasible)
 
 
+def claimed(
+    study: Study, spec: SearchSpec, leaderboard: Sequence[Mapping[str, Any]], trials: Sequence[Trial]
+) -> list[Trial]:
+    """The trials with what may be said of them, from the leaderboard of the study of them all."""
+    scorer = goal_scorer(study, spec)
+    alpha = 0.05 / max(1, len(trials))
+    found = []
+    for trial in trials:
+        rows = [row for row in leaderboard if row["scorer"] == scorer and row["arm"] == trial.arm]
+        on_tasks = [row for row in rows if row["evaluation_set"] in study.target_sets]
+        on_instructions = [row for row in rows if row["evaluation_set"] == INSTRUCTIONS and row["baseline_mean"]]
+        gain = _mean_ends([_ends(row, alpha) for row in on_tasks])
+        losses = [tuple(-end / row["baseline_mean"] for end in _ends(row, alpha)) for row in on_instructions]
+        loss, loss_high, loss_low = _mean_ends([(value, low, high) for value, low, high in losses])
+        feasible: Feasibility = "open"
+        if not math.isnan(loss_high) and loss_high <= spec.max_forgetting:
+            feasible = "yes"
+        elif not math.isnan(loss_low) and loss_low > spec.max_forgetting:
+            feasible = "no"
+        value, low, high = map(_known, gain)
+        limits = _known(loss), _known(loss_low), _known(loss_high)
+        claim = Claim(value, low, high, *limits, feasible, _over(on_tasks), len(trials))
+        found.append(replace(trial, claim=claim))
+    return found
+
+
+def _ends(row: Mapping[str, Any], alpha: float) -> tuple[float, float, float]:
+    """Difference and both ends at this level; NaN where the comparison knows nothing about retraining."""
+    value, error, dof = (math.nan if row[key] is None else row[key] for key in ("difference", "standard_error", "dof"))
+    if math.isnan(error) or not dof > 0 or row["unit"] == ITEMS_ONLY:
+        return value, math.nan, math.nan
+    half = student_quantile(1 - alpha / 2, dof) * error
+    return value, value - half, value + half
+
+
+def _known(value: float) -> float | None:
+    return None if math.isnan(value) else value
+
+
+def _mean_ends(parts: Sequence[tuple[float, float, float]]) -> tuple[float, float, float]:
+    if not parts:
+        return math.nan, math.nan, math.nan
+    value, low, high = (sum(part[place] for part in parts) / len(parts) for place in range(3))
+    return value, low, high
+
+
+def _over(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Unit and counts on both sides, as far as tasks and base models agree."""
+    words = [
+        f"{row['unit'] or 'nothing'}: {row['num_items']} items, {row['num_runs']} runs against "
+        f"{row['num_baseline_runs']}"
+        for row in rows
+    ]
+    return "; ".join(dict.fromkeys(words))
+
+
 def best(trials: Sequence[Trial]) -> Trial | None:
-    """The feasible trial with the highest score; None where none is feasible."""
-    feasible = [trial for trial in trials if trial.is_feasible and trial.score is not None]
-    return max(feasible, key=lambda trial: (trial.score or 0.0, -trial.number), default=None)
+    """The trial with the highest score among those that keep the limit; None where none may.
+
+    Those whose whole interval keeps it come first, then those of which only the loss itself does; one whose whole
+    interval breaks it is none.
+    """
+    scored = [trial for trial in trials if trial.score is not None]
+    sure = [trial for trial in scored if trial.claim is not None and trial.claim.feasible == "yes"]
+    likely = [trial for trial in scored if trial.is_feasible and (trial.claim is None or trial.claim.feasible != "no")]
+    return max(sure or likely, key=lambda trial: (trial.score or 0.0, -trial.number), default=None)
