@@ -192,7 +192,7 @@ def score(
     from assay.errors import ConfigError
 
     if show:
-        list_command(as_json)
+        list_command(as_json, how.study)
         return
     if predictions is None or scorers is None or out is None:
         raise ConfigError("score: expected --predictions FILE --scorers NAME[,NAME] --out FILE, or --list")

@@ -79,4 +79,4 @@ def test_labels_in_text_need_labels() -> None:
 def test_what_a_task_does_not_say_is_no_identity() -> None:
     assert OwnTask().identity() == {}
     with pytest.raises(ValidationError):
-        OwnTask.model_validate({"heuristic": "sst2"})
+        OwnTask.model_validate({"heuristic": "sst2", "correct_if": "none"})

@@ -23,7 +23,7 @@ def study_beside(reference: str | None) -> Study | None:
 
 
 def registry_of(study: Study | None) -> Registry:
-    """The tasks, scorers and judge protocols of a study; without one, those that ship."""
-    from assay.studies.registry import SHIPPED
+    """The tasks, scorers and judge protocols of a study; without one, what ships and what is installed."""
+    from assay.studies.registry import make_registry
 
-    return SHIPPED if study is None else study.registry
+    return make_registry({}) if study is None else study.registry

@@ -23,7 +23,7 @@ from assay.metaeval.statistics.rates import wilson
 from assay.records import Outcome, Rating
 from assay.scoring.jobs import MODEL_ROWS, RATING_DECIMALS
 from assay.scoring.protocol import Cost, ScoreRequest, ScorerSpec
-from assay.scoring.table import SHIPPED_SCORERS
+from assay.studies.prompt_file import with_prompt_read
 from assay.studies.spec import JUDGE, JudgeConfig
 
 if TYPE_CHECKING:
@@ -76,7 +76,8 @@ def score_command(predictions: Path, scorers: Sequence[str], out: Path, how: Sco
     with ExitStack() as stack:
         if JUDGE in names:
             told = {"retry_unreadable": how.retry_unreadable} if how.retry_unreadable else {}
-            judge = validate(JudgeConfig, {**params.get(JUDGE, {}), **told}, "--set judge")
+            asked = with_prompt_read({"judge": params.get(JUDGE, {})}, Path.cwd())["judge"]
+            judge = validate(JudgeConfig, {**asked, **told}, "--set judge")
             score_by[JUDGE], unanswered, endpoint = stack.enter_context(_asked_judge(judge, mode, how.storage, study))  # type: ignore[arg-type]
         kept = [JUDGE] if how.keep_replies else []
         lines = _scored_lines(
@@ -103,21 +104,27 @@ def score_command(predictions: Path, scorers: Sequence[str], out: Path, how: Sco
         )
 
 
-def list_command(as_json: bool) -> None:
-    """Every scorer with what it is: kind, version, direction, range, what a row costs, and parameters."""
+def list_command(as_json: bool, study: str | None = None) -> None:
+    """Every scorer with what it is: kind, version, direction, range, what a row costs, who brings it, parameters."""
     judge = ScorerSpec(name=JUDGE, kind="judge", cost="call", params={"model": JudgeConfig().model})
-    specs = [*(SHIPPED_SCORERS.spec(name) for name in SHIPPED_SCORERS.names), judge]
+    table = registry_of(study_beside(study)).scorers
+    specs = [*(table.spec(name) for name in table.names), judge]
+    origins = {name: table.origin(name) for name in table.names} | {JUDGE: "assay"}
     if as_json:
-        typer.echo(json.dumps([spec.model_dump(mode="json") for spec in specs], indent=2))
+        typer.echo(
+            json.dumps([{**spec.model_dump(mode="json"), "origin": origins[spec.name]} for spec in specs], indent=2)
+        )
         return
-    typer.echo(f"{'scorer':<13}{'kind':<11}{'version':<9}{'better':<8}{'range':<13}{'a row costs':<38}parameters")
+    typer.echo(
+        f"{'scorer':<13}{'kind':<11}{'version':<9}{'better':<8}{'range':<13}{'a row costs':<38}{'from':<24}parameters"
+    )
     for spec in specs:
         low = "-inf" if spec.low is None else f"{spec.low:g}"
         high = "inf" if spec.high is None else f"{spec.high:g}"
         shown = ", ".join(f"{name}={'-' if value is None else value}" for name, value in spec.params.items())
         typer.echo(
             f"{spec.name:<13}{spec.kind:<11}{spec.version:<9}{spec.direction:<8}{f'{low} .. {high}':<13}"
-            f"{COSTS[spec.cost]:<38}{shown}"
+            f"{COSTS[spec.cost]:<38}{origins[spec.name]:<24}{shown}"
         )
 
 

@@ -30,6 +30,8 @@ class ScorerEntry:
     """A scorer from a spec of this name."""
     reads_tasks: bool = False
     """Whether its ratings depend on what a task says of its answers: then a study's own tasks are part of its spec."""
+    origin: str = "assay"
+    """What brings it."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,14 @@ class Scorers:
         fields = {**default.model_dump(), "params": {**default.params, **params}}
         return validate(ScorerSpec, fields, f"scorer {name!r}")
 
+    def origin(self, name: str) -> str:
+        """What brings a scorer: "assay", or a plug-in."""
+        return self._entry(name).origin
+
+    def replaced(self, entry: ScorerEntry) -> Scorers:
+        """These with one made in another way."""
+        return Scorers(tuple(entry if known.name == entry.name else known for known in self.entries))
+
     def reads_tasks(self, name: str) -> bool:
         """See `ScorerEntry.reads_tasks`."""
         return self._entry(name).reads_tasks
@@ -88,7 +98,8 @@ class Scorers:
         for entry in added.entries:
             if added._by_name[entry.name] is not entry:
                 raise ConfigError(
-                    f"scorer {entry.name!r}: saw a second definition; expected one; give yours another name"
+                    f"scorer {entry.name!r}: saw a second definition ({entry.origin}); expected one; give yours "
+                    "another name"
                 )
         return added
 

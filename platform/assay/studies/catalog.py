@@ -12,6 +12,7 @@ from assay.studies.builtin.paper import BUILTIN
 from assay.studies.dtypes import without_ruled_dtypes
 from assay.studies.ifs_models.builtin import IFS_STUDIES
 from assay.studies.modes import MODES
+from assay.studies.prompt_file import with_prompt_read
 from assay.studies.spec import Study
 
 MOST_EXTENSIONS = 5
@@ -32,6 +33,9 @@ def load_study(reference: str, overrides: Sequence[str] = ()) -> Study:
         data = apply_overrides(_read(reference), overrides)
         if (mode := data.get("mode")) in MODES:  # a builtin below takes what follows from the mode, see `modes`
             data = apply_overrides(_read(reference, mode), overrides)
+        if is_file:
+            folder = Path(reference).resolve().parent
+            data = {**with_prompt_read(data, folder), "study_folder": str(folder)}
         return validate(Study, data, reference if is_file else f"study {reference!r}")
     if reference in IFS_STUDIES:
         raise ConfigError(

@@ -117,7 +117,13 @@ def scorer_specs(study: Study) -> tuple[ScorerSpec, ...]:
 def _tasks_said(study: Study) -> str:
     """Names what the study's own tasks say of right answers; empty where it has none."""
     said = {name: study.registry.tasks.get(name).scoring_identity() for name in study.own_tasks}
+    if said and (behind := study.registry.plugins_of(scorers=(), protocol="", heuristics=_rules_of(study))):
+        return fingerprint([said, behind])
     return fingerprint(said) if said else ""
+
+
+def _rules_of(study: Study) -> list[str]:
+    return [study.registry.tasks.get(name).heuristic for name in study.own_tasks]
 
 
 def content_keys(study: Study) -> dict[str, str]:
@@ -168,6 +174,17 @@ def judge_protocol(
     Raises:
         ConfigError: there is none of this name.
     """
+    if judge.prompt is not None:
+        asked: PointwiseProtocol = CriteriaJudge(
+            "",
+            *judge.scale,
+            mode=mode,
+            temperature=judge.temperature,
+            structured=judge.structured,
+            prompt_text=judge.prompt.text,
+            name=judge.protocol,
+        )
+        return repeated(retried(by_task(asked, own), judge.retry_unreadable), judge.repeats)
     known = [name for name in protocols.names("pointwise") if name not in LABELERS]
     if judge.protocol not in known:
         raise ConfigError(f"judge.protocol: saw {judge.protocol!r}; expected one of {', '.join(known)}")

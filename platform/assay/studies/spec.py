@@ -6,9 +6,11 @@ A builtin study is a Python value of this type (`builtin.py`); a YAML file is th
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Mapping
 from functools import cached_property
+from pathlib import Path
 from typing import Annotated, Any, Self
 
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
@@ -20,15 +22,20 @@ from assay.llm.endpoint import Reach, ReplySettings
 from assay.metaeval.study_tables.options import TableOptions
 from assay.mixtures.spec import LeakSpec
 from assay.mixtures.synthesis import RandomLabels, SyntheticRows
+from assay.plugins.code import PluginCode
+from assay.plugins.finding import find_plugin
 from assay.records import Mode
+from assay.scoring.judges.prompting import parse_prompt
 from assay.scoring.judges.protocols.repeats import MAX_REPEATS
 from assay.scoring.judges.protocols.retries import MAX_RETRIES
+from assay.scoring.judges.table import SHIPPED_PROTOCOLS
 from assay.studies.deciding.spec import DecideSpec
 from assay.studies.designs import Design
 from assay.studies.designs.design import no_repeats
 from assay.studies.dtypes import with_dtypes
 from assay.studies.goal import EvaluationSetSpec, GoalSpec
 from assay.studies.modes import MODES, in_other_mode, with_mode_rules
+from assay.studies.prompt_file import PromptFile
 from assay.studies.registry import Registry, make_registry
 from assay.studies.resources import StudyResources
 from assay.studies.tracking_config import TrackingConfig
@@ -47,8 +54,13 @@ LATER_JUDGE: Mapping[str, object] = {
     "retry_unreadable": 0,
     "max_reply_tokens": None,
     "reasoning_effort": None,
+    "prompt": None,
+    "scale": [1.0, 5.0],
 }
 LATER_STATISTICS: Mapping[str, object] = {"baseline": None, "below_target": 100, "meta_tasks": None, "tfa_tasks": None}
+
+PLUGIN_FOLDER = "ASSAY_PLUGINS"
+"""Environment variable: where plug-ins of a stored study lie, which knows no folder."""
 
 SEEDS_AT_ZERO = (0, 1, 2)
 """Trainings of N = 0 where a study does not say: one would show no spread, and every comparison rests on it."""
@@ -128,6 +140,11 @@ class JudgeConfig(Reach, ReplySettings):
     retry_unreadable: int = Field(0, ge=0, le=MAX_RETRIES)
     """Times that an answer is judged anew, as another draw, where the judge's reply could not be read, was cut or did
     not come; both replies are kept. A higher number goes on from a lower one."""
+    prompt: PromptFile | None = None
+    """A prompt of the study's own instead of a protocol that ships: in a study file the path of a file beside it.
+    `protocol` is then a name for it."""
+    scale: tuple[float, float] = (1.0, 5.0)
+    """Lowest and highest rating that `prompt` asks for."""
     structured: bool = False
     """Ask for a JSON schema (`strict` only). An endpoint without structured output is asked without it; the same parser
     reads both."""
@@ -177,6 +194,12 @@ class Study(Config):
     """`compat` does what the published study did, quirks included; `strict` does it right. Every result says which.
     It decides about leaks, target rows for validation, parsers and heuristics, and where the study does not say them
     `train.loss_on` and `generation.mode`. Hub datasets of the builtin studies are split by its rule."""
+    plugins: tuple[str, ...] = ()
+    """Modules that add scorers, heuristics, judge protocols and tasks: in the study file's folder, or installed. Those
+    that installed packages announce (entry points `assay.plugins`) need not be named."""
+    study_folder: str | None = Field(None, exclude=True)
+    """Folder of the study file, for plug-ins. No part of the identity, and never stored: who can write to a store does
+    not say what a reader imports."""
     tasks: Mapping[str, OwnTask] = Field(default_factory=dict)
     """Tasks of the study's own by name, or what changes of a catalogued one."""
     data: DataSpec
@@ -247,7 +270,7 @@ class Study(Config):
                 raise ValueError(f"no dataset {name!r} in data.sources; it has {', '.join(self.data.names)}")
         self.grid.check(self)
         for name in self.own_tasks:
-            if self.tasks[name].criteria and JUDGE not in self.scorers:
+            if self.registry.own[name].criteria and JUDGE not in self.scorers:
                 raise ValueError(f"tasks.{name}.criteria are for the scorer judge, which is none of scorers; add it")
         if TINY in self.all_models and self.tiny_base is None:
             raise ValueError("base_models names 'tiny', which needs the field tiny_base")
@@ -266,6 +289,14 @@ class Study(Config):
             raise ValueError("decide: a study of ifs trains everything twice, in one round; leave out one of them")
         if self.judge.repeats > 1 and JUDGE not in self.scorers:
             raise ValueError(f"judge.repeats={self.judge.repeats} is for the scorer judge, which is none of scorers")
+        if self.writer is not None and self.writer.prompt is not None:
+            raise ValueError("writer.prompt: a writer has prompts of its own; leave it out")
+        if not self.judge.scale[0] < self.judge.scale[1]:
+            raise ValueError(
+                f"judge.scale: saw {list(self.judge.scale)}; expected the lowest rating before the highest"
+            )
+        if self.judge.prompt is not None and self.judge.protocol in SHIPPED_PROTOCOLS.names():
+            raise ValueError(f"judge.protocol: saw {self.judge.protocol!r} beside a prompt; expected a name of its own")
         if self.writer is not None and self.writer.repeats > 1:
             raise ValueError(f"writer.repeats={self.writer.repeats}: a writer is asked once; leave it out")
         if self.train.dtype == "float32" and self.generation.dtype not in ("float32", "bfloat16"):
@@ -275,19 +306,31 @@ class Study(Config):
     @cached_property
     def registry(self) -> Registry:
         """What the study may name: tasks, scorers, heuristics, judge protocols."""
-        return make_registry(self.tasks)
+        return make_registry(self.tasks, [self._plugin(name) for name in self.plugins])
+
+    def _plugin(self, name: str) -> PluginCode:
+        folder = self.study_folder or os.environ.get(PLUGIN_FOLDER)
+        return find_plugin(name, Path(folder) if folder else None)
 
     @property
     def own_tasks(self) -> tuple[str, ...]:
-        """Those of the study's own tasks that a dataset in use, or an evaluation set, belongs to."""
+        """Tasks of the study and of plug-ins that a dataset in use, or an evaluation set, belongs to."""
         used = {source.task for source in self.used.sources.values()} | set(self.target_sets)
-        return tuple(name for name in sorted(self.tasks) if name in used)
+        return tuple(name for name in sorted(self.registry.own) if name in used)
+
+    @property
+    def used_plugins(self) -> dict[str, str]:
+        """Identity of each plug-in that shapes a number, by name; a task's fields are identity by themselves."""
+        heuristics = [self.registry.tasks.get(name).heuristic for name in self.own_tasks]
+        protocol = self.judge.protocol if JUDGE in self.scorers else ""
+        return self.registry.plugins_of(scorers=self.scorers, protocol=protocol, heuristics=heuristics)
 
     def replace(self, **changes: Any) -> Self:
         """A copy with these fields changed; with another mode, what the mode decides changes with it."""
         mode = changes.get("mode", self.mode)
         plain = self.model_dump()
-        return type(self).model_validate({**(in_other_mode(plain, mode) if mode in MODES else plain), **changes})
+        fields = {**(in_other_mode(plain, mode) if mode in MODES else plain), "study_folder": self.study_folder}
+        return type(self).model_validate({**fields, **changes})
 
     @property
     def used(self) -> DataSpec:
@@ -403,7 +446,10 @@ class Study(Config):
             for name, value in LATER_JUDGE.items():
                 if asked.get(name) == value:
                     asked.pop(name, None)
-        plain["tasks"] = {name: self.tasks[name].identity() for name in self.own_tasks}
+            if asked.get("prompt"):
+                asked["prompt"] = parse_prompt(asked["protocol"], asked["prompt"]["text"]).identity
+        plain["tasks"] = {name: self.registry.own[name].identity() for name in self.own_tasks}
+        plain["plugins"] = self.used_plugins
         # fields that came later say nothing where they are not used, so that older studies keep their keys
         plain["grid"] = self.grid.identity(self.mode)
         for part, name in (
@@ -413,6 +459,7 @@ class Study(Config):
             (plain, "writer"),
             (plain, "scorer_params"),
             (plain, "tasks"),
+            (plain, "plugins"),
             (plain, "error_rows"),
             (plain, "leaks"),
             (plain, "decide"),

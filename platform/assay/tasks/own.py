@@ -62,6 +62,8 @@ class OwnTask(Config):
     """The scorer that the task is usually reported with; None: exact_match, of spans token_f1, of free text rouge1."""
     correct_if: CorrectIf | None = None
     """The rule of the scorer `heuristic`; None: what suits the format. See `tasks.correct_if`."""
+    heuristic: str | None = None
+    """Instead of `correct_if`: a rule of the catalogue or of a plug-in, by name."""
     max_new_tokens: int | None = Field(None, ge=1)
     """Tokens that an answer may take, the end mark included; None: 128."""
     criteria: str = Field("", max_length=MAX_CRITERIA)
@@ -77,6 +79,12 @@ class OwnTask(Config):
         if not scale[0] < scale[1]:
             raise ValueError("expected the lowest rating before the highest, as in [1, 5]")
         return scale
+
+    @model_validator(mode="after")
+    def _one_rule(self) -> OwnTask:
+        if self.heuristic is not None and self.correct_if is not None:
+            raise ValueError("saw correct_if and heuristic; expected one of them")
+        return self
 
     def identity(self) -> dict[str, Any]:
         """What it says, as JSON; what it does not say is left out, so that fields to come change no key."""
@@ -102,8 +110,8 @@ def _task(name: str, given: OwnTask, shipped: Tasks) -> Task:
     if given.answer is not None or name not in shipped:
         labels = given.answer.labels if given.answer is not None else ()
         fields |= {"answer_format": shape, "labels": labels, "chance": None, "correct_if": _RULES[shape]}
-    if given.correct_if is not None:
-        fields["correct_if"] = given.correct_if
+    if given.correct_if is not None or given.heuristic is not None:
+        fields |= {"correct_if": given.correct_if, "heuristic": given.heuristic or ""}
     for field, value in (
         ("instruction", given.instruction),
         ("reference_scorer", given.scorer),

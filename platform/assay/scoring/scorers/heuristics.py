@@ -9,7 +9,7 @@ case of a reference never counts.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache, partial
 from typing import Literal
@@ -29,7 +29,7 @@ from assay.scoring.scorers.references import (
 )
 from assay.scoring.scorers.rules import apply_rule
 
-Heuristic = Callable[[ScoreRequest, Mode], Rating]
+Heuristic = Callable[[ScoreRequest, Mode], Outcome]
 NO_LABEL = "no label"
 """Detail of a rating of 0 for an answer that names no label."""
 
@@ -149,6 +149,19 @@ class Heuristics:
 
     def __contains__(self, name: object) -> bool:
         return name in self._by_name
+
+    def extended(self, further: Iterable[tuple[str, Heuristic]]) -> Heuristics:
+        """These and further ones.
+
+        Raises:
+            ConfigError: a name is taken.
+        """
+        added = Heuristics((*self.entries, *further))
+        if len(added._by_name) < len(added.entries):
+            names = [name for name, _ in added.entries]
+            twice = next(name for name in names if names.count(name) > 1)
+            raise ConfigError(f"heuristic {twice!r}: saw a second definition; expected one; give yours another name")
+        return added
 
     @property
     def names(self) -> tuple[str, ...]:

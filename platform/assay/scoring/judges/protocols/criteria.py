@@ -42,7 +42,7 @@ class CriteriaJudge:
     max_reasks: int = 1
     structured: bool = False
     prompt_text: str = ""
-    """ChatML text with the slots {prompt} and {response} (and {reference}, {criteria}, {low}, {high} where wished);
+    """ChatML text with the slots {prompt} and {response} (and {reference}, {low}, {high} where wished);
     empty: the shipped prompt."""
     name: str = "criteria"
 
@@ -52,11 +52,12 @@ class CriteriaJudge:
         Raises:
             ConfigError: names the slot.
         """
-        unknown = sorted(self._prompt().slots - _SLOTS - {"reference", "criteria", "low", "high"})
+        known = {"reference", "low", "high", *(["criteria"] if self.criteria else [])}
+        unknown = sorted(self._prompt().slots - _SLOTS - known)
         if unknown:
             raise ConfigError(
                 f"prompt {self.name}: saw the slot {{{unknown[0]}}}; expected some of {{prompt}}, {{response}}, "
-                "{reference}, {criteria}, {low}, {high}; fix the file"
+                "{reference}, {low}, {high}; fix the file"
             )
 
     def identity(self) -> dict[str, object]:
