@@ -91,22 +91,27 @@ def run(
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Ask the judge again where it gave no reply, and only there.")
     ] = False,
+    keep: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ARM", help="Of a study with decide: spend on this arm though it is out; repeatable."),
+    ] = None,
     log_json: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Append the run's events as JSON lines; - is standard output.")
     ] = None,
 ) -> None:
     """Run a study, or continue it: what the store holds is not done again."""
     from assay.commands.ifs import is_ifs_study, run_ifs_study
-    from assay.commands.study import run_command
+    from assay.commands.study import RunOptions, run_command
 
     if is_ifs_study(study):
-        if max_usd is not None or until is not None or retry_failed:
-            raise ConfigError(f"{study}: an IFS study knows no --max-usd, --until or --retry-failed; leave them out")
+        if max_usd is not None or until is not None or retry_failed or keep:
+            raise ConfigError(
+                f"{study}: an IFS study knows no --max-usd, --until, --retry-failed or --keep; leave them out"
+            )
         run_ifs_study(study, overrides or [], storage)
         return
-    run_command(
-        study, overrides or [], storage, max_usd=max_usd, until=until, retry_failed=retry_failed, log_json=log_json
-    )
+    how = RunOptions(max_usd, until, retry_failed, tuple(keep or ()), log_json)
+    run_command(study, overrides or [], storage, how)
 
 
 @app.command()

@@ -7,7 +7,7 @@ import json
 import typer
 
 from assay.studies.catalog import load_study
-from assay.studies.planning.estimate import plan
+from assay.studies.planning.estimate import Estimate, plan
 from assay.studies.planning.rows import remembered_rows, row_lines
 from assay.studies.planning.throughput import Rates
 
@@ -39,7 +39,19 @@ def plan_command(
         f"  judge calls          {made.judge_calls:>14,}   at most; equal requests are paid once",
         f"  judge dollars        {usd:>14}",
         f"  GPU-hours            {hours:>14}   one {made.device}",
+        *_decide_lines(made),
         *row_lines(study, rows),
         *(f"  note: {note}" for note in made.assumptions),
     ]
     typer.echo("\n".join(lines))
+
+
+def _decide_lines(made: Estimate) -> list[str]:
+    """What a study that trains in rounds may spend of all that."""
+    lines = []
+    for name, spent in (made.decide or {}).items():
+        usd = "dollars unknown" if spent["usd"] is None else f"{spent['usd']:,.2f} dollars"
+        hours = "unknown" if spent["gpu_hours"] is None else f"{spent['gpu_hours']:,.4g}"
+        counts = f"trainings, {spent['predictions']:,} predictions, {spent['judge_calls']:,} judge calls"
+        lines.append(f"  {name + ' by decide':<20} {spent['trainings']:>14,.1f}   {counts}, {usd}, GPU-hours {hours}")
+    return lines

@@ -22,7 +22,7 @@ def search_command(
     """Search, report the trials, and leave a finished study of them all."""
     from assay.cluster.environment import prepare_ray_environment
     from assay.commands.stopping import clean_stop
-    from assay.commands.study import refuse_temporary_storage, refuse_unsupported, run_study
+    from assay.commands.study import RunOptions, refuse_temporary_storage, refuse_unsupported, run_study
     from assay.store import Store
 
     refuse_temporary_storage(storage)
@@ -48,7 +48,7 @@ def search_command(
                 suggestions.tell(name, trial)
                 trials.append(trial)
                 typer.echo(_line(trial))
-        folder = run_study(with_points(study, points, study.name), storage, max_usd=max_usd)
+        folder = run_study(with_points(study, points, study.name), storage, RunOptions(max_usd=max_usd))
     board = Store(storage).read_study_table(folder.name, "tables/leaderboard.parquet").to_pylist()
     trials = claimed(study, spec, board, trials)
     winner = best(trials)

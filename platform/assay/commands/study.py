@@ -9,6 +9,7 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,36 +30,39 @@ if TYPE_CHECKING:
     from assay.studies.writer import EmbeddedJudge
 
 
-def run_command(
-    reference: str,
-    overrides: list[str],
-    storage: str,
-    *,
-    max_usd: float | None = None,
-    until: str | None = None,
-    retry_failed: bool = False,
-    log_json: Path | None = None,
-) -> None:
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """How a study is run; no part of what it is, but for `keep`."""
+
+    max_usd: float | None = None
+    until: str | None = None
+    retry_failed: bool = False
+    keep: tuple[str, ...] = ()
+    """Arms on which a study with decide spends although they are out: the same as its field `decide.keep`."""
+    log_json: Path | None = None
+
+
+DEFAULTS = RunOptions()
+
+
+def run_command(reference: str, overrides: list[str], storage: str, how: RunOptions = DEFAULTS) -> None:
     """Run or continue a study and say where its results are."""
     from assay.studies.pipeline import STAGES
 
-    if until is not None and until not in STAGES:
-        raise ConfigError(f"--until {until}: expected one of {', '.join(STAGES)}")
+    if how.until is not None and how.until not in STAGES:
+        raise ConfigError(f"--until {how.until}: expected one of {', '.join(STAGES)}")
     refuse_temporary_storage(storage)
     study = load_study(reference, overrides)
+    if how.keep:
+        if study.decide is None:
+            raise ConfigError("--keep: saw a study without decide, which drops no arm; expected one; leave it out")
+        kept = tuple(dict.fromkeys((*study.decide.keep, *how.keep)))
+        study = study.replace(decide=study.decide.replace(keep=kept))
     refuse_unsupported(study.resources)
-    run_study(study, storage, max_usd=max_usd, until=until, retry_failed=retry_failed, log_json=log_json)
+    run_study(study, storage, how)
 
 
-def run_study(
-    study: Study,
-    storage: str,
-    *,
-    max_usd: float | None = None,
-    until: str | None = None,
-    retry_failed: bool = False,
-    log_json: Path | None = None,
-) -> StudyFolder:
+def run_study(study: Study, storage: str, how: RunOptions) -> StudyFolder:
     """Run or continue a study that was checked, and say where its results are."""
     from assay.commands.log_lines import LoggedProgress, study_log
     from assay.commands.progress import console_progress
@@ -69,18 +73,20 @@ def run_study(
     store = Store(storage)
     tracking_uri(study, store)  # refused now, not after hours
     progress = LoggedProgress(console_progress())
-    pipeline = Pipeline(study, store, progress, embedded_judge(), max_usd, retry_failed=retry_failed)
+    pipeline = Pipeline(study, store, progress, embedded_judge(), how.max_usd, retry_failed=how.retry_failed)
     folder = pipeline.open()
     done = folder.done()
-    if done is not None and not retry_failed:
+    if done is not None and not how.retry_failed:
         typer.echo(f"{folder.name}: finished before; nothing to do")
         _say_where(folder, done["mlflow"])
         return folder
     prepare_ray_environment()
-    with study_log(folder, log_json), clean_stop():
-        results = pipeline.run(folder, until)
+    with study_log(folder, how.log_json), clean_stop():
+        results = pipeline.run(folder, how.until)
         if results is None:
-            typer.echo(f"{folder.name}: stopped after {until!r}, as asked; the same command without --until continues")
+            typer.echo(
+                f"{folder.name}: stopped after {how.until!r}, as asked; the same command without --until continues"
+            )
             return folder
         with pipeline.costs.stage("report"):
             report = write_report(results)
@@ -143,6 +149,8 @@ def status_command(reference: str, overrides: list[str], storage: str, as_json: 
     for row in status["stages"]:
         share = f"{100 * row['done'] / row['wanted']:5.1f} %" if row["wanted"] else "      –"
         typer.echo(f"  {row['stage']:<12} {row['done']:>8,} of {row['wanted']:>8,}  {share}")
+    for line in status["decisions"]:
+        typer.echo(f"  decided      {line}")
     if (last := status["last"]) is not None:
         said = " ".join(str(last.get(part, "")) for part in ("stage", "event", "cell", "error") if last.get(part))
         typer.echo(f"  last event   {plain_line(said)} at {last.get('time', '?')}")

@@ -64,6 +64,8 @@ class ReportInput:
     """Figure -> the paper's figure or table that its numbers stand for."""
     errors: Sequence[Mapping[str, Any]] = ()
     """What a judge saw in low-scoring answers, with the rows that it was shown, see `studies.error_analysis`."""
+    decisions: Sequence[Mapping[str, Any]] = ()
+    """The questions of a study that trained in rounds, each with its rounds and findings, see `studies.deciding`."""
     audit: Mapping[str, Any] | None = None
     """A bias audit of the study's judge, as `assay audit-judge` wrote it, with the study's own `study_protocol`."""
 

@@ -45,6 +45,8 @@ class EvaluationSet(AskedSet):
 
     key: str
     dataset_key: str
+    places: tuple[int, int] | None = None
+    """Only the rows from one place up to another, in an order by hash; None: all of them."""
 
 
 @dataclass(frozen=True)
@@ -160,6 +162,7 @@ def study_artifacts(
     bases: Mapping[str, Base],
     dataset_keys: Mapping[str, str],
     preferences: PreferenceInputs | None = None,
+    sets: Mapping[str, EvaluationSet] | None = None,
 ) -> StudyArtifacts:
     """The artifacts of these cells.
 
@@ -169,8 +172,10 @@ def study_artifacts(
         bases: base models by the study's name for them.
         dataset_keys: key of each dataset by the study's name for it.
         preferences: what cells that learn from preferences rest on beside that.
+        sets: evaluation sets by name, where they are not the study's own; cells do not answer those left out.
     """
-    made = _Collected(study, bases, dataset_keys, evaluation_sets(study, dataset_keys), preferences)
+    asked = evaluation_sets(study, dataset_keys) if sets is None else sets
+    made = _Collected(study, bases, dataset_keys, asked, preferences)
     for cell in cells:
         made.add(cell)
     return StudyArtifacts(

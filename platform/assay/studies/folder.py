@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 DONE, STUDY = "done.json", "study.json"
+DECISIONS = "side/decisions.json"
+"""What the rounds of a study with `decide` saw, dropped and answered, up to the last one."""
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from assay.errors import DataError, InputError
 from assay.fingerprint import fingerprint
 from assay.ifs.trial_spec import evaluation_keys
+from assay.metaeval.sequential.order import hashed_order
 from assay.mixtures.designs import cross_category_rows
 from assay.mixtures.spec import DRAW_VERSION, POOL_VERSION
 from assay.model_folders import FoundModel, find_model
@@ -59,7 +60,12 @@ class Datasets:
         if wanted.per_category:
             return sorted(cross_category_rows(rows, wanted.per_category), key=lambda row: row.example_id)
         test = [row for row in rows if row.split == wanted.split and wanted.category in ("", row.category)]
-        return sorted(test[: wanted.rows], key=lambda row: row.example_id)
+        test = test[: wanted.rows]
+        if wanted.places is not None:
+            order = hashed_order((row.example_id for row in test), wanted.dataset_key)
+            kept = set(order[slice(*wanted.places)])
+            test = [row for row in test if row.example_id in kept]
+        return sorted(test, key=lambda row: row.example_id)
 
     def by_name(self) -> dict[str, list[Example]]:
         """Rows of all datasets."""
@@ -137,6 +143,26 @@ def check_labels(study: Study, datasets: Datasets) -> list[str]:
             )
         said.append(found)
     return said
+
+
+def item_counts(sets: Mapping[str, EvaluationSet], datasets: Datasets) -> dict[str, int]:
+    """Rows of each evaluation set."""
+    return {name: len(datasets.evaluation_rows(part)) for name, part in sets.items()}
+
+
+def check_items(study: Study, sets: Mapping[str, EvaluationSet], num_items: Mapping[str, int]) -> None:
+    """The rounds of `decide` ask for no more rows of a target than there are.
+
+    Raises:
+        InputError: they do.
+    """
+    items = None if study.decide is None else study.decide.spend.items
+    for name, wanted in sets.items():
+        if items is not None and wanted.purpose == "target" and items[-1] > num_items[name]:
+            raise InputError(
+                f"decide.spend.items: the last asks for {items[-1]} {name!r} test rows but the study evaluates "
+                f"{num_items[name]}; ask for fewer, or raise {wanted.field}"
+            )
 
 
 def instruction_categories(sets: Mapping[str, EvaluationSet], datasets: Datasets) -> dict[str, str]:

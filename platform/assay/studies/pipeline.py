@@ -8,15 +8,15 @@ refused is refused before the first stage that takes long.
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from assay.errors import ConfigError, StageError
 from assay.fingerprint import fingerprint
-from assay.hooks import Progress
+from assay.hooks import Progress, log_event
 from assay.llm.ledger.tables import ledger_url
 from assay.mixtures.sampling import MixtureBuilder, store_mixture
 from assay.mixtures.spec import KIND as MIXTURE_KIND
@@ -24,21 +24,23 @@ from assay.mixtures.spec import MixtureSpec, mixture_key
 from assay.scoring.jobs import CallFigures, JudgeSetup, LocalScoring, ScoringBatch
 from assay.stoppable import run_stoppable
 from assay.store import Store
-from assay.studies.artifacts import EvaluationSet, MergedBase, StudyArtifacts, study_artifacts
+from assay.studies.artifacts import EvaluationSet, MergedBase, StudyArtifacts
 from assay.studies.costs import Costs
-from assay.studies.deciding.evidence import mean_scores
-from assay.studies.deciding.rounds import Deciding, families_of
-from assay.studies.deciding.spec import DecideSpec
+from assay.studies.deciding.parts import store_joined
+from assay.studies.deciding.rounds import families_of
+from assay.studies.deciding.study_rounds import StudyRounds, replayed
 from assay.studies.derived import make_derived
 from assay.studies.error_analysis import ask_patterns, low_rows
 from assay.studies.exclusions import count_missing, row_tokens
-from assay.studies.folder import StudyFolder, open_folder
+from assay.studies.folder import DECISIONS, StudyFolder, open_folder
 from assay.studies.garbage import ARTIFACTS, references
 from assay.studies.inputs import (
     Datasets,
     check_evaluation,
+    check_items,
     check_labels,
     instruction_categories,
+    item_counts,
     store_datasets,
 )
 from assay.studies.inside_trials import InsideTrials, prepare_inside
@@ -54,7 +56,6 @@ from assay.studies.scores import (
     check_judged,
     ratings_by_run,
     repeat_table,
-    score_jobs,
     stored_scores,
     study_protocol,
 )
@@ -73,8 +74,8 @@ if TYPE_CHECKING:
     from assay.training.spec import TrainingJob
 
 COSTS = "side/costs.json"
-DECISIONS = "side/decisions.json"
-"""What the rounds of a study with `decide` saw, dropped and answered."""
+DECIDE = "decide"
+"""The stage of that name: rounds, each of which is waves of the others."""
 STAGES = ("data", "base", "train", "generate", "score")
 """What `--until` may name, in order."""
 
@@ -91,6 +92,8 @@ class Results:
     scoring: ScoreJobs
     tables: Mapping[str, pa.Table]
     costs: Costs
+    decisions: Mapping[str, Any] | None = None
+    """What the rounds of a study with `decide` saw, dropped and answered; None: it has none."""
     errors: Sequence[Mapping[str, Any]] = ()
     """What the judge saw in low-scoring answers, see `error_analysis`."""
     rows: Sequence[RowFigures] = ()
@@ -124,7 +127,10 @@ class Pipeline:
     @property
     def budget_usd(self) -> float | None:
         """Dollars that the study may have cost in all, earlier runs included: as the caller says, else the study."""
-        return self.study.judge.max_usd if self.max_usd is None else self.max_usd
+        if self.max_usd is not None:
+            return self.max_usd
+        own = [self.study.judge.max_usd, None if self.study.decide is None else self.study.decide.max_usd]
+        return min((usd for usd in own if usd is not None), default=None)
 
     def open(self) -> StudyFolder:
         """The study's folder, by a key over its identity and its inputs' content. Reads inputs, runs nothing.
@@ -160,9 +166,12 @@ class Pipeline:
         prepared = self.prepared
         datasets = Datasets(self.store, prepared.datasets)
         tables = folder.read_tables()
-        return Results(
-            self.study, folder, datasets, prepared.sets, prepared.artifacts, prepared.scoring, tables, self.costs
-        )
+        sets, plan, scoring = prepared.sets, prepared.artifacts, prepared.scoring
+        if self.study.decide is not None:
+            rounds = replayed(prepared, item_counts(prepared.sets, datasets), self.store)
+            sets, plan, scoring = rounds.seen_sets, rounds.plan, rounds.scoring
+        decisions = None if self.study.decide is None else self.store.read_study_json(folder.name, DECISIONS)
+        return Results(self.study, folder, datasets, sets, plan, scoring, tables, self.costs, decisions)
 
     def save_costs(self, folder: StudyFolder) -> None:
         """Keep what was spent so far with the study, interrupted or not."""
@@ -172,7 +181,7 @@ class Pipeline:
         if self.study.decide is not None:
             if until in ("train", "generate"):
                 raise ConfigError(f"--until {until}: a study with decide trains on by its scores; leave it out")
-            families_of(self.prepared.artifacts.runs, self.study.decide)  # refused before anything is trained
+            families_of(self.prepared.artifacts.runs, self.study.decide)  # refused before anything is made
         with self.costs.stage("data"):
             datasets, sets = store_datasets(self.study, self.store, self.prepared.datasets), self.prepared.sets
             check_evaluation(self.study, sets, datasets, before_deriving=True)
@@ -182,6 +191,7 @@ class Pipeline:
         if until == "data":
             return None
         check_evaluation(self.study, sets, datasets)
+        check_items(self.study, sets, item_counts(sets, datasets))
         with ExitStack() as stack:
             if self.study.resources.wants_gpu:  # a cluster without one says so before the base is trained
                 self._join_ray(stack)
@@ -211,7 +221,8 @@ class Pipeline:
                 self.store.write_study_json(folder.name, ARTIFACTS, used)
                 self._waves(plan, sets, datasets, scoring, inside, until)
             else:
-                plan, scoring = self._rounds(self.study.decide, folder, sets, datasets)
+                rounds = self._rounds(folder, datasets)
+                sets, plan, scoring = rounds.seen_sets, rounds.plan, rounds.scoring
             if until is None:
                 with self.costs.stage("objecqa"):
                     self._objecqa()
@@ -228,7 +239,8 @@ class Pipeline:
                 tables |= preference_tables(after, scoring.infos, scoring.specs)
         with self.costs.stage("errors"):
             errors = self._errors(plan, scoring, datasets, sets)
-        return Results(self.study, folder, datasets, sets, plan, scoring, tables, self.costs, errors, rows)
+        decisions = None if self.study.decide is None else self.store.read_study_json(folder.name, DECISIONS)
+        return Results(self.study, folder, datasets, sets, plan, scoring, tables, self.costs, decisions, errors, rows)
 
     # --- stages ------------------------------------------------------------------------------------------
 
@@ -361,38 +373,34 @@ class Pipeline:
             check_resources(self.study.resources)
             check_storage(self.store)
 
-    def _rounds(
-        self, spec: DecideSpec, folder: StudyFolder, sets: Mapping[str, EvaluationSet], datasets: Datasets
-    ) -> tuple[StudyArtifacts, ScoreJobs]:
-        """Waves of what each round wants, until the question is answered or the rounds are over; what was wanted."""
-        whole = self.prepared.artifacts
-        deciding = Deciding(spec, families_of(whole.runs, spec))
-        wanted: set[str] = set()
-        scoring = replace(self.prepared.scoring, waves=())
-        for look in spec.rounds:
-            new = deciding.wanted(look) - wanted
-            wanted |= new
-            part = self._part(new)
-            jobs = score_jobs(self.study, part, self.prepared.endpoint)
-            # a round's batches are its own: what a later one wants changes none of them
-            scoring = replace(scoring, waves=(*scoring.waves, *jobs.waves))
-            used = references(self._part(wanted), scoring.keys, datasets.keys.values(), self.prepared.own_bases)
-            self.store.write_study_json(folder.name, ARTIFACTS, used)
-            self._waves(part, sets, datasets, jobs, None, None)
-            deciding.learn(mean_scores(stored_scores(self.store, jobs), spec.scorer))
-            self.store.write_study_json(folder.name, DECISIONS, deciding.record())
-            self.costs.note("decide", deciding.sentence(look, len(wanted), len({key for _, key in whole.cells})))
-            if deciding.is_answered:
-                break
-        return self._part(wanted), scoring
-
-    def _part(self, adapters: Collection[str]) -> StudyArtifacts:
-        """The artifacts of the cells behind these adapters alone."""
+    def _rounds(self, folder: StudyFolder, datasets: Datasets) -> StudyRounds:
+        """Waves of what each round wants, until the question is answered or the rounds are over."""
         prepared = self.prepared
-        cells = [cell for cell, key in prepared.artifacts.cells if key in adapters]
-        part = study_artifacts(self.study, cells, prepared.bases, prepared.datasets, prepared.preferences)
-        base = prepared.bases.get(TINY)
-        return part if base is None else part.at({base.key: str(self.store.local_dir(BASE_KIND, base.key))})
+        rounds = StudyRounds(prepared, item_counts(prepared.sets, datasets))
+        sets = {part.key: part for of_round in rounds.sets for part in of_round.values()}
+        self.progress.start(DECIDE, len(rounds.spec.rounds), unit="rounds")
+        while (work := rounds.begin()) is not None:
+            used = references(rounds.plan, rounds.scoring.keys, datasets.keys.values(), prepared.own_bases)
+            self.store.write_study_json(folder.name, ARTIFACTS, _merged_lists(used, rounds.stored_keys))
+            self._waves(self._placed(work.plan), sets, datasets, work.scoring, None, None)
+            decision = rounds.learn(self.store)
+            decision.store(self.store)
+            known = {"decisions": [one.key for one in rounds.decisions], **decision.content}
+            self.store.write_study_json(folder.name, DECISIONS, known)
+            self.costs.note(DECIDE, rounds.sentence())
+            log_event(DECIDE, "decided", round=work.place + 1, key=decision.key, found=rounds.sentence())
+            self.progress.advance(DECIDE, 1, found=rounds.sentence())
+        self.progress.finish(DECIDE, rounds.sentence())
+        store_joined(self.store, rounds.joined.values())
+        used = references(rounds.plan, rounds.scoring.keys, datasets.keys.values(), prepared.own_bases)
+        used[LENGTHS_KIND] = list(prepared.counts.keys)
+        self.store.write_study_json(folder.name, ARTIFACTS, _merged_lists(used, rounds.stored_keys))
+        return rounds
+
+    def _placed(self, plan: StudyArtifacts) -> StudyArtifacts:
+        """The artifacts with the folder of the study's own base, which is there by now."""
+        base = self.prepared.bases.get(TINY)
+        return plan if base is None else plan.at({base.key: str(self.store.local_dir(BASE_KIND, base.key))})
 
     def _waves(
         self,
@@ -625,3 +633,7 @@ class Pipeline:
 def _cached(calls: CallFigures) -> str:
     share = calls.cached_tokens / calls.prompt_tokens if calls.prompt_tokens else 0.0
     return f"{share:.0%} of the prompts' cached by the endpoint, " if share else ""
+
+
+def _merged_lists(first: Mapping[str, Sequence[str]], second: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+    return {kind: sorted({*first.get(kind, ()), *second.get(kind, ())}) for kind in {**first, **second}}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -54,6 +54,8 @@ class ScoreJobs:
     judge: ScorerSpec | None
     waves: tuple[tuple[ScoringBatch, ...], ...]
     """Batches of each wave of trainings."""
+    joined: Mapping[str, str] = field(default_factory=dict)
+    """Key of predictions -> key of those that they were made a part of; absent where they are no part."""
 
     @property
     def specs(self) -> tuple[ScorerSpec, ...]:
@@ -206,8 +208,17 @@ def calls_per_row(protocol: PointwiseProtocol) -> int:
 
 
 def stored_scores(store: Store, plan: ScoreJobs) -> list[pa.Table]:
-    """All score rows of a study, one table per artifact."""
-    return [store.read_table(KIND, key, SCORES_FILE) for key in plan.keys]
+    """All score rows of a study, one table per artifact; rows of parts bear the key of their whole."""
+    tables = [store.read_table(KIND, key, SCORES_FILE) for key in plan.keys]
+    return [_renamed(table, plan.joined) for table in tables] if plan.joined else tables
+
+
+def _renamed(table: pa.Table, names: Mapping[str, str]) -> pa.Table:
+    import pyarrow as pa
+
+    place = table.schema.get_field_index("predictions_key")
+    keys = [names.get(key, key) for key in table.column(place).to_pylist()]
+    return table.set_column(place, table.schema.field(place), pa.array(keys, table.schema.field(place).type))
 
 
 def check_judged(store: Store, plan: ScoreJobs) -> None:

@@ -285,6 +285,8 @@ class Study(Config):
             raise ValueError(f"scorer_params names {stray[0]!r}, which is none of scorers; add it there")
         if self.decide is not None and self.decide.scorer not in self.scorers:
             raise ValueError(f"decide.scorer={self.decide.scorer!r} must be one of scorers")
+        if self.decide is not None and self.grid.preferences is not None:
+            raise ValueError("decide: a study of preferences looks at all its arms together; leave out one of them")
         if self.decide is not None and self.ifs is not None:
             raise ValueError("decide: a study of ifs trains everything twice, in one round; leave out one of them")
         if self.judge.repeats > 1 and JUDGE not in self.scorers:
@@ -429,6 +431,7 @@ class Study(Config):
         """All that its numbers depend on and that is no input file: what it runs on, and where, is left out."""
         plain = self.model_dump(mode="json", exclude={"description", "resources", "tracking", "base_models"})
         plain |= self._seeds_identity()
+        plain["decide"] = None if self.decide is None else self.decide.identity()
         plain["data"].pop("root")
         used = self.used.names
         for which in ("sources", "derived"):

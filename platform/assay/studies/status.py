@@ -14,7 +14,8 @@ from assay.generation.spec import KIND as PREDICTIONS_KIND
 from assay.mixtures.spec import KIND as MIXTURE_KIND
 from assay.scoring.jobs import KIND as SCORES_KIND
 from assay.store import Store
-from assay.studies.folder import STUDY, StudyFolder, find_folder
+from assay.studies.deciding.wording import decision_lines
+from assay.studies.folder import DECISIONS, STUDY, StudyFolder, find_folder
 from assay.studies.garbage import ARTIFACTS
 from assay.studies.prepared import prepare_study
 from assay.studies.spec import Study
@@ -43,6 +44,10 @@ def study_status(study: Study, store: Store, embedded_name: str) -> dict[str, An
         _stage(store, "scores", SCORES_KIND, prepared.scoring.keys),
     ]
     folder = _folder(store, study.name, prepared.key)
+    if study.decide is not None and folder and store.study_has(folder.name, ARTIFACTS):
+        # a round wants what the rounds before left open: the run that wrote the list knows
+        wants = store.read_study_json(folder.name, ARTIFACTS)
+        stages = [_stage(store, stage, kind, wants.get(kind, [])) for stage, kind in STAGES]
     done = folder.done() if folder else None
     return {
         "study": study.name,
@@ -52,6 +57,7 @@ def study_status(study: Study, store: Store, embedded_name: str) -> dict[str, An
         "stages": stages,
         "report": folder.report_path if folder and done else None,
         "last": _last_event(store, folder.name) if folder else None,
+        "decisions": _decisions(store, folder.name) if folder else [],
     }
 
 
@@ -73,6 +79,7 @@ def stored_status(store: Store, name: str) -> dict[str, Any] | None:
         "stages": [_stage(store, stage, kind, wants.get(kind, [])) for stage, kind in STAGES],
         "report": folder.report_path if done else None,
         "last": _last_event(store, name),
+        "decisions": _decisions(store, name),
     }
 
 
@@ -87,6 +94,13 @@ def _last_event(store: Store, name: str) -> dict[str, Any] | None:
             continue
         return event if isinstance(event, dict) else None
     return None
+
+
+def _decisions(store: Store, name: str) -> list[str]:
+    """A line for each round of each question of a study with `decide`, with its evidence; none of other studies."""
+    if not store.study_has(name, DECISIONS):
+        return []
+    return [line for family in store.read_study_json(name, DECISIONS)["families"] for line in decision_lines(family)]
 
 
 def _stage(store: Store, name: str, kind: str, wanted_keys: list[str]) -> dict[str, Any]:

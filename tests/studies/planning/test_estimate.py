@@ -226,3 +226,20 @@ def test_tables_are_counted_by_their_rows(tmp_path: Path, name: str) -> None:
         return  # its rows are split anew by content, so no split has a bound
     with pytest.raises(ConfigError, match="asks for 5,000 'instructions' rows; expected at most 3,000"):
         plan(study.replace(grid=study.grid.replace(instruction_rows=5000)))
+
+
+def test_a_study_in_rounds_is_priced_as_expected_and_at_worst() -> None:
+    decide = {"scorer": "truth", "spend": {"rounds": [2, 4], "items": [30, 60]}}
+    study = load_study("quickstart", ["grid.draws=4", "training_seeds_at_zero=[0,1,2,3]"]).replace(decide=decide)
+    made = plan(study)
+    assert made.decide is not None
+    worst, expected = made.decide["worst"], made.decide["expected"]
+    tasks, arms = len(study.target_sets), len(study.grid.sizes) - 1  # type: ignore[union-attr]
+    assert worst["trainings"] == 4 * (1 + tasks * arms) == made.distinct_trainings
+    # 60 of each task's rows for each arm and draw, N = 0 on all tasks, and the instruction rows of every adapter
+    targets = 60 * 4 * tasks * (arms + 1)
+    assert worst["predictions"] == targets + worst["trainings"] * study.evaluation.instruction_rows
+    for name in ("trainings", "predictions", "judge_calls"):
+        assert 0.3 * worst[name] < expected[name] < worst[name], name  # type: ignore[operator]
+    assert plan(load_study("quickstart")).decide is None
+    assert any("simulated studies" in note for note in made.assumptions)

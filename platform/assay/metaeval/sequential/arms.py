@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from itertools import combinations
 from typing import Literal
@@ -38,7 +38,7 @@ class Rule:
 
     question: Question
     looks: tuple[int, ...]
-    """Draws (or items) of each arm after each planned round, increasing."""
+    """Draws (or items) of each arm after each planned round, none fewer than before."""
     alpha: float = 0.05
     margin: float = 0.0
     """Differences within it are of no interest, in the score's unit; 0 asks for a winner at any price."""
@@ -47,6 +47,8 @@ class Rule:
     is_planned: bool = True
     """Of draws: the looks were fixed before the first run. False: whoever looks may go on as long as he likes; then an
     arm's spread is its own, and three draws or more are needed to see anything."""
+    keep: tuple[str, ...] = ()
+    """Arms on which more is spent although they are out: somebody's wish, for which no guarantee speaks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +80,22 @@ class Round:
     """Of every pair that was in this round, in the order of names."""
     dropped: Mapping[str, str]
     """Arm -> why nothing more is spent on it."""
+    kept: Mapping[str, str]
+    """Arm of `Rule.keep` -> why nothing more would be spent on it."""
     is_answered: bool
     """Whether the question is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What is known when a planned round of draws ends."""
+
+    scores: Mapping[str, Sequence[float]]
+    """By arm, run means in the order of draws; as many as the round has of the arms in it."""
+    of_pairs: Mapping[Pair, float] = field(default_factory=dict)
+    """Variance that other items than those scored so far would give the difference of two arms; absent: all are."""
+    of_arms: Mapping[str, float] = field(default_factory=dict)
+    """The same of one arm's mean."""
 
 
 def by_draws(scores: Mapping[str, Sequence[float]], rule: Rule) -> list[Round]:
@@ -89,33 +105,47 @@ def by_draws(scores: Mapping[str, Sequence[float]], rule: Rule) -> list[Round]:
         scores: by arm; an arm that was dropped needs no more than it had then, the others all have equally many.
         rule: the rule; looks that the evidence does not reach yet are not taken.
     """
-    family = len(scores)
+    return by_rounds([Evidence(scores)] * len(rule.looks), rule)
+
+
+def by_rounds(evidence: Sequence[Evidence], rule: Rule) -> list[Round]:
+    """Rounds so far, from what was known at the end of each: more draws, and more items of earlier ones.
+
+    Args:
+        evidence: of each of the rule's looks, in order, as far as there is any.
+        rule: the rule.
+    """
+    if not evidence:
+        return []
+    family = len(evidence[0].scores)
     shares = spent_shares(len(rule.looks))
 
-    def planned(look: int, arms: Sequence[str]) -> _Known:
-        level = rule.alpha * shares[rule.looks.index(look)]
-        table = np.array([scores[arm][:look] for arm in arms], dtype=float)
+    def planned(place: int, arms: Sequence[str]) -> _Known:
+        look = rule.looks[place]
+        seen, level = evidence[place], rule.alpha * shares[place]
+        table = np.array([seen.scores[arm][:look] for arm in arms], dtype=float)
         found = pair_intervals(table, alpha=level, num_arms=family)
         means = dict(zip(arms, found.means.tolist(), strict=True))
-        bounds = {
-            (a, b): (means[a] - means[b] - found.half, means[a] - means[b] + found.half)
-            for a, b in combinations(arms, 2)
-        }
-        of_leader = winner_interval(table, alpha=level, num_arms=family)
+        bounds = {}
+        for a, b in combinations(arms, 2):
+            half = found.half_with(seen.of_pairs.get((a, b), 0.0))
+            bounds[a, b] = (means[a] - means[b] - half, means[a] - means[b] + half)
+        beside = seen.of_arms.get(_leader(means), 0.0)
+        of_leader = winner_interval(table, alpha=level, num_arms=family, item_variance=beside)
         return _Known(means, bounds, (of_leader.low, of_leader.high))
 
-    def at_any_time(look: int, arms: Sequence[str]) -> _Known:
+    def at_any_time(place: int, arms: Sequence[str]) -> _Known:
+        look, scores = rule.looks[place], evidence[place].scores
         means = {arm: float(np.mean(scores[arm][:look])) for arm in arms}
         bounds = {}
         for a, b in combinations(arms, 2):
             differences = np.subtract(scores[a][:look], scores[b][:look])
             found = t_interval(differences, alpha=rule.alpha / math.comb(family, 2))
             bounds[a, b] = (found.low, found.high) if np.ptp(differences) > 0 else (-math.inf, math.inf)
-        leader = _leader(means)
-        own = t_interval(scores[leader][:look], alpha=rule.alpha / family)
+        own = t_interval(scores[_leader(means)][:look], alpha=rule.alpha / family)
         return _Known(means, bounds, (own.low, own.high))
 
-    return _rounds(scores, rule, planned if rule.is_planned else at_any_time)
+    return _rounds([one.scores for one in evidence], rule, planned if rule.is_planned else at_any_time)
 
 
 def by_items(
@@ -162,7 +192,8 @@ def by_items(
         level = rule.alpha / len(scores)
         return interval_sequence(2 * seen[arm] - 1, num_items=num_items, alpha=level, cheap_N=help_.get(arm))
 
-    def known(look: int, arms: Sequence[str]) -> _Known:
+    def known(place: int, arms: Sequence[str]) -> _Known:
+        look = rule.looks[place]
         means = {arm: float(np.mean(seen[arm][:look])) for arm in arms}
         found = {pair: of_pair(*pair) for pair in combinations(arms, 2)}
         bounds = {pair: (float(ends.low[look - 1]), float(ends.high[look - 1])) for pair, ends in found.items()}
@@ -170,7 +201,7 @@ def by_items(
         of_leader = ((float(own.low[look - 1]) + 1) / 2, (float(own.high[look - 1]) + 1) / 2)
         return _Known(means, bounds, of_leader, bets.held(look, arms) if rule.margin == 0 else None)
 
-    return _rounds(scores, rule, known)
+    return _rounds([scores] * len(rule.looks), rule, known)
 
 
 def more_needed(one: Finding, look: int) -> int | None:
@@ -229,27 +260,33 @@ def _leader(means: Mapping[str, float]) -> str:
 
 
 def _rounds(
-    scores: Mapping[str, Sequence[float]], rule: Rule, known_at: Callable[[int, Sequence[str]], _Known]
+    evidence: Sequence[Mapping[str, Sequence[float]]],
+    rule: Rule,
+    known_at: Callable[[int, Sequence[str]], _Known],
 ) -> list[Round]:
-    if len(scores) < 2 or (rule.question == "baseline" and rule.baseline not in scores):
-        raise ValueError(f"arms {sorted(scores)}; expected two or more, the baseline {rule.baseline!r} among them")
-    alive = sorted(scores)
+    alive = sorted(evidence[0])
+    if len(alive) < 2 or (rule.question == "baseline" and rule.baseline not in alive):
+        raise ValueError(f"arms {alive}; expected two or more, the baseline {rule.baseline!r} among them")
     so_far: dict[Pair, tuple[float, float]] = {}
     rounds: list[Round] = []
-    for look in rule.looks:
-        if min(len(scores[arm]) for arm in alive) < look:
+    for place, (look, scores) in enumerate(zip(rule.looks, evidence, strict=False)):
+        if min(len(scores.get(arm, ())) for arm in alive) < look:
             break
-        known = known_at(look, alive)
+        known = known_at(place, alive)
         for pair, (low, high) in known.bounds.items():  # all looks hold at once, so each may only narrow
             before = so_far.get(pair, (-math.inf, math.inf))
             so_far[pair] = (max(low, before[0]), min(high, before[1]))
         found = [_finding(pair, known, so_far[pair], rule.margin) for pair in combinations(alive, 2)]
         leader = _leader(known.means)
-        ended = _answer(rule, found, leader, alive)
-        rounds.append(Round(look, leader, known.means[leader], *known.of_leader, tuple(found), *ended))
-        if ended[1]:
+        out, is_answered = _answer(rule, found, leader, alive)
+        dropped = {arm: why for arm, why in out.items() if arm not in rule.keep}
+        kept = {arm: why for arm, why in out.items() if arm in rule.keep}
+        rounds.append(
+            Round(look, leader, known.means[leader], *known.of_leader, tuple(found), dropped, kept, is_answered)
+        )
+        if is_answered:
             break
-        alive = [arm for arm in alive if arm not in ended[0]]
+        alive = [arm for arm in alive if arm not in dropped]
     return rounds
 
 

@@ -19,8 +19,12 @@ def rounds_record(rounds: Sequence[Round], rule: Rule, unit: str) -> dict[str, A
             plain = {name: _known(value) for name, value in asdict(finding).items()}
             findings.append({**plain, "more": more_needed(finding, one.look)})
         ends = {name: _known(getattr(one, name)) for name in ("leader_low", "leader_high")}
-        told.append({**asdict(one), **ends, "findings": findings, "dropped": dict(sorted(one.dropped.items()))})
+        told.append({**asdict(one), **ends, "findings": findings, **_why(one)})
     return {"unit": unit, "rule": asdict(rule), "rounds": told, "is_answered": bool(rounds and rounds[-1].is_answered)}
+
+
+def _why(one: Round) -> dict[str, dict[str, str]]:
+    return {"dropped": dict(sorted(one.dropped.items())), "kept": dict(sorted(one.kept.items()))}
 
 
 def _known(value: Any) -> Any:

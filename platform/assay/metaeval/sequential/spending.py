@@ -32,6 +32,14 @@ class PairIntervals:
     run_sd: float
     """Spread of one run's own luck."""
     dof: int
+    draws: int
+
+    def half_with(self, item_variance: float) -> float:
+        """Half the width where other items would move the difference as well, with this variance of their own."""
+        if not self.dof or not self.run_sd > 0 or not item_variance > 0:
+            return self.half
+        of_runs = 2 * self.run_sd**2 / self.draws
+        return self.half * math.sqrt((of_runs + item_variance) / of_runs)
 
 
 def spent_shares(num_looks: int, *, power: float = 1.0) -> tuple[float, ...]:
@@ -57,13 +65,14 @@ def pair_intervals(scores_KR: ArrayLike, *, alpha: float, num_arms: int | None =
     arms, draws = scores.shape
     mean_K, dof = scores.mean(axis=1), (arms - 1) * (draws - 1)
     if dof < 1:
-        return PairIntervals(mean_K, math.inf, math.nan, 0)
+        return PairIntervals(mean_K, math.inf, math.nan, 0, draws)
     rest = scores - mean_K[:, None] - scores.mean(axis=0) + scores.mean()
     run_sd = math.sqrt(float((rest**2).sum()) / dof)
     if run_sd <= _NO_SPREAD * float(np.abs(scores).max()):  # equal scores everywhere tell of no spread, not of none
-        return PairIntervals(mean_K, math.inf, run_sd, dof)
+        return PairIntervals(mean_K, math.inf, run_sd, dof, draws)
     family = max(num_arms or arms, arms)
-    return PairIntervals(mean_K, range_quantile(round(alpha, 12), family, dof) * run_sd / math.sqrt(draws), run_sd, dof)
+    half = range_quantile(round(alpha, 12), family, dof) * run_sd / math.sqrt(draws)
+    return PairIntervals(mean_K, half, run_sd, dof, draws)
 
 
 @lru_cache(maxsize=4096)

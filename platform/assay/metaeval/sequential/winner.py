@@ -18,13 +18,16 @@ from assay.metaeval.statistics.clustered import student_quantile
 from assay.metaeval.statistics.estimate import Estimate
 
 
-def winner_interval(scores_KR: ArrayLike, *, alpha: float = 0.05, num_arms: int | None = None) -> Estimate:
+def winner_interval(
+    scores_KR: ArrayLike, *, alpha: float = 0.05, num_arms: int | None = None, item_variance: float = 0.0
+) -> Estimate:
     """Mean of the arm with the highest mean, with an interval that holds although it was picked for that.
 
     Args:
         scores_KR: one score per arm and draw, the same draws in all arms, shape (K, R), none missing.
         alpha: chance that the interval leaves the picked arm's true mean out, at most.
         num_arms: arms that it was picked from, where some were dropped since; None: K.
+        item_variance: that other items would give its mean; 0 where all of interest are scored.
 
     Returns:
         Without ends (-inf, inf) where there is one arm or one draw.
@@ -45,5 +48,5 @@ def winner_interval(scores_KR: ArrayLike, *, alpha: float = 0.05, num_arms: int 
     own_variance = float((rest**2).sum()) / own_dof * (1 - 1 / arms)
     shared = student_quantile(1 - alpha / 4, draws - 1) * math.sqrt(float(of_draw.var(ddof=1)) / draws)
     level = (1 - alpha / 2) ** (1 / max(num_arms or arms, arms))
-    own = student_quantile((1 + level) / 2, own_dof) * math.sqrt(own_variance / draws)
+    own = student_quantile((1 + level) / 2, own_dof) * math.sqrt(own_variance / draws + item_variance)
     return Estimate(mean, mean - shared - own, mean + shared + own)

@@ -8,18 +8,18 @@ Several seeds of one draw share its rows and most of its luck, so they are no dr
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
+from itertools import chain, combinations
 from statistics import fmean
 from typing import Any
 
 from assay.errors import ConfigError, StageError
-from assay.metaeval.sequential.arms import Round, Rule, by_draws
+from assay.metaeval.sequential.arms import Evidence, Round, Rule, by_rounds
 from assay.metaeval.sequential.record import rounds_record
 from assay.metaeval.study_tables.frame import RunRow
 from assay.records import INSTRUCTIONS
+from assay.studies.deciding.evidence import Ratings, item_means, item_variance, mean_of
 from assay.studies.deciding.spec import DecideSpec
 from assay.studies.designs.cell import MANY
 
@@ -58,6 +58,9 @@ def families_of(runs: Sequence[RunRow], spec: DecideSpec) -> list[Family]:
         # arms with rows of another task alone are no candidates for this one
         own = {arm: rows for arm, rows in arms.items() if rows[0].trained_task in ("", MANY, name)}
         families.append(_checked(Family(base, name, _draws(own)), spec))
+    known = {arm for family in families for arm in family.arms}
+    if families and (stray := [arm for arm in spec.keep if arm not in known]):
+        raise ConfigError(f"--keep {stray[0]}: saw no such arm; expected one of {', '.join(sorted(known))}")
     if not families:
         raise ConfigError("decide: saw no target task that trained arms answer; expected two arms or more on one")
     return families
@@ -97,10 +100,14 @@ def _checked(family: Family, spec: DecideSpec) -> Family:
         if len(draws) < spec.rounds[-1]:
             each = "" if size == 1 else f" of {size} seeds"
             raise ConfigError(
-                f"decide.rounds: the last is {spec.rounds[-1]}, and {arm} has {len(draws)} draws{each} in the grid; "
-                "lower it, or raise grid.draws or training_seeds_at_zero"
+                f"decide.spend.rounds: the last is {spec.rounds[-1]}, and {arm} has {len(draws)} draws{each} in the "
+                "grid; lower it, or raise grid.draws or training_seeds_at_zero"
             )
     return family
+
+
+Asked = tuple[str, str]
+"""An adapter's key, and the evaluation set that it answers."""
 
 
 @dataclass
@@ -109,17 +116,22 @@ class Deciding:
 
     spec: DecideSpec
     families: Sequence[Family]
-    means: dict[str, float] = field(default_factory=dict)
-    """Predictions key -> mean of the deciding scorer."""
+    parts: Mapping[Asked, Sequence[str]] = field(default_factory=dict)
+    """Keys of the predictions that a run's answers come in: of each round's items, empty where it adds none. Absent:
+    the run's own, whatever the round."""
+    num_items: Mapping[str, int] = field(default_factory=dict)
+    """All items of each evaluation set; needed where rounds ask for some of them."""
+    ratings: dict[str, Ratings] = field(default_factory=dict)
+    """By predictions key, of the deciding scorer."""
 
     @property
     def rule(self) -> Rule:
         """What every family is asked."""
         spec = self.spec
-        return Rule(spec.question, spec.rounds, spec.alpha, spec.margin, spec.baseline)
+        return Rule(spec.question, spec.rounds, spec.alpha, spec.margin, spec.baseline, keep=spec.keep)
 
-    def learn(self, means: Mapping[str, float]) -> None:
-        """Take in mean scores by predictions key.
+    def learn(self, ratings: Mapping[str, Ratings]) -> None:
+        """Take in ratings by predictions key.
 
         Raises:
             StageError: a run has no score at all.
@@ -127,28 +139,33 @@ class Deciding:
         for family in self.families:
             for arm, draws in family.arms.items():
                 for run in chain.from_iterable(draws):
-                    if math.isnan(means.get(run.predictions_key, 0.0)):
-                        raise StageError(f"decide: {arm} has no {self.spec.scorer} score for {family.label}")
-        self.means.update(means)
+                    for key in self._parts(run):
+                        if key in ratings and not ratings[key]:
+                            raise StageError(f"decide: {arm} has no {self.spec.scorer} score for {family.label}")
+        self.ratings.update(ratings)
 
     def rounds(self, family: Family) -> list[Round]:
         """What was decided so far."""
-        known = {
-            arm: [fmean(self.means[run.predictions_key] for run in draw) for draw in _known_first(draws, self.means)]
-            for arm, draws in family.arms.items()
-        }
-        return by_draws(known, self.rule)
+        evidence = []
+        for place, look in enumerate(self.spec.rounds):
+            known = self._evidence(family, place, look)
+            if len(known.scores) < len(family.arms) and not place:
+                break
+            evidence.append(known)
+        return by_rounds(evidence, self.rule)
 
-    def wanted(self, look: int) -> set[str]:
-        """Adapter keys that a round needs: the first `look` draws of every arm that is open in some family."""
-        found: set[str] = set()
+    def wanted(self, place: int) -> set[Asked]:
+        """What a round, counted from 0, asks: the first draws of every arm that is open in its family."""
+        found: set[Asked] = set()
         for family in self.families:
             rounds = self.rounds(family)
             if rounds and rounds[-1].is_answered:
                 continue
             gone = {arm for one in rounds for arm in one.dropped}
             for arm, draws in family.arms.items():
-                found |= {run.adapter_key for run in chain.from_iterable(draws[:look]) if arm not in gone}
+                if arm not in gone:
+                    runs = chain.from_iterable(draws[: self.spec.rounds[place]])
+                    found |= {(run.adapter_key, run.evaluation_set) for run in runs}
         return found
 
     @property
@@ -162,32 +179,63 @@ class Deciding:
         told = []
         for family in self.families:
             rounds = self.rounds(family)
-            seen = {
-                arm: {
-                    run.predictions_key: self.means[run.predictions_key]
-                    for run in chain.from_iterable(_known_first(draws, self.means))
-                }
-                for arm, draws in family.arms.items()
-            }
+            seen: dict[str, dict[str, float]] = {}
+            for arm, draws in family.arms.items():
+                keys = [key for run in chain.from_iterable(draws) for key in self._parts(run)]
+                seen[arm] = {key: mean_of([self.ratings[key]]) for key in keys if key in self.ratings}
             record = rounds_record(rounds, self.rule, "draws")
+            for place, one in enumerate(record["rounds"]):
+                one["items"] = self._items_seen(family, place)
             told.append({"base_model": family.base_model, "task": family.evaluation_set, "seen": seen, **record})
         return {"scorer": self.spec.scorer, "families": told}
 
-    def sentence(self, look: int, trainings: int, of: int) -> str:
+    def sentence(self, place: int, trainings: int, of: int) -> str:
         """A round in one line, for logs and reports."""
         parts = []
         for family in self.families:
             rounds = self.rounds(family)
             if not rounds:
                 continue
-            gone = sum(len(one.dropped) for one in rounds)
-            state = "answered" if rounds[-1].is_answered else f"{len(family.arms) - gone} arms open"
-            parts.append(f"{family.evaluation_set}: best so far {rounds[-1].leader}, {state}")
+            last = rounds[-1]
+            gone = sorted(arm for one in rounds for arm in one.dropped)
+            state = "answered" if last.is_answered else f"{len(family.arms) - len(gone)} arms open"
+            out = f", {', '.join(last.dropped)} out" if last.dropped else ""
+            kept = f", {', '.join(last.kept)} kept as asked" if last.kept else ""
+            parts.append(
+                f"{family.evaluation_set}: best so far {last.leader} ({last.leader_mean:.3f}){out}{kept}, {state}"
+            )
         decided = "; ".join(parts) or "too few draws to decide"
-        return f"after {look} draws ({trainings} of {of} adapters): {decided}"
+        items = "" if self.spec.spend.items is None else f" and {self.spec.spend.items[place]} items"
+        return f"after {self.spec.rounds[place]} draws{items} ({trainings} of {of} adapters): {decided}"
 
+    def _parts(self, run: RunRow, place: int | None = None) -> Sequence[str]:
+        keys = self.parts.get((run.adapter_key, run.evaluation_set))
+        if keys is None:
+            return (run.predictions_key,)
+        return [key for key in (keys if place is None else keys[: place + 1]) if key]
 
-def _known_first(draws: Sequence[Draw], means: Mapping[str, float]) -> Sequence[Draw]:
-    """The first draws of an arm, up to one with a run that has no score yet."""
-    is_open = (any(run.predictions_key not in means for run in draw) for draw in draws)
-    return draws[: next((place for place, waits in enumerate(is_open) if waits), len(draws))]
+    def _evidence(self, family: Family, place: int, look: int) -> Evidence:
+        """Of a round: arms whose first draws are not all scored by then are left out."""
+        scores: dict[str, list[float]] = {}
+        items: dict[str, dict[str, float]] = {}
+        for arm, draws in family.arms.items():
+            seen = [[self._seen(run, place) for run in draw] for draw in draws[:look]]
+            if all(run and all(run) for draw in seen for run in draw):
+                scores[arm] = [fmean(mean_of(run) for run in draw) for draw in seen]
+                items[arm] = item_means([part for draw in seen for run in draw for part in run])
+        total = self.num_items.get(family.evaluation_set, 0)
+        of_pairs, of_arms = {}, {}
+        if self.spec.spend.items is not None:
+            of_arms = {arm: item_variance(list(known.values()), total) for arm, known in items.items()}
+            for a, b in combinations(sorted(items), 2):
+                both = [items[a][item] - items[b][item] for item in items[a] if item in items[b]]
+                of_pairs[a, b] = item_variance(both, total)
+        return Evidence(scores, of_pairs, of_arms)
+
+    def _seen(self, run: RunRow, place: int) -> list[Ratings]:
+        """Ratings of a run's items up to a round; empty while some are missing."""
+        keys = self._parts(run, place)
+        return [self.ratings[key] for key in keys] if all(key in self.ratings for key in keys) else []
+
+    def _items_seen(self, family: Family, place: int) -> int | None:
+        return None if self.spec.spend.items is None else self.spec.spend.items[place]

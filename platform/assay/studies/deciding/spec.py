@@ -3,38 +3,68 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from assay.config import Config
 
 
+class SpendSpec(Config):
+    """What each round may spend on the arms that are still open. No other spending ends a question as undecided."""
+
+    rounds: tuple[int, ...] = Field(min_length=1)
+    """Draws (and seeds) of each arm, in all, after each round. The first that can decide is 2."""
+    items: tuple[int, ...] | None = None
+    """Test rows of a target task that each of them has answered after each round, in an order by hash; None: all."""
+
+    @model_validator(mode="after")
+    def _grows(self) -> SpendSpec:
+        rounds = self.rounds
+        if rounds[0] < 1 or rounds[-1] < 2:
+            raise ValueError("rounds: one draw says nothing about other draws; expected 2 or more in the last round")
+        items = self.items
+        if items is None:
+            if any(second <= first for first, second in pairwise(rounds)):
+                raise ValueError(f"rounds: saw {list(rounds)}; expected increasing numbers of draws, e.g. [2, 3, 5]")
+            return self
+        if len(items) != len(rounds) or items[0] < 2:
+            raise ValueError(f"items: saw {list(items)} for {len(rounds)} rounds; expected a number of rows for each")
+        for (draws, rows), (more_draws, more_rows) in pairwise(zip(rounds, items, strict=True)):
+            if more_draws < draws or more_rows < rows or (draws, rows) == (more_draws, more_rows):
+                raise ValueError(
+                    f"saw rounds {list(rounds)}, items {list(items)}; expected each round to add draws, items or both"
+                )
+        return self
+
+
 class DecideSpec(Config):
-    """A study in rounds: after each, arms that are decided get no further draws. Every field is identity."""
+    """A study in rounds: after each, arms that are decided get no further draws or items."""
 
     question: Literal["best", "baseline", "order"] = "best"
     """The best arm; each arm against `baseline`; or the order of all. Asked anew for each base and target task."""
     scorer: str
     """Whose scores decide; one of the study's scorers."""
-    rounds: tuple[int, ...] = Field(min_length=1)
-    """Draws (and seeds) of each arm that is still open, in all, after each round. The first that can decide is 2."""
+    spend: SpendSpec
     alpha: float = Field(0.05, gt=0, lt=0.5)
     """Chance that a task's findings hold a false one, over all its pairs and rounds."""
     margin: float = Field(0.0, ge=0)
     """Differences within it are of no interest, in the scorer's unit; 0 asks for a winner at any price."""
     baseline: str = "instructions only"
     """Arm that the question "baseline" compares with."""
+    keep: tuple[str, ...] = ()
+    """Arms that get all rounds although they are out (`--keep`). No guarantee speaks for them; the report says so."""
+    max_usd: float | None = Field(None, ge=0)
+    """Stop, to be continued (exit 3), before the study has cost more. It decides nothing, and is no identity."""
 
-    @field_validator("rounds")
-    @classmethod
-    def _increasing(cls, rounds: tuple[int, ...]) -> tuple[int, ...]:
-        if rounds[0] < 1 or any(second <= first for first, second in pairwise(rounds)):
-            raise ValueError(f"saw {list(rounds)}; expected increasing numbers of draws, e.g. [2, 3, 5]")
-        return rounds
+    @property
+    def rounds(self) -> tuple[int, ...]:
+        """Draws after each round."""
+        return self.spend.rounds
 
-    @model_validator(mode="after")
-    def _can_decide(self) -> DecideSpec:
-        if self.rounds[-1] < 2:
-            raise ValueError("rounds: one draw says nothing about other draws; expected 2 or more in the last round")
-        return self
+    def identity(self) -> dict[str, Any]:
+        """What its results depend on, as JSON."""
+        plain = self.model_dump(mode="json", exclude={"max_usd"})
+        if not self.keep:
+            plain.pop("keep")
+        return plain

@@ -15,12 +15,16 @@ from assay.errors import ConfigError
 from assay.ifs.objecqa import labelled_answers, preference_questions
 from assay.ifs.trial_spec import TrialIfsSpec
 from assay.llm.prices import price_of, table_date
+from assay.metaeval.study_tables.frame import RunRow
 from assay.mixtures.shares import largest_remainder
 from assay.mixtures.spec import ComponentSpec, MixtureSpec
 from assay.mixtures.synthesis import SyntheticRows
 from assay.studies.cells import expand
+from assay.studies.deciding.spec import DecideSpec
+from assay.studies.designs.asked import AskedSet
 from assay.studies.designs.cell import Cell
 from assay.studies.judge_endpoint import endpoint_of
+from assay.studies.planning.deciding import DecideEstimate, decide_estimate
 from assay.studies.planning.outline import CHARS_PER_TOKEN, DatasetOutline, outline_datasets
 from assay.studies.planning.preferences import pairs_tokens, preference_work
 from assay.studies.planning.throughput import Rates, rates
@@ -69,6 +73,9 @@ class Estimate:
     """Hours of one `device` in training and generation; None where a base model's size is unknown."""
     device: str
     assumptions: tuple[str, ...]
+    decide: Mapping[str, Mapping[str, float | None]] | None = None
+    """Of a study that trains in rounds: "expected" and "worst", each with trainings, predictions, judge_calls, usd of
+    the judge, and gpu_hours; the other figures are those of its whole grid."""
 
     def as_dict(self) -> dict[str, object]:
         """For `--json`."""
@@ -109,6 +116,7 @@ def plan(study: Study, speed: Rates | None = None) -> Estimate:
         train_rows += rows
         train_tokens += tokens
         device_s += rate.train_s(tokens, sizes[base_model] or math.nan)
+    train_s = device_s
     predictions, generated = _generation(study, cells, outlines, names)
     for base, generated_tokens in generated.items():
         device_s += rate.generate_s(generated_tokens, sizes[base] or math.nan)
@@ -132,7 +140,23 @@ def plan(study: Study, speed: Rates | None = None) -> Estimate:
         usd = None if usd is None or writer_usd is None else round(usd + writer_usd, 2)
         cost = "an unknown price" if writer_usd is None else f"{writer_usd:,.2f} dollars, in usd"
         assumptions.append(f"{writer_calls:,} calls at least that write or tag rows: {cost}")
+    decide = None
     unknown = sorted(base for base, size in sizes.items() if size is None)
+    if study.decide is not None:
+        spent = _decide_estimate(study, study.decide, cells, outlines, names)
+        assumptions.append(spent.note)
+        decide = {}
+        for name, part in (("expected", spent.expected), ("worst", spent.worst)):
+            share = part.predictions / max(1, predictions)
+            calls = round(judge_calls * share)
+            seconds = train_s * part.trainings / max(1, len(trainings)) + (device_s - train_s) * share
+            decide[name] = {
+                "trainings": round(part.trainings, 1),
+                "predictions": round(part.predictions),
+                "judge_calls": calls,
+                "usd": _judge_dollars(study, calls, outlines)[0],
+                "gpu_hours": None if unknown else round(seconds / 3600, 4),
+            }
     if unknown:
         assumptions.append(f"gpu_hours unknown: no parameter count in the name of {', '.join(unknown)}")
     else:
@@ -153,7 +177,48 @@ def plan(study: Study, speed: Rates | None = None) -> Estimate:
         gpu_hours=None if unknown else round(device_s / 3600, 4),
         device=rate.device,
         assumptions=tuple(dict.fromkeys(assumptions)),
+        decide=decide,
     )
+
+
+def _decide_estimate(
+    study: Study, spec: DecideSpec, cells: Sequence[Cell], outlines: Mapping[str, DatasetOutline], names: _Names
+) -> DecideEstimate:
+    sets = {part.name: part for part in study.grid.evaluation_sets(study)}
+    runs: dict[tuple[str, str], RunRow] = {}
+    for cell in cells:
+        trained = names.training(cell)
+        at_zero = cell.num_target == 0
+        for name in cell.evaluates:
+            if name not in sets:
+                continue
+            run = RunRow(
+                predictions_key=f"{trained} {name}",
+                adapter_key=trained,
+                mixture_key=str(names.known[id(cell.mixture)]),
+                base_model=cell.listed_under or cell.base_model,
+                trained_task="" if at_zero and not cell.owns_zero else cell.task,
+                evaluation_set=name,
+                num_target=cell.num_target,
+                draw=-1 if at_zero else cell.draw,
+                training_seed=cell.training_seed,
+                arm=cell.arm,
+                repeats=cell.repeats,
+                is_trained=cell.is_trained,
+            )
+            runs.setdefault((trained, name), run)
+    sizes = {name: _set_rows(part, outlines) for name, part in sets.items()}
+    targets = {name: rows for name, rows in sizes.items() if sets[name].purpose == "target"}
+    others = {name: rows for name, rows in sizes.items() if name not in targets}
+    return decide_estimate(spec, list(runs.values()), targets, others)
+
+
+def _set_rows(asked: AskedSet, outlines: Mapping[str, DatasetOutline]) -> int:
+    there = outlines[asked.dataset].rows[asked.split]
+    if asked.category:
+        there = max(1, round(there * CATEGORY_SHARE))
+    wanted = asked.per_category * len(INSTRUCTION_CATEGORIES) or asked.rows
+    return there if wanted is None else min(there, wanted)
 
 
 def _refuse_too_large(study: Study, cells: Sequence[Cell], outlines: Mapping[str, DatasetOutline]) -> None:
@@ -280,11 +345,7 @@ def _generation(
             if name not in sets:
                 continue
             asked, outline = sets[name], outlines[sets[name].dataset]
-            there = outline.rows[asked.split]
-            if asked.category:
-                there = max(1, round(there * CATEGORY_SHARE))
-            wanted = asked.per_category * len(INSTRUCTION_CATEGORIES) or asked.rows
-            count = there if wanted is None else min(there, wanted)
+            count = _set_rows(asked, outlines)
             predictions += count
             tokens[cell.base_model] += count * (outline.mean_chars / CHARS_PER_TOKEN + asked.max_new_tokens / 2)
     return predictions, tokens

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from assay.studies.deciding.wording import decision_lines
 from assay.studies.results.browser import browser_rows
 from assay.studies.scores import stored_scores
 from assay.studies.spec import TINY, Study
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 CURVES = ("exact_match", "heuristic", "judge", "truth", "rouge1", "rouge2", "token_f1")
 """Scorers for the learning curves, in order of preference."""
 MOST_CURVES = 4
+LEADER = ("leader", "leader_mean", "leader_low", "leader_high")
 
 
 def report_content(results: Results) -> dict[str, Any]:
@@ -45,9 +47,42 @@ def report_content(results: Results) -> dict[str, Any]:
         "tables": results.tables,
         "costs": results.costs.rows(),
         "errors": list(results.errors),
+        "decisions": decision_sections(results.decisions),
         "rows": [row.as_dict() for row in results.rows],
         "browser": browser_rows(wanted.runs, examples, scores, results.folder.store),
     }
+
+
+def decision_sections(decisions: Mapping[str, Any] | None) -> list[dict[str, Any]]:
+    """The questions of a study with `decide`, as the report shows them; none of other studies."""
+    if decisions is None:
+        return []
+    found = []
+    for family in decisions["families"]:
+        last = family["rounds"][-1] if family["rounds"] else None
+        found.append(
+            {
+                "base_model": family["base_model"],
+                "task": family["task"],
+                "scorer": decisions["scorer"],
+                "rule": family["rule"],
+                "is_answered": family["is_answered"],
+                "lines": decision_lines(family),
+                "kept": sorted({arm for one in family["rounds"] for arm in one["kept"]}),
+                "findings": list(_last_findings(family)),
+                "leader": last and {name: last[name] for name in LEADER},
+            }
+        )
+    return found
+
+
+def _last_findings(family: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Each difference as it was last known, with the draws that it was known by."""
+    known: dict[tuple[str, str], dict[str, Any]] = {}
+    for one in family["rounds"]:
+        for finding in one["findings"]:
+            known[finding["first"], finding["second"]] = {**finding, "draws": one["look"], "items": one.get("items")}
+    yield from (known[pair] for pair in sorted(known))
 
 
 def curve_scorers(scorers: Sequence[str]) -> list[str]:

@@ -8,8 +8,10 @@ from assay.errors import DataError
 from assay.human.labels import Answer
 from assay.records import Prediction, from_table
 from assay.store import Store
-from assay.studies.inputs import store_datasets
-from assay.studies.prepared import prepare_study
+from assay.studies.artifacts import StudyArtifacts
+from assay.studies.deciding.study_rounds import replayed
+from assay.studies.inputs import Datasets, item_counts, store_datasets
+from assay.studies.prepared import PreparedStudy, prepare_study
 from assay.studies.spec import Study
 
 
@@ -25,7 +27,7 @@ def study_answers(study: Study, store: Store, embedded_name: str) -> Iterator[An
         DataError: the study's predictions are not there yet.
     """
     prepared = prepare_study(study, embedded_name, store)
-    plan = prepared.artifacts
+    plan = _plan(prepared, store)
     missing = sum(not store.exists("predictions", key) for key in {run.predictions_key for run in plan.runs})
     if missing:
         raise DataError(
@@ -42,3 +44,11 @@ def study_answers(study: Study, store: Store, embedded_name: str) -> Iterator[An
             example = examples[run.evaluation_set].get(row.example_id)
             if row.error is None and example is not None:
                 yield Answer(example.instruction, example.input, row.prediction, source, row.example_id)
+
+
+def _plan(prepared: PreparedStudy, store: Store) -> StudyArtifacts:
+    """What the study wants; with `decide`, what its rounds wanted so far."""
+    if prepared.study.decide is None:
+        return prepared.artifacts
+    counts = item_counts(prepared.sets, Datasets(store, prepared.datasets))
+    return replayed(prepared, counts, store).plan
