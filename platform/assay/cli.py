@@ -317,7 +317,8 @@ def run_app(arguments: list[str]) -> int:
 @cache
 def whole_app() -> typer.Typer:
     """The command line with the commands around judges, labels and data, which hang themselves on."""
-    from assay.commands import data, decide, export, predict, tracking
+    from assay.commands import data, export, tracking
+    from assay.commands.deciding import decide, exits, predict
     from assay.commands.instruments import app as instrument_app
     from assay.commands.judges.register import register
     from assay.commands.label import label_app
@@ -325,6 +326,7 @@ def whole_app() -> typer.Typer:
     register(app, metaeval_app)
     data.register(app)
     decide.register(app)
+    exits.register(app)
     tracking.register(app)
     predict.register(app)
     export.register(app)

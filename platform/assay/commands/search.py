@@ -33,14 +33,20 @@ def search_command(
     refuse_unsupported(study.resources)
     prepare_ray_environment()
     from assay.cluster.ray_cluster import ray_cluster
+    from assay.studies.search.model import ModelSuggestions
     from assay.studies.search.ray_search import Suggestions
 
-    suggestions = Suggestions(spec, grid.searched_parts)
+    parts = grid.searched_parts
+    suggestions = ModelSuggestions(spec, parts) if spec.algorithm == "model" else Suggestions(spec, parts)
     trials: list[Trial] = []
     points: list[dict[str, float]] = []
     with clean_stop(), ray_cluster(study.resources):  # one Ray for all rounds
         while len(points) < spec.trials:
             asked = suggestions.ask(min(spec.batch, spec.trials - len(points)))
+            if not asked:
+                left = spec.trials - len(points)
+                typer.echo(f"{left} trials cancelled: nothing left to try is likely to be the best")
+                break
             points += [point for _, point in asked]
             board = _leaderboard(with_points(study, points, f"{study.name}-rounds"), storage, max_usd)
             for name, point in asked:
@@ -57,6 +63,7 @@ def search_command(
         "scorer": scorer,
         "trials": [trial.as_dict() for trial in trials],
         "best": None if winner is None else winner.as_dict(),
+        "decisions": suggestions.decisions if isinstance(suggestions, ModelSuggestions) else [],
     }
     Store(storage).write_study_json(folder.name, "side/search.json", found)
     if winner is None:

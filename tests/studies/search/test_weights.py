@@ -159,3 +159,32 @@ def test_searchers_ask_for_the_same_when_they_are_told_the_same(algorithm: str) 
             return sum(math.log(point["toy_sentiment"]) for point in points[-6:])
 
         assert later(first) > later(asked(-1.0))
+
+
+def test_the_modelling_searcher_finds_the_best_shares_cancels_the_rest_and_asks_for_the_same_again() -> None:
+    from assay.studies.search.model import ModelSuggestions
+
+    components = ("instructions", "toy_sentiment", "toy_question")
+
+    def run() -> tuple[list[dict[str, float]], list[dict[str, object]]]:
+        spec = SearchSpec(algorithm="model", trials=12, batch=4, seed=3, max_forgetting=0.2)
+        suggestions, points = ModelSuggestions(spec, components), list[dict[str, float]]()
+        while len(points) < spec.trials:
+            asked = suggestions.ask(min(spec.batch, spec.trials - len(points)))
+            if not asked:
+                break
+            for name, point in asked:
+                share = point["toy_sentiment"]
+                score = 1 - (share - 0.6) ** 2 - 0.2 * point["toy_question"]  # best at .6, which forgets too much
+                forgetting = 0.5 * share
+                points.append(point)
+                suggestions.tell(name, Trial(len(points), point, "", score, forgetting, score, forgetting <= 0.2))
+        return points, suggestions.decisions
+
+    points, decisions = run()
+    assert points[:3] == [{name: float(name == part) for name in components} for part in components]
+    kept = [point for point in points if 0.5 * point["toy_sentiment"] <= 0.2]
+    best_share = max(kept, key=lambda point: 1 - (point["toy_sentiment"] - 0.6) ** 2 - 0.2 * point["toy_question"])
+    assert 0.25 < best_share["toy_sentiment"] <= 0.4
+    assert decisions and (len(points) == 12 or decisions[-1]["cancelled"] == 12 - len(points))
+    assert run() == (points, decisions)

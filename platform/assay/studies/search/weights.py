@@ -31,8 +31,9 @@ LEAST_WEIGHT = 0.01
 class SearchSpec(Config):
     """How the weights are searched."""
 
-    algorithm: Literal["random", "optuna"] = "optuna"
-    """random draws from Tune's search space; optuna is Tune's OptunaSearch (a tree-structured Parzen estimator)."""
+    algorithm: Literal["random", "optuna", "model"] = "optuna"
+    """random draws from Tune's search space; optuna is Tune's OptunaSearch (a tree-structured Parzen estimator); model
+    starts from a design, learns score and forgetting as functions of shares, and may end before all trials."""
     trials: int = Field(12, ge=1)
     """Mixtures that are trained and scored, beside the baseline."""
     batch: int = Field(4, ge=1)

@@ -1,0 +1,1 @@
+"""Commands that decide with less: rounds over a table, trainings that cannot win, mixtures predicted from few."""
