@@ -233,14 +233,16 @@ def test_rounds_add_items_and_earlier_ones_stay_as_they_were() -> None:
 
 
 def test_few_items_make_wider_intervals_than_all_of_them() -> None:
-    widths = []
+    widths, shares = [], []
     for total in (20, 2000):  # the same answers: of all items there are, or of one in a hundred
         asked = spec(rounds=[DRAWS], items=[20])
         deciding = Deciding(asked, families_of(RUNS, asked), in_parts(RUNS, 1), {"sst2": total})
         deciding.learn(answers({one.predictions_key: 0.5 for one in RUNS}, [20], 3))
         (only,) = deciding.rounds(deciding.families[0])
         widths.append(only.findings[0].high - only.findings[0].low)
+        shares.append(only.findings[0].items_share)
     assert widths[1] > 1.1 * widths[0]
+    assert shares[0] == 0 and 0.2 < shares[1] < 1
 
 
 def test_few_items_bring_no_false_findings() -> None:

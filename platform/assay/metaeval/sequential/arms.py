@@ -61,6 +61,8 @@ class Finding:
     difference: float
     low: float
     high: float
+    items_share: float = 0.0
+    """Of draws: the part of its variance that more items would lower, and not more draws."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,13 +128,14 @@ def by_rounds(evidence: Sequence[Evidence], rule: Rule) -> list[Round]:
         table = np.array([seen.scores[arm][:look] for arm in arms], dtype=float)
         found = pair_intervals(table, alpha=level, num_arms=family)
         means = dict(zip(arms, found.means.tolist(), strict=True))
-        bounds = {}
+        bounds, shares_of_items = {}, {}
         for a, b in combinations(arms, 2):
             half = found.half_with(seen.of_pairs.get((a, b), 0.0))
+            shares_of_items[a, b] = found.items_share(seen.of_pairs.get((a, b), 0.0))
             bounds[a, b] = (means[a] - means[b] - half, means[a] - means[b] + half)
         beside = seen.of_arms.get(_leader(means), 0.0)
         of_leader = winner_interval(table, alpha=level, num_arms=family, item_variance=beside)
-        return _Known(means, bounds, (of_leader.low, of_leader.high))
+        return _Known(means, bounds, (of_leader.low, of_leader.high), items_shares=shares_of_items)
 
     def at_any_time(place: int, arms: Sequence[str]) -> _Known:
         look, scores = rule.looks[place], evidence[place].scores
@@ -224,6 +227,7 @@ class _Known:
     of_leader: tuple[float, float]
     held: Mapping[Pair, Word] | None = None
     """Pairs with a winner by another rule than that the interval leaves 0 out; None: by that one."""
+    items_shares: Mapping[Pair, float] = field(default_factory=dict)
 
 
 class _Bets:
@@ -301,7 +305,8 @@ def _finding(pair: Pair, known: _Known, bounds: tuple[float, float], margin: flo
         word = "worse"
     elif margin > 0 and -margin <= low and high <= margin:
         word = "equivalent"
-    return Finding(*pair, word, known.means[pair[0]] - known.means[pair[1]], low, high)
+    difference = known.means[pair[0]] - known.means[pair[1]]
+    return Finding(*pair, word, difference, low, high, known.items_shares.get(pair, 0.0))
 
 
 def _answer(rule: Rule, found: Sequence[Finding], leader: str, alive: Sequence[str]) -> tuple[dict[str, str], bool]:

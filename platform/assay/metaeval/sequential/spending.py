@@ -34,6 +34,11 @@ class PairIntervals:
     dof: int
     draws: int
 
+    def items_share(self, item_variance: float) -> float:
+        """Part of a difference's variance that more items would lower, and not more draws; 0 where it is not known."""
+        of_runs = 2 * self.run_sd**2 / self.draws if self.dof else 0.0
+        return item_variance / (of_runs + item_variance) if of_runs > 0 else 0.0
+
     def half_with(self, item_variance: float) -> float:
         """Half the width where other items would move the difference as well, with this variance of their own."""
         if not self.dof or not self.run_sd > 0 or not item_variance > 0:

@@ -35,6 +35,9 @@ def _open(one: Mapping[str, Any]) -> str:
     waiting = [finding for finding in one["findings"] if finding["word"] == "undecided"]
     more = [finding["more"] for finding in waiting if finding["more"] is not None]
     needed = f", the nearest to be told by about {min(more):,} more draws" if more else ""
+    shares = [finding["items_share"] for finding in waiting]
+    if shares and max(shares) > 0.5:
+        needed += f" ({max(shares):.0%} of the variance of one is the items': more of those would help it more)"
     return f"{len(waiting)} of {len(one['findings'])} differences open{needed}"
 
 
