@@ -9,7 +9,16 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pytest
 
-from assay.metaeval.sequential.arms import Finding, Round, Rule, by_draws, by_items, more_needed
+from assay.metaeval.sequential.arms import (
+    Evidence,
+    Finding,
+    Round,
+    Rule,
+    by_draws,
+    by_items,
+    by_rounds,
+    more_needed,
+)
 from assay.metaeval.sequential.betting import fortunes
 
 LOOKS = (2, 3, 4, 6, 8, 10)
@@ -240,3 +249,75 @@ def test_two_arms_a_thousand_studies(num_items: int, discordance: float, differe
     assert wrong <= 0.05
     if num_items == 1000 and discordance == 0.3 and difference:
         assert same >= 0.98 and saved >= {0.05: 0.35, 0.1: 0.7}[difference]
+
+
+ROUNDS, SEEN = (2, 3, 5), (50, 100, 200)
+
+
+def mixed_studies(truth: Sequence[float], studies: int) -> tuple[float, float, float, float]:
+    """Studies whose rounds add draws and items; 200 items of 200 in the last, right or wrong answers.
+
+    Items are hard or easy for all arms (spread .25) and for each arm in its own way (.15); a run's luck has spread .03.
+
+    Returns:
+        Shares with a false winner and with the full run's winner; mean shares of trainings and of answers saved.
+    """
+    rng = np.random.default_rng(20261129)
+    arms, draws, items = len(truth), ROUNDS[-1], SEEN[-1]
+    known = dict(zip(names(arms), truth, strict=True))
+    wrong = same = trained = answered = 0.0
+    for _ in range(studies):
+        hard = 0.25 * rng.normal(size=items)
+        hard -= hard.mean()
+        own = 0.15 * rng.normal(size=(arms, items))
+        own -= own.mean(axis=1, keepdims=True)
+        luck = 0.03 * rng.normal(size=(arms, draws, 1))
+        chance = np.array(truth)[:, None, None] + hard + own[:, None, :] + luck
+        score = (rng.random(chance.shape) < chance).astype(float)
+        rounds = by_rounds([seen_evidence(score, look, seen) for look, seen in zip(ROUNDS, SEEN, strict=True)], RULE)
+        best = max(names(arms), key=lambda arm: (score[names(arms).index(arm)].mean(), arm))
+        wrong += is_wrong(rounds, known)
+        same += rounds[-1].leader == best
+        alive = arms
+        spent_draws = spent_answers = 0
+        for place, one in enumerate(rounds):
+            before = (ROUNDS[place - 1], SEEN[place - 1]) if place else (0, 0)
+            spent_draws += alive * (one.look - before[0])
+            spent_answers += alive * (one.look * SEEN[place] - before[0] * before[1])
+            alive -= len(one.dropped)
+        trained += 1 - spent_draws / (arms * draws)
+        answered += 1 - spent_answers / (arms * draws * items)
+    return wrong / studies, same / studies, trained / studies, answered / studies
+
+
+RULE = Rule("best", ROUNDS)
+
+
+def seen_evidence(score: np.ndarray, look: int, seen: int) -> Evidence:
+    """Of right or wrong answers, shape (arms, draws, items): those of the first draws to the first items."""
+    part = score[:, :look, :seen]
+    of_items = part.mean(axis=1)
+    left = (1 - seen / score.shape[2]) / seen
+    pairs = {
+        (a, b): float((of_items[i] - of_items[j]).var(ddof=1)) * left
+        for i, a in enumerate(names(len(score)))
+        for j, b in enumerate(names(len(score)))
+        if i < j
+    }
+    means = dict(zip(names(len(score)), part.mean(axis=2).tolist(), strict=True))
+    return Evidence(means, pairs)
+
+
+def test_rounds_of_draws_and_items_small() -> None:
+    wrong, same, trained, answered = mixed_studies((0.8, 0.5, 0.4, 0.3), 40)
+    assert wrong <= 0.1 and same == 1 and trained > 0.2 and answered > trained
+
+
+@pytest.mark.study
+@pytest.mark.parametrize("truth", [(0.75, 0.7, 0.65, *[0.4] * 9), (0.5,) * 12])
+def test_rounds_of_draws_and_items_a_thousand_studies(truth: tuple[float, ...]) -> None:
+    wrong, same, trained, answered = mixed_studies(truth, 1000)
+    print(f"{truth}: false {wrong:.3f}, same {same:.3f}, trainings saved {trained:.3f}, answers {answered:.3f}")
+    assert wrong <= 0.05 + 2.33 * math.sqrt(0.05 * 0.95 / 1000)
+    if truth[0] > truth[-1]:
+        assert same >= 0.95
