@@ -148,6 +148,7 @@ def test_comparisons_are_paired_and_adjusted(data: Path, tmp_path: Path) -> None
     cits = [report["scorers"][name]["cit"]["value"] for name in ("rouge1", "rouge2")]
     assert row["difference"]["value"] == pytest.approx(cits[0] - cits[1])
     assert row["difference"]["low"] < row["difference"]["value"] < row["difference"]["high"]
+    assert row["difference"]["method"].startswith("jackknife t")  # 20 documents: percentile intervals do not cover
     assert row["perm_both"] <= row["perm_both_holm"] <= 1
     assert set(row["tasks"]) == {"summeval", "topical_chat", "bagel"}
     assert rows["length", "rouge1"]["perm_both"] is None

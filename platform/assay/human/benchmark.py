@@ -1,8 +1,9 @@
 """Which scorer agrees with people: scorers x tasks on public human scores, with intervals, tests and the human ceiling.
 
 CIT and CAT rest on the sets that have references, the same texts for every scorer; sets without are shown beside them.
-Texts of one document are one cluster. Comparisons are paired: intervals of differences come from shared resamples, p
-values from PERM-BOTH, adjusted by Holm over all pairs of scorers. Axes: S scorers, N texts, K resamples.
+Texts of one document are one cluster. Comparisons are paired: intervals of differences come from shared resamples
+(below 50 documents from the jackknife), p values from PERM-BOTH, adjusted by Holm over all pairs of scorers.
+Axes: S scorers, N texts, K resamples.
 """
 
 from __future__ import annotations
@@ -18,11 +19,19 @@ import numpy as np
 
 from assay.human.sets import HumanSet
 from assay.metaeval.score_table.report import agreement
-from assay.metaeval.statistics.bootstrap import clusters, from_resamples, resample, seeded
+from assay.metaeval.statistics.bootstrap import (
+    Clusters,
+    clusters,
+    from_resamples,
+    jackknife_interval,
+    leave_one_out,
+    resample,
+    seeded,
+)
 from assay.metaeval.statistics.ceiling import human_ceiling
 from assay.metaeval.statistics.comparability import Rows, cat, cit, correlation
 from assay.metaeval.statistics.correlation import spearman, spearman_resamples
-from assay.metaeval.statistics.estimate import Estimate, FloatArray
+from assay.metaeval.statistics.estimate import FEW_CLUSTERS, Estimate, FloatArray
 from assay.metaeval.statistics.pairwise import perm_both_draws, permutation_p
 from assay.metaeval.statistics.rates import holm
 
@@ -201,9 +210,9 @@ def _ceilings(sets: Sequence[Scored], seed_key: str, resamples: int) -> list[dic
 def _comparisons(sets: Sequence[Scored], seed_key: str, resamples: int) -> list[dict[str, Any]]:
     """Every two scorers: difference of CIT and of each task's rho, with PERM-BOTH."""
     names = sets[0].names
-    boots = [_boot(part, seed_key, resamples) for part in sets]
     num_clusters = min(len(set(np.asarray(part.part.docs)[part.common])) for part in sets)
     size = sum(int(part.common.sum()) for part in sets)
+    intervals = (_Resampled if num_clusters >= FEW_CLUSTERS else _LeftOut)(sets, seed_key, resamples)
 
     def compare(pair: tuple[int, int]) -> dict[str, Any]:
         first, second = pair
@@ -221,10 +230,9 @@ def _comparisons(sets: Sequence[Scored], seed_key: str, resamples: int) -> list[
             for part in sets
         ]
         observed = [value for value, _ in draws]
-        boot_K = np.mean([boot[first] - boot[second] for boot in boots], axis=0)
         mean = float(np.mean(observed))
         difference = (
-            from_resamples(mean, boot_K, num_clusters, n=size)
+            intervals.difference(mean, first, second, size)
             if math.isfinite(mean)
             else Estimate.undefined("a scorer is constant in one of the tasks", size)
         )
@@ -248,10 +256,45 @@ def _comparisons(sets: Sequence[Scored], seed_key: str, resamples: int) -> list[
     return found
 
 
-def _boot(part: Scored, seed_key: str, resamples: int) -> FloatArray:
-    """Rho of every scorer in every resample of documents, shape (S, K): the same resamples for all."""
-    units = clusters(np.asarray(part.part.docs)[part.common])
-    weights_NK = resample(units, resamples, seeded(seed_key, "difference", part.part.name))
+class _Resampled:
+    """Differences of mean rho under resampled documents, the same resamples for all scorers."""
+
+    def __init__(self, sets: Sequence[Scored], seed_key: str, resamples: int) -> None:
+        self._num_clusters = min(_documents(part).num_clusters for part in sets)
+        self._boots = [
+            _rho(part, resample(_documents(part), resamples, seeded(seed_key, "difference", part.part.name)))
+            for part in sets
+        ]
+
+    def difference(self, mean: float, first: int, second: int, size: int) -> Estimate:
+        boot_K = np.mean([boot[first] - boot[second] for boot in self._boots], axis=0)
+        return from_resamples(mean, boot_K, self._num_clusters, n=size)
+
+
+class _LeftOut:
+    """The same without each document in turn, sets as strata: for sets of few documents."""
+
+    def __init__(self, sets: Sequence[Scored], seed_key: str, resamples: int) -> None:
+        self._without = [_rho(part, leave_one_out(_documents(part))) for part in sets]
+        self._rho = [_rho(part, np.ones((int(part.common.sum()), 1))) for part in sets]
+        stratum_G = np.repeat(np.arange(len(sets)), [without.shape[1] for without in self._without])
+        self._units = Clusters(np.arange(stratum_G.size), stratum_G)
+
+    def difference(self, mean: float, first: int, second: int, size: int) -> Estimate:
+        moved = [
+            (without[first] - without[second]) - (rho[first] - rho[second])
+            for without, rho in zip(self._without, self._rho, strict=True)
+        ]
+        left_out_G = mean + np.concatenate(moved) / len(moved)
+        return jackknife_interval(mean, left_out_G, self._units, n=size)
+
+
+def _documents(part: Scored) -> Clusters:
+    return clusters(np.asarray(part.part.docs)[part.common])
+
+
+def _rho(part: Scored, weights_NK: FloatArray) -> FloatArray:
+    """Rho of every scorer in every column of weights, shape (S, K)."""
     return np.atleast_2d(spearman_resamples(part.values[:, part.common], part.part.human[part.common], weights_NK))
 
 

@@ -8,11 +8,20 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from assay.metaeval.statistics.bootstrap import Clusters, clusters, interval, jackknife_variance, weighted_mean
-from assay.metaeval.statistics.comparability import Rows, cat
+from assay.metaeval.statistics.bootstrap import (
+    Clusters,
+    clusters,
+    interval,
+    jackknife_variance,
+    resample_clusters,
+    seeded,
+    weighted_mean,
+)
+from assay.metaeval.statistics.comparability import Rows, cat, cit
 from assay.metaeval.statistics.correlation import spearman, spearman_resamples
 from assay.metaeval.statistics.estimate import Estimate
 from assay.metaeval.statistics.pairwise import grouped_difference_p, perm_both
+from bench.coverage import curve_runs, expected_cit
 
 
 def clustered_mean(rng: np.random.Generator, num_clusters: int) -> Estimate:
@@ -96,3 +105,24 @@ def test_ties_that_arithmetic_breaks_are_ties() -> None:
     other = np.concatenate([stats.zscore(part) * part.std() for part in np.split(human, 3)])
     wanted = stats.spearmanr(np.round(exact, 9), np.round(other, 9)).statistic
     assert cat(rows, rng, resamples=200, task_centred=True).value == pytest.approx(wanted, abs=1e-12)
+
+
+def test_draws_of_fixed_mixtures_are_not_resampled() -> None:
+    # 7 tasks x N of 0, 10 and 50 x 3 draws are 63 clusters in strata of 3: a bootstrap within loses a third of the
+    # variance, and one over all sizes covers .997 of truths
+    hits, widths = 0, []
+    for k in range(150):
+        rng = seeded("strata", str(k))
+        rows = curve_runs(rng, 7)
+        found = cit(rows, rng, resamples=200)
+        assert found.method == "jackknife t, 63 clusters"
+        hits += found.low <= expected_cit() <= found.high
+        widths.append(found.high - found.low)
+    assert 135 <= hits <= 149
+    assert float(np.mean(widths)) < 0.33
+
+
+def test_a_stratum_of_one_is_resampled_with_the_others_of_one() -> None:
+    units = clusters(np.arange(4), np.array([0, 0, 1, 2]))
+    drawn = resample_clusters(units, 200, np.random.default_rng(0))
+    assert (drawn[2:].sum(axis=0) == 2).all() and drawn[2].std() > 0

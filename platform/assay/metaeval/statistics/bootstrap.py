@@ -5,7 +5,8 @@ matrix (rows x resamples) at once. The caller passes a seeded Generator; nothing
 
 Which interval: below 6 clusters none; below 50 Student's t with the jackknife's variance over clusters, on Fisher's z
 scale for correlations, because percentile and BCa intervals cover too seldom there (docs/statistics.md); from 50 on
-percentile, for correlations BCa. `interval` chooses, and the Estimate names what was used.
+percentile, for correlations BCa, unless strata are too small to resample. `interval` chooses, and the Estimate names
+what was used.
 
 Axes: N rows, G clusters, K resamples.
 """
@@ -34,6 +35,8 @@ MIN_CLUSTERS = 6
 """Fewer clusters have no interval that covers, whatever it is called."""
 MAX_JACKKNIFE = 2000
 """Clusters up to which BCa's jackknife is worth its time; beyond, percentile and BCa agree."""
+MIN_STRATUM = 10
+"""Strata of fewer clusters (the draws of one mixture) lose a share 1/n of their variance under resampling."""
 _MAX_UNDEFINED = 0.5
 """Share of resamples without a value (a constant column) beyond which there is no interval."""
 
@@ -83,8 +86,9 @@ def resample(units: Clusters, num_resamples: int, rng: np.random.Generator) -> F
 def resample_clusters(units: Clusters, num_resamples: int, rng: np.random.Generator) -> FloatArray:
     """How often each cluster was drawn, shape (G, K)."""
     weights_GK = np.zeros((units.num_clusters, num_resamples))
-    for stratum in np.unique(units.stratum):
-        members = np.flatnonzero(units.stratum == stratum)
+    joined_G = _joined(units)
+    for stratum in np.unique(joined_G):
+        members = np.flatnonzero(joined_G == stratum)
         weights_GK[members] = draw_counts(members.size, num_resamples, rng)
     return weights_GK
 
@@ -152,13 +156,27 @@ def interval(
     value = float(statistic(np.ones((num_rows, 1)))[0])
     if math.isnan(value):
         return Estimate.undefined("a constant column has no correlation", rows, units.num_clusters)
-    if units.num_clusters < FEW_CLUSTERS:
+    if is_jackknifed(units):
         return jackknife_interval(value, statistic(leave_one_out(units)), units, n=rows, scale=scale)
     boot_K = statistic(resample(units, resamples, rng) if weights_NK is None else weights_NK)
     if method == "bca" and units.num_clusters <= MAX_JACKKNIFE:
         jackknife_G = statistic(leave_one_out(units))
         return from_resamples(value, boot_K, units.num_clusters, n=rows, jackknife_G=jackknife_G)
     return from_resamples(value, boot_K, units.num_clusters, n=rows)
+
+
+def is_jackknifed(units: Clusters) -> bool:
+    """Whether an interval rests on the jackknife: few clusters, or many in strata that are too small to resample."""
+    if units.num_clusters < FEW_CLUSTERS:
+        return True
+    mean_size = units.num_clusters / np.unique(_joined(units)).size
+    return bool(mean_size < MIN_STRATUM and units.num_clusters <= MAX_JACKKNIFE)
+
+
+def _joined(units: Clusters) -> IntArray:
+    """Stratum of every cluster, those of one cluster joined: alone it would show no spread."""
+    sizes = np.bincount(units.stratum)
+    return np.where(sizes[units.stratum] > 1, units.stratum, sizes.size)
 
 
 def jackknife_interval(
@@ -196,8 +214,7 @@ def jackknife_interval(
 
 def jackknife_variance(left_out_G: FloatArray, units: Clusters) -> tuple[float, float]:
     """Variance of a statistic from its values without each cluster, and its degrees of freedom (Satterthwaite)."""
-    sizes = np.bincount(units.stratum)
-    joined_G = np.where(sizes[units.stratum] > 1, units.stratum, sizes.size)
+    joined_G = _joined(units)
     parts = []
     for stratum in np.unique(joined_G):
         own = left_out_G[joined_G == stratum]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from assay.metaeval.statistics.bootstrap import resample, seeded
+from assay.metaeval.statistics.bootstrap import is_jackknifed, resample, seeded
 from assay.metaeval.statistics.clustered import Block, common_items
 from assay.metaeval.statistics.comparability import Rows, cat, cit, correlation, is_linearised, tfa, why_undefined
 from assay.metaeval.statistics.estimate import Estimate, FloatArray
@@ -143,11 +143,11 @@ def paired_rows(
 ) -> Rows:
     """Scores of two scorers where both have one: a row per run (means over common items) or per answer.
 
-    Both are turned so that higher is better. Runs of one draw share its rows: they are one cluster. Only runs with
-    fewer than `below_target` target rows; no repeats.
+    Both are turned so that higher is better. Runs of one draw share its rows: they are one cluster; mixtures are
+    fixed, so they are the strata. Only runs with fewer than `below_target` target rows; no repeats.
     """
     clusters = sorted({run.cluster for panel in panels for run in panel.runs})
-    strata = sorted({(run.base_model, run.trained_task) for panel in panels for run in panel.runs})
+    strata = sorted({run.mixture for panel in panels for run in panel.runs})
     cluster_places = {key: place for place, key in enumerate(clusters)}
     stratum_places = {key: place for place, key in enumerate(strata)}
     columns: list[tuple[np.ndarray, ...]] = []
@@ -158,9 +158,7 @@ def paired_rows(
         b_RI = panel.values[second][kept]
         both = np.isfinite(a_RI) & np.isfinite(b_RI)
         run_codes = np.array([cluster_places[panel.runs[row].cluster] for row in kept], dtype=np.int64)
-        stratum = np.array(
-            [stratum_places[panel.runs[row].base_model, panel.runs[row].trained_task] for row in kept], dtype=np.int64
-        )
+        stratum = np.array([stratum_places[panel.runs[row].mixture] for row in kept], dtype=np.int64)
         if level == "run":
             count = both.sum(axis=1)
             usable = count > 0
@@ -204,7 +202,8 @@ def _similarity(paired: Rows, is_itself: bool, shared: _SharedResamples) -> Esti
         return Estimate.undefined(reason, paired.num_rows, paired.num_runs)
     if is_itself:
         return Estimate(1.0, 1.0, 1.0, paired.num_rows, paired.num_runs, "itself")
-    weights_NK = None if is_linearised(paired, shared.resamples) else shared.weights(paired)
+    is_drawn = not is_linearised(paired, shared.resamples) and not is_jackknifed(paired.clusters())
+    weights_NK = shared.weights(paired) if is_drawn else None
     return correlation(paired, np.random.default_rng(0), resamples=shared.resamples, weights_NK=weights_NK)
 
 

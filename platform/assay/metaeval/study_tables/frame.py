@@ -61,6 +61,11 @@ class RunRow:
         """What runs share that are no independent draws: the sampled rows; a run without a sample is its own."""
         return self.mixture_key if self.draw >= 0 else self.adapter_key
 
+    @property
+    def mixture(self) -> tuple[str, str, str, str]:
+        """What is fixed about the run: its draws and seeds are the sample. Strata of resampling."""
+        return self.base_model, self.trained_task, self.series, self.arm
+
 
 @dataclass(frozen=True, slots=True)
 class ScorerInfo:

@@ -46,7 +46,7 @@ class _Common:
             columns.append(sums_SR[:, usable] / count_R[usable])
             task += [place] * usable.size
             run += [panel.runs[rows[row]].cluster for row in usable]
-            stratum += [f"{one.base_model}\0{one.trained_task}" for one in (panel.runs[rows[row]] for row in usable)]
+            stratum += ["\0".join(panel.runs[rows[row]].mixture) for row in usable]
         self.means_SN = np.concatenate(columns, axis=1) if columns else np.zeros((0, 0))
         self.task_N = np.array(task, dtype=np.int64)
         self.units = clusters(run, stratum)
