@@ -209,6 +209,17 @@ app.command()(with_groups(score))
 
 
 @app.command()
+def init(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of files of rows.")],
+    out: Annotated[Path | None, typer.Option(metavar="FILE.yaml", help="Default: study.yaml in DIR.")] = None,
+) -> None:
+    """A commented study file for a folder of data: formats, columns, labels and lengths are guessed, and said so."""
+    from assay.commands.init import init_command
+
+    init_command(folder, out)
+
+
+@app.command()
 def doctor(
     warm_up: Annotated[bool, typer.Option("--warm-up", help="Also build what is compiled at first use.")] = False,
     as_json: JsonOption = False,

@@ -24,7 +24,7 @@ from assay.mixtures.spec import LeakSpec
 from assay.mixtures.synthesis import RandomLabels, SyntheticRows
 from assay.plugins.code import PluginCode
 from assay.plugins.finding import find_plugin
-from assay.records import Mode
+from assay.records import INSTRUCTIONS, Mode
 from assay.scoring.judges.prompting import parse_prompt
 from assay.scoring.judges.protocols.repeats import MAX_REPEATS
 from assay.scoring.judges.protocols.retries import MAX_RETRIES
@@ -255,6 +255,14 @@ class Study(Config):
     def _distinct(cls, values: tuple[object, ...]) -> tuple[object, ...]:
         return no_repeats("entries", values)
 
+    @field_validator("tasks")
+    @classmethod
+    def _plain_task_names(cls, tasks: Mapping[str, OwnTask]) -> Mapping[str, OwnTask]:
+        for name in tasks:
+            if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", name):
+                raise ValueError(f"saw the name {name!r}; expected 1 to 64 of letters, digits, '.', '-' and '_'")
+        return tasks
+
     @model_validator(mode="before")
     @classmethod
     def _mode_decides(cls, data: Any) -> Any:
@@ -317,7 +325,7 @@ class Study(Config):
     @property
     def own_tasks(self) -> tuple[str, ...]:
         """Tasks of the study and of plug-ins that a dataset in use, or an evaluation set, belongs to."""
-        used = {source.task for source in self.used.sources.values()} | set(self.target_sets)
+        used = {source.task or INSTRUCTIONS for source in self.used.sources.values()} | set(self.target_sets)
         return tuple(name for name in sorted(self.registry.own) if name in used)
 
     @property

@@ -1,0 +1,1 @@
+"""A first study file for a folder of data: what its files look like, and a study that fits them."""
