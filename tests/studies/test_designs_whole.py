@@ -5,6 +5,7 @@ Datasets, derived ones too, mixtures, stacks, the rubric judge behind its gatewa
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -20,13 +21,18 @@ from assay.commands.tracking import track_command, track_or_say
 from assay.errors import InputError
 from assay.fingerprint import content_hash
 from assay.hooks import SilentProgress
-from assay.records import Example, Prediction, ScoreRow, to_table
+from assay.judge_server.config import Biases
+from assay.judge_server.rubric.judge import Rubric
+from assay.judge_server.server.exchange import JudgeRequest, content_key
+from assay.records import Example, Prediction, ScoreRow, from_table, to_table
 from assay.scoring.jobs import KIND as SCORES
-from assay.scoring.jobs import SCORES_FILE, scores_key
+from assay.scoring.jobs import SCORES_FILE, judge_instance, score_locally, score_row, scores_key
+from assay.scoring.judges.calls import replay_protocol
 from assay.store import Store
 from assay.studies.artifacts import MergedBase, StudyArtifacts
 from assay.studies.builtin.paper import quickstart
 from assay.studies.pipeline import Pipeline, Results
+from assay.studies.scores import study_protocol
 from assay.studies.spec import Study
 
 LAYER = "base_model.model.model.layers.0.self_attn.q_proj"
@@ -234,3 +240,89 @@ def test_a_study_whose_tracking_server_is_down_finishes_and_is_tracked_later(
     assert found.folder.done_or_fail()["mlflow"] == uri
     with pytest.raises(InputError, match=r"127\.0\.0\.1:9"):
         track_command("down", str(tmp_path), "http://127.0.0.1:9")
+
+
+class ScoredHere(WithoutEngines):
+    """The scorers are the study's own, in this process; the judge is the rubric, asked without a server."""
+
+    def _score(self, scoring: Any, batches: Sequence[Any], examples: Any, endpoint: Any) -> None:
+        registry, protocol = self.study.registry, study_protocol(self.study)
+        for batch in batches:
+            for spec in scoring.specs:
+                rows: list[ScoreRow] = []
+                for key, name in zip(batch.predictions, batch.evaluations, strict=True):
+                    table = self.store.read_table("predictions", key, "predictions.parquet")
+                    answers, by_id = from_table(table, Prediction), {row.example_id: row for row in examples[name]}
+                    if spec.kind == "judge":
+                        rows += [
+                            score_row(spec.name, key, row.example_id, replay_protocol(
+                                protocol, judge_instance(by_id[row.example_id], row.prediction), rubric_reply
+                            ).outcome())
+                            for row in answers
+                        ]  # fmt: skip
+                    else:
+                        rows += score_locally([registry.scorers.make(spec)], key, answers, by_id, registry.tasks)
+                with self.store.writing(SCORES, scores_key(spec, batch)) as artifact:
+                    artifact.table(SCORES_FILE, to_table(rows, ScoreRow))
+
+
+def rubric_reply(call: Any) -> str:
+    messages = tuple((turn.role, turn.content) for turn in call.messages)
+    return Rubric(Biases(), 0).replies(JudgeRequest("m", messages, content_key("m", messages)))[0].text
+
+
+PLUGIN = """
+def shortness(request):
+    if request.task.name == "triage" and request.example.reference == "shipping":
+        raise LookupError(request.example.example_id)
+    return 1 / (1 + len(request.prediction))
+
+
+def register(registry):
+    registry.add_scorer("shortness", shortness)
+"""
+
+
+def test_own_tasks_and_a_plugin_go_through_to_the_report(tmp_path: Path) -> None:
+    rows = [{"text": f"ticket {n} of somebody", "team": ("billing", "shipping")[n % 2]} for n in range(300)]
+    (tmp_path / "tickets.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    memos = [{"input": f"Meeting number {n}", "output": f"Memo {n}"} for n in range(200)]
+    (tmp_path / "memos.jsonl").write_text("".join(json.dumps(row) + "\n" for row in memos))
+    (tmp_path / "my_parts.py").write_text(PLUGIN)
+    plain = quickstart().model_dump(mode="json")["data"]["sources"]["instructions"]
+    source = {"loader": "jsonl", "split_rule": "strict"}
+    tickets = {**source, "path": "tickets.jsonl", "task": "triage", "columns": {"input": "text", "output": "team"}}
+    made = study(
+        "own",
+        {"tasks": ["triage", "memo"], "sizes": [0, 8], "draws": 2, "validation_rows": 8},
+        tasks={
+            "triage": {"instruction": "Who?", "answer": {"format": "label", "labels": ["billing", "shipping"]}},
+            "memo": {"instruction": "Write it.", "criteria": "Names owners."},
+        },
+        data={
+            "root": str(tmp_path),
+            "sources": {
+                "instructions": {**plain, "num_train": 60, "num_validation": 36, "num_test": 36},
+                "triage": tickets,
+                "memo": {**source, "path": "memos.jsonl", "task": "memo"},
+            },
+        },
+        plugins=["my_parts"],
+        study_folder=str(tmp_path),
+        scorers=["heuristic", "shortness", "judge"],
+        statistics={"human": "heuristic", "resamples": 200},
+        evaluation={"target_rows": 12, "instruction_rows": 12, "instruction_max_new_tokens": 8},
+        error_rows=0,
+    )
+    pipeline = ScoredHere(made, Store(str(tmp_path / "store")), SilentProgress(), embedded_judge())
+    found = pipeline.run(pipeline.open())
+    assert found is not None
+    page = write_report(found).html.decode()
+    assert "Task triage, as the study defines it: answers: billing, shipping; chance level 0.500" in page
+    assert "cannot judge by these criteria" in page
+    assert "plug-in raised LookupError" in page
+    coverage = [row for row in found.tables["coverage"].to_pylist() if row["scorer"] == "judge"]
+    assert coverage
+    stored = Study.model_validate({**made.model_dump(mode="json"), "study_folder": str(tmp_path)})
+    again = ScoredHere(stored, Store(str(tmp_path / "store")), SilentProgress(), embedded_judge())
+    assert again.prepared.key == pipeline.prepared.key
