@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from assay.cli import run_app
-from assay.errors import ConfigError
+from assay.errors import ConfigError, DataError
 from assay.plugins.code import PluginCode
 from assay.plugins.finding import find_plugin, installed_plugins
 from assay.plugins.opening import registrations_of
@@ -23,8 +23,10 @@ from assay.scoring.judges.calls import replay_protocol
 from assay.scoring.protocol import ScoreRequest
 from assay.studies.builtin.paper import quickstart
 from assay.studies.catalog import load_study
+from assay.studies.inputs import dataset_keys
 from assay.studies.registry import make_registry
 from assay.studies.scores import scorer_specs, study_protocol
+from assay.tasks.datasets.loaders import load_examples
 
 PARTS = """
 from assay.records import Rating, Unscored
@@ -204,6 +206,55 @@ def test_a_plugin_that_cannot_be_used_is_one_line_before_anything_runs(
     assert run_app(["run", str(path), "--storage", str(tmp_path / "store")]) == 2
     assert not (tmp_path / "store").exists()
     assert len(capsys.readouterr().err.strip().splitlines()) == 1
+
+
+LOADER = """
+def lines(path):
+    for line in path.read_text().splitlines():
+        question, _, answer = line.partition("|")
+        if answer == "bad":
+            raise LookupError("bad")
+        yield {"q": question, "a": answer} if answer != "none" else None
+
+
+def register(registry):
+    registry.add_loader("lines", lines)
+    registry.add_task("faq", instruction="Answer.", answer={"format": "free"})
+"""
+
+
+def test_a_loader_of_ones_own_reads_a_form_of_ones_own(tmp_path: Path) -> None:
+    columns = {"input": "q", "output": "a"}
+    source = {"loader": "lines", "path": "faq.txt", "task": "faq", "columns": columns, "split_rule": "strict"}
+    changes = {"data": {"root": str(tmp_path)}, "scorers": ["rouge1"], "statistics": {"human": "rouge1"}}
+    plain = yaml.safe_load(write(tmp_path, LOADER, **changes).read_text())
+    instructions = quickstart().model_dump(mode="json")["data"]["sources"]["instructions"]
+
+    def made(text: str, plugin: str = LOADER) -> Any:
+        (tmp_path / "my_parts.py").write_text(plugin)
+        (tmp_path / "faq.txt").write_text(text)
+        plain["data"]["sources"] = {"instructions": instructions, "faq": source}
+        (tmp_path / "mine.yaml").write_text(yaml.safe_dump(plain))
+        return load_study(str(tmp_path / "mine.yaml"))
+
+    study = made("".join(f"q{n}|a{n}\n" for n in range(50)))
+    rows = load_examples(study.data.sources["faq"], tmp_path, study.registry.tasks)
+    assert [(row.input, row.reference, row.instruction) for row in rows[:2]] == [
+        ("q0", "a0", "Answer."), ("q1", "a1", "Answer."),
+    ]  # fmt: skip
+    other = made("".join(f"q{n}|a{n}\n" for n in range(50)), LOADER + "# changed\n")
+    assert dataset_keys(other)["faq"] != dataset_keys(study)["faq"]
+    assert dataset_keys(other)["instructions"] == dataset_keys(study)["instructions"]
+    for text, said in (
+        ("q|a\nq|bad\n", "faq.txt:2: loader 'lines' raised LookupError"),
+        ("q|none\n", "expected a map"),
+    ):
+        bad = made(text)
+        with pytest.raises(DataError, match=said):
+            load_examples(bad.data.sources["faq"], tmp_path, bad.registry.tasks)
+    source["loader"] = "odd"
+    with pytest.raises(ConfigError, match=r"loader: saw 'odd'; expected one of toyworld, .*, lines"):
+        made("q|a\n")
 
 
 @pytest.mark.parametrize("name", ["../my_parts", "/tmp/my_parts", "my-parts", "my_parts.py/", ""])

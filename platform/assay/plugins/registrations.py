@@ -1,11 +1,4 @@
-"""What a plug-in adds: the object that its `register` is given. It collects and checks nothing but names.
-
-def register(registry):
-registry.add_scorer("shortness", shortness)
-registry.add_heuristic("starts_with_yes", starts_with_yes)
-registry.add_protocol("my_judge", MyJudge)
-registry.add_task("faq", instruction="Answer.", answer={"format": "free"})
-"""
+"""What a plug-in adds: the object that its `register` is given (see docs/extending.md). Only names are checked here."""
 
 from __future__ import annotations
 
@@ -38,6 +31,7 @@ class Registrations:
     heuristics: dict[str, Callable[..., Any]] = field(default_factory=dict)
     protocols: dict[str, Callable[..., Any]] = field(default_factory=dict)
     tasks: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    loaders: dict[str, Callable[..., Any]] = field(default_factory=dict)
 
     def add_scorer(
         self,
@@ -78,6 +72,10 @@ class Registrations:
     def add_task(self, name: str, **fields: Any) -> None:
         """A task, by the fields of a study file's `tasks`."""
         self._add(self.tasks, "task", name, fields)
+
+    def add_loader(self, name: str, read: Callable[..., Any]) -> None:
+        """A form of files: `read(path)` gives the rows of a file as mappings of column to value."""
+        self._add(self.loaders, "loader", name, read)
 
     def _add(self, parts: dict[str, Any], what: str, name: str, part: object) -> None:
         if not isinstance(name, str) or not name.strip():

@@ -7,9 +7,11 @@ one process may mean different things by one name.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any
 
 from assay.config import validate
 from assay.errors import ConfigError
@@ -20,7 +22,7 @@ from assay.scoring.judges.table import SHIPPED_PROTOCOLS, Protocols
 from assay.scoring.plugged import PluggedHeuristic, protocol_entries, scorer_entries
 from assay.scoring.scorers.heuristics import SHIPPED_HEURISTICS, Heuristics, HeuristicScorer
 from assay.scoring.table import SHIPPED_SCORERS, ScorerEntry, Scorers
-from assay.tasks.catalog import SHIPPED_TASKS, Tasks
+from assay.tasks.catalog import LOADERS, SHIPPED_TASKS, FileReader, Tasks
 from assay.tasks.own import OwnTask, with_own
 
 
@@ -71,7 +73,8 @@ def make_registry(own: Mapping[str, OwnTask], plugins: Sequence[PluginCode] = ()
     tasks = {**base.own, **own}
     if not tasks:
         return base
-    made = Registry(with_own(SHIPPED_TASKS, tasks), base.scorers, base.heuristics, base.protocols, tasks, base.plugins)
+    all_tasks = replace(with_own(SHIPPED_TASKS, tasks), readers=base.tasks.readers)
+    made = Registry(all_tasks, base.scorers, base.heuristics, base.protocols, tasks, base.plugins)
     for name, given in tasks.items():
         for field_name, known in (("scorer", made.scorers.names), ("heuristic", made.heuristics.names)):
             said = getattr(given, field_name)
@@ -80,6 +83,12 @@ def make_registry(own: Mapping[str, OwnTask], plugins: Sequence[PluginCode] = ()
                     f"tasks.{name}.{field_name}: saw {said!r}; expected one of {', '.join(known)}; take one of these"
                 )
     return made
+
+
+def _read(code: PluginCode, name: str, path: Path) -> Iterable[Mapping[str, Any]]:
+    """Rows of a file, by a plug-in's loader."""
+    rows: Iterable[Mapping[str, Any]] = registrations_of(code).loaders[name](path)
+    return rows
 
 
 @lru_cache(maxsize=32)
@@ -93,10 +102,19 @@ def _with_plugins(plugins: tuple[PluginCode, ...]) -> Registry:
     scorers = scorers.replaced(
         ScorerEntry("heuristic", shipped, partial(HeuristicScorer, heuristics=heuristics), reads_tasks=True)
     )
+    readers = [
+        FileReader(name, partial(_read, code, name), code.identity)
+        for code in plugins
+        for name in registrations_of(code).loaders
+    ]
+    names = [*LOADERS, *(reader.name for reader in readers)]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise ConfigError(f"loader {twice[0]!r}: saw a second definition; expected one; give yours another name")
     own = {
         name: validate(OwnTask, fields, f"plug-in {code.name!r}: task {name!r}")
         for code in plugins
         for name, fields in registrations_of(code).tasks.items()
     }
     protocols = SHIPPED_PROTOCOLS.extended(entry for code in plugins for entry in protocol_entries(code))
-    return Registry(with_own(SHIPPED_TASKS, own), scorers, heuristics, protocols, own, plugins)
+    tasks = replace(with_own(SHIPPED_TASKS, own), readers=tuple(readers))
+    return Registry(tasks, scorers, heuristics, protocols, own, plugins)

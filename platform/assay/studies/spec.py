@@ -39,6 +39,7 @@ from assay.studies.prompt_file import PromptFile
 from assay.studies.registry import Registry, make_registry
 from assay.studies.resources import StudyResources
 from assay.studies.tracking_config import TrackingConfig
+from assay.tasks.catalog import LOADERS
 from assay.tasks.datasets.sources import SourceSpec
 from assay.tasks.own import OwnTask
 from assay.tasks.tagging import JudgeTags
@@ -273,6 +274,8 @@ class Study(Config):
         for source in self.data.sources.values():
             if source.task is not None:
                 self.registry.tasks.get(source.task)
+            if source.loader not in LOADERS:
+                self.registry.tasks.reader(source.loader)
         for name in self.grid.datasets(self):
             if name not in self.data.names:
                 raise ValueError(f"no dataset {name!r} in data.sources; it has {', '.join(self.data.names)}")

@@ -7,10 +7,11 @@ studies may mean different things by one name.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -39,6 +40,8 @@ INSTRUCTION_CATEGORIES = (
 OTHER = "Other"
 """The 13th tag: rows that fit no category; kept out of mixtures."""
 
+LOADERS = ("toyworld", "jsonl", "alpaca", "sharegpt", "messages", "openassistant", "hub")
+"""How sources may be read without a plug-in."""
 AnswerFormat = Literal["label", "integer", "number", "json", "span", "code_block", "free"]
 
 
@@ -77,11 +80,27 @@ class Task(Config):
 
 
 @dataclass(frozen=True)
+class FileReader:
+    """A form of files that a plug-in reads: a value of a source's `loader`."""
+
+    name: str
+    read: Callable[[Path], Iterable[Mapping[str, Any]]]
+    """Rows of a file, as `jsonl` would give them."""
+    identity: str
+    """Part of the keys of what is read by it."""
+
+
+@dataclass(frozen=True)
 class Tasks:
-    """Tasks by name. Immutable: a study with tasks of its own has a value of its own."""
+    """Tasks by name, and readers of forms of one's own: what a source may name. Immutable.
+
+    A study with tasks of its own has a value of its own.
+    """
 
     entries: tuple[Task, ...]
     """Each name once."""
+    readers: tuple[FileReader, ...] = ()
+    """Of plug-ins."""
 
     def get(self, name: str) -> Task:
         """The task of this name.
@@ -106,7 +125,19 @@ class Tasks:
 
     def extended(self, further: Iterable[Task]) -> Tasks:
         """These and further ones; a further one takes the place of one of its name."""
-        return Tasks(tuple({**self._by_name, **{task.name: task for task in further}}.values()))
+        return replace(self, entries=tuple({**self._by_name, **{task.name: task for task in further}}.values()))
+
+    def reader(self, name: str) -> FileReader:
+        """The plug-in's reader of this name.
+
+        Raises:
+            ConfigError: there is none.
+        """
+        for reader in self.readers:
+            if reader.name == name:
+                return reader
+        known = ", ".join([*LOADERS, *(reader.name for reader in self.readers)])
+        raise ConfigError(f"loader: saw {name!r}; expected one of {known}; take one of these or name its plug-in")
 
     @cached_property
     def _by_name(self) -> dict[str, Task]:

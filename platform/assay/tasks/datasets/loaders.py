@@ -15,12 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from assay.errors import DataError
+from assay.errors import AssayError, DataError
 from assay.file_hashes import known_file_hash
 from assay.fingerprint import artifact_key, delimited_hash
 from assay.records import INSTRUCTIONS, SPLITS, TEST, TRAIN, VALIDATION, Example, from_table, to_table
 from assay.store import Store
-from assay.tasks.catalog import SHIPPED_TASKS, Tasks
+from assay.tasks.catalog import LOADERS, SHIPPED_TASKS, FileReader, Tasks
 from assay.tasks.datasets.conversations import Exchange, exchanges, past_turns, turns_of
 from assay.tasks.datasets.converters import convert
 from assay.tasks.datasets.hub import hub_content, hub_rows
@@ -92,14 +92,16 @@ def load_examples(source: SourceSpec, data_root: Path | str | None, tasks: Tasks
     if source.loader == "toyworld":
         return list(_limited(_toyworld(source), source.limit))
     reader = _Reader(source, tasks)
-    for split, shown, rows in source_rows(source, root):
+    for split, shown, rows in source_rows(source, root, tasks):
         reader.read(rows, shown, split)
     if not reader.examples:
         raise DataError(f"dataset {source.label!r}: saw no rows in {source.path or source.hub}; expected at least one")
     return reader.examples
 
 
-def source_rows(source: SourceSpec, root: Path | None) -> Iterator[tuple[str, str, Iterator[Row]]]:
+def source_rows(
+    source: SourceSpec, root: Path | None, tasks: Tasks = SHIPPED_TASKS
+) -> Iterator[tuple[str, str, Iterator[Row]]]:
     """(split or "" where rows say it, what people call the file, its rows) of each file of a source, unread.
 
     Raises:
@@ -112,7 +114,31 @@ def source_rows(source: SourceSpec, root: Path | None) -> Iterator[tuple[str, st
     for split, path in _files(source, root).items():
         is_file = path.name == Path(str(source.path)).name
         shown = str(source.path) if is_file else f"{source.path}/{path.name}"
-        yield split, shown, file_rows(path, shown, source.max_chars)
+        if source.loader in LOADERS:
+            yield split, shown, file_rows(path, shown, source.max_chars)
+        else:
+            yield split, shown, _read_by(tasks.reader(source.loader), path, shown)
+
+
+def _read_by(reader: FileReader, path: Path, shown: str) -> Iterator[Row]:
+    """Rows of a file by a plug-in, numbered.
+
+    Raises:
+        DataError: it raised, or gave what is no row; names the file and the row.
+    """
+    number = 0
+    try:
+        for number, row in enumerate(reader.read(path), start=1):
+            if not isinstance(row, Mapping):
+                raise DataError(f"{shown}:{number}: saw {row!r:.40} from loader {reader.name!r}; expected a mapping")
+            yield number, dict(row)
+    except AssayError:
+        raise
+    except Exception as error:
+        told = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        raise DataError(
+            f"{shown}:{number + 1}: loader {reader.name!r} raised {told}; expected rows; fix the file or the plug-in"
+        ) from error
 
 
 def stated_split(said: str, where: str) -> str:
@@ -399,10 +425,25 @@ def _files(source: SourceSpec, root: Path | None) -> dict[str, Path]:
         raise DataError(
             f"dataset {source.label!r}: saw no file or folder {path}; expected one; check path and data.root"
         )
+    if source.loader not in LOADERS:
+        return _named_after_splits(path)
     if not (found := split_files(path)):
         raise DataError(
             f"{path}: saw no file of a split; expected train, validation or test with {', '.join(SUFFIXES)}"
         )
+    return found
+
+
+def _named_after_splits(folder: Path) -> dict[str, Path]:
+    """Split -> file of a folder whose files a plug-in reads, whatever they end in.
+
+    Raises:
+        DataError: there is none.
+    """
+    named = {_SPLIT_NAMES.get(path.name.partition(".")[0], ""): path for path in sorted(folder.iterdir())}
+    found = {split: named[split] for split in SPLITS if split in named}
+    if not found:
+        raise DataError(f"{folder}: saw no file of a split; expected train, validation or test with any ending")
     return found
 
 

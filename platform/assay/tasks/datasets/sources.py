@@ -22,7 +22,7 @@ from pydantic import (
 from assay.config import Config, validate
 from assay.errors import ConfigError
 from assay.records import INSTRUCTIONS, Mode
-from assay.tasks.catalog import SHIPPED_TASKS, Tasks
+from assay.tasks.catalog import LOADERS, SHIPPED_TASKS, Tasks
 from assay.tasks.datasets.converters import Converter
 
 EXAMPLE_FIELDS = ("id", "split", "category", "instruction", "input", "output")
@@ -39,11 +39,11 @@ CONVERSATIONS = ("sharegpt", "messages", "openassistant")
 class SourceSpec(Config):
     """Which rows, from where, read how. Every field but `path` and `name` is part of the dataset's key."""
 
-    loader: Literal["toyworld", "jsonl", "alpaca", "sharegpt", "messages", "openassistant", "hub"]
+    loader: str
     """"jsonl": one object a line (or a CSV or Parquet file), fields named by `columns`. "alpaca": the same without
     `columns`, a JSON list allowed.
     "sharegpt": `conversations` of from/value. "messages": `messages` of role/content. "openassistant": message trees,
-    or flat messages. "hub": a Hugging Face dataset."""
+    or flat messages. "hub": a Hugging Face dataset. Another name: what a plug-in reads, rows as of jsonl."""
     name: str = ""
     """A label for messages to people; default: the task, else "instructions"."""
     path: str | None = None
@@ -113,7 +113,7 @@ class SourceSpec(Config):
     def _fits_loader(self) -> SourceSpec:
         if self.loader == "hub" and not self.hub:
             raise ValueError("loader 'hub' needs `hub`, the name of a Hugging Face dataset")
-        if self.loader in ("jsonl", "alpaca", *CONVERSATIONS) and not self.path:
+        if self.loader not in ("toyworld", "hub") and not self.path:
             raise ValueError(f"loader {self.loader!r} needs `path`, a file or folder below the data root")
         if self.conversation != "none" and self.loader != "hub":
             raise ValueError("conversation is for the loader hub; name the loader itself sharegpt or messages")
@@ -169,6 +169,8 @@ class SourceSpec(Config):
         fields: dict[str, object] = self.model_dump(mode="json", exclude=skip)
         if self.task is not None:
             fields["instruction"] = tasks.get(self.task).instruction
+        if self.loader not in LOADERS:
+            fields["reader"] = tasks.reader(self.loader).identity
         return fields
 
 
