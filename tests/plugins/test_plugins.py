@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import pickle
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from assay.plugins.code import PluginCode
 from assay.plugins.finding import find_plugin, installed_plugins
 from assay.plugins.opening import registrations_of
 from assay.records import Example, Rating, Unscored
-from assay.scoring.jobs import judge_instance, make_batches, scores_key
+from assay.scoring.jobs import LocalScoring, judge_instance, make_batches, scores_key
 from assay.scoring.judges.calls import replay_protocol
 from assay.scoring.protocol import ScoreRequest
 from assay.studies.builtin.paper import quickstart
@@ -130,6 +131,38 @@ def test_parts_travel_as_values(tmp_path: Path) -> None:
     table, protocol = pickle.loads(pickle.dumps((made.registry.scorers, study_protocol(made))))
     assert table.make(spec).score([request("0123456789", made)]) == [Rating(0.5)]
     assert protocol.identity() == study_protocol(made).identity()
+
+
+WORKER = """
+import pickle, sys
+from assay.records import Example, Prediction
+from assay.scoring.jobs import score_locally
+scoring, protocol = pickle.load(open(sys.argv[1], "rb"))
+rows = {"1": Example("1", "faq", "test", "i", "x", "gold"), "2": Example("2", "faq", "test", "i", "x", "gold")}
+answers = [Prediction("1", "0123456789", "stop", 1, 1), Prediction("2", "boom", "stop", 1, 1)]
+scorers = [scoring.table.make(spec) for spec in scoring.specs]
+for row in score_locally(scorers, "p", answers, rows, scoring.tasks):
+    print(row.scorer, row.example_id, row.rating, row.unscored)
+print(protocol.identity()["plugin"])
+"""
+
+
+def test_a_worker_without_the_studys_folder_scores_by_what_it_was_sent(tmp_path: Path) -> None:
+    made = load_study(str(write(tmp_path)))
+    scoring = LocalScoring(scorer_specs(made), made.registry.tasks, made.registry.scorers)
+    sent = tmp_path / "sent.pickle"
+    sent.write_bytes(pickle.dumps((scoring, study_protocol(made))))
+    (tmp_path / "my_parts.py").unlink()
+    worker = [sys.executable, "-c", WORKER, str(sent)]
+    ended = subprocess.run(worker, capture_output=True, text=True, check=False, cwd="/", timeout=120)
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.splitlines() == [
+        "heuristic 1 0.0 None",
+        "heuristic 2 0.0 None",
+        "shortness 1 0.5 None",
+        "shortness 2 None plug-in raised KeyError",
+        made.used_plugins["my_parts"],
+    ]
 
 
 def test_the_source_is_identity_of_what_is_used_and_of_nothing_else(tmp_path: Path) -> None:
