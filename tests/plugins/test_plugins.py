@@ -213,6 +213,16 @@ def test_a_package_brings_its_files_and_is_hashed_whole(tmp_path: Path) -> None:
     assert code.origin == "pack.parts (study's folder)"
 
 
+def test_the_pages_example_is_a_plugin(tmp_path: Path) -> None:
+    page = (Path(__file__).resolve().parents[2] / "platform" / "docs" / "extending.md").read_text()
+    example = page.split("```python\n")[1].split("```")[0]
+    (tmp_path / "example.py").write_text(example)
+    registry = make_registry({}, [find_plugin("example", tmp_path)])
+    row = ScoreRequest(Example("1", "faq", "test", "i", "x", ""), registry.tasks.get("faq"), "Yes, please!")
+    assert registry.scorers.make("shortness").score([row]) == [Rating(1 - 12 / 200)]
+    assert registry.scorers.make("heuristic").score([row]) == [Rating(1.0)]
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
@@ -361,7 +371,7 @@ def test_a_stored_study_names_no_folder_to_import_from(tmp_path: Path, monkeypat
     made = load_study(str(write(tmp_path)))
     stored = made.model_dump(mode="json")
     assert str(tmp_path) not in json.dumps({**stored, "data": None})
-    with pytest.raises(ConfigError, match="neither in no folder of a study file nor installed"):
+    with pytest.raises(ConfigError, match="this study is read from none"):
         type(made).model_validate(stored)
     monkeypatch.setenv("ASSAY_PLUGINS", str(tmp_path))
     assert type(made).model_validate(stored).identity() == made.identity()

@@ -110,21 +110,21 @@ def list_command(as_json: bool, study: str | None = None) -> None:
     table = registry_of(study_beside(study)).scorers
     specs = [*(table.spec(name) for name in table.names), judge]
     origins = {name: table.origin(name) for name in table.names} | {JUDGE: "assay"}
+    width = max(map(len, origins.values())) + 2
     if as_json:
         typer.echo(
             json.dumps([{**spec.model_dump(mode="json"), "origin": origins[spec.name]} for spec in specs], indent=2)
         )
         return
-    typer.echo(
-        f"{'scorer':<13}{'kind':<11}{'version':<9}{'better':<8}{'range':<13}{'a row costs':<38}{'from':<24}parameters"
-    )
+    heads = f"{'scorer':<13}{'kind':<11}{'version':<9}{'better':<8}{'range':<13}{'a row costs':<38}"
+    typer.echo(f"{heads}{'from':<{width}}parameters")
     for spec in specs:
         low = "-inf" if spec.low is None else f"{spec.low:g}"
         high = "inf" if spec.high is None else f"{spec.high:g}"
         shown = ", ".join(f"{name}={'-' if value is None else value}" for name, value in spec.params.items())
         typer.echo(
             f"{spec.name:<13}{spec.kind:<11}{spec.version:<9}{spec.direction:<8}{f'{low} .. {high}':<13}"
-            f"{COSTS[spec.cost]:<38}{origins[spec.name]:<24}{shown}"
+            f"{COSTS[spec.cost]:<38}{origins[spec.name]:<{width}}{shown}"
         )
 
 

@@ -78,7 +78,7 @@ def _is_byproduct(path: Path, package: Path) -> bool:
 
 def _installed(name: str, folder: Path | None) -> PluginCode:
     top = name.partition(".")[0]
-    places = "no folder of a study file" if folder is None else str(folder)
+    places = "the folder of a study file (this study is read from none)" if folder is None else str(folder)
     try:
         spec = importlib.util.find_spec(top)
     except (ImportError, ValueError):

@@ -33,9 +33,10 @@ def load_study(reference: str, overrides: Sequence[str] = ()) -> Study:
         data = apply_overrides(_read(reference), overrides)
         if (mode := data.get("mode")) in MODES:  # a builtin below takes what follows from the mode, see `modes`
             data = apply_overrides(_read(reference, mode), overrides)
+        folder = Path(reference).resolve().parent if is_file else Path.cwd()
+        data = with_prompt_read(data, folder)
         if is_file:
-            folder = Path(reference).resolve().parent
-            data = {**with_prompt_read(data, folder), "study_folder": str(folder)}
+            data = {**data, "study_folder": str(folder)}
         return validate(Study, data, reference if is_file else f"study {reference!r}")
     if reference in IFS_STUDIES:
         raise ConfigError(
