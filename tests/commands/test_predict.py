@@ -129,3 +129,24 @@ def test_scores_that_are_no_numbers_are_refused(tables: Path, capsys: pytest.Cap
     write(tables / "train_scores.csv", ["run", "score"], [[i, float("inf") if i == 3 else 0.1 * i] for i in range(9)])
     assert predict(tables) == 2
     assert "column 'score': saw inf; expected finite numbers" in capsys.readouterr().err
+
+
+def test_a_batch_is_proposed_and_queued_mixtures_that_cannot_win_are_named(
+    tables: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(tables / "queue.csv", ["name", *PARTS], [["good", 0.99, 0.01, 0.0], ["bad", 0.0, 0.02, 0.98]])  # type: ignore[list-item]
+    for goal, lost in (("max", "bad"), ("min", "good")):
+        assert predict(tables, "--batch", "3", "--queued", str(tables / "queue.csv"), "--goal", goal) == 0
+        report = json.loads((tables / "out.json").read_text())
+        assert len(report["next"]) == 3
+        assert {row["key"]: row["cancel"] for row in report["queued"]}[lost]
+        assert f"{lost}: " in capsys.readouterr().out
+
+
+def test_a_queue_of_other_components_is_refused(tables: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(tables / "queue.csv", ["a", "b"], [[0.5, 0.5]])
+    assert predict(tables, "--queued", str(tables / "queue.csv")) == 2
+    assert "saw no column 'c'" in capsys.readouterr().err
+    write(tables / "queue.csv", [*PARTS], [[50, 25, 25]])
+    assert predict(tables, "--queued", str(tables / "queue.csv")) == 2
+    assert "--queued: saw row 0: shares add up to 100" in " ".join(capsys.readouterr().err.split())

@@ -9,7 +9,7 @@ import pytest
 from scipy.stats import spearmanr
 
 from assay.metaeval.predict.account import account, noise_sd, pair_accuracy, rank_ceiling
-from assay.metaeval.predict.choice import Bounds, candidates, next_to_train
+from assay.metaeval.predict.choice import Bounds, candidates
 from assay.metaeval.predict.stacking import Predictions
 
 
@@ -58,9 +58,3 @@ def test_candidates_keep_the_bounds_and_hold_the_trained_ones() -> None:
     np.testing.assert_array_equal(found[0], trained[0])
     with pytest.raises(ValueError, match="no mixture keeps"):
         Bounds(np.array([0.0, 0.0]), np.array([0.4, 0.4]))
-
-
-def test_next_is_the_one_that_may_improve_most() -> None:
-    wide = Predictions(np.array([1.0, 0.95, 0.2]), np.zeros(3), np.zeros(3), np.array([0.01, 0.5, 0.5]))
-    assert next_to_train(wide, 1.0, highest=True) == 1
-    assert next_to_train(wide, 0.2, highest=False) == 2

@@ -33,6 +33,14 @@ def test_the_next_batch_goes_where_most_may_be_gained_and_not_twice_to_one_place
     assert sorted(next_batch(shares, wide, 0.9, 9)) == [0, 1, 2, 3]
 
 
+def test_the_next_one_is_that_which_may_improve_most_and_losses_are_scores_turned() -> None:
+    shares = np.array([[0.5, 0.5], [0.9, 0.1], [0.1, 0.9]])
+    wide = Predictions(np.array([1.0, 0.95, 0.2]), np.zeros(3), np.ones(3), np.array([0.01, 0.5, 0.5]))
+    assert next_batch(shares, wide, 1.0, 1) == [1]
+    assert next_batch(shares, wide.reversed, -0.2, 1) == [2]
+    np.testing.assert_array_equal(wide.reversed.low, -wide.high)
+
+
 def test_a_mixture_that_breaks_the_limit_is_not_trained() -> None:
     shares = np.eye(3)
     wide = predictions([1.0, 0.95, 0.5], 0.2)

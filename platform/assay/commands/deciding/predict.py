@@ -45,6 +45,24 @@ class Runs:
     scores: Mapping[str, FloatArray]
 
 
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """Mixtures that wait to be trained."""
+
+    keys: tuple[object, ...]
+    shares: FloatArray
+
+
+@dataclass(frozen=True, slots=True)
+class Further:
+    """What is asked beside predictions."""
+
+    batch: int = 1
+    """Mixtures to propose."""
+    queued: Queue | None = None
+    seed: int = 0
+
+
 def predict_command(
     trained: Runs,
     column: str,
@@ -52,7 +70,7 @@ def predict_command(
     goal: Literal["max", "min"],
     limits: Limits,
     test: Runs | None,
-    seed: int,
+    further: Further,
 ) -> None:
     """Fit, account for it, propose, write the report and print it.
 
@@ -66,6 +84,7 @@ def predict_command(
     from assay.metaeval.statistics.correlation import spearman
 
     scores = trained.scores[column]
+    seed = further.seed
     bounds = _bounds(trained.components, limits)
     model = _fit(trained, column, seed)
     noise = noise_sd(check_shares(trained.shares), scores)
@@ -94,9 +113,13 @@ def predict_command(
                 strict=True,
             )
         ]
-    report |= _proposals(trained, column, model, goal, limits, bounds, seed)
+    report |= _proposals(trained, column, model, goal, limits, bounds, further)
+    if further.queued is not None:
+        report["queued"] = _queue(further.queued, model, trained, goal, noise, seed)
     write_json(out, report)
     _print(report)
+    if "queued" in report:
+        _print_queue(report["queued"])
     typer.echo(f"all figures: {out}")
 
 
@@ -110,11 +133,19 @@ def _fit(runs: Runs, column: str, seed: int) -> Predictor:
 
 
 def _proposals(
-    runs: Runs, column: str, model: Predictor, goal: Literal["max", "min"], limits: Limits, bounds: Bounds, seed: int
+    runs: Runs,
+    column: str,
+    model: Predictor,
+    goal: Literal["max", "min"],
+    limits: Limits,
+    bounds: Bounds,
+    further: Further,
 ) -> dict[str, Any]:
-    from assay.metaeval.predict.choice import candidates, next_to_train
+    from assay.metaeval.predict.choice import candidates
+    from assay.metaeval.predict.design import next_batch
     from assay.metaeval.predict.stacking import check_shares
 
+    seed = further.seed
     trained = check_shares(runs.shares)
     shares = candidates(bounds, trained, seed=seed)
     for name, limit in limits.kept.items():
@@ -127,7 +158,8 @@ def _proposals(
     best = int(predictions.mean.argmax() if highest else predictions.mean.argmin())
     of_trained = model.predict(trained).mean
     reached = float(of_trained.max() if highest else of_trained.min())
-    following = next_to_train(predictions, reached, highest=highest)
+    upwards, target = (predictions, reached) if highest else (predictions.reversed, -reached)
+    following = next_batch(shares, upwards, target, further.batch)
 
     def proposal(place: int) -> dict[str, Any]:
         named = dict(zip(runs.components, (round(float(share), 4) for share in shares[place]), strict=True))
@@ -138,7 +170,41 @@ def _proposals(
             "high": float(predictions.high[place]),
         }
 
-    return {"goal": goal, "best": proposal(best), "next": proposal(following), "best_trained_predicted": reached}
+    return {
+        "goal": goal,
+        "best": proposal(best),
+        "next": [proposal(place) for place in following],
+        "best_trained_predicted": reached,
+    }
+
+
+def _queue(
+    queued: Queue, model: Predictor, runs: Runs, goal: Literal["max", "min"], noise: float, seed: int
+) -> list[dict[str, Any]]:
+    """Which mixtures that wait need not be trained: a run would tell nothing, or they are hardly ever the best."""
+    from assay.metaeval.predict.design import hope
+    from assay.metaeval.predict.stacking import check_shares
+
+    try:
+        predictions = model.predict(queued.shares)
+    except ValueError as error:
+        raise DataError(f"--queued: saw {error}; expected shares as in --mixtures; correct it") from error
+    of_trained = model.predict(check_shares(runs.shares))
+    upwards, reached = (predictions, of_trained) if goal == "max" else (predictions.reversed, of_trained.reversed)
+    best = int(reached.mean.argmax())
+    outlook = hope(upwards, float(reached.mean[best]), float(reached.sd[best]), noise=noise, seed=seed)
+    return [
+        {
+            "key": key,
+            "mean": float(predictions.mean[place]),
+            "low": float(predictions.low[place]),
+            "high": float(predictions.high[place]),
+            "chance_to_be_best": float(outlook.chance[place]),
+            "is_known": bool(outlook.is_known[place]),
+            "cancel": bool(outlook.need_not_be_trained[place]),
+        }
+        for place, key in enumerate(queued.keys)
+    ]
 
 
 def _bounds(components: Sequence[str], limits: Limits) -> Bounds:
@@ -170,14 +236,36 @@ def _print(report: Mapping[str, Any]) -> None:
             f"{_rank(test['pair_accuracy'], 'all measured scores are equal', 100)} %, mean error "
             f"{test['mean_error']:.4g}, 95 % intervals hold {100 * test['coverage']:.1f} %"
         )
-    for name, what in (("best", "predicted best"), ("next", "train next")):
-        mixture = report[name]
+    for mixture, what in ((report["best"], "predicted best"), *((one, "train next") for one in report["next"])):
         shares = ", ".join(f"{part} {share:.2f}" for part, share in mixture["shares"].items() if share >= 0.005)
         typer.echo(f"{what}: {mixture['mean']:.4f} [{mixture['low']:.4f}, {mixture['high']:.4f}] at {shares}")
 
 
+def _print_queue(rows: Sequence[Mapping[str, Any]]) -> None:
+    gone = [row for row in rows if row["cancel"]]
+    typer.echo(f"of {len(rows)} queued mixtures {len(gone)} need not be trained")
+    for row in gone:
+        why = "is known as well as a run would tell" if row["is_known"] else "is hardly ever the best"
+        typer.echo(f"  {row['key']}: {row['mean']:.4f} [{row['low']:.4f}, {row['high']:.4f}] {why}")
+
+
 def _rank(value: float, why_not: str, scale: float = 1.0) -> str:
     return f"not known ({why_not})" if math.isnan(value) else f"{scale * value:.{3 if scale == 1 else 1}f}"
+
+
+def read_queue(path: Path, components: Sequence[str]) -> Queue:
+    """Mixtures that wait: the components of the trained ones, and a key if there is another column.
+
+    Raises:
+        DataError: the file cannot be read, or a cell holds no number.
+        ConfigError: a component is missing.
+    """
+    table = read_table(path, "--queued")
+    if missing := [name for name in components if name not in table.column_names]:
+        raise ConfigError(f"--queued {path}: saw no column {missing[0]!r}; expected those of --mixtures")
+    others = [name for name in table.column_names if name not in components]
+    keys = table[others[0]].to_pylist() if others else list(range(table.num_rows))
+    return Queue(tuple(keys), np.stack([_numbers(table, name, path) for name in components], axis=1))
 
 
 def read_runs(
@@ -239,6 +327,17 @@ def named_numbers(option: str, given: Sequence[str] | None) -> dict[str, float]:
         if not name:
             raise ConfigError(f"{option} {text}: expected NAME=NUMBER, e.g. {option} instructions=0.3")
     return found
+
+
+@dataclass(frozen=True)
+class NextOptions:
+    """What is trained next."""
+
+    batch: Annotated[int, typer.Option(min=1, help="Mixtures to propose for the next batch.")] = 1
+    queued: Annotated[
+        Path | None, typer.Option(help="Mixtures that wait to be trained: which of them need not be.")
+    ] = None
+    seed: Annotated[int, typer.Option(help="Of folds and candidates.")] = 0
 
 
 @dataclass(frozen=True)
@@ -308,9 +407,10 @@ def predict(
     out: Annotated[Path, typer.Option(metavar="FILE.json")],
     goal: Annotated[Literal["max", "min"], typer.Option(help="max for scores, min for losses.")] = "max",
     kept: LimitOptions,
-    seed: Annotated[int, typer.Option(help="Of folds and candidates.")] = 0,
+    then: NextOptions,
 ) -> None:
     """Predict scores of mixtures that were not trained, with intervals, and propose the best and the next one."""
     limits = kept.limits()
     trained, test = files.read(limits.kept)
-    predict_command(trained, files.column, out, goal, limits, test, seed)
+    queued = None if then.queued is None else read_queue(then.queued, trained.components)
+    predict_command(trained, files.column, out, goal, limits, test, Further(then.batch, queued, then.seed))

@@ -1,4 +1,4 @@
-"""Which mixture is predicted best within bounds, and which to train next. Pure.
+"""Which mixtures keep bounds: the candidates for the best one and the next one. Pure.
 
 Candidates fill the allowed part of the simplex by chance with a seed; the trained mixtures are among them.
 """
@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from assay.metaeval.predict.stacking import Predictions
 from assay.metaeval.statistics.estimate import BoolArray, FloatArray
 
 CANDIDATES = 4000
@@ -48,15 +47,3 @@ def candidates(bounds: Bounds, trained_nK: FloatArray, *, seed: int) -> FloatArr
     both = np.concatenate([trained_nK, drawn])
     found: FloatArray = both[bounds.keep(both)]
     return found
-
-
-def next_to_train(predictions: Predictions, best_trained: float, *, highest: bool) -> int:
-    """Place of the candidate whose run is expected to improve most on the best trained mixture's predicted score.
-
-    Source: expected improvement, against a predicted and not a measured best, so that noise is no achievement.
-    """
-    from scipy.stats import norm
-
-    gain = (predictions.mean - best_trained) if highest else (best_trained - predictions.mean)
-    z = gain / predictions.sd
-    return int((gain * norm.cdf(z) + predictions.sd * norm.pdf(z)).argmax())

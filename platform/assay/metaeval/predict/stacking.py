@@ -37,6 +37,11 @@ class Predictions:
     sd: FloatArray
     """Of the weighted models, the noise of a run included; for choosing what to train, not for claims."""
 
+    @property
+    def reversed(self) -> Predictions:
+        """The same of the score with its sign turned: what is low becomes high."""
+        return Predictions(-self.mean, -self.high, -self.low, self.sd)
+
 
 @dataclass(frozen=True, slots=True)
 class Predictor:
