@@ -28,7 +28,7 @@ from assay.studies.artifacts import EvaluationSet, MergedBase, StudyArtifacts
 from assay.studies.costs import Costs
 from assay.studies.deciding.parts import store_joined
 from assay.studies.deciding.rounds import families_of
-from assay.studies.deciding.study_rounds import StudyRounds, replayed
+from assay.studies.deciding.study_rounds import StudyRounds, forgetting_sets, replayed
 from assay.studies.derived import make_derived
 from assay.studies.error_analysis import ask_patterns, low_rows
 from assay.studies.exclusions import count_missing, row_tokens
@@ -181,7 +181,8 @@ class Pipeline:
         if self.study.decide is not None:
             if until in ("train", "generate"):
                 raise ConfigError(f"--until {until}: a study with decide trains on by its scores; leave it out")
-            families_of(self.prepared.artifacts.runs, self.study.decide)  # refused before anything is made
+            # refused before anything is made
+            families_of(self.prepared.artifacts.runs, self.study.decide, forgetting_sets(self.prepared.sets))
         with self.costs.stage("data"):
             datasets, sets = store_datasets(self.study, self.store, self.prepared.datasets), self.prepared.sets
             check_evaluation(self.study, sets, datasets, before_deriving=True)
@@ -380,8 +381,7 @@ class Pipeline:
         sets = {part.key: part for of_round in rounds.sets for part in of_round.values()}
         self.progress.start(DECIDE, len(rounds.spec.rounds), unit="rounds")
         while (work := rounds.begin()) is not None:
-            used = references(rounds.plan, rounds.scoring.keys, datasets.keys.values(), prepared.own_bases)
-            self.store.write_study_json(folder.name, ARTIFACTS, _merged_lists(used, rounds.stored_keys))
+            self._list_wanted(folder, rounds, datasets)
             self._waves(self._placed(work.plan), sets, datasets, work.scoring, None, None)
             decision = rounds.learn(self.store)
             decision.store(self.store)
@@ -392,10 +392,14 @@ class Pipeline:
             self.progress.advance(DECIDE, 1, found=rounds.sentence())
         self.progress.finish(DECIDE, rounds.sentence())
         store_joined(self.store, rounds.joined.values())
-        used = references(rounds.plan, rounds.scoring.keys, datasets.keys.values(), prepared.own_bases)
-        used[LENGTHS_KIND] = list(prepared.counts.keys)
-        self.store.write_study_json(folder.name, ARTIFACTS, _merged_lists(used, rounds.stored_keys))
+        self._list_wanted(folder, rounds, datasets)
         return rounds
+
+    def _list_wanted(self, folder: StudyFolder, rounds: StudyRounds, datasets: Datasets) -> None:
+        """What the rounds so far want, for `assay gc` and `assay status`."""
+        used = references(rounds.plan, rounds.scoring.keys, datasets.keys.values(), self.prepared.own_bases)
+        used[LENGTHS_KIND] = list(self.prepared.counts.keys)
+        self.store.write_study_json(folder.name, ARTIFACTS, _merged_lists(used, rounds.stored_keys))
 
     def _placed(self, plan: StudyArtifacts) -> StudyArtifacts:
         """The artifacts with the folder of the study's own base, which is there by now."""

@@ -106,6 +106,12 @@ def test_an_adapter_is_wanted_while_one_of_its_tasks_is_open() -> None:
     assert not any(evaluation_set == "sst2" for _, evaluation_set in wanted)
 
 
+def test_no_question_is_about_what_was_lost() -> None:
+    kept = [run(arm, draw, "chats") for arm in TRUTH for draw in range(DRAWS)]
+    (family,) = families_of([*RUNS, *kept], spec(), ("chats",))
+    assert family.evaluation_set == "sst2"
+
+
 def test_arms_with_rows_of_another_task_are_no_candidates() -> None:
     other = [run("mnli N=16", draw, "sst2", trained="mnli") for draw in range(DRAWS)]
     (family,) = families_of([*RUNS, *other], spec())

@@ -8,7 +8,7 @@ Several seeds of one draw share its rows and most of its luck, so they are no dr
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, combinations
 from statistics import fmean
@@ -42,15 +42,22 @@ class Family:
         return f"{self.evaluation_set} on {self.base_model}"
 
 
-def families_of(runs: Sequence[RunRow], spec: DecideSpec) -> list[Family]:
+def families_of(
+    runs: Sequence[RunRow], spec: DecideSpec, forgetting: Collection[str] = (INSTRUCTIONS,)
+) -> list[Family]:
     """The questions of a study, by name.
+
+    Args:
+        runs: of its whole grid.
+        spec: what is asked.
+        forgetting: evaluation sets that show what was lost: no question is about them.
 
     Raises:
         ConfigError: there is nothing to compare, no baseline, or an arm with fewer draws than the rounds want.
     """
     found: dict[tuple[str, str], dict[str, list[RunRow]]] = {}
     for run in runs:
-        if run.evaluation_set != INSTRUCTIONS and not run.repeats and run.is_trained:
+        if run.evaluation_set not in forgetting and not run.repeats and run.is_trained:
             arms = found.setdefault((run.base_model, run.evaluation_set), {})
             arms.setdefault(run.arm, []).append(run)
     families = []

@@ -73,7 +73,7 @@ class StudyRounds:
         else:
             self._wholes = [self._artifacts(sets, None) for sets in self.sets]
         self._parts = self._parts_of_runs() if items is not None else {}
-        families = families_of(self._wholes[0].runs, self.spec)
+        families = families_of(self._wholes[0].runs, self.spec, forgetting_sets(prepared.sets))
         runs = [run for family in families for draws in family.arms.values() for draw in draws for run in draw]
         self._candidates = {(run.adapter_key, run.evaluation_set) for run in runs}
         self.deciding = Deciding(self.spec, families, self._parts, self.num_items)
@@ -210,6 +210,11 @@ class StudyRounds:
                 keys = found.setdefault((run.adapter_key, run.evaluation_set), [""] * len(self._wholes))
                 keys[place] = run.predictions_key
         return found
+
+
+def forgetting_sets(sets: Mapping[str, EvaluationSet]) -> set[str]:
+    """Names of the evaluation sets that show what was lost."""
+    return {name for name, part in sets.items() if part.purpose != "target"}
 
 
 def replayed(prepared: PreparedStudy, num_items: Mapping[str, int], store: Store) -> StudyRounds:

@@ -61,7 +61,7 @@ def decide_estimate(
     Raises:
         ConfigError: nothing to compare, or fewer draws than the rounds want.
     """
-    families = families_of(runs, spec)
+    families = families_of(runs, spec, forgetting)
     nobody = Deciding(spec.replace(keep=()), families)
     everything = [_all_of(nobody, place) for place in range(len(spec.rounds))]
     worst = _spent(spec, everything, rows, forgetting)
