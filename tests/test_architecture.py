@@ -5,9 +5,12 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from assay.llm.transport_kind import TRANSPORTS
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "platform" / "assay"
@@ -142,15 +145,20 @@ def test_nothing_outside_of_the_designs_asks_which_one_it_is() -> None:
 MOST_PARAMETERS = 8
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=module_name)
-def test_no_function_has_more_than_eight_parameters(path: Path) -> None:
+def nodes() -> Iterator[tuple[Path, ast.AST]]:
+    for path in SOURCES:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            yield path, node
+
+
+def test_no_function_has_more_than_eight_parameters() -> None:
     found = []
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for path, node in nodes():
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             every = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
             own = [argument for argument in every if argument.arg not in ("self", "cls")]
             if len(own) > MOST_PARAMETERS:
-                found.append(f"{node.name}: {len(own)}")
+                found.append(f"{module_name(path)}.{node.name}: {len(own)}")
     assert not found, "one value for what belongs together"
 
 
@@ -161,3 +169,15 @@ def test_no_folder_holds_more_than_thirty_files() -> None:
     folders = {path.parent for path in SOURCES}
     wide = {folder.name: sum(1 for path in folder.glob("*.py")) for folder in folders}
     assert {name: files for name, files in wide.items() if files > MOST_FILES} == {}
+
+
+def test_nothing_asks_which_transport_it_is() -> None:
+    """What a transport needs is a property of its kind; to add one touches no place that uses them."""
+    found = []
+    for path, node in nodes():
+        if isinstance(node, ast.Compare):
+            sides = [node.left, *node.comparators]
+            names = {side.value for side in sides if isinstance(side, ast.Constant)} & set(TRANSPORTS)
+            if names and any("transport" in ast.unparse(side) for side in sides):
+                found.append(f"{module_name(path)}:{node.lineno}: {ast.unparse(node)}")
+    assert not found

@@ -294,7 +294,7 @@ def _asked_judge(
                 study="score",
                 judge=judge.model,
             ) as gateway:
-                room = asyncio.Semaphore(len(requests) if judge.transport == "batch" else judge.max_concurrency)
+                room = asyncio.Semaphore(judge.kind.width(len(requests), judge.max_concurrency))
 
                 async def ask(call: JudgeCall) -> JudgeReply:
                     reply = await gateway.ask(to_request(call, protocol.name))
@@ -304,7 +304,7 @@ def _asked_judge(
                 async def rate(request: ScoreRequest) -> Outcome:
                     async with room:
                         instance = judge_instance(request.example, request.prediction)
-                        one_leads = judge.transport != "batch"
+                        one_leads = judge.kind.one_leads
                         judgement = await run_protocol(protocol, instance, ask, one_leads=one_leads)
                         unanswered.judged(judgement)
                         return judgement.outcome()

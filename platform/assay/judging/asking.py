@@ -169,7 +169,7 @@ async def _ask_all(connection: JudgeConnection, works: Sequence[Work], mode: Mod
     unanswered = [Unanswered(work.label, mode) for work in works]
     source = iter(places)
     protocols = [retried(work.protocol, connection.retry_unreadable) for work in works]
-    one_leads = endpoint.transport != "batch"
+    one_leads = endpoint.kind.one_leads
     progress.start(STAGE, len(places), unit="instances")
     async with open_gateway(
         endpoint,
@@ -205,8 +205,7 @@ async def _ask_all(connection: JudgeConnection, works: Sequence[Work], mode: Mod
                     dollars=stats.usd,
                 )
 
-        # what travels as files travels together
-        width = len(places) if endpoint.transport == "batch" else min(endpoint.max_concurrency, len(places))
+        width = endpoint.kind.width(len(places), endpoint.max_concurrency)
         teller = asyncio.create_task(tell_waiting(progress, STAGE, gateway.stats))
         workers = [asyncio.create_task(work_on()) for _ in range(width)]
         try:

@@ -16,6 +16,7 @@ from pydantic import Field, field_validator
 from assay.config import Config
 from assay.errors import EndpointError
 from assay.llm.local_model import LocalModel, local_endpoint_name
+from assay.llm.transport_kind import TRANSPORTS, TransportKind, TransportName
 from assay.records import Mode
 
 AZURE_QUERY = "api-version"
@@ -45,7 +46,7 @@ class Reach(Config):
     api_key_env: str = "OPENAI_API_KEY"
     """Name of the environment variable that holds the key; keys are never arguments or fields. Loopback servers need
     none."""
-    transport: Literal["chat", "batch", "local"] = "chat"
+    transport: TransportName = "chat"
     """chat completions; the provider's batch files (half the price, hours); a local model through vLLM."""
     local: LocalModel = LocalModel()
     """How the model is loaded, with `transport=local`."""
@@ -78,6 +79,11 @@ class Reach(Config):
     price_map: str | None = None
     """File in the form of LiteLLM's model_prices_and_context_window.json, asked before the table; workers read it
     too."""
+
+    @property
+    def kind(self) -> TransportKind:
+        """What the transport needs."""
+        return TRANSPORTS[self.transport]
 
     def reach(self) -> dict[str, Any]:
         """Every field of `Reach` that says something, for another config of this kind."""
@@ -141,7 +147,7 @@ class EndpointSpec(Reach, ReplySettings):
     @property
     def endpoint_name(self) -> str:
         """What ledger keys call this endpoint. Of Azure's classic URL the deployment too: it is what answers there."""
-        if self.name is None and self.transport == "local":
+        if self.name is None and not self.kind.is_remote:
             return local_endpoint_name(self.model, self.local.dtype)
         if self.name is None and self.azure_version is not None:
             return self.host + urlsplit(self.base_url).path
@@ -150,7 +156,7 @@ class EndpointSpec(Reach, ReplySettings):
     @property
     def is_local(self) -> bool:
         """Whether it listens on this machine's loopback."""
-        return self.transport == "local" or urlsplit(self.base_url).hostname in LOOPBACK
+        return not self.kind.is_remote or urlsplit(self.base_url).hostname in LOOPBACK
 
     @property
     def sends_step_headers(self) -> bool:
@@ -188,7 +194,7 @@ def with_reported_name(endpoint: EndpointSpec) -> EndpointSpec:
     It also gets that name, unless it has one: another server may get the same port tomorrow, and only the told name
     keeps their replies apart in the ledger.
     """
-    if endpoint.ours or not endpoint.is_local or endpoint.transport == "local":
+    if endpoint.ours or not endpoint.is_local or not endpoint.kind.is_remote:
         return endpoint
     url = endpoint.base_url.removesuffix("/v1") + "/healthz"
     try:

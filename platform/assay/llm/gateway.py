@@ -437,11 +437,11 @@ def open_gateway(
         StorageError: the ledger cannot be opened.
         ConfigError: a budget without a known price, or a local model beside another transport.
     """
-    if local is not None and endpoint.transport != "local":
+    if local is not None and endpoint.kind.is_remote:
         raise ConfigError(f"judge.transport={endpoint.transport}: saw a local model; expected it with transport=local")
     local = local or open_local_chat(endpoint)
     endpoint = with_reported_name(endpoint)
-    if endpoint.transport == "batch":
+    if endpoint.kind.travels_in_files:
         from assay.llm.batch.gateway import BatchGateway
 
         return BatchGateway(endpoint, ledger_url=ledger_url, budget_usd=budget_usd, study=study, judge=judge, mode=mode)

@@ -63,7 +63,7 @@ def price_of(endpoint: EndpointSpec, model: str | None = None) -> Price | None:
             "endpoint spec",
             endpoint.usd_per_million_cached,
         )
-    elif endpoint.ours or endpoint.transport == "local":
+    elif endpoint.ours or not endpoint.kind.is_remote:
         return Price(0.0, 0.0, "a server of ours" if endpoint.ours else "a model of this machine")
     else:
         mapped = None if endpoint.price_map is None else _in_map(endpoint.price_map, name)
@@ -71,12 +71,12 @@ def price_of(endpoint: EndpointSpec, model: str | None = None) -> Price | None:
         if found is None:
             return None
         price = found
-    if endpoint.transport == "batch":
-        share = float(_table()["batch_share"])
+    if endpoint.kind.price_share is not None:
+        share = float(_table()[endpoint.kind.price_share])
         return Price(
             price.usd_per_million_input * share,
             price.usd_per_million_output * share,
-            price.source + ", batch",
+            f"{price.source}, {endpoint.kind.name}",
             None if price.usd_per_million_cached is None else price.usd_per_million_cached * share,
             price.is_of_table,
         )

@@ -108,7 +108,7 @@ class JudgeActor:
                     self._judge.protocol,
                     instance,
                     functools.partial(self._ask, gateway),
-                    one_leads=self._judge.endpoint.transport != "batch",
+                    one_leads=self._judge.endpoint.kind.one_leads,
                 )
             except AssayError as error:
                 self._halt(error)

@@ -36,6 +36,8 @@ from assay.store import Store
 CALLS_AT_ONCE = 8
 """Chunks that a judge actor works on at a time, so that the end of one does not leave the rate limit unused."""
 MAX_RAY_BLOCKS = 2000
+MANY = 1_000_000
+"""More rows than a worker ever holds."""
 
 
 @dataclass(frozen=True)
@@ -98,11 +100,11 @@ class Passes:
         judge.endpoint.api_key()  # a missing key is said before anything starts
         chunks = self._chunks(todo, self.resources.chunk_rows)
         place = _judge_place(judge, self.resources)
-        wanted = 1 if judge.endpoint.transport == "batch" else self.resources.judge_workers  # few and large batches
+        wanted = 1 if judge.endpoint.kind.travels_in_files else self.resources.judge_workers  # few and large ones
         workers = min(wanted, len(chunks))
         if "scheduling_strategy" not in place:
             workers = min(workers, _room_for_workers(self.resources, place.get("resources")))
-        if judge.endpoint.transport != "batch":
+        if not judge.endpoint.kind.travels_in_files:
             start_ray_ledger(judge.ledger_url)
         board = Board.options(**beside_the_driver()).remote()
         live = _Live(judge.spec.name, self.collected, total=sum(item.num_rows(self.collected.sizes) for item in todo))
@@ -255,7 +257,7 @@ class _Live:
 
 def _engine_room(judge: JudgeSetup) -> dict[str, Any]:
     """What the actors of a local model need beside a CPU; nothing for judges that are asked over the network."""
-    if judge.endpoint.transport != "local":
+    if judge.endpoint.kind.is_remote:
         return {}
     settings = judge.endpoint.local
     environment = {"OMP_NUM_THREADS": str(settings.num_threads), "VLLM_LOGGING_LEVEL": "ERROR"}
@@ -264,7 +266,7 @@ def _engine_room(judge: JudgeSetup) -> dict[str, Any]:
 
 def _judge_place(judge: JudgeSetup, resources: ScoringResources) -> dict[str, Any]:
     """What a judge actor asks Ray for. One that talks to a server on this machine's loopback has to be on it."""
-    if judge.endpoint.is_local and judge.endpoint.transport != "local" and several_machines():
+    if judge.endpoint.is_local and judge.endpoint.kind.is_remote and several_machines():
         return {"num_cpus": 0, **beside_the_driver()}
     place: dict[str, Any] = {"num_cpus": resources.cpus_per_worker}
     if resources.judge_resources:
@@ -274,9 +276,7 @@ def _judge_place(judge: JudgeSetup, resources: ScoringResources) -> dict[str, An
 
 def _concurrency(judge: JudgeSetup, workers: int) -> int:
     """Rows that one worker has under way: its share of the endpoint's, or all it holds where they travel as files."""
-    if judge.endpoint.transport == "batch":
-        return 1_000_000
-    return math.ceil(judge.endpoint.max_concurrency / workers)
+    return judge.endpoint.kind.width(MANY, math.ceil(judge.endpoint.max_concurrency / workers))
 
 
 def _room_for_workers(resources: ScoringResources, custom: Mapping[str, float] | None = None) -> int:

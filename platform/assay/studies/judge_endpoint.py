@@ -47,7 +47,7 @@ def check_endpoint(endpoint: EndpointSpec) -> None:
     Raises:
         EndpointError: its key is not in the environment, or nothing listens there.
     """
-    if endpoint.transport == "local":
+    if not endpoint.kind.is_remote:
         return  # the model is loaded, or its absence told, by the first worker that needs it
     endpoint.api_key()
     parts = urlsplit(endpoint.base_url)

@@ -163,7 +163,7 @@ class JudgeConfig(Reach, ReplySettings):
     @property
     def is_embedded(self) -> bool:
         """Whether the study starts its own judge server."""
-        return self.base_url is None and self.model == "rubric" and self.transport != "local"
+        return self.base_url is None and self.model == "rubric" and self.kind.is_remote
 
 
 class StatisticsSpec(Config):

@@ -77,7 +77,7 @@ def pairs(
     from assay.errors import ConfigError
 
     if live.judge is None:
-        if live.base_url is not None or calls.transport != "chat":
+        if live.base_url is not None or calls.transport != CallOptions.transport:
             raise ConfigError("--base-url or --transport: saw no --judge beside it; expected the model to ask")
         recorded_pairs_command(data, out, recorded, asking)
         return

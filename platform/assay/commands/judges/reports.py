@@ -16,12 +16,12 @@ from assay.config import validate
 from assay.errors import ConfigError, DataError, StorageError, plain_line
 from assay.judging.asking import JudgeConnection, check_answered
 from assay.llm.endpoint import EndpointSpec
+from assay.llm.transport_kind import TRANSPORTS
 from assay.records import Mode
 
 if TYPE_CHECKING:
     from assay.judging.llmbar import NamedStrategy
 
-TRANSPORTS = ("chat", "batch", "local")
 RATES = (
     "accuracy",
     "accuracy_original_order",
@@ -46,9 +46,10 @@ def connection_of(
 
     if calls.transport not in TRANSPORTS:
         raise ConfigError(f"--transport {calls.transport}: expected one of {', '.join(TRANSPORTS)}")
-    if base_url is None and calls.transport != "local":
+    is_remote = TRANSPORTS[calls.transport].is_remote
+    if base_url is None and is_remote:
         raise ConfigError("--base-url: saw none; expected the endpoint's URL, or --transport local and a model folder")
-    if base_url is not None and calls.transport == "local":
+    if base_url is not None and not is_remote:
         raise ConfigError(f"--base-url {base_url}: saw it with --transport local; expected one of them; leave one out")
     fields = {**calls.reach(), "model": judge, **({} if base_url is None else {"base_url": base_url})}
     endpoint = validate(EndpointSpec, fields, "judge")

@@ -26,7 +26,7 @@ def open_local_chat(endpoint: EndpointSpec) -> LocalChat | None:
 
     A run whose replies all lie in the ledger loads no engine.
     """
-    if endpoint.transport != "local":
+    if endpoint.kind.is_remote:
         return None
     loaded: list[LocalChat] = []
 
