@@ -220,10 +220,6 @@ def _position(plan: AuditPlan, judge: str, mode: Mode, verdicts: Sequence[PairVe
     run = Judged("probes", judge, "pairwise", mode, plan.pairs, [Verdicts.of(verdict) for verdict in verdicts])
     full = run_report(run)
     found = full["position"] or {"effect": Estimate.undefined("each output is rated alone").as_json(), "p": None}
-    effect = found["effect"]
-    if effect["value"] == effect["low"] == effect["high"] == 0:
-        bound = wilson(0, effect["n"]).high  # no pair differed, which does not prove that none ever would
-        found["effect"] = {**effect, "low": -bound, "high": bound, "method": "Wilson bound"}
     return {
         **found,
         "meaning": "P(first shown wins) - P(second shown wins)",

@@ -57,6 +57,8 @@ def test_length_effect_is_seen_inside_items_only() -> None:
     found = length_effect(score, length, items.tolist())
     assert found.low < 0.5 < found.high and found.high - found.low < 0.3
     assert not length_effect([1.0, 2.0], [5.0, 5.0], ["a", "a"]).is_defined
+    few = length_effect([1.0, 2.0, 1.0, 3.0], [5.0, 10.0, 5.0, 10.0], list("aabb"))
+    assert few.value == pytest.approx(1.5) and math.isnan(few.low) and "2 items" in few.reason
 
 
 def test_position_table_frees_models_and_items() -> None:
@@ -73,4 +75,6 @@ def test_position_table_frees_models_and_items() -> None:
 
 def test_mean_interval_of_one_value_has_no_width() -> None:
     assert math.isnan(mean_interval([1.0]).low)
+    assert mean_interval([1.0] * 9).reason == "no interval: no spread"
+    assert "at least 6" in mean_interval([1.0, 2.0, 3.0]).reason
     assert not mean_interval([]).is_defined

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 
@@ -104,3 +106,9 @@ def test_few_labels_near_an_end_are_covered_and_stay_on_the_scale() -> None:
             assert 0 <= found.low < found.high <= 1
             hits.append(found.low <= 0.9 <= found.high)
         assert np.mean(hits) >= 0.91
+
+
+def test_labels_that_are_all_alike_have_no_interval_without_a_width() -> None:
+    found = ppi_mean([4.0] * 8, [3.0] * 8, [3.0] * 20)
+    assert found.estimate.value == pytest.approx(4.0) and math.isnan(found.estimate.low)
+    assert found.estimate.reason == "no interval: no spread" and math.isnan(found.width_ratio)

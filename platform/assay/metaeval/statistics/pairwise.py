@@ -344,7 +344,7 @@ def _accuracy_interval(value: float, is_right: BoolArray, pairs: _Pairs, group_N
         return Estimate(value, math.nan, math.nan, int(group_N.size), int(share_N.size), "", "too few rows")
     spread = mean_interval(2 * share_N)
     half = (spread.high - spread.low) / 2
-    if half == 0 or not 0 < value < 1:
+    if not half > 0 or not 0 < value < 1:
         return Estimate(value, math.nan, math.nan, int(group_N.size), int(share_N.size), "", "no interval: no spread")
     # on the logit scale, so that no end lies beyond 0 or 1
     step = half / (value * (1 - value))

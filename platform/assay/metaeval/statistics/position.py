@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike
 
 from assay.metaeval.statistics.clustered import student_quantile
 from assay.metaeval.statistics.estimate import Estimate, FloatArray
-from assay.metaeval.statistics.rates import bounded_mean, sign_test, wilson
+from assay.metaeval.statistics.rates import MIN_VALUES, bounded_mean, sign_test, wilson
 
 Verdict = int | None
 """1 or 2: this output of the pair is better; 0: a tie; None: no verdict could be read."""
@@ -73,15 +73,26 @@ def positional_agreement_compat(original: Sequence[Verdict], swapped: Sequence[V
 
 
 def mean_interval(values: ArrayLike) -> Estimate:
-    """Mean of independent values with Student's interval."""
+    """Mean of independent values with Student's interval; none below 6 values, nor where all are equal."""
     values_N = np.asarray(values, dtype=float)
-    if values_N.size == 0:
+    count = int(values_N.size)
+    if count == 0:
         return Estimate.undefined("no values")
-    mean = float(values_N.mean())
-    if values_N.size == 1:
-        return Estimate(mean, math.nan, math.nan, 1, 1, "", "one value")
-    half = student_quantile(0.975, values_N.size - 1) * float(values_N.std(ddof=1)) / math.sqrt(values_N.size)
-    return Estimate(mean, mean - half, mean + half, values_N.size, values_N.size, "studentised")
+    mean, error = float(values_N.mean()), float(values_N.std(ddof=1)) / math.sqrt(count) if count > 1 else 0.0
+    return _with_interval(mean, error, count, count, "studentised", "values")
+
+
+def _with_interval(value: float, error: float, n: int, clusters: int, method: str, unit: str) -> Estimate:
+    """Student's interval where there are enough clusters and some spread; else why not."""
+    reason = ""
+    if clusters < MIN_VALUES:
+        reason = f"no interval: {clusters} {unit}, at least {MIN_VALUES} are needed"
+    elif error <= 1e-12 * max(1.0, abs(value)):
+        reason = "no interval: no spread"
+    if reason:
+        return Estimate(value, math.nan, math.nan, n, clusters, "", reason)
+    half = student_quantile(0.975, clusters - 1) * error
+    return Estimate(value, value - half, value + half, n, clusters, method)
 
 
 def length_effect(score: ArrayLike, length: ArrayLike, items: Sequence[Hashable]) -> Estimate:
@@ -107,9 +118,8 @@ def length_effect(score: ArrayLike, length: ArrayLike, items: Sequence[Hashable]
     slope = float(np.sum(x_N * y_N)) / square
     sums = np.bincount(item_N, x_N * (y_N - slope * x_N))
     error = math.sqrt(num_items / (num_items - 1) * float(np.sum(sums**2))) / square
-    half = student_quantile(0.975, num_items - 1) * error
     method = f"item fixed effects, {num_items} items"
-    return Estimate(slope, slope - half, slope + half, score_N.size, num_items, method)
+    return _with_interval(slope, error, score_N.size, num_items, method, "items")
 
 
 def position_table(

@@ -190,5 +190,7 @@ def _score_interval(
 
 
 def _interval(value: float, variance: float, num_clusters: int, n: int, method: str) -> Estimate:
+    if variance <= (1e-12 * max(1.0, abs(value))) ** 2:
+        return Estimate(value, math.nan, math.nan, n, num_clusters, "", "no interval: no spread")
     half = student_quantile(0.975, num_clusters - 1) * math.sqrt(variance)
     return Estimate(value, value - half, value + half, n, num_clusters, method)

@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 
 from assay.metaeval.statistics.bootstrap import seeded
-from assay.metaeval.statistics.clustered import clustered_variance, ratio_interval, student_interval, student_quantile
+from assay.metaeval.statistics.clustered import clustered_variance, ratio_interval, student_interval
 from assay.metaeval.statistics.comparison import Comparison, mean_estimate
 from assay.metaeval.statistics.estimate import Estimate, FloatArray
 from assay.metaeval.statistics.phases import change_point
-from assay.metaeval.statistics.rates import holm, wilson
+from assay.metaeval.statistics.position import mean_interval
+from assay.metaeval.statistics.rates import bounded_mean, holm
 from assay.metaeval.statistics.variance import (
     JUDGE_REPEAT,
     RESIDUAL,
@@ -393,27 +394,22 @@ def _relative(
 
 
 def _item_means(values_RI: FloatArray, scorer: ScorerInfo) -> list[Estimate]:
-    """Mean of each run over its items: Wilson for right-or-wrong scores, else Student's t."""
-    seen = np.isfinite(values_RI)
-    is_rate = (scorer.low, scorer.high) == (0.0, 1.0) and bool(np.isin(values_RI[seen], (0.0, 1.0)).all())
-    low = -math.inf if scorer.low is None else scorer.low
-    high = math.inf if scorer.high is None else scorer.high
+    """Mean of each run over its items: score intervals where all lie on a scale with two ends, else Student's t."""
     estimates = []
-    for values_I, seen_I in zip(values_RI, seen, strict=True):
-        values = values_I[seen_I]
-        count = int(values.size)
-        if count == 0:
+    for row_I in values_RI:
+        values = row_I[np.isfinite(row_I)]
+        if not values.size:
             estimates.append(Estimate.undefined("no scored answer"))
-        elif is_rate:
-            estimates.append(wilson(float(values.sum()), count))
-        elif count == 1:
-            estimates.append(Estimate(float(values[0]), math.nan, math.nan, 1, 1, "", "one item"))
+        elif _is_inside(values, scorer):
+            estimates.append(bounded_mean(values, scorer.low or 0.0, scorer.high or 0.0))
         else:
-            mean = float(values.mean())
-            half = student_quantile(0.975, count - 1) * float(values.std(ddof=1)) / math.sqrt(count)
-            ends = max(low, mean - half), min(high, mean + half)
-            estimates.append(Estimate(mean, *ends, count, count, "studentised, items"))
+            estimates.append(mean_interval(values))
     return estimates
+
+
+def _is_inside(values: FloatArray, scorer: ScorerInfo) -> bool:
+    ends = scorer.low, scorer.high
+    return None not in ends and bool(values.min() >= (ends[0] or 0.0) and values.max() <= (ends[1] or 0.0))
 
 
 def _run_means(values_RI: FloatArray) -> list[float]:
