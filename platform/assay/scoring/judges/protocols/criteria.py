@@ -19,7 +19,7 @@ from assay.scoring.judges.judgements import PointwiseJudgement
 from assay.scoring.judges.parsing import parse_score
 from assay.scoring.judges.prompting import SHIPPED, Prompt, fill, load_prompt, parse_prompt
 from assay.scoring.judges.protocols.pointwise import PointwiseInstance
-from assay.scoring.judges.structured import identity_of, score_format
+from assay.scoring.judges.structured import check_structured, identity_of, score_format
 
 CANNOT = "cannot judge by these criteria"
 """Why a row is unscored whose judge says so."""
@@ -47,12 +47,13 @@ class CriteriaJudge:
     name: str = "criteria"
 
     def __post_init__(self) -> None:
-        """Refuse a prompt that lacks a slot.
+        """Refuse a prompt that lacks a slot, and a schema in compat.
 
         Raises:
-            ConfigError: names the slot.
+            ConfigError: says which.
         """
         known = {"reference", "low", "high", *(["criteria"] if self.criteria else [])}
+        check_structured(self.name, self.mode, self.structured)
         unknown = sorted(self._prompt().slots - _SLOTS - known)
         if unknown:
             raise ConfigError(
