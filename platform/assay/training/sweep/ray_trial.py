@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+import uuid
 import warnings
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
@@ -34,7 +35,7 @@ from assay.store import Store
 from assay.training.batching import TrainingRows
 from assay.training.checkpoints import Checkpoints
 from assay.training.encoding import EncodedRows, encoding_key, left_out, row_groups
-from assay.training.references import StoredReferences
+from assay.training.references import SharedReferences, StoredReferences
 from assay.training.spec import (
     ADAPTER_KIND,
     StepMetrics,
@@ -202,10 +203,11 @@ def open_trainer(inputs: SweepInputs, job: TrainingJob, rows: JobRows) -> LoraTr
     folder = local_model(inputs.store, job.base_path, job.base_key, job.base_source)
     base = resident_base(folder, dtype=job.spec.dtype, device=device, start_adapter_dir=start_dir)
     hooks = inputs.make_hooks(job) if inputs.make_hooks is not None else ()
-    references = StoredReferences(inputs.store, job.base_key, job.spec.dtype, job.start_adapter_key)
-    return LoraTrainer(
-        job.spec, base, training_rows, inputs.resources, hooks, checkpoints_of(inputs, job), references
-    )  # fmt: skip
+    stored = StoredReferences(inputs.store, job.base_key, job.spec.dtype, job.start_adapter_key)
+    with closing(SharedReferences(stored, lambda key: Claim(inputs.store.uri, key, uuid.uuid4().hex))) as references:
+        return LoraTrainer(
+            job.spec, base, training_rows, inputs.resources, hooks, checkpoints_of(inputs, job), references
+        )
 
 
 def checkpoints_of(inputs: SweepInputs, job: TrainingJob) -> Checkpoints | None:
