@@ -20,10 +20,12 @@ def write(path: Path, *rows: object) -> Path:
     return path
 
 
-def scored(tmp_path: Path, row: dict[str, Any], scorers: str = "exact_match", task: str = "instructions") -> Any:
+def scored(
+    tmp_path: Path, row: dict[str, Any], scorers: str = "exact_match", task: str = "instructions", code: int = 0
+) -> Any:
     source, out = write(tmp_path / "p.jsonl", row), tmp_path / "o.jsonl"
     command = ["score", "--predictions", str(source), "--scorers", scorers, "--out", str(out), "--task", task]
-    assert run_app(command) == 0
+    assert run_app(command) == code
     return json.loads(out.read_text())
 
 
@@ -31,7 +33,9 @@ def scored(tmp_path: Path, row: dict[str, Any], scorers: str = "exact_match", ta
 @pytest.mark.parametrize("prediction", ["None", ""])
 def test_no_reference_is_missing_data_and_never_a_number(row: dict[str, Any], prediction: str, tmp_path: Path) -> None:
     names = ("exact_match", "token_f1", "rouge1", "rougeL", "bleu", "heuristic")
-    found = scored(tmp_path, {**row, "prediction": prediction}, ",".join(names), "xsum")
+    found = scored(
+        tmp_path, {**row, "prediction": prediction}, ",".join(names), "xsum", code=2
+    )  # told, and written all the same
     assert {found[name] for name in names} == {None}
     assert {found[f"{name}_unscored"] for name in names} == {"no reference"}
     (first, *_) = json.loads((tmp_path / "o.summary.json").read_text())
