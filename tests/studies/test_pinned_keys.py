@@ -24,6 +24,7 @@ from assay.studies.catalog import load_study
 from assay.studies.cells import expand
 from assay.studies.ifs_models.builtin import IFS_STUDIES
 from assay.studies.inputs import study_key
+from assay.studies.preferences.inputs import preference_inputs
 from assay.studies.scores import scorer_specs
 from assay.studies.spec import Study
 from assay.studies.tiny_bases import tiny_base_key
@@ -43,7 +44,8 @@ def keys_of(study: Study) -> dict[str, str]:
     is_toy = study.ifs is None or {study.ifs.prompts.loader, study.ifs.tone.source.loader} == {"toy"}
     if not is_toy:
         study = study.replace(ifs=None)  # its files lie on a hub
-    made = study_artifacts(study, expand(study), bases, datasets)
+    preferences = preference_inputs(study, EndpointSpec(name="judge", model="rubric", base_url="http://127.0.0.1:1/v1"))
+    made = study_artifacts(study, expand(study), bases, datasets, preferences)
     keys = {
         "study": identity,
         "mixtures": next(iter(made.mixtures)),
@@ -59,6 +61,8 @@ def keys_of(study: Study) -> dict[str, str]:
         )
     if made.merged:
         keys["merged base"] = made.merged[0].key
+    if made.pairs:
+        keys["pairs"] = made.pairs[0].key
     if made.stacked:
         keys["stacked adapter"] = next(iter(made.stacked.values())).key
     if study.tiny_base is not None:

@@ -125,7 +125,7 @@ def report_command(name: str, storage: str, audit: Path | None = None) -> None:
     content = folder.store.read_study_json(name, "side/report.json")
     browser = folder.store.read_study_json(name, "side/browser.json")
     resolved = folder.store.read_study_json(name, "study.json")["study"]
-    content["design"] = resolved["grid"]["design"]  # reports stored before had no such field
+    content.pop("design", None)  # in reports stored before, where `paper_places` stands now
     if audit is not None:
         keep_audit(folder, read_audit(audit), resolved)
     _render(folder, {**content, "tables": tables, "browser": browser})

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Discriminator, Field, Tag
+from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator, model_validator
 
 from assay.config import Config
 
@@ -52,12 +53,65 @@ class RsoPairs(LabelledAnswers):
     """Decides what is accepted."""
 
 
+START = "start"
+"""What a source calls the model that all arms start from."""
+
+
+class StrongerPairs(Config):
+    """Nobody labels: what a stronger model answers, or the start with a better prompt (RLCD), is preferred."""
+
+    kind: Literal["stronger"] = "stronger"
+    winner: str = START
+    """A model, as `base_models` name theirs, without any tuning of ours; or the start."""
+    loser: Literal["start"] = "start"
+    winner_prefix: str = ""
+    """Stands before the questions that the winner is asked; pairs have the plain ones."""
+    loser_prefix: str = ""
+    temperature: float = Field(0.8, gt=0, le=2)
+    """Of sampling."""
+
+    @model_validator(mode="after")
+    def _sides_differ(self) -> StrongerPairs:
+        if self.winner == START and self.winner_prefix == self.loser_prefix:
+            raise ValueError("winner: saw the start on both sides with one prompt; name a model, or give prefixes")
+        return self
+
+
+class PrinciplePairs(Config):
+    """Constitutional: the start criticises its own answer by a principle and writes it anew, which is preferred."""
+
+    kind: Literal["principles"] = "principles"
+    file: str
+    """Principles, one a line, below `data.root`; known by its content."""
+    temperature: float = Field(0.8, gt=0, le=2)
+    """Of sampling."""
+
+    @field_validator("file")
+    @classmethod
+    def _stays_below_root(cls, file: str) -> str:
+        path = PurePosixPath(file.replace("\\", "/"))
+        if path.is_absolute() or ".." in path.parts or not file.strip():
+            raise ValueError("expected a path below data.root, without '..'")
+        return file
+
+
+def answers_to_a_prompt(spec: Config) -> int:
+    """Answers that a source samples to each prompt."""
+    if isinstance(spec, (SampledPairs, RsoPairs)):
+        return spec.num
+    return 2 if isinstance(spec, StrongerPairs) else 3 if isinstance(spec, PrinciplePairs) else 0
+
+
 def _kind_of(value: Any) -> str:
     return f"@{value.get('kind') if isinstance(value, Mapping) else value.kind}"
 
 
 PairsSpec = Annotated[
-    Annotated[GivenPairs, Tag("@given")] | Annotated[SampledPairs, Tag("@sampled")] | Annotated[RsoPairs, Tag("@rso")],
+    Annotated[GivenPairs, Tag("@given")]
+    | Annotated[SampledPairs, Tag("@sampled")]
+    | Annotated[RsoPairs, Tag("@rso")]
+    | Annotated[StrongerPairs, Tag("@stronger")]
+    | Annotated[PrinciplePairs, Tag("@principles")],
     Discriminator(_kind_of),
 ]
 """A source of preferences, told apart by its `kind`."""
@@ -84,3 +138,5 @@ class PairsAsked:
     name: str
     """The study's name of the source."""
     spec: PairsSpec
+    rounds: int = 1
+    """Expert iteration: so many times answers are sampled, from what the last round trained, and trained on."""

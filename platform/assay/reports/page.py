@@ -15,6 +15,7 @@ from assay.reports.drawing import Plot
 from assay.reports.ifs_plots import infusion
 from assay.reports.judge_audit import audit_attacks, audit_lines, audit_shares
 from assay.reports.plots import draw_plots
+from assay.reports.preference_plots import preference_plots
 from assay.reports.wording import (
     headlines,
     number,
@@ -86,6 +87,10 @@ def render_report(report: ReportInput) -> Report:
     if "ifs_curves" in report.tables:
         plot = infusion(report.tables["ifs_curves"].to_pylist(), report.tables["early_stopping"].to_pylist())
         plots += [plot] if plot is not None else []
+    preference_rows = {
+        name: table.to_pylist() for name, table in report.tables.items() if name.startswith("preference_")
+    }
+    plots += preference_plots(preference_rows, report.human)
     tables = {name: with_every_column(name, table.to_pylist()) for name, table in report.tables.items()}
     tables.setdefault("scorer_pairs", [])  # not there in studies finished before
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
@@ -114,6 +119,7 @@ def render_report(report: ReportInput) -> Report:
         audit_lines=audit_lines(report.audit) if report.audit else [],
         audit_shares=audit_shares(report.audit) if report.audit else [],
         audit_attacks=audit_attacks(report.audit) if report.audit else [],
+        preferences=preference_board(preference_rows, report.human),
         most=MAX_TABLE_ROWS,
         css=_asset("report.css"),
         script=_asset("report.js"),
@@ -189,6 +195,19 @@ def shared_reason(rows: Rows, value: str) -> str:
     reasons = {row["reason"] for row in rows}
     is_shared = len(reasons) == 1 and all(row[value] is None for row in rows)
     return reasons.pop() if is_shared else ""
+
+
+def preference_board(tables: Mapping[str, Rows], human: str) -> list[tuple[str, list[tuple[str, dict[str, Any]]]]]:
+    """Arms of a study of preferences by source of pairs: what an arm is, with its measures by name."""
+    measures: dict[tuple[str, str, str], dict[str, Any]] = {}
+    for row in tables.get("preference_measures", ()):
+        measures.setdefault((row["base_model"], row["pairs"], row["method"]), {})[row["measure"]] = row
+    boards: dict[str, list[tuple[str, dict[str, Any]]]] = {}
+    for arm in tables.get("preference_arms", ()):
+        found = measures.get((arm["base_model"], arm["pairs"], arm["method"]), {})
+        line = {"arm": arm, "measures": found, "human": found.get(human), "label": found.get("label")}
+        boards.setdefault(f"{arm['base_model']}, pairs {arm['pairs']}", []).append((arm["method"], line))
+    return list(boards.items())
 
 
 def matrix(rows: Rows, line: str, column: str) -> list[tuple[str, list[str], list[tuple[str, list[Any]]]]]:

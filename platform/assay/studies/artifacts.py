@@ -14,10 +14,10 @@ from assay.generation.spec import GenerationJob, predictions_key
 from assay.ifs.trial_spec import evaluation_keys
 from assay.metaeval.study_tables.build import RunRow
 from assay.mixtures.spec import MixtureSpec, mixture_key
-from assay.preference.sources import PairsAsked
+from assay.preference.sources import START, PairsAsked, StrongerPairs
 from assay.studies.designs.asked import AskedSet
 from assay.studies.designs.cell import Cell
-from assay.studies.preferences.wanted import PreferenceInputs, WantedPairs, wanted_pairs
+from assay.studies.preferences.wanted import PreferenceInputs, Sampler, WantedPairs, asked_with, wanted_pairs
 from assay.studies.spec import Study
 from assay.training.spec import TrainingJob, TrainSpec, adapter_key
 
@@ -106,6 +106,10 @@ class StudyArtifacts:
     """Predictions key -> key of the training that they wait for; absent where they wait for none."""
     pairs: tuple[WantedPairs, ...] = ()
     """Preferences that trainings read; made after the starting points."""
+    rounds: tuple[tuple[WantedPairs, TrainingJob], ...] = ()
+    """Of expert iteration: pairs and the training on them, whose answers the next round samples; earlier ones first."""
+    prefixes: Mapping[str, str] = field(default_factory=dict)
+    """Predictions key -> what stands before the questions, where a model was trained on conditions."""
 
     def waves(self, size: int) -> list[Wave]:
         """Trainings in waves of at most `size` with what their adapters answer; what waits for none comes first."""
@@ -137,6 +141,7 @@ class StudyArtifacts:
                 for part in self.merged
             ),
             pairs=tuple(part.at(paths) for part in self.pairs),
+            rounds=tuple((part.at(paths), placed(job)) for part, job in self.rounds),
         )
 
 
@@ -189,6 +194,8 @@ def study_artifacts(
         stacked=made.stacked,
         trained_by=made.trained_by,
         pairs=tuple(made.pairs.values()),
+        prefixes=made.prefixes,
+        rounds=tuple(made.rounds.values()),
     )
 
 
@@ -211,6 +218,8 @@ class _Collected:
     sets: Mapping[str, EvaluationSet]
     preferences: PreferenceInputs | None = None
     pairs: dict[str, WantedPairs] = field(default_factory=dict)
+    prefixes: dict[str, str] = field(default_factory=dict)
+    rounds: dict[str, tuple[WantedPairs, TrainingJob]] = field(default_factory=dict)
     mixtures: dict[str, MixtureSpec] = field(default_factory=dict)
     trainings: dict[str, TrainingJob] = field(default_factory=dict)
     tunings: dict[str, TrainingJob] = field(default_factory=dict)
@@ -232,7 +241,7 @@ class _Collected:
             self._evaluate(cell, point, "", point.start_adapter, point.start_rank, key, training="")
             return
         mixture = self._mixture(cell.mixture)
-        rows = mixture if cell.pairs is None else self._pairs(cell.pairs, point.base, mixture)
+        rows = mixture if cell.pairs is None else self._pairs(cell, cell.pairs, point.base, mixture)
         key = adapter_key(
             cell.train,
             base_key=point.base.key,
@@ -256,12 +265,28 @@ class _Collected:
             adapter, rank = stack.key, stack.rank
         self._evaluate(cell, point, rows, adapter, rank, key, training=key)
 
-    def _pairs(self, asked: PairsAsked, start: Base, prompts: str) -> str:
-        """Key of the preferences that a cell learns from."""
+    def _pairs(self, cell: Cell, asked: PairsAsked, start: Base, prompts: str) -> str:
+        """Key of the preferences that a cell learns from; of expert iteration those of its last round."""
         assert self.preferences is not None
-        wanted = wanted_pairs(self.study, asked, start.key, start.path, prompts, self.preferences)
+        sampler = Sampler(start.key, start.path)
+        for number in range(1, asked.rounds):
+            wanted = wanted_pairs(self.study, asked, sampler, prompts, self.preferences)
+            key = adapter_key(cell.train, base_key=start.key, mixture_key=wanted.key)
+            labels = {"arm": f"{cell.arm}, round {number}", "seed": str(cell.training_seed), "base": start.name}
+            job = self._training(key, start, prompts, cell.train, None, labels)
+            job = replace(job, mixture_key=wanted.key, dataset_keys=(wanted.key,), num_rows=cell.num_target)
+            self.rounds.setdefault(key, (wanted, job))
+            sampler = replace(sampler, adapter_key=key, lora_rank=cell.train.lora_rank)
+        wanted = wanted_pairs(self.study, asked, sampler, prompts, self.preferences, self._winner(asked))
         self.pairs.setdefault(wanted.key, wanted)
         return wanted.key
+
+    def _winner(self, asked: PairsAsked) -> Sampler | None:
+        """The stronger model that a source names."""
+        if not isinstance(asked.spec, StrongerPairs) or asked.spec.winner == START:
+            return None
+        base = self.bases[asked.spec.winner]
+        return Sampler(base.key, base.path)
 
     def _evaluation(self, cell: Cell) -> str | None:
         if cell.stops is None or self.study.ifs is None:
@@ -333,8 +358,9 @@ class _Collected:
             rows = self.sets.get(name)
             if rows is None:
                 continue
+            prefix = cell.train.objective.best_prefix if training else ""
             key = predictions_key(
-                self.study.generation,
+                asked_with(self.study.generation, prefix),
                 base_key=point.base.key,
                 adapter_key=adapter,
                 evaluation_key=rows.key,
@@ -351,6 +377,8 @@ class _Collected:
                 base_key=point.base.key,
             )
             self.generations.setdefault(key, job)
+            if prefix:
+                self.prefixes[key] = prefix
             if training:
                 self.trained_by.setdefault(key, training)
             self.runs.setdefault(key, self._run(key, cell, identity, mixture, name))

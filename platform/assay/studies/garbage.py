@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from assay.errors import ConfigError
 from assay.mixtures.spec import KIND as MIXTURE_KIND
+from assay.preference.rows import KIND as PAIRS_KIND
 from assay.scoring.jobs import KIND as SCORES_KIND
 from assay.store import Store, StoredArtifact
 from assay.studies.artifacts import StudyArtifacts
@@ -50,6 +51,13 @@ def references(
         "predictions": {job.key for job in plan.generations},
         SCORES_KIND: set(scores),
     }
+    pairs = [*plan.pairs, *(part for part, _ in plan.rounds)]
+    if pairs:
+        found[PAIRS_KIND] = {part.key for part in pairs}
+        sides = [side for part in pairs for side in (part.samples, part.losing, part.critique) if side is not None]
+        found["predictions"] |= {side.job.key for side in sides}
+        found[SCORES_KIND] |= {part.scores_key for part in pairs if part.scores_key}
+        found["adapter"] |= {job.key for _, job in plan.rounds}
     return {kind: sorted(keys) for kind, keys in found.items()}
 
 

@@ -104,7 +104,7 @@ def check_evaluation(
         before_deriving: look only at the sets that are there before any LLM is paid for making others.
 
     Raises:
-        InputError: a test split holds fewer, or none.
+        InputError: a split holds fewer, or none.
     """
     derived = study.used.derived
     for name, wanted in sets.items():
@@ -113,8 +113,8 @@ def check_evaluation(
         found = len(datasets.evaluation_rows(wanted))
         if found < (1 if wanted.category else wanted.rows or 1):
             raise InputError(
-                f"{wanted.field}: asks for {wanted.rows or 'the'} {name!r} test rows but the test split holds "
-                f"{found}; ask for fewer, or give the dataset more"
+                f"{wanted.field}: asks for {wanted.rows or 'the'} {name!r} {wanted.split} rows but the {wanted.split} "
+                f"split holds {found}; ask for fewer, or give the dataset more"
             )
 
 

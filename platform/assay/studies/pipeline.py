@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,7 @@ from assay.llm.ledger.tables import ledger_url
 from assay.mixtures.sampling import MixtureBuilder, store_mixture
 from assay.mixtures.spec import KIND as MIXTURE_KIND
 from assay.mixtures.spec import MixtureSpec, mixture_key
-from assay.scoring.jobs import CallFigures, JudgeSetup, LocalScoring, ScoringBatch
+from assay.scoring.jobs import CallFigures, JudgeSetup, LocalScoring, ScoringBatch, scores_key
 from assay.stoppable import run_stoppable
 from assay.store import Store
 from assay.studies.artifacts import EvaluationSet, MergedBase, StudyArtifacts
@@ -47,13 +47,16 @@ from assay.studies.inside_trials import InsideTrials, prepare_inside
 from assay.studies.judge_endpoint import check_endpoint, endpoint_of
 from assay.studies.lengths import KIND as LENGTHS_KIND
 from assay.studies.preferences.making import PairMaker
+from assay.studies.preferences.rounds import rounds_of
 from assay.studies.preferences.stage import AfterScores
+from assay.studies.preferences.wanted import asked_with
 from assay.studies.prepared import PreparedStudy, prepare_study
 from assay.studies.resources import check_resources
 from assay.studies.results.row_figures import ROWS, RowFigures, drawn_rows, in_words, row_figures
 from assay.studies.scores import (
     ScoreJobs,
     check_judged,
+    of_runs,
     ratings_by_run,
     repeat_table,
     stored_scores,
@@ -67,7 +70,7 @@ from assay.studies.writer import EmbeddedJudge, Writer, make_writer
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from assay.generation.spec import GenerationJob
+    from assay.generation.spec import GenerationJob, GenerationSpec
     from assay.llm.endpoint import EndpointSpec
     from assay.records import Example
     from assay.scoring.protocol import ScorerSpec
@@ -216,6 +219,8 @@ class Pipeline:
             read = [*datasets.keys.values(), *(inside.datasets if inside is not None else ())]
             used = references(plan, scoring.keys, read, self.prepared.own_bases)
             used[LENGTHS_KIND] = list(self.prepared.counts.keys)
+            if self.study.grid.preferences is not None:
+                self._keep_frontiers(plan, sets, datasets, scoring, used)
             if inside is not None:
                 used |= inside.references(self.prepared.objecqa)
             if self.study.decide is None:
@@ -232,11 +237,14 @@ class Pipeline:
         check_judged(self.store, scoring)
         with self.costs.stage("tables"):
             categories = instruction_categories(sets, datasets)
-            tables = self._tables(plan, scoring, inside, folder, categories)
-            if self.study.grid.preferences is not None:
+            if self.study.grid.preferences is None:
+                tables = self._tables(plan, scoring, inside, folder, categories)
+            else:
                 from assay.studies.preferences.tables import preference_tables
 
                 after = self._preferences(plan, sets, datasets, scoring)
+                shown = replace(plan, runs=tuple(after.shown(after.chosen())))
+                tables = self._tables(shown, scoring, inside, folder, categories)
                 tables |= preference_tables(after, scoring.infos, scoring.specs)
         with self.costs.stage("errors"):
             errors = self._errors(plan, scoring, datasets, sets)
@@ -440,7 +448,8 @@ class Pipeline:
                 if until == "train":
                     continue
                 with self.costs.stage("generate"):
-                    self._generate([job for job in wave.generations if job.key not in predictions], examples)
+                    todo = [job for job in wave.generations if job.key not in predictions]
+                    self._generate_missing(plan, todo, examples)
                 if until == "generate":
                     continue
                 if endpoint is None:
@@ -455,7 +464,13 @@ class Pipeline:
 
     def _pairs(self, plan: StudyArtifacts, datasets: Datasets, endpoint: EndpointSpec) -> None:
         """Make the pairs that trainings read, where they are missing."""
-        if said := self._pair_maker(datasets, endpoint).make(plan.pairs):
+        maker = self._pair_maker(datasets, endpoint)
+        for wanted, jobs in rounds_of(plan.rounds):
+            if said := maker.make(wanted):
+                self.costs.note("pairs", said)
+            there = self.store.present("adapter", [job.key for job in jobs])
+            self._train([job for job in jobs if job.key not in there], None)
+        if said := maker.make(plan.pairs):
             self.costs.note("pairs", said)
 
     def _pair_maker(self, datasets: Datasets, endpoint: EndpointSpec) -> PairMaker:
@@ -483,6 +498,22 @@ class Pipeline:
         after.make_frontiers(maker, scoring.specs)
         made = after.make_divergences(maker, after.chosen())
         self.costs.note("preferences", f"divergences of {made} models")
+
+    def _keep_frontiers(
+        self,
+        plan: StudyArtifacts,
+        sets: Mapping[str, EvaluationSet],
+        datasets: Datasets,
+        scoring: ScoreJobs,
+        used: dict[str, list[str]],
+    ) -> None:
+        """The start's answers for best of n and their scores are wanted, too."""
+        grid = self.study.grid.preferences
+        assert grid is not None
+        after = AfterScores(self.study, grid, self.store, plan, sets, datasets.evaluation_rows, {})
+        for samples in after.frontiers().values():
+            used["predictions"].append(samples.job.key)
+            used["scores"] += [scores_key(spec, samples.batch) for spec in scoring.specs]
 
     def _preferences(
         self,
@@ -532,14 +563,22 @@ class Pipeline:
             ),
         )
 
-    def _generate(self, jobs: Sequence[GenerationJob], examples: Mapping[str, Sequence[Example]]) -> None:
+    def _generate_missing(
+        self, plan: StudyArtifacts, jobs: Sequence[GenerationJob], examples: Mapping[str, Sequence[Example]]
+    ) -> None:
+        """Answers, model by model as each is asked."""
+        for prefix in sorted({plan.prefixes.get(job.key, "") for job in jobs}):
+            own = [job for job in jobs if plan.prefixes.get(job.key, "") == prefix]
+            self._generate(own, examples, asked_with(self.study.generation, prefix))
+
+    def _generate(
+        self, jobs: Sequence[GenerationJob], examples: Mapping[str, Sequence[Example]], spec: GenerationSpec
+    ) -> None:
         if not jobs:
             return
         from assay.generation.ray_generate import run_generation
 
-        report = run_generation(
-            self.store, jobs, examples, self.study.generation, self.study.resources.generation, self.progress
-        )
+        report = run_generation(self.store, jobs, examples, spec, self.study.resources.generation, self.progress)
         if report.failed:
             key, reason = next(iter(report.failed.items()))
             raise StageError(
@@ -618,7 +657,7 @@ class Pipeline:
     ) -> dict[str, pa.Table]:
         from assay.metaeval.study_tables.build import build_study_tables
 
-        scores = stored_scores(self.store, scoring)
+        scores = of_runs(stored_scores(self.store, scoring), plan.runs)
         tables = build_study_tables(
             plan.runs,
             scores,

@@ -14,7 +14,7 @@ from assay.generation.spec import KIND as PREDICTIONS
 from assay.generation.spec import PREDICTIONS_FILE
 from assay.judging.asking import unread_text
 from assay.llm.endpoint import EndpointSpec
-from assay.metaeval.study_tables.build import ScorerInfo
+from assay.metaeval.study_tables.build import RunRow, ScorerInfo
 from assay.records import Mode
 from assay.scoring.jobs import (
     KIND,
@@ -249,6 +249,15 @@ def check_judged(store: Store, plan: ScoreJobs) -> None:
     raise StageError(
         f"judge {plan.judge.params['model']}: scored none of {reasons.total():,} rows: {unread_text(reasons, examples)}"
     )
+
+
+def of_runs(scores: Sequence[pa.Table], runs: Sequence[RunRow]) -> list[pa.Table]:
+    """The score rows of these runs alone."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    keys = pa.array(sorted({run.predictions_key for run in runs}), pa.string())
+    return [table.filter(pc.is_in(table.column("predictions_key"), value_set=keys)) for table in scores]
 
 
 def ratings_by_run(scores: Sequence[pa.Table]) -> dict[str, dict[str, dict[str, float]]]:

@@ -12,6 +12,7 @@ from typing import Any
 
 from assay.generation.spec import KIND as PREDICTIONS_KIND
 from assay.mixtures.spec import KIND as MIXTURE_KIND
+from assay.preference.rows import KIND as PAIRS_KIND
 from assay.scoring.jobs import KIND as SCORES_KIND
 from assay.store import Store
 from assay.studies.deciding.wording import decision_lines
@@ -26,6 +27,7 @@ PLAIN = re.compile(r"[a-z0-9][a-z0-9_-]*")
 STAGES = (
     ("base", BASE_KIND),
     ("mixtures", MIXTURE_KIND),
+    ("pairs", PAIRS_KIND),
     ("trainings", ADAPTER_KIND),
     ("predictions", PREDICTIONS_KIND),
     ("scores", SCORES_KIND),
@@ -39,6 +41,7 @@ def study_status(study: Study, store: Store, embedded_name: str) -> dict[str, An
     stages = [
         _stage(store, "base", BASE_KIND, prepared.own_bases),
         _stage(store, "mixtures", MIXTURE_KIND, list(plan.mixtures)),
+        *([_stage(store, "pairs", PAIRS_KIND, [part.key for part in plan.pairs])] if plan.pairs else []),
         _stage(store, "trainings", ADAPTER_KIND, [job.key for job in (*plan.tunings, *plan.trainings)]),
         _stage(store, "predictions", PREDICTIONS_KIND, [job.key for job in plan.generations]),
         _stage(store, "scores", SCORES_KIND, prepared.scoring.keys),
@@ -76,7 +79,11 @@ def stored_status(store: Store, name: str) -> dict[str, Any] | None:
         "key": folder.key,
         "storage": store.uri,
         "finished": done is not None,
-        "stages": [_stage(store, stage, kind, wants.get(kind, [])) for stage, kind in STAGES],
+        "stages": [
+            _stage(store, stage, kind, wants.get(kind, []))
+            for stage, kind in STAGES
+            if kind != PAIRS_KIND or kind in wants
+        ],
         "report": folder.report_path if done else None,
         "last": _last_event(store, name),
         "decisions": _decisions(store, name),

@@ -32,7 +32,7 @@ def reported(gain: float, ratio: float, *, bias: float = 0.0, frontier: Frontier
         run(seed, (base + gain + rng.normal(0, 0.01, base.size)).tolist(), 5, ratio + 0.01 * seed) for seed in range(3)
     )
     arm = ArmAnswers("tiny", "plain", "dpo", "dpo on plain", runs)
-    return Reported(start, [arm], Label("truth", bias), [TRUTH], "truth", EXAMPLES, {}, frontier)
+    return Reported(start, start, [arm], Label("truth", bias), [TRUTH], "truth", EXAMPLES, {}, frontier)
 
 
 def by_measure(given: Reported) -> dict[str, dict[str, object]]:

@@ -8,7 +8,7 @@ import pytest
 
 from assay.preference.sources import PairsAsked, RsoPairs, SampledPairs
 from assay.records import Example
-from assay.studies.preferences.making import NO_ANSWER, rows_of
+from assay.studies.preferences.making import NO_ANSWER, preferred, rows_of
 from assay.studies.preferences.wanted import answer_id, repeated
 
 PROMPT = Example("p", "instructions", "train", "Say hello.", "", "Hello.", meta_json="{}")
@@ -48,6 +48,14 @@ def test_rejection_sampling_keeps_what_is_good_and_repeats_itself() -> None:
     (row,), _ = rows_of(asked, [PROMPT], *given, 6)
     assert row.answers == ("b", "d")
     assert rows_of(asked, [PROMPT], *given, 6)[0] == [row]
+
+
+def test_a_stronger_model_is_preferred_whatever_it_says() -> None:
+    prompts = [PROMPT, replace(PROMPT, example_id="q"), replace(PROMPT, example_id="r")]
+    winner = {"p#000": "good", "q#000": "same", "r#000": "good"}
+    rows, left_out = preferred(prompts, winner, {"p#000": "bad", "q#000": "same"})
+    assert [(row.id, row.answers, row.scores) for row in rows] == [("p", ("good", "bad"), None)]
+    assert left_out == {"equal sides": 1, NO_ANSWER: 1}
 
 
 def test_each_answer_has_an_id_of_its_own() -> None:

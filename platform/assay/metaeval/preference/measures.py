@@ -43,6 +43,9 @@ class Reported:
     """The arms of one base model and one source of pairs, and what they are measured by."""
 
     start: ArmAnswers
+    """Several answers to each reported prompt: its runs are samples of one model."""
+    start_elsewhere: ArmAnswers
+    """Its answers to the sets that show forgetting."""
     arms: Sequence[ArmAnswers]
     label: Label
     scorers: Sequence[ScorerInfo]
@@ -59,9 +62,10 @@ def measure_rows(reported: Reported) -> list[Row]:
     """Rows of `preference_measures` of one base model and one source of pairs."""
     rows: list[Row] = []
     for name, measure, info, examples in _measures(reported):
+        start = reported.start if examples is reported.examples else reported.start_elsewhere
         family: list[tuple[Row, Comparison, ScorerInfo]] = []
         for arm in reported.arms:
-            mine, theirs = block(arm, measure, examples), block(reported.start, measure, examples)
+            mine, theirs = block(arm, measure, examples), block(start, measure, examples)
             found = compare(mine, theirs, low=info.low, high=info.high)
             rows.append(_compared(arm, name, mine, found, info))
             family.append((rows[-1], found, info))

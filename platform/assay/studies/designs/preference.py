@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 
 from assay.mixtures.designs import INSTRUCTION_DRAW, Instructions, instructions_alone
 from assay.mixtures.spec import ComponentSpec, MixtureSpec
-from assay.preference.sources import GivenPairs, LabelledAnswers, PairsAsked, PairSources
+from assay.preference.sources import GivenPairs, LabelledAnswers, PairsAsked, PairSources, SampledPairs, StrongerPairs
 from assay.records import TEST, VALIDATION
 from assay.studies.designs.asked import AskedSet, instruction_sets, task_set
 from assay.studies.designs.cell import MANY, Cell, Tuned
@@ -24,7 +24,9 @@ from assay.training.spec import TrainSpec
 if TYPE_CHECKING:
     from assay.studies.spec import Study
 
-BEST_OF_N = "best_of_n"
+BEST_OF_N, EXPERT_ITERATION = "best_of_n", "expert_iteration"
+OBJECTIVES: Mapping[str, str] = {EXPERT_ITERATION: "sft_chosen"}
+"""Methods that are a training of another name on rows of their own -> its objective."""
 START = "start"
 """Arm of the start model as it is."""
 TUNING_SET, REPORTED_SET = "tuning", "preferences"
@@ -82,6 +84,9 @@ class PreferenceGrid(DesignBase):
     """Method -> fields whose values differ from `tuning` for it, as many."""
     seeds: int = Field(5, ge=1)
     """Trainings of each point."""
+    rounds: int = Field(3, ge=2, le=20)
+    """Of expert iteration: sample from what the last round trained, pick the best by the label, train the start on it;
+    the first round samples the start."""
     frontier: int = Field(16, ge=2, le=256)
     """Answers of the start to each reported prompt, from which best of n follows for every n."""
 
@@ -92,10 +97,12 @@ class PreferenceGrid(DesignBase):
         if (self.start == "instruct") != bool(self.instruct_models):
             raise ValueError("start is 'instruct' exactly where instruct_models names a model for it")
         for method in no_repeats("methods", self.methods):
-            if method not in (BEST_OF_N, *SHIPPED) or method == "sft":
-                known = ", ".join(sorted({BEST_OF_N, *SHIPPED} - {"sft"}))
+            if method not in (BEST_OF_N, *OBJECTIVES, *SHIPPED) or method == "sft":
+                known = ", ".join(sorted({BEST_OF_N, *OBJECTIVES, *SHIPPED} - {"sft"}))
                 raise ValueError(f"methods: saw {method!r}; expected some of {known}")
             self._check_points(method)
+        if EXPERT_ITERATION in self.methods and not all(isinstance(spec, SampledPairs) for spec in self.pairs.values()):
+            raise ValueError(f"methods: {EXPERT_ITERATION} samples in rounds; expected pairs of the kind sampled alone")
         if stray := sorted(set(self.method_tuning) - set(self.methods)):
             raise ValueError(f"method_tuning names {stray[0]!r}, which is none of methods")
         return self
@@ -139,7 +146,7 @@ class PreferenceGrid(DesignBase):
         Raises:
             ValueError: lists of different length.
         """
-        fields = {} if method == BEST_OF_N else SHIPPED[method].model_fields
+        fields = {} if method == BEST_OF_N else SHIPPED[OBJECTIVES.get(method, method)].model_fields
         values = {**self.tuning, **self.method_tuning.get(method, {})}
         for name, listed in values.items():
             if len(listed) != self.num_points:
@@ -183,8 +190,10 @@ class PreferenceGrid(DesignBase):
             raise ValueError("scorers: expected one beside the label's own, or over-optimisation cannot show")
 
     def models(self, base_models: Sequence[str]) -> tuple[str, ...]:
-        """The bases, or the tuned models that all arms start from."""
-        return tuple(self.instruct_models[name] if self.start == "instruct" else name for name in base_models)
+        """The bases, or the tuned models that all arms start from, and stronger ones that are asked."""
+        starts = [self.instruct_models[name] if self.start == "instruct" else name for name in base_models]
+        winners = [spec.winner for spec in self.pairs.values() if isinstance(spec, StrongerPairs)]
+        return tuple(dict.fromkeys((*starts, *(name for name in winners if name != START))))
 
     def recipes(self, train: TrainSpec) -> tuple[TrainSpec, ...]:
         """The study's, and the start's."""
@@ -252,8 +261,9 @@ class PreferenceGrid(DesignBase):
         for source, spec in self.pairs.items():
             for method in self.trained_methods:
                 for point in self.points(method):
+                    rounds = self.rounds if method == EXPERT_ITERATION else 1
                     yield (
-                        PairsAsked(source, spec),
+                        PairsAsked(source, spec, rounds),
                         arm_name(method, source, point),
                         recipe_of(study.train, method, point),
                     )
@@ -293,4 +303,4 @@ def recipe_of(train: TrainSpec, method: str, point: Point) -> TrainSpec:
     """The study's recipe with the method's objective at a tuning point."""
     settings = dict(point.settings)
     rate = settings.pop("learning_rate", train.learning_rate)
-    return train.replace(learning_rate=rate, objective={"method": method, **settings})
+    return train.replace(learning_rate=rate, objective={"method": OBJECTIVES.get(method, method), **settings})

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 
 from assay.errors import ConfigError
 from assay.ifs.objecqa import labelled_answers, preference_questions
@@ -249,9 +249,16 @@ def distinct_trainings(cells: list[Cell]) -> dict[str, Cell]:
 def _distinct_trainings(cells: list[Cell], names: _Names) -> dict[str, Cell]:
     found: dict[str, Cell] = {}
     for cell in cells:
-        if cell.is_trained:
-            found.setdefault(names.training(cell), cell)
+        for part in _rounds(cell) if cell.is_trained else ():
+            found.setdefault(names.training(part), part)
     return found
+
+
+def _rounds(cell: Cell) -> list[Cell]:
+    """A cell for each training that it takes: expert iteration trains once a round."""
+    if cell.pairs is None:
+        return [cell]
+    return [replace(cell, pairs=replace(cell.pairs, rounds=number)) for number in range(1, cell.pairs.rounds + 1)]
 
 
 def distinct_tunings(cells: list[Cell]) -> list[tuple[str, MixtureSpec, TrainSpec]]:
@@ -280,7 +287,7 @@ class _Names:
             mixture = self.mixtures.setdefault(cell.mixture, len(self.mixtures))
             self.known[id(cell.mixture)] = mixture
         start = "" if cell.start is None else "stacked" if cell.start.is_stacked else "merged"
-        pairs = "" if cell.pairs is None else cell.pairs.name
+        pairs = "" if cell.pairs is None else f"{cell.pairs.name}/{cell.pairs.rounds}"
         return f"{cell.base_model}/{start}/{mixture}/{recipe}/{cell.stops}/{pairs}"
 
 

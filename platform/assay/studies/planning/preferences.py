@@ -5,8 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from assay.preference.sources import GivenPairs, PairsAsked, RsoPairs, SampledPairs
-from assay.studies.designs.preference import PreferenceGrid
+from assay.preference.sources import (
+    GivenPairs,
+    PairsAsked,
+    PrinciplePairs,
+    RsoPairs,
+    SampledPairs,
+    StrongerPairs,
+    answers_to_a_prompt,
+)
+from assay.studies.designs.preference import EXPERT_ITERATION, PreferenceGrid
 from assay.studies.planning.outline import CHARS_PER_TOKEN, DatasetOutline
 from assay.studies.spec import JUDGE, Study
 from assay.training.spec import TrainSpec
@@ -33,6 +41,11 @@ def preference_work(study: Study, grid: PreferenceGrid, outlines: Mapping[str, D
         if isinstance(spec, (SampledPairs, RsoPairs)):
             sampled.setdefault((spec.num, spec.temperature), set()).add(spec.label)
     answers = sum(num for num, _ in sampled) * grid.num_prompts
+    unlabelled = [spec for spec in grid.pairs.values() if isinstance(spec, (StrongerPairs, PrinciplePairs))]
+    answers += grid.num_prompts * sum(map(answers_to_a_prompt, unlabelled))
+    if EXPERT_ITERATION in grid.methods:
+        later = (grid.rounds - 1) * grid.num_points * grid.seeds * grid.num_prompts
+        answers += later * sum(spec.num for spec in grid.pairs.values() if isinstance(spec, SampledPairs))
     frontier = grid.frontier * grid.reported_prompts
     judged = sum(num * grid.num_prompts for (num, _), labels in sampled.items() if JUDGE in labels)
     judged += frontier if JUDGE in study.scorers else 0

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
+from assay.errors import DataError
 from assay.llm.endpoint import EndpointSpec
-from assay.preference.sources import GivenPairs, LabelledAnswers, PairsSpec
+from assay.preference.principles import read_principles
+from assay.preference.sources import GivenPairs, LabelledAnswers, PairsSpec, PrinciplePairs
 from assay.scoring.jobs import judge_spec
 from assay.scoring.protocol import ScorerSpec
 from assay.studies.preferences.wanted import PreferenceInputs
@@ -23,7 +26,7 @@ def preference_inputs(study: Study, endpoint: EndpointSpec) -> PreferenceInputs:
     if study.grid.preferences is None:
         return PreferenceInputs()
     sources = study.grid.preferences.pairs
-    return PreferenceInputs(_labels(study, sources, endpoint), _given(study, sources))
+    return PreferenceInputs(_labels(study, sources, endpoint), _given(study, sources), _principles(study, sources))
 
 
 def _labels(study: Study, sources: Mapping[str, PairsSpec], endpoint: EndpointSpec) -> dict[str, ScorerSpec]:
@@ -37,3 +40,18 @@ def _labels(study: Study, sources: Mapping[str, PairsSpec], endpoint: EndpointSp
 def _given(study: Study, sources: Mapping[str, PairsSpec]) -> dict[str, str]:
     names = {spec.dataset for spec in sources.values() if isinstance(spec, GivenPairs)}
     return {name: given_pairs_key(study.data.sources[name], study.data.root) for name in sorted(names)}
+
+
+def _principles(study: Study, sources: Mapping[str, PairsSpec]) -> dict[str, tuple[str, ...]]:
+    found = {}
+    for name in sorted({spec.file for spec in sources.values() if isinstance(spec, PrinciplePairs)}):
+        path = Path(study.data.root or ".").expanduser() / name
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise DataError(
+                f"{name}: cannot be read ({type(error).__name__}); expected principles, one a line, below data.root; "
+                "check the path"
+            ) from None
+        found[name] = read_principles(text, name)
+    return found

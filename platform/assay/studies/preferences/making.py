@@ -16,7 +16,8 @@ from assay.hooks import Progress
 from assay.mixtures.sampling import VALIDATION_FILE
 from assay.mixtures.spec import KIND as MIXTURE_KIND
 from assay.preference.labelling import label_score, ranked, rejection_sampled
-from assay.preference.rows import KIND, PreferenceRow, prompt_of, write_rows
+from assay.preference.principles import ask_critique, ask_revision
+from assay.preference.rows import KIND, PreferenceRow, prompt_of, sides_fault, write_rows
 from assay.preference.sources import GivenPairs, LabelledAnswers, PairsAsked, RsoPairs
 from assay.records import TEST, TRAIN, Example, MixtureRow, Prediction, ScoreRow, from_table
 from assay.scoring.jobs import KIND as SCORES_KIND
@@ -57,9 +58,13 @@ class PairMaker:
             if isinstance(part.asked.spec, GivenPairs):
                 materialise_pairs(self.store, data.sources[part.asked.spec.dataset], data.root)
         labelled = [part for part in todo if part.samples is not None]
-        self.answer([part.samples for part in labelled if part.samples is not None], self.prompts)
+        asked = [part for part in labelled if part.critique is None]
+        both = [side for part in asked for side in (part.samples, part.losing) if side is not None]
+        self.answer(both, self.prompts)
         for part in labelled:
-            said.append(self._label(part))
+            self._revise(part)
+        for part in labelled:
+            said.append(self._label(part) if part.losing is None else self._prefer(part, part.losing))
         return "; ".join(said)
 
     def prompts(self, samples: Samples) -> list[Example]:
@@ -94,6 +99,24 @@ class PairMaker:
         judges = [self.judge(spec) for spec in scorers if spec.kind == "judge"]
         run_scoring(self.store, [samples.batch], rows, local, judges, self.study.resources.scoring, self.progress)
 
+    def _revise(self, wanted: WantedPairs) -> None:
+        """Answers, then what is wrong with them, then better ones."""
+        first, critique, last = wanted.losing, wanted.critique, wanted.samples
+        if first is None or critique is None or last is None:
+            return
+        self.answer([first], self.prompts)
+        prompts, answers = self.prompts(first), stored_answers(self.store, first.job.key)
+
+        def said(row: Example, texts: Mapping[str, str]) -> str:
+            return texts.get(answer_id(row.example_id, 0), "")
+
+        self.answer([critique], lambda _: [ask_critique(row, said(row, answers), wanted.principles) for row in prompts])
+        found = stored_answers(self.store, critique.job.key)
+        self.answer(
+            [last],
+            lambda _: [ask_revision(row, said(row, answers), said(row, found), wanted.principles) for row in prompts],
+        )
+
     def _label(self, wanted: WantedPairs) -> str:
         samples, label = wanted.samples, wanted.label
         assert samples is not None and label is not None
@@ -102,13 +125,29 @@ class PairMaker:
         answers = stored_answers(self.store, samples.job.key)
         scores = stored_ratings(self.store, wanted.scores_key)
         rows, left_out = rows_of(wanted.asked, prompts, answers, scores, samples.num)
+        return self._store(wanted, prompts, rows, left_out)
+
+    def _prefer(self, wanted: WantedPairs, losing: Samples) -> str:
+        """One side's answers to the other's, whatever they say."""
+        assert wanted.samples is not None
+        prompts = self.prompts(losing)
+        sides = [stored_answers(self.store, side.job.key) for side in (wanted.samples, losing)]
+        return self._store(wanted, prompts, *preferred(prompts, *sides))
+
+    def _store(
+        self,
+        wanted: WantedPairs,
+        prompts: Sequence[Example],
+        rows: Sequence[PreferenceRow],
+        left_out: Mapping[str, int],
+    ) -> str:
         if not rows:
             told = ", ".join(f"{count} {reason}" for reason, count in left_out.items())
             raise DataError(f"pairs {wanted.asked.name!r}: saw no preference among {len(prompts)} prompts ({told})")
         counts = Counter(row.split for row in rows)
         with self.store.writing(KIND, wanted.key, wanted.asked.spec.model_dump(mode="json")) as artifact:
             write_rows(artifact, rows)
-            artifact.json(SUMMARY_FILE, {"counts": dict(counts), "left_out": left_out})
+            artifact.json(SUMMARY_FILE, {"counts": dict(counts), "left_out": dict(left_out)})
         return f"{wanted.asked.name}: {len(rows):,} of {len(prompts):,} prompts have answers that differ"
 
 
@@ -145,20 +184,40 @@ def rows_of(
         if why:
             left_out[why if ids else NO_ANSWER] += 1
             continue
-        split = content_split(split_line(prompt.instruction, prompt.input, prompt.history_json), "strict")
-        rows.append(
-            PreferenceRow(
-                id=prompt.example_id,
-                prompt=prompt_of(prompt),
-                answers=found,
-                scores=ordered,
-                source=f"{spec.kind}:{spec.label}",
-                split=TRAIN if split == TEST else split,
-                task=prompt.task,
-                meta_json=prompt.meta_json,
-            )
-        )
+        rows.append(_row(prompt, found, ordered, f"{spec.kind}:{spec.label}"))
     return rows, dict(sorted(left_out.items()))
+
+
+def preferred(
+    prompts: Sequence[Example], winner: Mapping[str, str], loser: Mapping[str, str]
+) -> tuple[list[PreferenceRow], dict[str, int]]:
+    """Pairs of two models' answers by `answer_id`, one to each prompt, and why prompts have none."""
+    rows = []
+    left_out: Counter[str] = Counter()
+    for prompt in prompts:
+        name = answer_id(prompt.example_id, 0)
+        if name not in winner or name not in loser:
+            left_out[NO_ANSWER] += 1
+        elif fault := sides_fault([winner[name], loser[name]]):
+            left_out[fault] += 1
+        else:
+            rows.append(_row(prompt, (winner[name], loser[name]), None, "stronger"))
+    return rows, dict(sorted(left_out.items()))
+
+
+def _row(prompt: Example, answers: tuple[str, ...], scores: tuple[float, ...] | None, source: str) -> PreferenceRow:
+    """A tenth of the prompts, by content, is for validation."""
+    split = content_split(split_line(prompt.instruction, prompt.input, prompt.history_json), "strict")
+    return PreferenceRow(
+        id=prompt.example_id,
+        prompt=prompt_of(prompt),
+        answers=answers,
+        scores=scores,
+        source=source,
+        split=TRAIN if split == TEST else split,
+        task=prompt.task,
+        meta_json=prompt.meta_json,
+    )
 
 
 def stored_answers(store: Store, key: str) -> dict[str, str]:

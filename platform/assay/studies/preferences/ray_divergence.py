@@ -27,6 +27,8 @@ class DivergenceJob:
 
     generation: GenerationJob
     examples: tuple[Example, ...]
+    prefix: str = ""
+    """What the adapter was asked with; its start never is."""
 
 
 def run_divergence(
@@ -58,7 +60,7 @@ def _read_answers(
     for job in jobs:
         predictions = from_table(store.read_table("predictions", job.generation.key, "predictions.parquet"), Prediction)
         folder = store.local_dir("adapter", str(job.generation.adapter_key))
-        rows = reader.read(folder, job.examples, predictions)
+        rows = reader.read(folder, job.examples, predictions, job.prefix)
         with store.writing(KIND, divergence_key(job.generation), {"predictions": job.generation.key}) as artifact:
             artifact.table(FILE, pa.Table.from_pylist(rows, schema=SCHEMA))
     return [1] * len(jobs)

@@ -17,7 +17,7 @@ from assay.studies.artifacts import EvaluationSet, StudyArtifacts
 from assay.studies.designs.preference import REPORTED_SET, TUNING_SET, PreferenceGrid
 from assay.studies.preferences.chosen import Answers, Chosen, choose
 from assay.studies.preferences.making import PairMaker, stored_answers
-from assay.studies.preferences.wanted import Samples, sampled
+from assay.studies.preferences.wanted import Sampler, Samples, sampled
 from assay.studies.spec import Study
 
 
@@ -50,8 +50,7 @@ class AfterScores:
         return {
             name: sampled(
                 self.study.generation,
-                job.base_key,
-                job.base_path,
+                Sampler(job.base_key, job.base_path),
                 reported.key,
                 num=self.grid.frontier,
                 max_new_tokens=reported.max_new_tokens,
@@ -73,8 +72,18 @@ class AfterScores:
 
         rows = tuple(self.examples(self.sets[REPORTED_SET]))
         keys = {run.predictions_key for run in self.reported_runs(chosen)}
-        jobs = [DivergenceJob(job, rows) for job in self.plan.generations if job.key in keys]
+        prefixes = self.plan.prefixes
+        jobs = [DivergenceJob(job, rows, prefixes.get(job.key, "")) for job in self.plan.generations if job.key in keys]
         return run_divergence(self.store, jobs, self.study.train, self.study.resources.training, maker.progress)
+
+    def shown(self, chosen: Sequence[Chosen]) -> list[RunRow]:
+        """Runs of the start and of the reported arms, answers by which points were chosen left out."""
+        arms = {(part.base_model, part.arm) for part in chosen}
+        return [
+            run
+            for run in self.plan.runs
+            if run.evaluation_set != TUNING_SET and (not run.is_trained or (run.base_model, run.arm) in arms)
+        ]
 
     def reported_runs(self, chosen: Sequence[Chosen]) -> list[RunRow]:
         """Runs of the reported arms on the reported prompts."""

@@ -21,7 +21,7 @@ from assay.metaeval.study_tables.columns import make_table
 from assay.preference.labelling import label_score
 from assay.preference.rows import KIND as PAIRS_KIND
 from assay.preference.rows import read_rows
-from assay.preference.sources import GivenPairs, LabelledAnswers
+from assay.preference.sources import LabelledAnswers, answers_to_a_prompt
 from assay.scoring.jobs import scores_key
 from assay.scoring.protocol import ScorerSpec
 from assay.studies.designs.preference import REPORTED_SET, START, TUNING_SET, arm_name
@@ -87,17 +87,19 @@ class _Made:
 
     def reported(self, base_model: str, source: str) -> Reported:
         """The arms of one base model and source."""
-        start = self._arm(base_model, "", START, START, is_start=True)
+        plain = self._arm(base_model, "", START, START, is_start=True)
+        samples = self._frontiers.get(base_model)
+        start = plain if samples is None else self._sampled_start(base_model, samples)
         arms = [
             self._arm(base_model, source, part.method, part.arm)
             for part in self.chosen
             if (part.base_model, part.source) == (base_model, source)
         ]
-        samples = self._frontiers.get(base_model)
         label = self.label(source)
         others = {name: rows for name, rows in self.examples.items() if name not in (REPORTED_SET, TUNING_SET)}
         return Reported(
             start,
+            plain,
             arms,
             label,
             self.infos,
@@ -132,6 +134,22 @@ class _Made:
         rows = self.after.store.read_table(KIND, key, FILE).to_pylist()
         return {row["example_id"]: row["log_prob"] - row["start_log_prob"] for row in rows}
 
+    def _sampled_start(self, base_model: str, samples: Samples) -> ArmAnswers:
+        """The start by all its answers to the reported prompts: less noise than one answer each."""
+        store, examples = self.after.store, self.examples[REPORTED_SET]
+        texts = stored_answers(store, samples.job.key)
+        ratings = {spec.name: stored_ratings(store, scores_key(spec, samples.batch)) for spec in self.specs}
+
+        def at(place: int, known: Mapping[str, Any]) -> dict[str, Any]:
+            ids = {name: answer_id(name, place) for name in examples}
+            return {name: known[row] for name, row in ids.items() if row in known}
+
+        runs = tuple(
+            RunAnswers(place, at(place, texts), {name: at(place, known) for name, known in ratings.items()})
+            for place in range(samples.num)
+        )
+        return ArmAnswers(base_model, "", START, START, runs, is_start=True)
+
     def _frontier(self, samples: Samples, label: Label) -> Frontier:
         store, examples = self.after.store, self.examples[REPORTED_SET]
         texts = stored_answers(store, samples.job.key)
@@ -158,10 +176,14 @@ class _Made:
 
     def labels(self, base_model: str, source: str) -> Row:
         """How a source's labels follow length."""
+        asked = [cell.pairs for cell, _ in self.after.plan.cells if cell.pairs is not None]
+        rounds = min(part.rounds for part in asked if part.name == source)
         key = next(
             self._jobs[key].mixture_key
             for cell, key in self.after.plan.cells
-            if cell.pairs is not None and cell.pairs.name == source and self._base_of(key) == base_model
+            if cell.pairs is not None
+            and (cell.pairs.name, cell.pairs.rounds) == (source, rounds)
+            and self._base_of(key) == base_model
         )
         left_out = self.after.store.read_json(PAIRS_KIND, key, SUMMARY_FILE)["left_out"]
         return label_row(base_model, source, self.label(source), read_rows(self.after.store, key), left_out)
@@ -177,7 +199,7 @@ class _Made:
             run.adapter_key for run in self.after.plan.runs if run.base_model == part.base_model and run.arm in arms
         }
         spec = grid.pairs[part.source]
-        sampled = 0 if isinstance(spec, GivenPairs) else spec.num * grid.num_prompts
+        sampled = answers_to_a_prompt(spec) * grid.num_prompts
         return {
             "base_model": part.base_model,
             "pairs": part.source,

@@ -11,8 +11,9 @@ from dataclasses import dataclass, field, replace
 
 from assay.fingerprint import artifact_key
 from assay.generation.spec import GenerationJob, GenerationSpec, predictions_key
+from assay.preference.principles import CRITIQUE, REVISION
 from assay.preference.rows import KIND
-from assay.preference.sources import GivenPairs, PairsAsked
+from assay.preference.sources import GivenPairs, PairsAsked, PrinciplePairs, StrongerPairs
 from assay.records import Example
 from assay.scoring.jobs import ScoringBatch, make_batches, scores_key
 from assay.scoring.protocol import ScorerSpec
@@ -30,6 +31,8 @@ class PreferenceInputs:
     """Scorer by the name that a source's `label` may say."""
     given: Mapping[str, str] = field(default_factory=dict)
     """Key of the pairs of each given dataset, by the study's name for it."""
+    principles: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """By the file that a source names."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,10 @@ class Samples:
     num: int
     prompts: str
     """Mixture whose validation rows are the prompts, or key of an evaluation set."""
+
+    def at(self, paths: Mapping[str, str]) -> Samples:
+        """The same with the folders, by key, of bases that the study makes."""
+        return replace(self, job=replace(self.job, base_path=paths.get(self.job.base_key, self.job.base_path)))
 
     @property
     def batch(self) -> ScoringBatch:
@@ -56,7 +63,12 @@ class WantedPairs:
     asked: PairsAsked
     samples: Samples | None = None
     """None: the pairs are given."""
+    losing: Samples | None = None
+    """Where answers of `samples` are preferred to others whatever they say: the others."""
     label: ScorerSpec | None = None
+    critique: Samples | None = None
+    """Where `samples` are revisions of the answers of `losing`: what was said of those."""
+    principles: tuple[str, ...] = ()
 
     @property
     def scores_key(self) -> str:
@@ -67,45 +79,107 @@ class WantedPairs:
         """The same with the folders, by key, of bases that the study makes."""
         if self.samples is None:
             return self
-        job = self.samples.job
-        placed = replace(job, base_path=paths.get(job.base_key, job.base_path))
-        return replace(self, samples=replace(self.samples, job=placed))
+        losing = None if self.losing is None else self.losing.at(paths)
+        critique = None if self.critique is None else self.critique.at(paths)
+        return replace(self, samples=self.samples.at(paths), losing=losing, critique=critique)
+
+
+@dataclass(frozen=True)
+class Sampler:
+    """The model whose answers are sampled."""
+
+    base_key: str
+    base_path: str
+    """Empty where it is not made yet."""
+    adapter_key: str | None = None
+    lora_rank: int = 0
 
 
 def wanted_pairs(
-    study: Study, asked: PairsAsked, base_key: str, base_path: str, prompts: str, inputs: PreferenceInputs
+    study: Study,
+    asked: PairsAsked,
+    sampler: Sampler,
+    prompts: str,
+    inputs: PreferenceInputs,
+    winner: Sampler | None = None,
 ) -> WantedPairs:
     """The pairs of one source.
 
     Args:
         study: whose settings of generation hold, but for the temperature.
         asked: the source.
-        base_key: of the start.
-        base_path: its folder; empty where it is not made yet.
+        sampler: the start, or what a round of expert iteration trained.
         prompts: key of the mixture that holds the prompts.
         inputs: labels and given pairs.
+        winner: a stronger model that the source names.
     """
     spec = asked.spec
     if isinstance(spec, GivenPairs):
         return WantedPairs(inputs.given[spec.dataset], asked)
     generation = study.generation.replace(temperature=spec.temperature)
+    if isinstance(spec, StrongerPairs):
+        return _stronger(study, asked, spec, sampler, prompts, winner or sampler)
     tokens = study.evaluation.instruction_max_new_tokens
-    samples = sampled(generation, base_key, base_path, prompts, num=spec.num, max_new_tokens=tokens)
+    if isinstance(spec, PrinciplePairs):
+        return _revised(asked, generation, sampler, prompts, tokens, inputs.principles[spec.file])
+    samples = sampled(generation, sampler, prompts, num=spec.num, max_new_tokens=tokens)
     label = inputs.labels[spec.label]
     made = {"pairs": spec.model_dump(mode="json")}
     scores = scores_key(label, samples.batch)
     key = artifact_key(KIND, PAIRS_SCHEMA, made, {"samples": samples.job.key, "scores": scores})
-    return WantedPairs(key, asked, samples, label)
+    return WantedPairs(key, asked, samples, label=label)
 
 
-def sampled(
-    spec: GenerationSpec, base_key: str, base_path: str, prompts: str, *, num: int, max_new_tokens: int
-) -> Samples:
-    """Answers of a model without an adapter, `num` to each prompt."""
+def _stronger(
+    study: Study, asked: PairsAsked, spec: StrongerPairs, loser: Sampler, prompts: str, winner: Sampler
+) -> WantedPairs:
+    tokens = study.evaluation.instruction_max_new_tokens
+    generation = study.generation.replace(temperature=spec.temperature)
+    sides = [
+        sampled(asked_with(generation, prefix), model, prompts, num=1, max_new_tokens=tokens)
+        for model, prefix in ((winner, spec.winner_prefix), (loser, spec.loser_prefix))
+    ]
+    answers = {"winner": sides[0].job.key, "loser": sides[1].job.key}
+    return WantedPairs(artifact_key(KIND, PAIRS_SCHEMA, {"pairs": "stronger"}, answers), asked, sides[0], sides[1])
+
+
+def _revised(
+    asked: PairsAsked, spec: GenerationSpec, start: Sampler, prompts: str, tokens: int, principles: tuple[str, ...]
+) -> WantedPairs:
+    """An answer, its critique and its revision, each a question about what was said before."""
+    said = {"principles": principles, "critique": CRITIQUE, "revision": REVISION}
+    answers = sampled(spec, start, prompts, num=1, max_new_tokens=tokens)
+    steps = [answers]
+    for step in ("critique", "revision"):
+        before = artifact_key("evaluation", SAMPLES_SCHEMA, {"step": step, **said}, {"answers": steps[-1].job.key})
+        steps.append(sampled(spec, start, before, num=1, max_new_tokens=tokens))
+    key = artifact_key(KIND, PAIRS_SCHEMA, {"pairs": "principles"}, {"revisions": steps[-1].job.key})
+    return WantedPairs(key, asked, steps[2], answers, critique=steps[1], principles=principles)
+
+
+def asked_with(spec: GenerationSpec, prefix: str) -> GenerationSpec:
+    """How answers are made with this in front of the questions."""
+    return spec.replace(prompt=spec.prompt.replace(prefix=prefix)) if prefix else spec
+
+
+def sampled(spec: GenerationSpec, sampler: Sampler, prompts: str, *, num: int, max_new_tokens: int) -> Samples:
+    """Answers of a model, `num` to each prompt."""
     rows = artifact_key("evaluation", SAMPLES_SCHEMA, {"answers": num}, {"prompts": prompts})
-    key = predictions_key(spec, base_key=base_key, adapter_key=None, evaluation_key=rows, max_new_tokens=max_new_tokens)
+    key = predictions_key(
+        spec,
+        base_key=sampler.base_key,
+        adapter_key=sampler.adapter_key,
+        evaluation_key=rows,
+        max_new_tokens=max_new_tokens,
+    )
     job = GenerationJob(
-        key=key, base_path=base_path, evaluation_key=rows, max_new_tokens=max_new_tokens, base_key=base_key
+        key=key,
+        base_path=sampler.base_path,
+        evaluation_key=rows,
+        max_new_tokens=max_new_tokens,
+        adapter_key=sampler.adapter_key,
+        lora_rank=sampler.lora_rank,
+        base_key=sampler.base_key,
     )
     return Samples(job, spec, num, prompts)
 

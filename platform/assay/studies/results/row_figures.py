@@ -10,7 +10,7 @@ from typing import Any
 
 from assay.mixtures.spec import ComponentSpec
 from assay.model_folders import position_limit
-from assay.records import TEST, TRAIN, MixtureRow, from_table
+from assay.records import TRAIN, MixtureRow, from_table
 from assay.store import Store
 from assay.studies.artifacts import EvaluationSet
 from assay.studies.designs.cell import Cell
@@ -193,7 +193,7 @@ def _prompts(study: Study, sets: Sequence[EvaluationSet], lengths: Lengths, posi
         rows = [
             tokens
             for split, category, tokens in zip(lengths.splits, lengths.categories, lengths.prompt_tokens, strict=True)
-            if split == TEST and part.category in ("", category)
+            if split == part.split and part.category in ("", category)
         ]
         rows = rows if part.per_category or part.rows is None else rows[: part.rows]
         asked += len(rows)

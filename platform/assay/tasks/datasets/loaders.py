@@ -468,11 +468,13 @@ def split_files(folder: Path) -> dict[str, Path]:
 def _toyworld(source: SourceSpec) -> list[Example]:
     from assay.tasks.toyworld import world as toyworld
     from assay.tasks.toyworld.unfinished import with_unfinished
+    from assay.tasks.toyworld.wordy import with_wordy
 
     counts = {TRAIN: source.num_train, VALIDATION: source.num_validation, TEST: source.num_test}
     if source.task is None:
         rows = toyworld.toy_instruction_examples(counts, source.seed)
-        return list(with_unfinished(rows, source.unfinished, source.seed)) if source.unfinished else list(rows)
+        longer = with_wordy(rows, source.wordy, source.seed) if source.wordy else rows
+        return list(with_unfinished(longer, source.unfinished, source.seed)) if source.unfinished else list(longer)
     return list(toyworld.toy_task_examples(source.task, counts, source.seed))
 
 

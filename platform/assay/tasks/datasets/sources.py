@@ -98,6 +98,8 @@ class SourceSpec(Config):
     """Toyworld: test rows."""
     unfinished: float = Field(0.0, ge=0, le=1)
     """Toyworld: share of training rows whose instruction breaks off and is answered all the same."""
+    wordy: float = Field(0.0, ge=0, le=1)
+    """Toyworld: share of training rows whose answer begins with sentences that add nothing, so that lengths differ."""
 
     @field_validator("path", "hub")
     @classmethod
@@ -132,6 +134,8 @@ class SourceSpec(Config):
             found.pop("conversation", None)
         if info.mode == "json" and self.preference == "none":
             found.pop("preference", None)
+        if info.mode == "json" and not self.wordy:
+            found.pop("wordy", None)
         return found
 
     @property
@@ -154,8 +158,10 @@ class SourceSpec(Config):
             kept = {"loader", "task", "seed", "num_train", "num_validation", "num_test", "limit"}
             if self.unfinished:  # a later field: older datasets keep their keys
                 kept.add("unfinished")
+            if self.wordy:
+                kept.add("wordy")
             return self.model_dump(mode="json", include=kept)
-        skip = {"name", "path", "seed", "num_train", "num_validation", "num_test", "unfinished"}
+        skip = {"name", "path", "seed", "num_train", "num_validation", "num_test", "unfinished", "wordy"}
         if self.loader == "hub":
             skip |= {"hub", "hub_revision"}  # the content says it: a commit, or hashes of local files
         else:

@@ -47,37 +47,49 @@ class Reader:
         self._workers = Workers(device)
 
     def read(
-        self, adapter: Path, examples: Sequence[Example], predictions: Sequence[Prediction]
+        self, adapter: Path, examples: Sequence[Example], predictions: Sequence[Prediction], prefix: str = ""
     ) -> list[dict[str, object]]:
         """example_id, log_prob, start_log_prob (nats, of the whole answer) and num_tokens of each answer.
 
         An answer is read from its text, so its tokens are the tokenizer's own, which may be others than were sampled;
         one that ran into its limit has no end mark. Rows without an answer or a prompt are left out.
+
+        Args:
+            adapter: folder of the adapter.
+            examples: what was asked.
+            predictions: what it answered.
+            prefix: what it was asked with; the start is asked without.
         """
         by_id = {row.example_id: row for row in examples}
         answered = [row for row in predictions if row.error is None and row.example_id in by_id]
         asked = [replace(by_id[row.example_id], reference=row.prediction) for row in answered]
-        encoded = encode(asked, self._base.tokenizer, self._train)
-        rows, ids = [], []
+        own_rows, start_rows = self._rows(asked, answered, prefix), self._rows(asked, answered, "")
+        known = [name for name in own_rows if name in start_rows]
+        model = PeftModel.from_pretrained(self._base.model, check_adapter(str(adapter)))
+        try:
+            own = self._log_probs([own_rows[name] for name in known])
+            with model.disable_adapter():
+                start = self._log_probs([start_rows[name] for name in known])
+        finally:
+            self._base.model = model.unload()
+        return [
+            {"example_id": name, "log_prob": p, "start_log_prob": q, "num_tokens": own_rows[name].num_answer_tokens}
+            for name, p, q in zip(known, own, start, strict=True)
+        ]
+
+    def _rows(self, asked: Sequence[Example], answered: Sequence[Prediction], prefix: str) -> dict[str, TrainRow]:
+        """The row of each answer that has one."""
+        spec = self._train.replace(prompt=self._train.prompt.replace(prefix=prefix)) if prefix else self._train
+        encoded = encode(asked, self._base.tokenizer, spec)
+        rows: dict[str, TrainRow] = {}
         for place, row in enumerate(answered):
             tokens = encoded.tokens[encoded.starts[place] : encoded.starts[place + 1]]
             if row.finish_reason == "length":
                 tokens = tokens[:-1]
             start = int(encoded.answer_starts[place])
             if len(tokens) > max(start, 1):
-                rows.append(TrainRow(tokens, start, len(rows)))
-                ids.append(row.example_id)
-        model = PeftModel.from_pretrained(self._base.model, check_adapter(str(adapter)))
-        try:
-            own = self._log_probs(rows)
-            with model.disable_adapter():
-                start_own = self._log_probs(rows)
-        finally:
-            self._base.model = model.unload()
-        return [
-            {"example_id": name, "log_prob": p, "start_log_prob": q, "num_tokens": row.num_answer_tokens}
-            for name, p, q, row in zip(ids, own, start_own, rows, strict=True)
-        ]
+                rows[row.example_id] = TrainRow(tokens, start, len(rows))
+        return rows
 
     def _log_probs(self, rows: Sequence[TrainRow]) -> list[float]:
         if not rows:

@@ -60,6 +60,11 @@ class Objective(Config, ABC):
     learns_from_pairs: ClassVar[bool] = False
     """Whether its examples are `PreferenceRow`s rather than `Example`s."""
 
+    @property
+    def best_prefix(self) -> str:
+        """What a model so trained is asked with (`PromptSpec.prefix`) for its best answers; empty: nothing."""
+        return ""
+
     def encoding(self) -> Mapping[str, Any]:
         """What `encode` depends on beside the prompt's settings, as JSON: part of what names encoded rows."""
         return {}

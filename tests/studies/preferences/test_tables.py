@@ -1,0 +1,162 @@
+"""Tables of a preference study from artifacts of invented content, as its stages leave them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from assay.generation.spec import KIND as PREDICTIONS
+from assay.generation.spec import PREDICTIONS_FILE
+from assay.llm.endpoint import EndpointSpec
+from assay.metaeval.preference.columns import COLUMNS
+from assay.preference.rows import KIND as PAIRS
+from assay.preference.rows import PreferenceRow, Prompt, write_rows
+from assay.records import Example, Prediction, ScoreRow, to_table
+from assay.reports.page import preference_board
+from assay.reports.preference_plots import preference_plots
+from assay.scoring.jobs import KIND as SCORES
+from assay.scoring.jobs import SCORES_FILE, scores_key
+from assay.store import Store
+from assay.studies.artifacts import Base, EvaluationSet, evaluation_sets, study_artifacts
+from assay.studies.catalog import load_study
+from assay.studies.cells import expand
+from assay.studies.designs.preference import REPORTED_SET
+from assay.studies.preferences.divergence import FILE, divergence_key
+from assay.studies.preferences.divergence import KIND as DIVERGENCE
+from assay.studies.preferences.inputs import preference_inputs
+from assay.studies.preferences.stage import AfterScores
+from assay.studies.preferences.tables import preference_tables
+from assay.studies.preferences.wanted import answer_id
+from assay.studies.scores import ScoreJobs, score_jobs
+from assay.tasks.datasets.preferences import SUMMARY_FILE
+from assay.training.run_state import history_table
+
+SMALL = str(Path(__file__).resolve().parents[3] / "jobs" / "studies" / "preference_small.yaml")
+OVERRIDES = (
+    "grid.methods=[best_of_n, sft_chosen, dpo]",
+    "grid.method_tuning={}",
+    "grid.seeds=2",
+    "grid.frontier=4",
+)
+ROWS = 24
+
+
+def rows_of(wanted: EvaluationSet) -> list[Example]:
+    return [Example(f"{wanted.name}{n:02d}", "instructions", "test", "ask", "", "answer") for n in range(ROWS)]
+
+
+def put_predictions(store: Store, key: str, texts: dict[str, str]) -> None:
+    rows = [Prediction(name, text, "stop", 4, 3) for name, text in texts.items()]
+    with store.writing(PREDICTIONS, key) as artifact:
+        artifact.table(PREDICTIONS_FILE, to_table(rows, Prediction))
+
+
+def score(arm: str, place: int) -> float:
+    """Trained models are right more often, at the higher rate above all."""
+    gain = 0.0 if arm == "start" else 0.3 if "0.003" in arm else 0.15
+    return min(1.0, round(0.2 + 0.02 * place + gain, 6))
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> tuple[AfterScores, ScoreJobs]:
+    study = load_study(SMALL, list(OVERRIDES))
+    grid = study.grid.preferences
+    assert grid is not None
+    datasets = {name: f"{number:032x}" for number, name in enumerate(study.data.names)}
+    bases = {name: Base(name, f"{number:032x}", "/base") for number, name in enumerate(study.all_models)}
+    endpoint = EndpointSpec(name="judge", model="rubric", base_url="http://127.0.0.1:1/v1")
+    plan = study_artifacts(study, expand(study), bases, datasets, preference_inputs(study, endpoint))
+    sets, store, jobs = evaluation_sets(study, datasets), Store(str(tmp_path)), score_jobs(study, plan, endpoint)
+    scores: dict[str, dict[str, dict[str, float]]] = {}
+    for run in plan.runs:
+        ids = [row.example_id for row in rows_of(sets[run.evaluation_set])]
+        words = 2 if run.arm == "start" else 5 if "biased" in run.arm else 3
+        put_predictions(store, run.predictions_key, dict.fromkeys(ids, "word " * words))
+        known = {name: score(run.arm, place) for place, name in enumerate(ids)}
+        scores[run.predictions_key] = {spec.name: known for spec in jobs.specs}
+    after = AfterScores(study, grid, store, plan, sets, rows_of, scores)
+    put_frontier(after, jobs)
+    put_trainings(after)
+    return after, jobs
+
+
+def put_frontier(after: AfterScores, jobs: ScoreJobs) -> None:
+    ids = [row.example_id for row in rows_of(after.sets[REPORTED_SET])]
+    for samples in after.frontiers().values():
+        names = [(name, place) for name in ids for place in range(samples.num)]
+        put_predictions(after.store, samples.job.key, {answer_id(*name): "word word" for name in names})
+        for spec in jobs.specs:
+            rows = [
+                ScoreRow(samples.job.key, answer_id(name, place), spec.name, score("start", ids.index(name)), None)
+                for name, place in names
+            ]
+            with after.store.writing(SCORES, scores_key(spec, samples.batch)) as artifact:
+                artifact.table(SCORES_FILE, to_table(rows, ScoreRow))
+
+
+def put_trainings(after: AfterScores) -> None:
+    for part in after.plan.pairs:
+        rows = [PreferenceRow(f"r{n}", Prompt("ask"), ("a longer one", "short"), (1.0, 0.0)) for n in range(5)]
+        with after.store.writing(PAIRS, part.key) as artifact:
+            write_rows(artifact, rows)
+            artifact.json(SUMMARY_FILE, {"counts": {}, "left_out": {"equal sides": 3}})
+    watched = '{"objective/chosen_log_prob":-4.0,"objective/rejected_log_prob":-6.0}'
+    step = {"step": 1, "loss": 0.5, "learning_rate": 0.1, "grad_norm": 1.0, "answer_tokens": 9, "validation_loss": None}
+    for job in after.plan.trainings:
+        with after.store.writing("adapter", job.key) as artifact:
+            artifact.json("summary.json", {"num_trained_tokens": 10})
+            artifact.table("history.parquet", history_table([{**step, "hooks_json": watched}]))
+    jobs = {job.key: job for job in after.plan.generations}
+    for run in after.reported_runs(after.chosen()):
+        ids = [row.example_id for row in rows_of(after.sets[REPORTED_SET])]
+        found = [{"example_id": name, "log_prob": -1.0, "start_log_prob": -1.25, "num_tokens": 3} for name in ids]
+        with after.store.writing(DIVERGENCE, divergence_key(jobs[run.predictions_key])) as artifact:
+            artifact.table(FILE, pa.Table.from_pylist(found))
+
+
+def of(rows: Sequence[dict[str, object]], **wanted: object) -> dict[str, object]:
+    (row,) = [row for row in rows if all(row[name] == value for name, value in wanted.items())]
+    return row
+
+
+def test_every_table_is_made_and_says_what_was_stored(made: tuple[AfterScores, ScoreJobs]) -> None:
+    after, jobs = made
+    tables = {name: table.to_pylist() for name, table in preference_tables(after, jobs.infos, jobs.specs).items()}
+    assert set(tables) == set(COLUMNS)
+    arm = of(tables["preference_arms"], pairs="biased", method="dpo")
+    assert "0.003" in str(arm["point"])  # the higher rate scores better, by label and bias
+    assert (arm["num_runs"], arm["trained_tokens"], arm["sampled_answers"]) == (2, 4 * 10, 8 * 320)
+    truth = of(tables["preference_measures"], pairs="plain", method="dpo", measure="truth")
+    assert truth["difference"] == pytest.approx(0.3)
+    label = of(tables["preference_measures"], pairs="biased", method="dpo", measure="label")
+    assert label["difference"] == pytest.approx(0.3 + 0.04 * 3)  # five words against two
+    kl = of(tables["preference_measures"], pairs="plain", method="sft_chosen", measure="kl")
+    assert kl["value"] == pytest.approx(0.25)
+    kept = of(tables["preference_measures"], pairs="plain", method="dpo", measure="toy_arithmetic: truth")
+    assert kept["num_items"] == ROWS
+    assert of(tables["preference_wins"], pairs="plain", method="dpo", other="sft_chosen")["rate"] == 0.5
+    assert of(tables["preference_wins"], pairs="plain", method="dpo", other="start")["rate"] == 1.0
+    assert of(tables["preference_labels"], pairs="plain")["left_out"] == '{"equal sides": 3}'
+    assert of(tables["preference_training"], pairs="plain", method="dpo")["rejected_log_p"] == -6.0
+    assert len(tables["preference_points"]) == 2 * 2 * 2
+
+
+def test_the_report_draws_and_lists_them(made: tuple[AfterScores, ScoreJobs]) -> None:
+    after, jobs = made
+    tables = {name: table.to_pylist() for name, table in preference_tables(after, jobs.infos, jobs.specs).items()}
+    names = {plot.name for plot in preference_plots(tables, "truth")}
+    assert names == {f"preference_{name}" for name in ("divergence", "label_truth", "wins", "length", "log_probs")}
+    boards = preference_board(tables, "truth")
+    assert [title for title, _ in boards] == ["tiny, pairs biased", "tiny, pairs plain"]
+    assert preference_plots({}, "truth") == [] == preference_board({}, "truth")
+
+
+def test_generic_tables_show_the_reported_arms_alone(made: tuple[AfterScores, ScoreJobs]) -> None:
+    after, _ = made
+    shown = after.shown(after.chosen())
+    assert {run.evaluation_set for run in shown} == {"preferences", "toy_arithmetic", "instructions"}
+    assert {run.arm for run in shown if run.is_trained} == {part.arm for part in after.chosen()}
+    assert len({run.arm for run in shown}) == 1 + 2 * 2
