@@ -162,14 +162,15 @@ def compare(
 @app.command()
 def mixtures(
     study: StudyArgument,
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for one JSONL file per mixture.")],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for one folder per mixture.")],
     overrides: SetOption = None,
     storage: StorageOption = "runs",
+    arm: Annotated[str | None, typer.Option(help="Only the mixtures of this arm, one for each draw.")] = None,
 ) -> None:
-    """Write the mixtures of a study as JSONL, with the provenance of every row."""
+    """Write the mixtures of a study as JSONL, with the provenance of every row and as messages for other trainers."""
     from assay.commands.study import mixtures_command
 
-    mixtures_command(study, overrides or [], out, storage)
+    mixtures_command(study, overrides or [], out, storage, arm)
 
 
 def score(

@@ -67,3 +67,39 @@ def test_a_search_tries_weights_and_leaves_a_study_of_all_points(tmp_path: Path)
     assert {trial["arm"] for trial in found["trials"]} | {"instructions only"} == arms
     feasible = [trial for trial in found["trials"] if trial["is_feasible"]]
     assert (found["best"] is None) == (not feasible)
+
+
+def test_a_mixture_study_by_its_bases_own_tokens_is_searched_and_leaves_its_report(tmp_path: Path) -> None:
+    changes = {
+        **grid(
+            design="mixture",
+            components={"instructions": {}, "toy_sentiment": {"max_repeats": 2}, "toy_arithmetic": {}},
+            total={"tokens": 900},
+            points=[{"name": "house", "instructions": 2, "toy_sentiment": 1, "toy_arithmetic": 1}],
+            space={"num": 2, "bounds": {"instructions": [0.1, 0.9]}},
+            baseline="house",
+            validation_rows=9,
+        ),
+        "evaluation.sets": json.dumps(
+            {
+                "toy_sentiment": {"rows": 12},
+                "toy_arithmetic": {"rows": 12, "weight": 2},
+                "instructions": {"rows": 12, "purpose": "forgetting"},
+            }
+        ),
+        "goal": json.dumps({"scorer": "exact_match", "constraint": {"forgetting": 0.5}}),
+    }
+    arguments = ["search", "quickstart", "--trials", "2", "--batch", "2", "--storage", str(tmp_path)]
+    ended = assay(*arguments, *settings(changes, BASE))
+    assert ended.code == 0, ended.err
+    folder = tmp_path / "studies" / "tiny"
+    found = json.loads((folder / "side" / "search.json").read_text())
+    arms = {row["arm"] for row in table(tmp_path, "objective")}
+    assert arms == {"house", "natural", "uniform", *(trial["arm"] for trial in found["trials"])}
+    for row in table(tmp_path, "shares"):
+        if row["asked"] is not None:  # shares are of tokens; rows of the three datasets have about as many
+            assert abs(row["share"] - row["asked"]) < 0.35
+    assert all(0.1 - 1e-5 <= trial["weights"]["instructions"] <= 0.9 + 1e-5 for trial in found["trials"])
+    page = (folder / "report.html").read_text()
+    assert "Which shares make the best model" in page
+    assert 'aria-label="The objective by exact_match over the shares' in page

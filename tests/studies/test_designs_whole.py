@@ -34,6 +34,7 @@ from assay.studies.builtin.paper import quickstart
 from assay.studies.pipeline import Pipeline, Results
 from assay.studies.scores import study_protocol
 from assay.studies.spec import Study
+from support.tiny_models import make_tokenizer
 
 LAYER = "base_model.model.model.layers.0.self_attn.q_proj"
 
@@ -326,3 +327,48 @@ def test_own_tasks_and_a_plugin_go_through_to_the_report(tmp_path: Path) -> None
     stored = Study.model_validate({**made.model_dump(mode="json"), "study_folder": str(tmp_path)})
     again = ScoredHere(stored, Store(str(tmp_path / "store")), SilentProgress(), embedded_judge())
     assert again.prepared.key == pipeline.prepared.key
+
+
+@pytest.mark.parametrize("total", [72, {"tokens": 900}])
+def test_mixtures_are_compared_in_their_objective_and_say_what_they_took(tmp_path: Path, total: object) -> None:
+    grid = {
+        "design": "mixture", "total": total,
+        "components": {"instructions": {}, "toy_sentiment": {"max_repeats": 2}, "toy_question": {}},
+        "points": [{"name": "house", "instructions": 3, "toy_sentiment": 1}],
+        "space": {"num": 2, "include": ["vertices"]}, "baseline": "house", "draws": 2, "validation_rows": 6,
+    }  # fmt: skip
+    sets = {
+        "toy_sentiment": {"rows": 10}, "toy_question": {"rows": 10, "weight": 3}, "toy_arithmetic": {"rows": 5},
+        "instructions": {"rows": 8, "purpose": "forgetting", "max_new_tokens": 8},
+    }  # fmt: skip
+    more: dict[str, object] = {}
+    if total != 72:  # tokens are counted by the base's own tokenizer
+        base = tmp_path / "base"
+        make_tokenizer().save_pretrained(base)
+        (base / "config.json").write_text('{"model_type": "llama"}')
+        (base / "model.safetensors").write_bytes(b"")
+        more = {"base_models": [str(base)], "tiny_base": None}
+    goal = {"scorer": "truth", "constraint": {"forgetting": 0.9}}
+    made = study("mix", grid, evaluation={"sets": sets}, goal=goal, **more)
+    found, page, order = whole(tmp_path, made)
+    arms = {"house", "natural", "uniform", "sobol 1", "sobol 2", *(f"{name} alone" for name in grid["components"])}  # type: ignore[attr-defined]
+    assert len(order) == 2 * len(arms)
+    board = [row for row in found.tables["objective"].to_pylist() if row["scorer"] == "truth"]
+    assert {row["arm"] for row in board} == arms
+    means = {row["evaluation_set"]: row["mean"] for row in found.tables["leaderboard"].to_pylist()
+             if (row["scorer"], row["arm"]) == ("truth", "uniform")}  # fmt: skip
+    uniform = next(row for row in board if row["arm"] == "uniform")
+    expected = (means["toy_sentiment"] + 3 * means["toy_question"] + means["toy_arithmetic"]) / 5
+    assert uniform["mean"] == pytest.approx(expected)
+    assert uniform["num_items"] == 25
+    assert uniform["lost_on"] == "instructions"
+    assert {row["constraint"] for row in board} <= {"kept", "broken", "not shown"}
+    assert [row["is_baseline"] for row in board if row["arm"] == "house"] == [True]
+    shares = found.tables["shares"].to_pylist()
+    assert len(shares) == 2 * len(arms) * 3
+    for arm in arms:
+        for draw in range(2):
+            part = [row for row in shares if (row["arm"], row["draw"]) == (arm, draw)]
+            assert sum(row["share"] for row in part) == pytest.approx(1)
+            assert total != 72 or sum(row["num_rows"] for row in part) == 72
+    assert "Which shares" in page

@@ -79,7 +79,7 @@ def synthesize(
 
 def search(
     *,
-    study: Annotated[str, typer.Argument(metavar="STUDY", help="A study whose design is weights.")],
+    study: Annotated[str, typer.Argument(metavar="STUDY", help="A study whose design is mixture or weights.")],
     overrides: SetOption = None,
     storage: StorageOption = "runs",
     how: Annotated[Mapping[str, object], FieldsOf(SearchSpec, tuple(SearchSpec.model_fields))],

@@ -10,7 +10,22 @@ import typer
 
 from assay.config import validate
 from assay.studies.catalog import load_study
-from assay.studies.search.weights import SearchSpec, Trial, best, claimed, goal_scorer, judged, searched, with_points
+from assay.studies.search.objective import (
+    claimed_by_objective,
+    judged_by_objective,
+    limit_in_words,
+    modelled_by,
+)
+from assay.studies.search.weights import (
+    SearchSpec,
+    Trial,
+    best,
+    claimed,
+    goal_scorer,
+    judged,
+    searched,
+    with_points,
+)
 
 if TYPE_CHECKING:
     from assay.studies.spec import Study
@@ -28,16 +43,21 @@ def search_command(
     refuse_temporary_storage(storage)
     study = load_study(reference, overrides)
     spec = validate(SearchSpec, fields, "search")
-    grid = searched(study)
+    space = searched(study)
     scorer = goal_scorer(study, spec)
+    modelled_by(study, spec)  # refused before anything is trained
     refuse_unsupported(study.resources)
     prepare_ray_environment()
     from assay.cluster.ray_cluster import ray_cluster
     from assay.studies.search.model import ModelSuggestions
     from assay.studies.search.ray_search import Suggestions
 
-    parts = grid.searched_parts
-    suggestions = ModelSuggestions(spec, parts) if spec.algorithm == "model" else Suggestions(spec, parts)
+    suggestions: Suggestions | ModelSuggestions = Suggestions(spec, space)
+    if spec.algorithm == "model":
+        suggestions = ModelSuggestions(modelled_by(study, spec), space.components)
+    judge, claim, table = judged, claimed, "leaderboard"
+    if study.objective is not None:
+        judge, claim, table = judged_by_objective, claimed_by_objective, "objective"
     trials: list[Trial] = []
     points: list[dict[str, float]] = []
     with clean_stop(), ray_cluster(study.resources):  # one Ray for all rounds
@@ -48,15 +68,15 @@ def search_command(
                 typer.echo(f"{left} trials cancelled: nothing left to try is likely to be the best")
                 break
             points += [point for _, point in asked]
-            board = _leaderboard(with_points(study, points, f"{study.name}-rounds"), storage, max_usd)
+            board = _rows(table, with_points(study, points, f"{study.name}-rounds"), storage, max_usd)
             for name, point in asked:
-                trial = judged(study, spec, board, len(trials), point)
+                trial = judge(study, spec, board, len(trials), point)
                 suggestions.tell(name, trial)
                 trials.append(trial)
-                typer.echo(_line(trial))
+                typer.echo(_line(trial, study.objective is None))
         folder = run_study(with_points(study, points, study.name), storage, RunOptions(max_usd=max_usd))
-    board = Store(storage).read_study_table(folder.name, "tables/leaderboard.parquet").to_pylist()
-    trials = claimed(study, spec, board, trials)
+    board = Store(storage).read_study_table(folder.name, f"tables/{table}.parquet").to_pylist()
+    trials = claim(study, spec, board, trials)
     winner = best(trials)
     found = {
         "search": spec.model_dump(mode="json"),
@@ -67,9 +87,9 @@ def search_command(
     }
     Store(storage).write_study_json(folder.name, "side/search.json", found)
     if winner is None:
-        typer.echo(f"no mixture of {len(trials)} forgets at most {spec.max_forgetting:.1%}; see the Pareto front")
+        typer.echo(f"no mixture of {len(trials)} {limit_in_words(study, spec)}; see the Pareto front")
         return
-    typer.echo(f"best of {len(trials)} by {scorer}, forgetting at most {spec.max_forgetting:.1%}: {winner.arm}")
+    typer.echo(f"best of {len(trials)} by {scorer}, {limit_in_words(study, spec)}: {winner.arm}")
     for line in claim_lines(winner):
         typer.echo(line)
 
@@ -81,11 +101,12 @@ def claim_lines(winner: Trial) -> list[str]:
         return []
     words = {"yes": "keeps the limit", "open": "is not told from the limit", "no": "breaks the limit"}
     gain = _with_ends(claim.gain, claim.gain_low, claim.gain_high, 1.0, 3)
-    loss = _with_ends(claim.loss, claim.loss_low, claim.loss_high, 100.0, 1)
+    scale, digits, unit = (100.0, 1, " %") if claim.is_relative else (1.0, 3, " points")
+    loss = _with_ends(claim.loss, claim.loss_low, claim.loss_high, scale, digits)
     corrected = f"95 % for all {claim.num_points} points at once"
     return [
         f"  gain over the baseline {gain} ({corrected}; over {claim.over or 'nothing'})",
-        f"  forgetting {loss} %: {words[claim.feasible]}",
+        f"  forgetting {loss}{unit}: {words[claim.feasible]}",
         "whether it is told apart from the others says the report's leaderboard",
     ]
 
@@ -101,8 +122,8 @@ def _with_ends(value: float | None, low: float | None, high: float | None, scale
     )
 
 
-def _leaderboard(study: Study, storage: str, max_usd: float | None) -> list[dict[str, Any]]:
-    """Leaderboard rows of all points so far; what the store holds is not made again."""
+def _rows(table: str, study: Study, storage: str, max_usd: float | None) -> list[dict[str, Any]]:
+    """Rows of a table of all points so far; what the store holds is not made again."""
     from assay.commands.progress import console_progress
     from assay.commands.study import embedded_judge
     from assay.store import Store
@@ -112,12 +133,14 @@ def _leaderboard(study: Study, storage: str, max_usd: float | None) -> list[dict
     pipeline = Pipeline(quick, Store(storage), console_progress(), embedded_judge(), max_usd)
     results = pipeline.run(pipeline.open())
     assert results is not None
-    rows: list[dict[str, Any]] = results.tables["leaderboard"].to_pylist()
+    rows: list[dict[str, Any]] = results.tables[table].to_pylist()
     return rows
 
 
-def _line(trial: Trial) -> str:
+def _line(trial: Trial, is_relative: bool) -> str:
     weights = json.dumps({name: round(value, 3) for name, value in trial.weights.items()})
     score = "no score" if trial.score is None else f"score {trial.score:.3f}"
-    lost = "unknown" if trial.forgetting is None else f"{100 * trial.forgetting:+.1f} %"
+    lost = "unknown" if trial.forgetting is None else f"{trial.forgetting:+.3f} points"
+    if is_relative and trial.forgetting is not None:
+        lost = f"{100 * trial.forgetting:+.1f} %"
     return f"trial {trial.number}: {score}, forgetting {lost}{'' if trial.is_feasible else ' (too much)'}, {weights}"

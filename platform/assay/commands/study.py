@@ -158,16 +158,13 @@ def status_command(reference: str, overrides: list[str], storage: str, as_json: 
         typer.echo(f"  report       {status['report']}")
 
 
-def mixtures_command(reference: str, overrides: list[str], out: Path, storage: str) -> None:
+def mixtures_command(reference: str, overrides: list[str], out: Path, storage: str, arm: str | None = None) -> None:
     """Write each distinct mixture of a study as a folder of JSONL files; derived datasets are read from `storage`."""
     from assay.store import Store
     from assay.studies.results.mixture_files import write_mixtures
 
     study = load_study(reference, overrides)
-    if study.used.derived:
-        written = write_mixtures(study, out, Store(storage), embedded_judge().name)
-    else:
-        written = write_mixtures(study, out)
+    written = write_mixtures(study, out, Store(storage), embedded_judge().name, arm)
     typer.echo(f"{len(written)} mixtures in {out}, listed in {out / 'mixtures.json'}")
 
 

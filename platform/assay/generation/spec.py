@@ -18,6 +18,8 @@ from assay.records import Mode, Prediction
 from assay.tasks.templates import PromptSpec
 
 KIND = "predictions"
+LEAST_PROMPT = 16
+"""Tokens that a prompt has room for at least, beside the answer."""
 SCHEMA_VERSION = 1
 """Raised whenever the code writes something else for the same spec."""
 BARE_VERSION = 2
@@ -198,10 +200,10 @@ def check_jobs(jobs: Sequence[GenerationJob], spec: GenerationSpec) -> None:
         ConfigError: no room for an answer beside the prompt, or an adapter without a rank.
     """
     for job in jobs:
-        if job.max_new_tokens < 1 or job.max_new_tokens + 16 > spec.max_model_len:
+        if job.max_new_tokens < 1 or job.max_new_tokens + LEAST_PROMPT > spec.max_model_len:
             raise ConfigError(
                 f"generation: saw max_new_tokens={job.max_new_tokens} with max_model_len={spec.max_model_len}; "
-                "expected 1 to max_model_len - 16; raise max_model_len or ask for fewer tokens"
+                f"expected 1 to max_model_len - {LEAST_PROMPT}; raise max_model_len or ask for fewer tokens"
             )
         if (job.adapter_key is None) != (job.lora_rank == 0):
             raise ConfigError(

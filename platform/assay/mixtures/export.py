@@ -1,4 +1,8 @@
-"""A mixture as JSON Lines for people and other trainers: text beside where each row comes from. Pure."""
+"""A mixture as JSON Lines for people and other trainers: text beside where each row comes from. Pure.
+
+`messages.jsonl` is what axolotl (`chat_template`), LLaMA-Factory (`sharegpt` with role and content tags) and TRL's
+SFTTrainer read: a list of turns by row, the answer last.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,7 @@ from typing import Any
 
 from assay.mixtures.sampling import Mixture
 from assay.records import Example, MixtureRow
+from assay.tasks.templates import messages
 
 
 def mixture_records(
@@ -44,15 +49,23 @@ def mixture_records(
 def mixture_jsonl(
     mixture: Mixture, datasets: Mapping[str, Sequence[Example]], names: Mapping[str, str] | None = None
 ) -> dict[str, bytes]:
-    """File name -> content: `train.jsonl`, `validation.jsonl` and, in `summary.json`, what was taken and dropped."""
+    """File name -> content: rows with where they come from, the same as messages, and what was taken and dropped."""
+    by_id = {key: {example.example_id: example for example in examples} for key, examples in datasets.items()}
 
     def lines(rows: Sequence[MixtureRow]) -> bytes:
         records = mixture_records(rows, datasets, names)
+        return "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records).encode()
+
+    def turns(rows: Sequence[MixtureRow]) -> bytes:
+        told = (by_id[row.dataset][row.example_id] for row in rows)
+        records = ({"messages": [*messages(row), {"role": "assistant", "content": row.reference}]} for row in told)
         return "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records).encode()
 
     summary = {"key": mixture.key, "components": mixture.summary}
     return {
         "train.jsonl": lines(mixture.train),
         "validation.jsonl": lines(mixture.validation),
+        "messages.jsonl": turns(mixture.train),
+        "messages_validation.jsonl": turns(mixture.validation),
         "summary.json": (json.dumps(summary, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode(),
     }

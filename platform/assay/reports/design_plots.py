@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+from assay.metaeval.study_tables.frame import MANY
 from assay.reports.drawing import (
     COLOURS,
     MARKERS,
@@ -23,8 +25,19 @@ from assay.reports.drawing import (
 
 MOST_PANELS = 24
 SERIES_SCORERS = 3
-MANY = "*"
-"""Trained task of a mixture with rows of several target tasks."""
+
+
+@dataclass(frozen=True)
+class Lost:
+    """What must not be lost."""
+
+    sets: tuple[str, ...]
+    """Evaluation sets."""
+    words: str
+    """What sentences call them."""
+
+
+INSTRUCTION_SET = Lost(("instructions",), "the instruction set")
 
 
 def series_curves(curves: Rows, scorers: Sequence[str]) -> Plot | None:
@@ -51,42 +64,45 @@ def series_curves(curves: Rows, scorers: Sequence[str]) -> Plot | None:
     return finish("series_curves", caption, figure)
 
 
-def gain_against_forgetting(leaderboard: Rows, scorer: str) -> Plot | None:
+def gain_against_forgetting(leaderboard: Rows, scorer: str, lost: Lost = INSTRUCTION_SET) -> Plot | None:
     """Every arm as a point: gain on a task against the change on the instruction set, and the front of the best."""
-    rows = pareto_rows(leaderboard, scorer)
+    rows = pareto_rows(leaderboard, scorer, lost)
     if not rows:
         return None
     parts = split_panels(rows, ("base_model", "evaluation_set"))[:MOST_PANELS]
     figure, axes = grid(len(parts), width=6.0 if len(parts) == 1 else 3.4, height=3.1)
     groups = sorted({_group(row) for row in rows})
+    differ_in_size = len({row["num_target"] for row in rows}) > 1
     for (title, part), ax in zip(parts, axes, strict=True):
         for place, group in enumerate(groups):
             points = [row for row in part if _group(row) == group]
-            _points(ax, points, COLOURS[place % len(COLOURS)], MARKERS[place % len(MARKERS)], group)
+            _points(ax, points, COLOURS[place % len(COLOURS)], MARKERS[place % len(MARKERS)], group, differ_in_size)
         front = sorted((row for row in part if row["is_pareto"]), key=lambda row: row["forgetting"])
         ax.plot([r["forgetting"] for r in front], [r["difference"] for r in front], color="#555555", lw=1.0, ls=":")
         ax.axvline(0, color="#555555", linewidth=0.8)
         ax.axhline(0, color="#555555", linewidth=0.8)
         ax.set_title(title, fontsize=9, loc="left")
-        ax.set_xlabel("change on the instruction set", fontsize=8)
+        ax.set_xlabel(f"change on {lost.words}", fontsize=8)
     axes[0].set_ylabel(f"gain on the target task ({scorer})", fontsize=8)
     if any(len({_group(row) for row in part}) > 1 for _, part in parts):  # else a panel's title names its group
         shared_legend(figure, axes[0])
+    told = "its number the target rows N" if differ_in_size else "those that no other beats by name"
     caption = (
-        f"Gain against forgetting by {scorer}: each point is a mixture, its number the target rows N; up and to the "
+        f"Gain against forgetting by {scorer}: each point is a mixture, {told}; up and to the "
         "right is better. Filled points joined by the dotted line: no other mixture has more of one without less of "
         "the other, as far as means go. Bars are 95 % intervals; 0, 0 is the baseline."
     )
     return finish("gain_against_forgetting", caption, figure)
 
 
-def pareto_rows(leaderboard: Rows, scorer: str) -> list[Mapping[str, Any]]:
-    """The arms that have both a gain on their own task and a change on the instruction set."""
+def pareto_rows(leaderboard: Rows, scorer: str, lost: Lost = INSTRUCTION_SET) -> list[Mapping[str, Any]]:
+    """The arms that have both a gain on their own task and a change on what must not be lost."""
     return [
         row
         for row in leaderboard
         if row["scorer"] == scorer
         and not row["is_baseline"]
+        and row["evaluation_set"] not in lost.sets
         and row["trained_task"] in (row["evaluation_set"], MANY)
         and row["difference"] is not None
         and row["forgetting"] is not None
@@ -131,7 +147,7 @@ def _group(row: Mapping[str, Any]) -> str:
     return str(row["series"] or row["evaluation_set"])
 
 
-def _points(ax: Any, points: Rows, colour: str, marker: str, label: str) -> None:
+def _points(ax: Any, points: Rows, colour: str, marker: str, label: str, differ_in_size: bool) -> None:
     from matplotlib.colors import to_rgb
 
     for number, point in enumerate(points):
@@ -157,8 +173,10 @@ def _points(ax: Any, points: Rows, colour: str, marker: str, label: str) -> None
             elinewidth=0.8,
             label=label if number == 0 else "_",
         )
+        if not differ_in_size and not point["is_pareto"]:
+            continue
         ax.annotate(
-            f"{point['num_target']}",
+            f"{point['num_target']}" if differ_in_size else point["arm"],
             (point["forgetting"], point["difference"]),
             xytext=(5, 4),
             textcoords="offset points",

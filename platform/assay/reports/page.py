@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from assay.metaeval.statistics.verdict import MARGIN
 from assay.metaeval.study_tables.columns import COLUMNS
-from assay.reports.design_plots import pareto_rows, place_in_paper
+from assay.reports.design_plots import INSTRUCTION_SET, Lost, pareto_rows, place_in_paper
 from assay.reports.drawing import Plot
 from assay.reports.ifs_plots import infusion
 from assay.reports.judge_audit import audit_attacks, audit_lines, audit_shares
+from assay.reports.mixture_plots import share_curves, simplex
+from assay.reports.mixture_section import best_mixtures, objectives, taken
 from assay.reports.plots import draw_plots
 from assay.reports.preference_plots import preference_plots
 from assay.reports.wording import (
@@ -63,12 +65,22 @@ class ReportInput:
     """Rows asked for, trained and cut by dataset and base, see `studies.results.row_figures`."""
     paper_places: Mapping[str, str] = field(default_factory=dict)
     """Figure -> the paper's figure or table that its numbers stand for."""
+    objective: Mapping[str, Any] | None = None
+    """Of a mixture study: `scorer`, `weights` of the target sets and `most_lost`, as the table `objective` has them."""
+    forgetting: Sequence[str] = INSTRUCTION_SET.sets
+    """Evaluation sets of what must not be lost."""
     errors: Sequence[Mapping[str, Any]] = ()
     """What a judge saw in low-scoring answers, with the rows that it was shown, see `studies.error_analysis`."""
     decisions: Sequence[Mapping[str, Any]] = ()
     """The questions of a study that trained in rounds, each with its rounds and findings, see `studies.deciding`."""
     audit: Mapping[str, Any] | None = None
     """A bias audit of the study's judge, as `assay audit-judge` wrote it, with the study's own `study_protocol`."""
+
+    @property
+    def lost(self) -> Lost:
+        """What must not be lost, with what sentences call it."""
+        sets = tuple(self.forgetting)
+        return INSTRUCTION_SET if self.objective is None else Lost(sets, " and ".join(sets))
 
 
 @dataclass(frozen=True)
@@ -83,7 +95,7 @@ def render_report(report: ReportInput) -> Report:
     """The page and its figures."""
     from jinja2 import Environment, StrictUndefined
 
-    plots = draw_plots(report.tables, report.curve_scorers, report.human, report.paper_places)
+    plots = draw_plots(report.tables, report.curve_scorers, report.human, places=report.paper_places, lost=report.lost)
     if "ifs_curves" in report.tables:
         plot = infusion(report.tables["ifs_curves"].to_pylist(), report.tables["early_stopping"].to_pylist())
         plots += [plot] if plot is not None else []
@@ -91,6 +103,9 @@ def render_report(report: ReportInput) -> Report:
         name: table.to_pylist() for name, table in report.tables.items() if name.startswith("preference_")
     }
     plots += preference_plots(preference_rows, report.human)
+    if report.objective is not None:
+        rows = [report.tables[name].to_pylist() for name in ("objective", "shares")]
+        plots += [plot for plot in (share_curves(*rows), simplex(*rows)) if plot is not None]
     tables = {name: with_every_column(name, table.to_pylist()) for name, table in report.tables.items()}
     tables.setdefault("scorer_pairs", [])  # not there in studies finished before
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
@@ -100,10 +115,15 @@ def render_report(report: ReportInput) -> Report:
     page = environment.from_string(_asset("report.html.jinja"))
     text = page.render(
         report=report,
-        headlines=headlines(tables, report.human),
+        headlines=[
+            *best_mixtures(tables.get("objective", ()), tables.get("shares", ())),
+            *headlines(tables, report.human, report.lost),
+        ],
         plots={plot.name: plot for plot in plots},
         tables=tables,
-        leaderboards=leaderboards(tables["leaderboard"], report.human),
+        leaderboards=leaderboards(tables["leaderboard"], report.human, report.lost.sets),
+        objectives=objectives(tables["objective"]) if report.objective is not None else [],
+        taken=taken(tables["shares"]) if report.objective is not None else [],
         place_in_paper=place_in_paper,
         verdict_words=verdict_words,
         margin=MARGIN,
@@ -111,7 +131,8 @@ def render_report(report: ReportInput) -> Report:
         agreement=agreement(tables["metaeval"]),
         no_bends=shared_reason(tables["phases"], "change_point"),
         pareto=sorted(
-            (row for row in pareto_rows(tables["leaderboard"], report.human) if row["is_pareto"]), key=_place
+            (row for row in pareto_rows(tables["leaderboard"], report.human, report.lost) if row["is_pareto"]),
+            key=_place,
         ),
         set_means=matrix(tables["set_means"], "evaluation_set", "scorer"),
         category_means=matrix(tables.get("category_means", ()), "category", "scorer"),
@@ -134,14 +155,14 @@ def with_every_column(table: str, rows: list[dict[str, Any]]) -> list[dict[str, 
     return [columns | row for row in rows]
 
 
-def leaderboards(rows: Rows, human: str) -> list[tuple[str, list[Mapping[str, Any]]]]:
+def leaderboards(rows: Rows, human: str, forgetting: Sequence[str]) -> list[tuple[str, list[Mapping[str, Any]]]]:
     """Leaderboard rows by scorer, the human column first; each by base model, task and rank.
 
-    The instruction set is left out: every task's row has its change there, and forgetting its own section.
+    Sets of forgetting are left out: every other set's row has the change there.
     """
     by_scorer: dict[str, list[Mapping[str, Any]]] = {}
     for row in rows:
-        if row["evaluation_set"] != "instructions":
+        if row["evaluation_set"] not in forgetting:
             by_scorer.setdefault(row["scorer"], []).append(row)
     return [
         (scorer, sorted(by_scorer[scorer], key=_place))

@@ -9,7 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from assay.reports.design_plots import gain_against_forgetting, place_in_paper, series_curves, set_means
+from assay.reports.design_plots import (
+    INSTRUCTION_SET,
+    Lost,
+    gain_against_forgetting,
+    place_in_paper,
+    series_curves,
+    set_means,
+)
 from assay.reports.drawing import (
     CURVE_SCORERS,
     Palette,
@@ -40,7 +47,12 @@ SIMILARITY = {
 
 
 def draw_plots(
-    tables: Mapping[str, pa.Table], curve_scorers: Sequence[str], human: str, places: Mapping[str, str] | None = None
+    tables: Mapping[str, pa.Table],
+    curve_scorers: Sequence[str],
+    human: str,
+    *,
+    places: Mapping[str, str] | None = None,
+    lost: Lost = INSTRUCTION_SET,
 ) -> list[Plot]:
     """All figures that the tables have rows for.
 
@@ -48,6 +60,7 @@ def draw_plots(
         tables: study tables by name, see `metaeval.study_tables.columns`.
         curve_scorers: scorers drawn in the learning curves, in this order.
         human: scorer of the human column.
+        lost: what must not be lost.
         places: figure -> the paper's figure or table that its numbers stand for.
     """
     places = places or {}
@@ -58,7 +71,7 @@ def draw_plots(
         lambda: learning_curves(rows["curves"], rows["phases"], curve_scorers, colours),
         lambda: series_curves(rows["curves"], curve_scorers),
         lambda: forgetting(rows["forgetting"], curve_scorers, colours),
-        lambda: gain_against_forgetting(rows["leaderboard"], human),
+        lambda: gain_against_forgetting(rows["leaderboard"], human, lost),
         lambda: set_means(rows["set_means"], places),
         lambda: similarity(rows["similarity"], "sample", "*", places),
         lambda: similarity(rows["similarity"], "run", "*", places),

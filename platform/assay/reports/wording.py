@@ -6,6 +6,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from assay.reports.design_plots import INSTRUCTION_SET, Lost
+
 Rows = Sequence[Mapping[str, Any]]
 MISSING = "–"
 
@@ -64,16 +66,16 @@ def reasons(counts_json: str) -> str:
     return ", ".join(f"{reason}: {count:,}" for reason, count in sorted(counts.items()))
 
 
-def headlines(tables: Mapping[str, Rows], human: str) -> list[str]:
+def headlines(tables: Mapping[str, Rows], human: str, lost: Lost = INSTRUCTION_SET) -> list[str]:
     """What the study found, in sentences: the best mixture of each task, and the scorer that agrees best.
 
     A mixture is better than the baseline where Holm's p is below .05 and the interval knows how runs differ.
     """
     found = [_infusion(row) for row in tables.get("early_stopping", ())]
     for base, task in sorted({(row["base_model"], row["evaluation_set"]) for row in tables["leaderboard"]}):
-        if task == "instructions":
+        if task in lost.sets:
             continue
-        sentence = _best_arm(tables["leaderboard"], base, task, human)
+        sentence = _best_arm(tables["leaderboard"], base, task, human, lost)
         if sentence:
             found.append(sentence)
     sentence = _best_scorer(tables["metaeval"], tables.get("scorer_pairs", ()))
@@ -95,7 +97,7 @@ def _infusion(row: Mapping[str, Any]) -> str:
     )
 
 
-def _best_arm(rows: Rows, base: str, task: str, human: str) -> str | None:
+def _best_arm(rows: Rows, base: str, task: str, human: str, lost: Lost) -> str | None:
     ranked = sorted(
         (
             row
@@ -116,13 +118,13 @@ def _best_arm(rows: Rows, base: str, task: str, human: str) -> str | None:
     forgets = ""
     if best["forgetting"] is not None:
         forgets = (
-            f"; on the instruction set {signed(best['forgetting'])} "
+            f"; on {lost.words} {signed(best['forgetting'])} "
             f"{rate(best['forgetting_low'], best['forgetting_high'])} ({_forgetting_over(best)})"
         )
-    sentence = f"{name}: {best['arm']} {_standing(best)}: {_against_baseline(best, human)}{forgets}."
+    sentence = f"{name}: {best['arm']} {standing(best)}: {against_baseline(best, human)}{forgets}."
     sure = [row for row in ranked if row["verdict"] == "better"]
     if sure and best not in sure:
-        sentence += f" The highest that is better: {sure[0]['arm']}, {_against_baseline(sure[0], human)}."
+        sentence += f" The highest that is better: {sure[0]['arm']}, {against_baseline(sure[0], human)}."
     return sentence
 
 
@@ -142,7 +144,8 @@ def verdict_words(row: Mapping[str, Any]) -> str:
     return f"{row['verdict']} ({row['needs']})" if row["needs"] else str(row["verdict"])
 
 
-def _standing(row: Mapping[str, Any]) -> str:
+def standing(row: Mapping[str, Any]) -> str:
+    """How far the arm with the highest mean is told apart from the baseline."""
     if row["verdict"] == "better":
         return "has the highest mean and is better than the baseline"
     if row["verdict"] == "equivalent":
@@ -150,7 +153,8 @@ def _standing(row: Mapping[str, Any]) -> str:
     return f"has the highest mean, but is not told apart from the baseline: {verdict_words(row) or 'undecided'}"
 
 
-def _against_baseline(row: Mapping[str, Any], human: str) -> str:
+def against_baseline(row: Mapping[str, Any], human: str) -> str:
+    """A mean, and its difference to the baseline with what it rests on."""
     return (
         f"{number(row['mean'])} by {human}, {signed(row['difference'])} {rate(row['low'], row['high'])} over "
         f"{row['baseline']} (Holm p {p_value(row['p_holm'])}; {row['num_items']} items, "

@@ -398,5 +398,6 @@ class _Collected:
             arm=cell.arm,
             series=cell.series,
             repeats=cell.repeats,
+            purpose=self.sets[evaluation_set].purpose,
             is_trained=cell.is_trained,
         )

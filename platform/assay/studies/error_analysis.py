@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from assay.fingerprint import delimited_hash
 from assay.llm.requests import Answer, ChatRequest, Message, Sampling
 from assay.metaeval.study_tables.build import RunRow, ScorerInfo
-from assay.records import INSTRUCTIONS, Example
+from assay.records import Example
 from assay.tasks.catalog import Tasks
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def low_rows(
     """
     chosen: dict[tuple[str, str], RunRow] = {}
     for run in sorted(runs, key=lambda run: (-run.num_target, run.draw, run.training_seed, run.arm)):
-        if run.evaluation_set != INSTRUCTIONS:
+        if not run.is_forgetting:
             chosen.setdefault((run.base_model, run.evaluation_set), run)
     ratings = _ratings(scores, {run.predictions_key for run in chosen.values()}, scorer.name)
     found = []

@@ -666,6 +666,10 @@ class Pipeline:
             categories=categories,
             repeats=repeat_table(self.store, scores, self.study.judge.repeats),
         )
+        if self.study.objective is not None:
+            from assay.studies.results.shares_table import shares_table
+
+            tables["shares"] = shares_table(self.store, plan)
         if inside is None:
             return dict(tables)
         from assay.studies.trial_tables import ifs_tables

@@ -16,9 +16,10 @@ from typing import Annotated, Any, Self
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from assay.config import Config
-from assay.generation.spec import GenerationSpec
+from assay.generation.spec import LEAST_PROMPT, GenerationSpec
 from assay.ifs.trial_spec import TrialIfsSpec
 from assay.llm.endpoint import Reach, ReplySettings
+from assay.metaeval.study_tables.objective import Objective
 from assay.metaeval.study_tables.options import TableOptions
 from assay.mixtures.spec import LeakSpec
 from assay.mixtures.synthesis import RandomLabels, SyntheticRows
@@ -280,6 +281,13 @@ class Study(Config):
             if name not in self.data.names:
                 raise ValueError(f"no dataset {name!r} in data.sources; it has {', '.join(self.data.names)}")
         self.grid.check(self)
+        room = self.generation.max_model_len - LEAST_PROMPT
+        for asked in self.grid.evaluation_sets(self):
+            if asked.max_new_tokens > room:
+                raise ValueError(
+                    f"evaluation set {asked.name!r}: saw {asked.max_new_tokens} new tokens; expected at most {room}, "
+                    f"generation.max_model_len less {LEAST_PROMPT}; ask for fewer, or raise generation.max_model_len"
+                )
         for name in self.own_tasks:
             if self.registry.own[name].criteria and JUDGE not in self.scorers:
                 raise ValueError(f"tasks.{name}.criteria are for the scorer judge, which is none of scorers; add it")
@@ -380,6 +388,7 @@ class Study(Config):
             baseline=self.baseline,
             resamples=said.resamples,
             below_target=self.below_target,
+            objective=self.objective,
             meta_tasks=self._evaluated(said.meta_tasks),
             tfa_tasks=self._evaluated(said.tfa_tasks),
         )
@@ -396,6 +405,22 @@ class Study(Config):
     def below_target(self) -> float:
         """CIT and CAT take runs with fewer target rows than this; all where N counts something else."""
         return self.statistics.below_target if self.grid.counts_targets else math.inf
+
+    @property
+    def objective(self) -> Objective | None:
+        """What makes one mixture better than another; None in designs whose tables say it by task."""
+        if not self.grid.asks_own_sets:
+            return None
+        goal = self.goal or GoalSpec()
+        asked = self.grid.evaluation_sets(self)
+        targets = [part for part in asked if part.purpose == "target"]
+        return Objective(
+            scorer=self.goal_scorer,
+            weights={part.name: part.weight if goal.weights == "sets" else 1.0 for part in targets},
+            baseline=self.baseline or "",
+            forgetting=tuple(part.name for part in asked if part.purpose == "forgetting"),
+            most_lost=None if goal.constraint is None else goal.constraint.forgetting,
+        )
 
     @property
     def goal_scorer(self) -> str:

@@ -94,6 +94,7 @@ def test_what_is_asked_is_told_apart_from_what_is_trained_on() -> None:
     assert (sets["more"].rows, sets["more"].max_new_tokens) == (4, 3)
     assert {name: part.purpose for name, part in sets.items()}["instructions"] == "forgetting"
     assert sets["toy_arithmetic"].weight == 2
+    assert sets["instructions"].max_new_tokens == study.evaluation.instruction_max_new_tokens == 28
     assert study.target_sets == ("more", "toy_arithmetic", "toy_sentiment")
     wanted = study_artifacts(study, expand(study), {"tiny": Base("tiny", "b" * 32, "")}, keys)
     assert len(wanted.generations) == 4 * len(wanted.trainings) == 4 * 22
@@ -128,6 +129,7 @@ def test_shares_of_tokens_are_named_by_each_bases_own_tokenizer_once_it_is_known
         ("grid.points=[{prose: 1}]", "saw 'prose'; expected some of"),
         ("evaluation.sets={instructions: {purpose: forgetting}}", "saw none of purpose target"),
         ("grid.total=0", "grid.total"),
+        ("evaluation.sets.toy_sentiment.max_new_tokens=250", "saw 250 new tokens; expected at most 240"),
         ("evaluation.cross_category_rows=3", "is for the design hold_out"),
         ("evaluation.sets.instructions.purpose=target", "no set of evaluation.sets has purpose forgetting"),
     ],

@@ -52,3 +52,33 @@ def test_a_derived_dataset_that_was_not_made_is_named(tmp_path: Path) -> None:
     grid["synthetic"] = {"toy_sentiment": "more"}
     with pytest.raises(ConfigError, match=r"no derived dataset 'more' in no storage.*--until data"):
         write_mixtures(small(data=data, grid=grid), tmp_path)
+
+
+MIXTURE_GRID = {
+    "design": "mixture", "components": {"instructions": {}, "toy_sentiment": {"max_repeats": 2}}, "total": 80,
+    "points": [{"name": "../../most of it", "toy_sentiment": 1}], "draws": 2, "validation_rows": 4,
+}  # fmt: skip
+MIXTURE_SETS = {"target_rows": None, "sets": {"toy_sentiment": {"rows": 4}}}
+
+
+def test_an_arm_of_a_mixture_study_is_written_as_messages_that_other_trainers_read(tmp_path: Path) -> None:
+    study = small(grid=MIXTURE_GRID, evaluation=MIXTURE_SETS)
+    listed = write_mixtures(study, tmp_path / "out", arm="../../most of it")
+    assert [entry["folder"] for entry in listed] == ["most_of_it_draw0", "most_of_it_draw1"]
+    assert {path.name for path in tmp_path.iterdir()} == {"out"}
+    folder = tmp_path / "out" / "most_of_it_draw0"
+    plain = [json.loads(line) for line in (folder / "train.jsonl").read_text().splitlines()]
+    told = [json.loads(line)["messages"] for line in (folder / "messages.jsonl").read_text().splitlines()]
+    assert len(plain) == len(told) == 80  # 60 rows, 20 of them twice
+    for row, turns in zip(plain, told, strict=True):
+        assert [turn["role"] for turn in turns] == ["user", "assistant"]
+        assert row["input"] in turns[0]["content"]
+        assert turns[1]["content"] == row["output"]
+    assert (folder / "messages_validation.jsonl").read_text().count("\n") == 4
+
+
+def test_an_unknown_arm_is_one_line(tmp_path: Path) -> None:
+    study = small(grid=MIXTURE_GRID, evaluation=MIXTURE_SETS)
+    with pytest.raises(ConfigError, match=r"saw 'none'; expected one of the arms '\.\./\.\./most of it', 'natural'"):
+        write_mixtures(study, tmp_path / "out", arm="none")
+    assert not (tmp_path / "out").exists()

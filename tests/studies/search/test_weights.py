@@ -11,6 +11,8 @@ from assay.commands.search import claim_lines
 from assay.errors import ConfigError
 from assay.metaeval.statistics.clustered import ITEMS_ONLY, student_quantile
 from assay.studies.builtin.paper import quickstart
+from assay.studies.designs.searched import SearchedSpace
+from assay.studies.designs.weights import LEAST_WEIGHT
 from assay.studies.search.weights import (
     PENALTY,
     Claim,
@@ -26,6 +28,7 @@ from assay.studies.search.weights import (
 )
 from assay.studies.spec import Study
 
+PARTS = ("instructions", "toy_sentiment")
 POINT = {"instructions": 0.5, "toy_sentiment": 0.25, "toy_question": 0.25}
 
 
@@ -140,8 +143,10 @@ def test_other_designs_and_scorers_are_refused() -> None:
 def test_searchers_ask_for_the_same_when_they_are_told_the_same(algorithm: str) -> None:
     from assay.studies.search.ray_search import Suggestions
 
+    space = SearchedSpace(PARTS, PARTS, LEAST_WEIGHT, 1.0, True, dict)
+
     def asked(told: float) -> list[dict[str, float]]:
-        suggestions = Suggestions(SearchSpec(algorithm=algorithm, seed=3), ("instructions", "toy_sentiment"))
+        suggestions = Suggestions(SearchSpec(algorithm=algorithm, seed=3), space)
         points = []
         for _ in range(6):
             for name, point in suggestions.ask(3):

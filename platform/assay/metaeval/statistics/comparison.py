@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike
 from assay.metaeval.statistics.clustered import (
     ITEMS_ONLY,
     Block,
+    ClusteredVariance,
     clustered_variance,
     minimum_detectable_effect,
     score_interval,
@@ -134,6 +135,92 @@ def mean_estimate(
     return student_interval(value, variance, n=count, low=ends[0], high=ends[1]), variance.unit
 
 
+@dataclass(frozen=True)
+class Pair:
+    """An arm and the baseline on one evaluation set; coefficients of the blocks play no part."""
+
+    weight: float
+    """Of the set; weights of all sets add up to 1."""
+    arm: Block
+    baseline: Block
+
+
+def compare_weighted(pairs: Sequence[Pair], *, low: float | None = None, high: float | None = None) -> Comparison:
+    """Arm minus baseline in the weighted mean of the sets' means, paired by item within each set.
+
+    The sets' items differ and their runs are the same: a run that is good on one set tends to be good on another, which
+    the clustered variance counts in full, since a run is one cluster over all blocks.
+
+    Args:
+        pairs: one per set, with NaN where there is no score: items that some run has no score for are left out.
+        low: lower end of the scorer's range, None where it has none.
+        high: upper end.
+    """
+    kept, num_items, left_out = [], 0, 0
+    for pair in pairs:
+        both = np.concatenate([pair.arm.scores, pair.baseline.scores])
+        valid_I = np.asarray(np.isfinite(both).all(axis=0))
+        found = int(valid_I.sum())
+        left_out += int(valid_I.size) - found
+        num_items += found
+        if not found or not pair.arm.runs or not pair.baseline.runs:
+            reason = "a set has no item with a score from every run of both"
+            return Comparison(Estimate.undefined(reason), math.nan, math.nan, math.nan, math.nan, 0, left_out, "")
+        kept.append(
+            Pair(
+                pair.weight, _on_items(pair.arm, valid_I, pair.weight), _on_items(pair.baseline, valid_I, -pair.weight)
+            )
+        )
+    blocks = [block for pair in kept for block in (pair.arm, pair.baseline)]
+    mean = sum(pair.weight * pair.arm.mean for pair in kept)
+    baseline_mean = sum(pair.weight * pair.baseline.mean for pair in kept)
+    value = mean - baseline_mean
+    variance = clustered_variance(blocks)
+    clusters = [min(len(set(pair.arm.clusters)), len(set(pair.baseline.clusters))) for pair in kept]
+    if _is_flat(variance, mean, baseline_mean):
+        estimate = Estimate(value, math.nan, math.nan, num_items, num_items, "", "no interval: no spread")
+        # what an exchange of the runs gives: runs without spread are no proof that runs have none
+        p = min(1.0, 2 / math.comb(2 * min(clusters), min(clusters))) if value else 1.0
+        return Comparison(estimate, p, math.nan, mean, baseline_mean, num_items, left_out, ITEMS_ONLY)
+    span = high - low if low is not None and high is not None else math.inf
+    return Comparison(
+        student_interval(value, variance, n=num_items, low=-span, high=span),
+        student_p(value, variance),
+        minimum_detectable_effect(variance.standard_error, variance.dof),
+        mean,
+        baseline_mean,
+        num_items,
+        left_out,
+        variance.unit,
+        variance.standard_error,
+        variance.dof,
+        math.sqrt(variance.run_variance),
+        min(clusters),
+        variance.has_run_spread,
+    )
+
+
+def weighted_mean(
+    blocks: Sequence[tuple[float, Block]], *, low: float | None = None, high: float | None = None
+) -> Estimate:
+    """The weighted mean of the sets' means with Student's interval, clipped to the scale.
+
+    Args:
+        blocks: weight of the set and its scores; weights add up to 1.
+        low: lower end of the scorer's range, None where it has none.
+        high: upper end.
+    """
+    counts = [int(np.isfinite(block.scores).sum()) for _, block in blocks]
+    if not blocks or not all(counts):
+        return Estimate.undefined("a set has no scored answer")
+    variance = clustered_variance([replace(block, coefficient=weight) for weight, block in blocks])
+    value = sum(weight * block.mean for weight, block in blocks)
+    if _is_flat(variance, value, 0.0):
+        return Estimate(value, math.nan, math.nan, sum(counts), variance.num_items, "", "no interval: no spread")
+    ends = (-math.inf if low is None else low, math.inf if high is None else high)
+    return student_interval(value, variance, n=sum(counts), low=ends[0], high=ends[1])
+
+
 def pareto_front(gain: ArrayLike, loss: ArrayLike) -> np.ndarray:
     """Which arms no other arm beats: at least as much gain for at most as much loss, and one of them strictly.
 
@@ -169,6 +256,10 @@ def _without_spread(arm: Block, baseline: Block, low: float | None, high: float 
     first, second = wilson(arm.mean * num_items, num_items), wilson(baseline.mean * num_items, num_items)
     low_end, high_end = square_and_add([(1.0, first), (-1.0, second)])
     return Estimate(value, low_end, high_end, num_items, num_items, "Wilson over items (Newcombe)"), p
+
+
+def _is_flat(variance: ClusteredVariance, first: float, second: float) -> bool:
+    return bool(variance.variance <= (1e-12 * max(1.0, abs(first), abs(second))) ** 2)
 
 
 def _on_items(block: Block, valid_I: BoolArray, coefficient: float) -> Block:

@@ -23,6 +23,7 @@ from assay.metaeval.study_tables.curves import (
 )
 from assay.metaeval.study_tables.frame import RunRow, ScorerInfo, StudyFrame, make_frame
 from assay.metaeval.study_tables.leaderboard import leaderboard_rows
+from assay.metaeval.study_tables.objective import OBJECTIVE_COLUMNS, objective_rows
 from assay.metaeval.study_tables.options import TableOptions
 from assay.metaeval.study_tables.scorer_pairs import scorer_pair_rows
 from assay.metaeval.study_tables.series import category_mean_rows, series_rows, set_mean_rows
@@ -56,7 +57,7 @@ def build_study_tables(
     categories: Mapping[str, str] | None = None,
     repeats: pa.Table | None = None,
 ) -> StudyTables:
-    """Every table of COLUMNS.
+    """Every table of COLUMNS, and that of the objective where there is one.
 
     Args:
         runs: one per distinct predictions artifact. A run with N = 0 is listed once per evaluation set and serves
@@ -90,7 +91,11 @@ def build_study_tables(
         "phases": lambda: phase_rows(frame, seed_key=options.seed_key, resamples=options.resamples),
         "variance": lambda: variance_rows(frame),
     }
-    return {name: make_table(name, makers[name]()) for name in COLUMNS}
+    tables = {name: make_table(name, makers[name]()) for name in COLUMNS}
+    if options.objective is not None:
+        rows = objective_rows(frame, options.objective)
+        tables["objective"] = make_table("objective", rows, OBJECTIVE_COLUMNS)
+    return tables
 
 
 def _check(frame: StudyFrame, options: TableOptions) -> None:

@@ -27,7 +27,7 @@ from assay.metaeval.statistics.variance import (
     with_repeats,
 )
 from assay.metaeval.study_tables.deciding import Comparer, Row, no_decision, settle
-from assay.metaeval.study_tables.frame import ALONE, Panel, ScorerInfo, StudyFrame, Tally
+from assay.metaeval.study_tables.frame import ALONE, MANY, Panel, ScorerInfo, StudyFrame, Tally
 from assay.records import INSTRUCTIONS
 
 _NOTHING = Tally(0, 0, {})
@@ -176,7 +176,7 @@ def forgetting_rows(frame: StudyFrame) -> list[dict[str, Any]]:
     for task in sorted({run.trained_task for run in panel.runs if run.trained_task}):
         for point in curve_points(panel, task):
             zero = zero_rows(panel, point.base_model, point.series, task)
-            if point.num_target == 0:
+            if point.num_target == 0 or (task == MANY and not zero):  # mixtures of one total are no curve over N
                 continue
             for number, scorer in enumerate(frame.scorers):
                 values = panel.values[number]

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 ScorerKind = Literal["reference", "heuristic", "judge", "embedding", "reward", "classifier", "human"]
 
+MANY = "*"
+"""Trained task of a mixture that has rows of several target tasks."""
 ALONE = "only"
 """Series of mixtures of target rows alone beside a curve of mixtures with others: compared, but no point of a curve."""
 
@@ -53,8 +55,15 @@ class RunRow:
     repeats: str = ""
     """Series in which the same weights stand already, up to rounding. Such a run is shown, but is no further evidence:
     correlations, TFA, means over runs, ranks and families of comparisons leave it out."""
+    purpose: Literal["", "target", "forgetting", "tuning"] = ""
+    """What the evaluation set is asked for; empty: forgetting of the instruction set, a target of any other."""
     is_trained: bool = True
     """False: a given model as it is, which another study would meet again."""
+
+    @property
+    def is_forgetting(self) -> bool:
+        """Whether the set shows what was lost instead of what was learnt."""
+        return self.purpose == "forgetting" or (not self.purpose and self.evaluation_set == INSTRUCTIONS)
 
     @property
     def cluster(self) -> str:
@@ -102,6 +111,11 @@ class Panel:
     repeats: Mapping[int, RepeatedScores] = field(default_factory=dict)
     """By scorer that was asked repeatedly."""
 
+    @property
+    def is_forgetting(self) -> bool:
+        """Whether the set shows what was lost instead of what was learnt."""
+        return self.runs[0].is_forgetting
+
     def block(self, scorer: int, rows: Sequence[int], coefficient: float = 1.0) -> Block:
         """The scores of some runs as a block whose runs are adapters and whose items carry the set's name."""
         runs = [self.runs[row] for row in rows]
@@ -146,7 +160,7 @@ class StudyFrame:
     @property
     def target_sets(self) -> tuple[str, ...]:
         """Evaluation sets that are target tasks."""
-        return tuple(name for name in self.panels if name != INSTRUCTIONS)
+        return tuple(name for name, panel in self.panels.items() if not panel.is_forgetting)
 
 
 def make_frame(

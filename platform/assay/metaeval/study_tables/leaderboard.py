@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 
 import numpy as np
 
@@ -10,7 +11,6 @@ from assay.metaeval.statistics.comparison import Comparison, pareto_front
 from assay.metaeval.study_tables.curves import zero_rows
 from assay.metaeval.study_tables.deciding import Comparer, Row, no_decision, settle
 from assay.metaeval.study_tables.frame import Panel, RunRow, ScorerInfo, StudyFrame
-from assay.records import INSTRUCTIONS
 
 REPEATS = "the same weights as in the series"
 """Why an arm has neither a rank nor a place in the family."""
@@ -24,12 +24,12 @@ def leaderboard_rows(frame: StudyFrame, baseline: str | None) -> list[Row]:
         baseline: label of the baseline; None: the N = 0 mixture of the arm's series.
     """
     forgetting: dict[tuple[str, str, str], Comparison] = {}
+    """By base model, arm and scorer: on the set where most was lost, where there are several."""
     rows: list[Row] = []
     members: list[tuple[Row, Comparison, ScorerInfo]] = []
     comparer = Comparer(frame)
-    # the instruction set first: its differences stand beside every other set's
-    for name in sorted(frame.panels, key=lambda name: (name != INSTRUCTIONS, name)):
-        panel = frame.panels[name]
+    # sets of forgetting first: their differences stand beside every other set's
+    for panel in sorted(frame.panels.values(), key=lambda panel: (not panel.is_forgetting, panel.evaluation_set)):
         for (base_model, arm), own in sorted(_arms(panel).items()):
             run = panel.runs[own[0]]
             against = _baseline_rows(panel, base_model, run, baseline)
@@ -39,14 +39,15 @@ def leaderboard_rows(frame: StudyFrame, baseline: str | None) -> list[Row]:
                     continue
                 found = comparer.compare(panel, number, own, against)
                 key = (base_model, arm, scorer.name)
-                if name == INSTRUCTIONS:
+                if panel.is_forgetting and not (forgetting.get(key, found).difference.value < found.difference.value):
                     forgetting[key] = found
                 rows.append(_row(panel, scorer, own, against, found, forgetting.get(key)))
                 if own != against:
                     members.append((rows[-1], found, scorer))
+    lost_on = {name for name, panel in frame.panels.items() if panel.is_forgetting}
     counted = [row for row in rows if not row["reason"].startswith(REPEATS)]
-    _adjust([member for member in members if not member[0]["reason"].startswith(REPEATS)])
-    _rank(counted)
+    _adjust([member for member in members if not member[0]["reason"].startswith(REPEATS)], lost_on)
+    _rank(counted, lost_on)
     return rows
 
 
@@ -120,18 +121,18 @@ def _row(
     }
 
 
-def _adjust(members: list[tuple[Row, Comparison, ScorerInfo]]) -> None:
-    """Families: base model x scorer, the target sets and the instruction set each for itself."""
+def _adjust(members: list[tuple[Row, Comparison, ScorerInfo]], lost_on: Collection[str]) -> None:
+    """Families: base model x scorer, the target sets and those of forgetting each for themselves."""
     families: dict[tuple[str, str, bool], list[tuple[Row, Comparison, ScorerInfo]]] = {}
     for row, found, scorer in members:
         if found.num_items:
-            key = row["base_model"], row["scorer"], row["evaluation_set"] == INSTRUCTIONS
+            key = row["base_model"], row["scorer"], row["evaluation_set"] in lost_on
             families.setdefault(key, []).append((row, found, scorer))
     for family in families.values():
         settle(family)
 
 
-def _rank(rows: list[Row]) -> None:
+def _rank(rows: list[Row], lost_on: Collection[str]) -> None:
     """Place by difference to the baseline (by mean, where there are several), and the Pareto front of both changes."""
     boards: dict[tuple[str, str, str], list[Row]] = {}
     for row in rows:
@@ -143,7 +144,7 @@ def _rank(rows: list[Row]) -> None:
         places = np.array([row["mean"] for row in board]) if several else gains
         for row, place in zip(board, places, strict=True):
             row["rank"] = None if math.isnan(place) else 1 + int(np.sum(places > place))
-        if name == INSTRUCTIONS:
+        if name in lost_on:
             continue
         losses = np.array([-row["forgetting"] for row in board])
         for row, is_on_front in zip(board, pareto_front(gains, losses), strict=True):

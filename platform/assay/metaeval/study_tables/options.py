@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from assay.metaeval.study_tables.objective import Objective
+
 
 @dataclass(frozen=True, slots=True)
 class TableOptions:
@@ -19,6 +21,8 @@ class TableOptions:
     """Bootstrap size."""
     below_target: float = 100
     """CIT and CAT use runs with fewer target rows than this (the paper: 100)."""
+    objective: Objective | None = None
+    """What makes one mixture better than another, where a study says it."""
     meta_tasks: tuple[str, ...] | None = None
     """Tasks of CIT and CAT; None: all target tasks."""
     tfa_tasks: tuple[str, ...] | None = None

@@ -17,11 +17,10 @@ from typing import Any
 from assay.errors import ConfigError, StageError
 from assay.metaeval.sequential.arms import Evidence, Round, Rule, by_rounds
 from assay.metaeval.sequential.record import rounds_record
-from assay.metaeval.study_tables.frame import RunRow
+from assay.metaeval.study_tables.frame import MANY, RunRow
 from assay.records import INSTRUCTIONS
 from assay.studies.deciding.evidence import Ratings, item_means, item_variance, mean_of
 from assay.studies.deciding.spec import DecideSpec
-from assay.studies.designs.cell import MANY
 
 Draw = tuple[RunRow, ...]
 """The runs of one draw, one per seed: their mean is its score. Of an arm that draws nothing: as many seeds together."""

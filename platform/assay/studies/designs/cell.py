@@ -8,8 +8,6 @@ from assay.mixtures.spec import MixtureSpec
 from assay.preference.sources import PairsAsked
 from assay.training.spec import TrainSpec
 
-MANY = "*"
-"""Task of a mixture that has rows of several target tasks."""
 STOPPED = "stopped"
 """Series of the trainings that the stopping rule ends."""
 INSTRUCTIONS_ONLY = "instructions only"

@@ -15,6 +15,7 @@ from assay.mixtures.spec import MixtureSpec
 from assay.records import Mode
 from assay.studies.designs.asked import AskedSet
 from assay.studies.designs.cell import Cell, Condition
+from assay.studies.designs.searched import SearchedSpace
 from assay.training.spec import TrainSpec
 
 if TYPE_CHECKING:
@@ -82,9 +83,9 @@ class DesignBase(Config, ABC):
         return False
 
     @property
-    def searched_parts(self) -> tuple[str, ...]:
-        """Parts of a mixture whose weights `assay search` may look for; empty: it has none."""
-        return ()
+    def searched(self) -> SearchedSpace | None:
+        """What `assay search` may vary; None: the design has no weights."""
+        return None
 
     @property
     def preferences(self) -> PreferenceGrid | None:
@@ -117,12 +118,20 @@ class DesignBase(Config, ABC):
         return ()
 
     def with_points(self, points: Sequence[Mapping[str, float]]) -> Self:
-        """The design with these weights of its components, beside the baseline alone.
+        """The design with these weights of its components, beside the points that it always has.
 
         Raises:
             ConfigError: it has no weights.
         """
-        raise ConfigError(f"grid: the design {self.design!r} has no weights; expected the design weights")
+        raise ConfigError(f"grid: the design {self.design!r} has no weights; expected weights or mixture")
+
+    def arm_of(self, point: Mapping[str, float]) -> str:
+        """What reports call the mixture of these weights in a study that has it.
+
+        Raises:
+            ConfigError: the design has no weights.
+        """
+        raise ConfigError(f"grid: the design {self.design!r} has no weights; expected weights or mixture")
 
     def identity(self, mode: Mode) -> dict[str, Any]:
         """What its results depend on, as JSON."""

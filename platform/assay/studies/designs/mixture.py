@@ -5,21 +5,24 @@ What models are trained on and what they are asked are told apart: `grid.compone
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
 from assay.config import Config
+from assay.metaeval.study_tables.frame import MANY
 from assay.mixtures.designs import INSTRUCTION_DRAW
 from assay.mixtures.shares import largest_remainder
-from assay.mixtures.space import SpaceSpec, space_points
+from assay.mixtures.space import MILLION, Region, SpaceSpec, space_points
 from assay.mixtures.spec import ComponentSpec, MixtureSpec
+from assay.records import INSTRUCTIONS
 from assay.studies.designs.asked import AskedSet
-from assay.studies.designs.cell import MANY, Cell, Condition
+from assay.studies.designs.cell import Cell, Condition
 from assay.studies.designs.design import DesignBase, no_repeats, with_seeds
+from assay.studies.designs.searched import SearchedSpace
 
 if TYPE_CHECKING:
     from assay.studies.spec import Study
@@ -151,7 +154,7 @@ class MixtureGrid(DesignBase):
             whole = sum(shares.values())
             exact = [shares.get(part, 0.0) / whole for part in self.names]
             arm = Arm(name, dict(zip(self.names, exact, strict=True)))
-            found.setdefault(tuple(largest_remainder(exact, self.size)), arm)
+            found.setdefault(self._counts(shares), arm)
 
         for point in self.points:
             add(point.name or _in_words(point.shares), point.shares)
@@ -176,6 +179,36 @@ class MixtureGrid(DesignBase):
     def default_baseline(self) -> str:
         """The point that the design names."""
         return self.baseline
+
+    @property
+    def searched(self) -> SearchedSpace:
+        """Where a stick of length 1 is broken, each piece within the bounds of the study's space."""
+        region = Region.of(self.names, {} if self.space is None else self.space.bounds)
+
+        def weights(numbers: Mapping[str, float]) -> dict[str, float]:
+            shares = largest_remainder(region.at([numbers[name] for name in self.names[:-1]]), MILLION)
+            return {name: share / MILLION for name, share in zip(self.names, shares, strict=True)}
+
+        return SearchedSpace(self.names, self.names[:-1], 0.0, 1.0, False, weights, not region.is_whole)
+
+    def with_points(self, points: Sequence[Mapping[str, float]]) -> Self:
+        """The named points and these, and no space of others."""
+        taken = {arm.name for arm in self.replace(space=None).arms}
+        named = {self.arm_of(point): point for point in points}
+        further = [Point(name=name, shares=point) for name, point in named.items() if name not in taken]
+        return self.replace(points=(*self.points, *further), space=None)
+
+    def arm_of(self, point: Mapping[str, float]) -> str:
+        """The name of a named or built-in point that is the same mixture, or its rows (or tokens) by component."""
+        counts = self._counts(point)
+        for arm in self.replace(space=None).arms:
+            if not arm.is_natural and self._counts(arm.shares) == counts:
+                return arm.name
+        return ", ".join(f"{name} {count}" for name, count in zip(self.names, counts, strict=True))
+
+    def _counts(self, shares: Mapping[str, float]) -> tuple[int, ...]:
+        whole = sum(shares.values())
+        return tuple(largest_remainder([shares.get(part, 0.0) / whole for part in self.names], self.size))
 
     @property
     def trains_zero(self) -> bool:
@@ -293,10 +326,12 @@ def tokens_of(base_model: str) -> str:
 
 
 def _new_tokens(study: Study, dataset: str) -> int:
-    """As the task of the dataset's rows says."""
+    """As the task of the dataset's rows says; of an instruction set, and of rows of no task, as the study says."""
     source = study.data.sources.get(dataset)
     task, tasks = source.task if source is not None and source.task else dataset, study.registry.tasks
-    limit = tasks.get(task).max_new_tokens if task in tasks.names else study.evaluation.instruction_max_new_tokens
+    limit = study.evaluation.instruction_max_new_tokens
+    if task in tasks.names and task != INSTRUCTIONS:
+        limit = tasks.get(task).max_new_tokens
     return study.evaluation.max_new_tokens.get(task, limit)
 
 

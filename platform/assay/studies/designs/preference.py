@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
 
 from pydantic import Field, model_validator
 
+from assay.metaeval.study_tables.frame import MANY
 from assay.mixtures.designs import INSTRUCTION_DRAW, Instructions, instructions_alone
 from assay.mixtures.spec import ComponentSpec, MixtureSpec
 from assay.preference.sources import GivenPairs, LabelledAnswers, PairsAsked, PairSources, SampledPairs, StrongerPairs
 from assay.records import TEST, VALIDATION
 from assay.studies.designs.asked import AskedSet, instruction_sets, task_set
-from assay.studies.designs.cell import MANY, Cell, Tuned
+from assay.studies.designs.cell import Cell, Tuned
 from assay.studies.designs.design import DesignBase, by_rules_of, no_repeats
 from assay.training.objectives.shipped import SHIPPED
 from assay.training.spec import TrainSpec

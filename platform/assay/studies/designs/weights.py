@@ -7,16 +7,22 @@ from typing import TYPE_CHECKING, Literal, Self
 
 from pydantic import Field, model_validator
 
+from assay.metaeval.study_tables.frame import MANY
 from assay.mixtures.designs import INSTRUCTION_DRAW, Instructions
 from assay.mixtures.shares import largest_remainder
 from assay.mixtures.spec import ComponentSpec, MixtureSpec
 from assay.records import INSTRUCTIONS
 from assay.studies.designs.asked import AskedSet, instruction_sets, task_set
-from assay.studies.designs.cell import INSTRUCTIONS_ONLY, MANY, Cell, Condition
+from assay.studies.designs.cell import INSTRUCTIONS_ONLY, Cell, Condition
 from assay.studies.designs.design import DesignBase, check_tasks, no_repeats, with_seeds
+from assay.studies.designs.searched import SearchedSpace
 
 if TYPE_CHECKING:
     from assay.studies.spec import Study
+
+
+LEAST_WEIGHT = 0.01
+"""Smallest weight that a search tries, of a largest of 1; weights are searched on a logarithmic scale."""
 
 
 class WeightGrid(DesignBase):
@@ -41,7 +47,7 @@ class WeightGrid(DesignBase):
     def _known_components(self) -> WeightGrid:
         no_repeats("tasks", self.tasks)
         for point in self.points:
-            unknown = sorted(set(point) - set(self.searched_parts))
+            unknown = sorted(set(point) - set(self.components))
             if unknown:
                 raise ValueError(f"points: saw {unknown[0]!r}; expected instructions, {', '.join(self.tasks)}")
             if min(point.values(), default=0.0) < 0 or sum(point.values()) <= 0:
@@ -59,13 +65,32 @@ class WeightGrid(DesignBase):
         return True
 
     @property
-    def searched_parts(self) -> tuple[str, ...]:
+    def components(self) -> tuple[str, ...]:
         """The instruction set and the tasks."""
         return ("instructions", *self.tasks)
+
+    @property
+    def searched(self) -> SearchedSpace:
+        """A weight of each component."""
+        return SearchedSpace(self.components, self.components, LEAST_WEIGHT, 1.0, True, dict)
 
     def with_points(self, points: Sequence[Mapping[str, float]]) -> Self:
         """The same with these points."""
         return self.replace(points=tuple(points))
+
+    def arm_of(self, point: Mapping[str, float]) -> str:
+        """Its counts; of instruction rows alone, the baseline's name."""
+        counts = self._counts(point)
+        return self._series(counts) or INSTRUCTIONS_ONLY
+
+    def _counts(self, weights: Mapping[str, float]) -> dict[str, int]:
+        powers = [weights.get(name, 0.0) ** (1 / self.temperature) for name in self.components]
+        counts = largest_remainder([power / sum(powers) for power in powers], self.total)
+        return dict(zip(self.components, counts, strict=True))
+
+    def _series(self, counts: Mapping[str, int]) -> str:
+        label = ", ".join(f"{name} {count}" for name, count in counts.items())
+        return "" if counts["instructions"] == self.total else f"{label} {self.share_of}"
 
     def datasets(self, study: Study) -> tuple[str, ...]:
         """The instruction set and the tasks."""
@@ -80,18 +105,14 @@ class WeightGrid(DesignBase):
         return with_seeds(study, self._conditions(study))
 
     def _conditions(self, study: Study) -> Iterator[Condition]:
-        names = self.searched_parts
         seen: set[str] = set()
         for weights in ({"instructions": 1.0}, *self.points):
-            powers = [weights.get(name, 0.0) ** (1 / self.temperature) for name in names]
-            shares = [power / sum(powers) for power in powers]
-            counts = dict(zip(names, largest_remainder(shares, self.total), strict=True))
-            label = ", ".join(f"{name} {count}" for name, count in counts.items())
-            if label in seen:
+            counts = self._counts(weights)
+            series = self._series(counts)
+            if series in seen:
                 continue
-            seen.add(label)
+            seen.add(series)
             targets = self.total - counts["instructions"]
-            series = f"{label} {self.share_of}" if targets else ""
             for draw in range(self.draws):
                 mixture = self._mixture(study, counts, self.draw_seed(draw))
                 name = series or INSTRUCTIONS_ONLY

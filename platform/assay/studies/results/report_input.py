@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -43,6 +44,8 @@ def report_content(results: Results) -> dict[str, Any]:
         "notes": notes(study),
         "human": study.statistics.human,
         "paper_places": study.grid.paper_places,
+        "objective": None if study.objective is None else dataclasses.asdict(study.objective),
+        "forgetting": [part.name for part in study.grid.evaluation_sets(study) if part.purpose == "forgetting"],
         "curve_scorers": curve_scorers(study.scorers),
         "tables": results.tables,
         "costs": results.costs.rows(),

@@ -30,7 +30,8 @@ class RowFigures:
     dataset: str
     base_model: str
     asked: int | None
-    """Training rows of the mixture that asks for the most; None where it asks for all and nobody counted."""
+    """Training rows of the mixture that asks for the most; None where it asks for all and nobody counted,
+    or for a share of tokens."""
     trained: int | None
     """Of these, rows that are trained; in `compat`, before they are drawn, about so many."""
     left_out: int | None
@@ -136,6 +137,7 @@ def _figures(
     drawn: Sequence[str] | None,
 ) -> RowFigures:
     limit = training_limit(study)
+    parts = list(parts)
     wanted = _most(parts, lengths)
     if lengths is None:
         return RowFigures(seen.dataset, seen.base, wanted, None, None, limit, None, None, None)
@@ -155,7 +157,8 @@ def _figures(
     elif wanted is None:
         trained = None
     elif study.mode == "strict":
-        trained = min(wanted, len(pool) - left_out)
+        times = max((part.max_repeats for part in parts), default=1)
+        trained = min(wanted, times * (len(pool) - left_out))
     else:
         trained = round(wanted * (1 - left_out / max(1, len(pool))))
     prompts, cut = _prompts(study, sets, lengths, seen.positions)
@@ -163,11 +166,14 @@ def _figures(
     return RowFigures(seen.dataset, seen.base, wanted, trained, left_out, limit, prompts, cut, marks, over)
 
 
-def _most(parts: Iterable[ComponentSpec], lengths: Lengths | None) -> int | None:
+def _most(parts: Sequence[ComponentSpec], lengths: Lengths | None) -> int | None:
     """Rows that the largest component of a dataset asks for."""
     held = None if lengths is None else Counter(zip(lengths.splits, lengths.categories, strict=True))
     counts = []
-    for part in parts:
+    counted = [part for part in parts if part.weight is None]  # shares of what is there, or of tokens, tell no rows
+    if not counted and parts:
+        return None
+    for part in counted:
         there = None
         if held is not None:
             there = sum(

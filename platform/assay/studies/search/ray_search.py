@@ -7,13 +7,13 @@ a search that was stopped finds them again: the searcher is seeded and told the 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 
 import numpy as np
 from ray import tune
 
 from assay.errors import ResourceError
-from assay.studies.search.weights import LEAST_WEIGHT, SearchSpec, Trial
+from assay.studies.designs.searched import SearchedSpace
+from assay.studies.search.weights import SearchSpec, Trial
 
 METRIC = "goal"
 
@@ -21,9 +21,11 @@ METRIC = "goal"
 class Suggestions:
     """Weights to try next."""
 
-    def __init__(self, spec: SearchSpec, components: Sequence[str]) -> None:
-        """A searcher over one weight per component."""
-        self._space = {name: tune.loguniform(LEAST_WEIGHT, 1.0) for name in components}
+    def __init__(self, spec: SearchSpec, space: SearchedSpace) -> None:
+        """A searcher over the numbers that a design may vary."""
+        domain = tune.loguniform if space.is_log else tune.uniform
+        self._space = {name: domain(space.low, space.high) for name in space.names}
+        self._weights = space.weights
         self._random = np.random.RandomState(spec.seed)
         self._optuna = _optuna_search(spec, self._space) if spec.algorithm == "optuna" else None
         self._asked = 0
@@ -38,7 +40,7 @@ class Suggestions:
                 point = {key: domain.sample(random_state=self._random) for key, domain in self._space.items()}
             else:
                 point = self._optuna.suggest(name)
-            found.append((name, {key: round(float(value), 6) for key, value in point.items()}))
+            found.append((name, self._weights({key: round(float(value), 6) for key, value in point.items()})))
         return found
 
     def tell(self, name: str, trial: Trial) -> None:

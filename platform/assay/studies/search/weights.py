@@ -18,14 +18,11 @@ from assay.config import Config
 from assay.errors import ConfigError
 from assay.metaeval.statistics.clustered import ITEMS_ONLY, student_quantile
 from assay.records import INSTRUCTIONS
-from assay.studies.cells import expand
-from assay.studies.designs import Design
-from assay.studies.spec import JUDGE, Study
+from assay.studies.designs.searched import SearchedSpace
+from assay.studies.spec import Study
 
 PENALTY = 10.0
 """What a relative loss of 1 on the instruction set beyond the limit costs, in units of the score."""
-LEAST_WEIGHT = 0.01
-"""Smallest weight that is tried, of a largest of 1; weights are searched on a logarithmic scale."""
 
 
 class SearchSpec(Config):
@@ -39,9 +36,9 @@ class SearchSpec(Config):
     batch: int = Field(4, ge=1)
     """Mixtures of one round; the searcher learns between rounds."""
     scorer: str | None = None
-    """Scorer to maximise; by default the judge where the study has one, else the human column."""
+    """Scorer to maximise; by default that of the study's goal, else the judge if it has one, else the human column."""
     max_forgetting: float = Field(0.01, ge=0)
-    """Largest relative loss on the instruction set that a mixture may have."""
+    """Largest relative loss on the instruction set that a mixture may have; design mixture takes its goal's limit."""
     seed: int = 0
     """Of the searcher."""
 
@@ -59,7 +56,7 @@ class Claim:
     gain_high: float | None
     """Tasks share runs, so their errors are added as if they went together."""
     loss: float | None
-    """Relative loss on the instruction set."""
+    """Relative loss on the instruction set; of a mixture study points lost."""
     loss_low: float | None
     loss_high: float | None
     """The mean at N = 0 is taken as known."""
@@ -69,6 +66,8 @@ class Claim:
     """What the interval is over, with the counts of both sides."""
     num_points: int
     """Points that were tried."""
+    is_relative: bool = True
+    """Whether the loss is a share of the baseline's mean; else it is in points of the score."""
 
 
 @dataclass(frozen=True)
@@ -79,9 +78,10 @@ class Trial:
     weights: Mapping[str, float]
     arm: str
     score: float | None
-    """Mean over the target tasks; None where a task has no score."""
+    """Mean over the target tasks, or the objective; None where a task has no score."""
     forgetting: float | None
-    """Relative loss on the instruction set against the baseline (below 0: it gained)."""
+    """Relative loss on the instruction set against the baseline (below 0: it gained); of design `mixture` points lost,
+    at the upper end of the interval where there is a constraint."""
     goal: float | None
     """`score` less the penalty; what the searcher maximises."""
     is_feasible: bool
@@ -94,20 +94,20 @@ class Trial:
         return asdict(self)
 
 
-def searched(study: Study) -> Design:
-    """The study's grid, checked to be one whose weights can be searched.
+def searched(study: Study) -> SearchedSpace:
+    """What can be searched in the study.
 
     Raises:
         ConfigError: another design, or no rows of the instruction set to measure forgetting on.
     """
-    if not study.grid.searched_parts:
+    if study.grid.searched is None:
         raise ConfigError(
-            f"search {study.name}: saw the design {study.grid.design!r}; expected weights; set grid.design=weights, "
-            "grid.tasks and grid.total"
+            f"search {study.name}: saw the design {study.grid.design!r}; expected mixture or weights; set "
+            "grid.design=weights, grid.tasks and grid.total"
         )
-    if not study.evaluation.instruction_rows:
+    if study.objective is None and not study.evaluation.instruction_rows:
         raise ConfigError("evaluation.instruction_rows: saw 0; expected some, to see what a mixture forgets")
-    return study.grid
+    return study.grid.searched
 
 
 def goal_scorer(study: Study, spec: SearchSpec) -> str:
@@ -116,7 +116,7 @@ def goal_scorer(study: Study, spec: SearchSpec) -> str:
     Raises:
         ConfigError: it is none of the study's.
     """
-    name = spec.scorer or (JUDGE if JUDGE in study.scorers else study.statistics.human)
+    name = spec.scorer or study.goal_scorer
     if name not in study.scorers:
         raise ConfigError(f"search: saw the scorer {name!r}; expected one of {', '.join(study.scorers)}")
     return name
@@ -124,26 +124,25 @@ def goal_scorer(study: Study, spec: SearchSpec) -> str:
 
 def with_points(study: Study, points: Sequence[Mapping[str, float]], name: str) -> Study:
     """The study with these points, under another name."""
-    return study.replace(name=name, grid=searched(study).with_points(points).model_dump())
+    return study.replace(name=name, grid=study.grid.with_points(points).model_dump())
 
 
 def arm_of(study: Study, point: Mapping[str, float]) -> str:
     """Label of a point's mixture in the tables."""
-    cells = expand(with_points(study, [point], study.name))
-    return cells[-1].arm
+    return study.grid.arm_of(point)
 
 
 def judged(
-    study: Study, spec: SearchSpec, leaderboard: Sequence[Mapping[str, Any]], number: int, point: Mapping[str, float]
+    study: Study, spec: SearchSpec, rows: Sequence[Mapping[str, Any]], number: int, point: Mapping[str, float]
 ) -> Trial:
     """How a point did, from the leaderboard of a study that has it; several base models are averaged."""
     scorer, arm = goal_scorer(study, spec), arm_of(study, point)
     tasks = study.target_sets
-    rows = [row for row in leaderboard if row["scorer"] == scorer and row["arm"] == arm]
-    means = [row["mean"] for row in rows if row["evaluation_set"] in tasks and row["mean"] is not None]
+    here = [row for row in rows if row["scorer"] == scorer and row["arm"] == arm]
+    means = [row["mean"] for row in here if row["evaluation_set"] in tasks and row["mean"] is not None]
     losses = [
         -row["difference"] / row["baseline_mean"]
-        for row in rows
+        for row in here
         if row["evaluation_set"] == INSTRUCTIONS and row["difference"] is not None and row["baseline_mean"]
     ]
     score = sum(means) / len(means) if means and len(means) % len(tasks) == 0 else None
@@ -155,33 +154,31 @@ def judged(
     return Trial(number, dict(point), arm, score, forgetting, goal, is_feasible)
 
 
-def claimed(
-    study: Study, spec: SearchSpec, leaderboard: Sequence[Mapping[str, Any]], trials: Sequence[Trial]
-) -> list[Trial]:
+def claimed(study: Study, spec: SearchSpec, rows: Sequence[Mapping[str, Any]], trials: Sequence[Trial]) -> list[Trial]:
     """The trials with what may be said of them, from the leaderboard of the study of them all."""
     scorer = goal_scorer(study, spec)
     alpha = 0.05 / max(1, len(trials))
     found = []
     for trial in trials:
-        rows = [row for row in leaderboard if row["scorer"] == scorer and row["arm"] == trial.arm]
-        on_tasks = [row for row in rows if row["evaluation_set"] in study.target_sets]
-        on_instructions = [row for row in rows if row["evaluation_set"] == INSTRUCTIONS and row["baseline_mean"]]
-        gain = _mean_ends([_ends(row, alpha) for row in on_tasks])
-        losses = [tuple(-end / row["baseline_mean"] for end in _ends(row, alpha)) for row in on_instructions]
-        loss, loss_high, loss_low = _mean_ends([(value, low, high) for value, low, high in losses])
+        here = [row for row in rows if row["scorer"] == scorer and row["arm"] == trial.arm]
+        on_tasks = [row for row in here if row["evaluation_set"] in study.target_sets]
+        on_instructions = [row for row in here if row["evaluation_set"] == INSTRUCTIONS and row["baseline_mean"]]
+        gain = mean_ends([ends_at(row, alpha) for row in on_tasks])
+        losses = [tuple(-end / row["baseline_mean"] for end in ends_at(row, alpha)) for row in on_instructions]
+        loss, loss_high, loss_low = mean_ends([(value, low, high) for value, low, high in losses])
         feasible: Feasibility = "open"
         if not math.isnan(loss_high) and loss_high <= spec.max_forgetting:
             feasible = "yes"
         elif not math.isnan(loss_low) and loss_low > spec.max_forgetting:
             feasible = "no"
-        value, low, high = map(_known, gain)
-        limits = _known(loss), _known(loss_low), _known(loss_high)
-        claim = Claim(value, low, high, *limits, feasible, _over(on_tasks), len(trials))
+        value, low, high = map(known_or_none, gain)
+        limits = known_or_none(loss), known_or_none(loss_low), known_or_none(loss_high)
+        claim = Claim(value, low, high, *limits, feasible, told_over(on_tasks), len(trials))
         found.append(replace(trial, claim=claim))
     return found
 
 
-def _ends(row: Mapping[str, Any], alpha: float) -> tuple[float, float, float]:
+def ends_at(row: Mapping[str, Any], alpha: float) -> tuple[float, float, float]:
     """Difference and both ends at this level; NaN where the comparison knows nothing about retraining."""
     value, error, dof = (math.nan if row[key] is None else row[key] for key in ("difference", "standard_error", "dof"))
     if math.isnan(error) or not dof > 0 or row["unit"] == ITEMS_ONLY:
@@ -190,18 +187,20 @@ def _ends(row: Mapping[str, Any], alpha: float) -> tuple[float, float, float]:
     return value, value - half, value + half
 
 
-def _known(value: float) -> float | None:
+def known_or_none(value: float) -> float | None:
+    """None for NaN."""
     return None if math.isnan(value) else value
 
 
-def _mean_ends(parts: Sequence[tuple[float, float, float]]) -> tuple[float, float, float]:
+def mean_ends(parts: Sequence[tuple[float, float, float]]) -> tuple[float, float, float]:
+    """Means of values and of both ends, as if errors went together."""
     if not parts:
         return math.nan, math.nan, math.nan
     value, low, high = (sum(part[place] for part in parts) / len(parts) for place in range(3))
     return value, low, high
 
 
-def _over(rows: Sequence[Mapping[str, Any]]) -> str:
+def told_over(rows: Sequence[Mapping[str, Any]]) -> str:
     """Unit and counts on both sides, as far as tasks and base models agree."""
     words = [
         f"{row['unit'] or 'nothing'}: {row['num_items']} items, {row['num_runs']} runs against "
