@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 from assay.cli import app
 from assay.commands.compare_logs import compare_logs
 from assay.errors import ConfigError
-from assay.foreign_logs.inspect_files import iterate_samples
+from assay.foreign_logs import inspect_files
 from assay.foreign_logs.logs import read_log
 from assay.metaeval.statistics.paired_items import paired_items
 
@@ -74,7 +74,6 @@ def test_an_eval_file_is_read_whatever_its_compression(tmp_path: Path, method: i
     assert log.scores["match"]["1"] == [1.0, 0.5]
     assert log.scores["match"]["2"] == [0.0]
     assert log.unscored == {"match: no number": 1, "error": 1}
-    assert len(list(iterate_samples(tmp_path / "a.eval"))) == 3
 
 
 def test_a_json_log_and_a_run_that_did_not_end(tmp_path: Path) -> None:
@@ -155,6 +154,10 @@ def test_models_that_agree_on_every_item_are_equivalent_once_there_are_enough_of
         ("a.json", json.dumps({**HEADER, "version": 3}).encode(), "version 3"),
         ("a.json", b"{", "no JSON"),
         ("a.jsonl", b'{"a": 1}\n', "line 1"),
+        ("a.jsonl", b'{"doc_id": 0, "resps": []}\n\xff\xfe\n', "line 2"),
+        ("a.json", b"\xff\xfe{", "no JSON"),
+        ("a.json", json.dumps({**HEADER, "samples": {"1": 2}}).encode(), "saw a dict; expected a list"),
+        ("a.json", json.dumps({**HEADER, "samples": [{"id": 1, "scores": [1]}]}).encode(), "sample 1: saw scores"),
     ],
 )
 def test_other_files_are_refused_in_one_line(tmp_path: Path, name: str, content: bytes, said: str) -> None:
@@ -173,3 +176,49 @@ def test_a_hundred_thousand_samples_are_read_from_their_summaries_in_seconds(tmp
     started = time.process_time()
     assert read_log(path).num_samples == 100_000
     assert time.process_time() - started < 5.0
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, 93])
+def test_a_log_that_was_cut_or_changed_anywhere_is_refused_in_one_line_or_read(tmp_path: Path, method: int) -> None:
+    whole = eval_file(tmp_path / "whole.eval", [summary(i, "C") for i in range(40)], method=method).read_bytes()
+    rng = np.random.default_rng(0)
+    for number in range(300):
+        data = bytearray(whole)
+        for place in rng.integers(0, len(data), 3):
+            data[place] = rng.integers(0, 256)
+        if number % 3 == 0:
+            del data[int(rng.integers(0, len(data))) :]
+        (tmp_path / "bad.eval").write_bytes(bytes(data))
+        try:
+            read_log(tmp_path / "bad.eval")
+        except ConfigError as error:
+            assert "\n" not in str(error)
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, 93])
+def test_no_member_may_grow_beyond_its_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: int) -> None:
+    path = eval_file(tmp_path / "a.eval", [summary(i, "C") for i in range(400)], method=method)
+    monkeypatch.setattr(inspect_files, "MAX_MEMBER_BYTES", 20_000)
+    with pytest.raises(ConfigError, match="at most 20000"):
+        read_log(path)
+
+
+INSPECT_A = {"match": 2 / 3, "includes": 0.75}
+INSPECT_B = {"match": 0.75, "includes": 5 / 6}
+LM_EVAL = {"acc": 0.25, "acc_norm": 0.25}
+"""`accuracy` of each log's results, as the tools wrote it."""
+WRITTEN = Path(__file__).with_name("written_by_the_tools")
+
+
+def test_logs_that_the_tools_wrote_have_the_means_that_the_tools_reported() -> None:
+    logs = [read_log(WRITTEN / f"inspect_0.3.285_{name}.eval") for name in ("a", "b")]
+    for log in logs:
+        assert (log.task, log.model, log.num_samples, log.unscored) == ("sums", "mockllm/model", 24, {})
+        assert all(len(repeats) == 2 for scores in log.scores.values() for repeats in scores.values())
+    means = [{name: np.mean(list(scores.values())) for name, scores in log.scores.items()} for log in logs]
+    assert means == [pytest.approx(INSPECT_A), pytest.approx(INSPECT_B)]
+    rows = compare_logs(*logs, margin=0.02)
+    assert {row["num_items"] for row in rows} == {12}
+    samples = read_log(WRITTEN / "samples_sums_lm_eval_0.4.13.jsonl")
+    assert {name: np.mean(list(scores.values())) for name, scores in samples.scores.items()} == LM_EVAL
+    assert samples.num_samples == 16

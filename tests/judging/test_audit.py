@@ -24,8 +24,9 @@ from assay.judging.audit import (
 from assay.judging.probes import HARMLESS, INJECTIONS, MASTER_KEYS, Probe, family_of, rating_probes
 from assay.llm.requests import Message
 from assay.reports.judge_audit import audit_attacks, audit_lines, audit_shares
-from assay.scoring.judges.calls import JudgeCall, JudgeProtocol, replay_protocol
+from assay.scoring.judges.calls import JudgeCall, JudgeProtocol
 from assay.scoring.judges.judgements import PointwiseJudgement
+from support.replayed import replay_protocol
 from support.shipped import make_pairwise, make_protocol
 
 PLAN = make_plan(num_items=24, num_pairs=48, attack_items=1)

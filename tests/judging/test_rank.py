@@ -23,9 +23,10 @@ from assay.judging.rank import (
 )
 from assay.llm.endpoint import EndpointSpec
 from assay.llm.figures import Figures
-from assay.scoring.judges.calls import JudgeCall, replay_protocol
+from assay.scoring.judges.calls import JudgeCall
 from assay.scoring.judges.judgements import Choice, JointJudgement, PairVerdict
 from assay.scoring.judges.protocols.joint import JointInstance, JointJudge
+from support.replayed import replay_protocol
 
 QUALITY = {"a": 10.0, "b": 6.0, "c": 3.0, "d": 0.0, "e": -4.0, "f": -8.0}
 

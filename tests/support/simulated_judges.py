@@ -13,9 +13,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from assay.judge_server.server.tokens import count_prompt, count_tokens
-from assay.scoring.judges.calls import JudgeCall, replay_protocol
+from assay.scoring.judges.calls import JudgeCall
 from assay.scoring.judges.judgements import JointJudgement
 from assay.scoring.judges.protocols.joint import LABELS, JointInstance, JointJudge
+from support.replayed import replay_protocol
 
 ANSWER = "The answer to the question, as given here, goes through the matter in a few sentences and then ends. " * 4
 

@@ -92,8 +92,11 @@ def score_command(predictions: Path, scorers: Sequence[str], out: Path, how: Sco
     _write_text(out.with_suffix(".summary.json"), json.dumps(summary, indent=2) + "\n")
     _print_summary(summary)
     if unanswered is not None:
+        from assay.commands.judge_reports import thinking_text
         from assay.judging.asking import check_answered
 
+        if unanswered.with_thinking:
+            typer.echo(thinking_text(unanswered.with_thinking, unanswered.thinking_chars), err=True)
         check_answered({"endpoint": endpoint, "unanswered": [unanswered.told()]})
     if not any(tally.scored for tally in tallies.values()):
         reasons = sum((Counter(tally.reasons) for tally in tallies.values()), Counter[str]())

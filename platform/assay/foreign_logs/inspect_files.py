@@ -22,6 +22,8 @@ from assay.foreign_logs.logs import ForeignLog, Scores, as_number
 VERSIONS = (2,)
 MAX_MEMBER_BYTES = 2 << 30
 _ZSTD = 93
+_DAMAGES = (zipfile.BadZipFile, zlib.error, struct.error)
+"""What damaged archives raise beside OSError; a password is a RuntimeError, torn zstd data a ValueError."""
 _LOCAL_HEADER = struct.Struct("<4s5H3I2H")
 
 
@@ -40,27 +42,16 @@ def read_inspect_log(path: Path) -> ForeignLog:
     else:
         header = _parsed(path.read_bytes(), str(path))
         _check_version(header, path)
-        samples = header.get("samples") or []
+        samples = _listed(header.get("samples") or [], str(path))
     about = header.get("eval") or {}
     scores, unscored, count = _scores_of(samples, path)
     return ForeignLog(str(path), "inspect-ai", str(about.get("task")), str(about.get("model")), scores, count, unscored)
 
 
-def iterate_samples(path: Path) -> Iterator[Mapping[str, Any]]:
-    """The full samples of an `.eval`, one at a time, in the order of their names.
-
-    Raises:
-        ConfigError: no log of inspect-ai.
-    """
-    with _opened(path) as archive:
-        for name in sorted(name for name in archive.namelist() if name.startswith("samples/")):
-            yield _json(archive, name, path)
-
-
 def _opened(path: Path) -> zipfile.ZipFile:
     try:
         return zipfile.ZipFile(path)
-    except zipfile.BadZipFile:
+    except (zipfile.BadZipFile, ValueError, struct.error):
         raise ConfigError(f"{path}: saw no zip archive; expected an .eval log of inspect-ai; check the file") from None
 
 
@@ -75,14 +66,20 @@ def _check_version(header: Any, path: Path) -> None:
 
 def _summaries(archive: zipfile.ZipFile, names: set[str], path: Path) -> Iterator[Mapping[str, Any]]:
     if "summaries.json" in names:
-        yield from _json(archive, "summaries.json", path)
+        yield from _listed(_json(archive, "summaries.json", path), f"{path}: summaries.json")
         return
     parts = sorted(name for name in names if name.startswith("_journal/summaries/"))
     for name in parts:
-        yield from _json(archive, name, path)
+        yield from _listed(_json(archive, name, path), f"{path}: {name}")
     if not parts:
         for name in sorted(name for name in names if name.startswith("samples/")):
             yield _json(archive, name, path)
+
+
+def _listed(value: Any, where: str) -> list[Any]:
+    if not isinstance(value, list):
+        raise ConfigError(f"{where}: saw a {type(value).__name__}; expected a list of samples; check the file")
+    return value
 
 
 def _scores_of(samples: Iterable[Mapping[str, Any]], path: Path) -> tuple[Scores, dict[str, int], int]:
@@ -100,6 +97,8 @@ def _scores_of(samples: Iterable[Mapping[str, Any]], path: Path) -> tuple[Scores
         if not sample.get("scores"):
             unscored["no score"] += 1
             continue
+        if not isinstance(sample["scores"], Mapping):
+            raise ConfigError(f"{path}: sample {item}: saw scores that are no object; expected one; check the file")
         for name, score in sample["scores"].items():
             value = score.get("value") if isinstance(score, Mapping) else score
             parts = (
@@ -116,16 +115,16 @@ def _scores_of(samples: Iterable[Mapping[str, Any]], path: Path) -> tuple[Scores
 def _json(archive: zipfile.ZipFile, name: str, path: Path) -> Any:
     try:
         info = archive.getinfo(name)
+        if info.file_size > MAX_MEMBER_BYTES:
+            raise OSError(f"{info.file_size} bytes, at most {MAX_MEMBER_BYTES}")
         data = _zstd_member(archive, info) if info.compress_type == _ZSTD else archive.read(info)
-    except (KeyError, zipfile.BadZipFile, NotImplementedError, OSError, zlib.error, EOFError) as error:
+    except (KeyError, ValueError, RuntimeError, OSError, EOFError, *_DAMAGES) as error:
         raise ConfigError(f"{path}: saw no readable {name} ({error}); expected one; the log is cut or no log") from None
     return _parsed(data, f"{path}: {name}")
 
 
 def _zstd_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
     """A member of method 93, which Python's own zipfile cannot read."""
-    if info.file_size > MAX_MEMBER_BYTES:
-        raise OSError(f"{info.file_size} bytes, at most {MAX_MEMBER_BYTES}")
     import pyarrow as pa
 
     file = archive.fp

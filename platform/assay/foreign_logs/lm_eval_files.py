@@ -21,9 +21,8 @@ def read_lm_eval_samples(path: Path) -> ForeignLog:
     Raises:
         ConfigError: a row that is no JSON object of this form, with its line.
     """
-    rows = [
-        _row(line, path, number) for number, line in enumerate(path.open(encoding="utf-8"), start=1) if line.strip()
-    ]
+    lines = path.read_bytes().split(b"\n")
+    rows = [_row(line, path, number) for number, line in enumerate(lines, start=1) if line.strip()]
     filters = {str(row.get("filter", "none")) for row in rows}
     scores: Scores = {}
     unscored: Counter[str] = Counter()
@@ -48,10 +47,10 @@ def _numeric(row: dict[str, Any]) -> list[str]:
     return [name for name, value in row.items() if name not in _KNOWN and isinstance(value, (bool, int, float))]
 
 
-def _row(line: str, path: Path, number: int) -> dict[str, Any]:
+def _row(line: bytes, path: Path, number: int) -> dict[str, Any]:
     try:
         row = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):  # no JSON, or no UTF-8
         row = None
     if not isinstance(row, dict) or "doc_id" not in row or "resps" not in row:
         raise ConfigError(

@@ -28,7 +28,7 @@ from assay.scoring.judges.calls import (
     run_protocol,
     to_request,
 )
-from assay.scoring.judges.judgements import last_reply, missing_reasons, num_parts
+from assay.scoring.judges.judgements import last_reply, missing_reasons, num_parts, thinking_chars
 from assay.scoring.judges.protocols.retries import retried
 from assay.stoppable import run_stoppable
 
@@ -84,6 +84,10 @@ class Unanswered:
     """Of them those that are missing, by reason."""
     examples: dict[str, str] = field(default_factory=dict)
     """By reason, a raw reply."""
+    with_thinking: int = 0
+    """Replies of which thinking was taken off before they were read."""
+    thinking_chars: int = 0
+    """Characters of it."""
 
     def count(self, reply: JudgeReply, index: int) -> None:
         """One more call is over."""
@@ -96,6 +100,9 @@ class Unanswered:
     def judged(self, judgement: object) -> None:
         """One more instance is over."""
         reasons = missing_reasons(judgement)
+        chars = thinking_chars(judgement)
+        self.with_thinking += len(chars)
+        self.thinking_chars += sum(chars)
         self.parts += num_parts(judgement)
         for reason in reasons:
             self.missing[reason] += 1
@@ -247,6 +254,10 @@ def calls_of(asked: Asked) -> dict[str, Any]:
         "from_ledger": stats.cached,
         "failed": dict(sorted(stats.failed.items())),
         "unanswered": [found.told() for found in asked.unanswered if found.by_reason or found.is_unread],
+        "thinking": {
+            "replies": sum(found.with_thinking for found in asked.unanswered),
+            "chars": sum(found.thinking_chars for found in asked.unanswered),
+        },
         "prompt_tokens": stats.prompt_tokens,
         "cached_prompt_tokens": stats.cached_tokens,
         "completion_tokens": stats.completion_tokens,

@@ -424,7 +424,7 @@ def open_gateway(
 
     Args:
         endpoint: whom to ask, under which limits.
-        ledger_url: `ledger_tables.default_ledger_url(storage)`, `sqlite:///FILE`, `postgresql://...` or `segments:URI`.
+        ledger_url: `ledger.tables.default_ledger_url(storage)`, `sqlite:///FILE`, `postgresql://...` or `segments:URI`.
         budget_usd: dollars that the study may have spent in all, earlier runs included.
         study: name under which the ledger books the calls.
         judge: likewise.

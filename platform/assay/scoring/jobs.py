@@ -113,7 +113,7 @@ class JudgeSetup:
     protocol: PointwiseProtocol
     endpoint: EndpointSpec
     ledger_url: str
-    """See `llm.ledger_tables.default_ledger_url`."""
+    """See `llm.ledger.tables.default_ledger_url`."""
     budget_usd: float | None = None
     """Dollars that the study may have spent in all, earlier runs included."""
     study: str = ""

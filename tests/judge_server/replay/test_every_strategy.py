@@ -17,8 +17,9 @@ from assay.judge_server.replay.recordings import Exchange
 from assay.judge_server.replay.replay import Replay
 from assay.judge_server.server.exchange import JudgeRequest, content_key
 from assay.judging.accuracy import Judged, PairItem, Verdicts, run_report
-from assay.scoring.judges.calls import JudgeCall, replay_protocol
+from assay.scoring.judges.calls import JudgeCall
 from assay.scoring.judges.protocols.pairwise import STRATEGIES, PairInstance, Strategy, make_pairwise_judge
+from support.replayed import replay_protocol
 
 LABELS = (
     "Output (a)",

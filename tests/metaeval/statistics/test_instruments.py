@@ -49,6 +49,18 @@ def test_style_control_is_the_maximum_of_the_likelihood() -> None:
     assert found.effects["length"].value == pytest.approx(oracle[1], abs=1e-3)
 
 
+def test_style_control_is_the_logistic_regression_of_statsmodels() -> None:
+    # statsmodels 0.15.0: Logit(wins, add_constant(style)).fit(cov_type="HC0")
+    intercept, effects = 0.69320089, (0.75947012, 0.01781872, 0.07262666, -0.00380318)
+    found = style_control(*planted_style(0.4, [1.0, 0.5, 0.0, 0.0], 400, 0))
+    assert found.controlled.value == pytest.approx(1 / (1 + math.exp(-intercept)), abs=1e-6)
+    assert [effect.value for effect in found.effects.values()] == pytest.approx(effects, abs=1e-6)
+    lows, highs = (0.02850213, -0.72643695, -0.61298352, -0.68503460), (1.49043811, 0.76207439, 0.75823684, 0.67742824)
+    assert [effect.low for effect in found.effects.values()] == pytest.approx(lows, abs=1e-6)
+    assert [effect.high for effect in found.effects.values()] == pytest.approx(highs, abs=1e-6)
+    assert found.controlled.low == pytest.approx(1 / (1 + math.exp(-0.40778550)), abs=1e-6)
+
+
 def test_style_control_covers_the_truth() -> None:
     truth = 1 / (1 + math.exp(-0.4))
     hits = 0
@@ -87,6 +99,16 @@ def test_planted_severities_are_found_within_a_tenth() -> None:
         assert fit.judges[name].severity.value == pytest.approx(severity, abs=0.1)
         assert fit.judges[name].discrimination.value == pytest.approx(planted, rel=0.15)
     assert fit.steps == pytest.approx((-1.5, -0.5, 0.5, 1.5), abs=0.15)
+
+
+def test_severities_are_those_of_girth() -> None:
+    # girth 0.8.0: grm_mml of the grades; a judge's severity is the mean of its four difficulties. Its steps are its own
+    # for every judge, ours are common, so the two differ by what each fits to noise.
+    severities, sharpness = (-0.79128, 0.03794, 0.33755, 0.95772), (0.95660, 2.13700, 3.00736, 1.49692)
+    fit = graded_response(list("abcd"), planted_grades([-0.8, 0.0, 0.3, 0.9], [1.0, 2.0, 3.0, 1.5], 3000, 0))
+    for judge, severity, discrimination in zip(fit.judges.values(), severities, sharpness, strict=True):
+        assert judge.severity.value == pytest.approx(severity, abs=0.05)
+        assert judge.discrimination.value == pytest.approx(discrimination, rel=0.05)
 
 
 @pytest.mark.slow

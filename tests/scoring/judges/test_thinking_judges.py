@@ -9,7 +9,7 @@ import pytest
 
 from assay.llm.requests import Answer, request_key
 from assay.scoring.judges import asking
-from assay.scoring.judges.calls import JudgeCall, replay_protocol, to_request
+from assay.scoring.judges.calls import JudgeCall, to_request
 from assay.scoring.judges.judgements import AMBIGUOUS, CUT_SHORT, UNFINISHED, UNPARSABLE
 from assay.scoring.judges.protocols.geval import DIMENSIONS, GEvalJudge
 from assay.scoring.judges.protocols.joint import JointInstance, JointJudge
@@ -17,6 +17,7 @@ from assay.scoring.judges.protocols.mt_bench import DialoguePair
 from assay.scoring.judges.protocols.pairwise import PairInstance
 from assay.scoring.judges.protocols.pointwise import IftevalJudge, PointwiseInstance
 from assay.scoring.judges.protocols.repeats import replies_text
+from support.replayed import replay_protocol
 from support.shipped import make_pairwise, make_pointwise, make_protocol, protocol_names
 
 PAIR = PairInstance("Say hi.", "hi", "hello there")

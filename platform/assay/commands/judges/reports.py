@@ -224,6 +224,13 @@ def print_unanswered(calls: Mapping[str, Any]) -> None:
             for reason, count in row["by_reason"].items():
                 told = f"{row['of']}: {count:,} of {row['asked']:,} calls brought no reply, {reason}"
                 typer.echo(plain_line(f"{told}: {row['details'][reason]}"), err=True)
+    if calls["thinking"]["replies"]:
+        typer.echo(thinking_text(**calls["thinking"]), err=True)
+
+
+def thinking_text(replies: int, chars: int) -> str:
+    """What was taken off before replies were read."""
+    return f"{replies:,} replies held thinking ({chars:,} characters), which was taken off before they were read"
 
 
 def check_writable(out: Path) -> None:

@@ -2,7 +2,7 @@
 
 It stores a reply before anybody uses it, logs an attempt before it is sent, lends a key to one asker at a time,
 and says stop when a study has spent its dollars. Runs in a thread of its own beside a lone gateway
-(`ledger_client`), or in the cluster's ledger actor (`ray_ledger`). Owns no clock: batches bring the time.
+(`ledger.client`), or in the cluster's ledger actor (`ray_ledger`). Owns no clock: batches bring the time.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Judge protocols: what a judge is asked, and what its replies mean. Data and pure functions, no transport.
 
-    calls       one call to a judge, what comes back, and the two drivers that run a protocol over any transport
+    calls       one call to a judge, what comes back, and the driver that runs a protocol over any transport
     prompting   prompt files, one-pass filling, fences around untrusted text
     parsing     what a reply says, in `compat` (as published) and `strict` form
     judgements  what a protocol ends with: one rating, a verdict over a pair, ratings of many models at once

@@ -1,4 +1,4 @@
-"""One call to a judge, what comes back, and the drivers that run a protocol over any transport.
+"""One call to a judge, what comes back, and the driver that runs a protocol over any transport.
 
 A protocol is a generator of steps: it yields the calls of one step, which may run at once, is sent their
 replies in the same order, and returns its judgement. It owns no transport, clock or random state, so replaying
@@ -103,20 +103,6 @@ async def run_protocol(
         calls = next(steps)
         while True:
             calls = steps.send(await _ask_step(calls, ask, one_leads))
-    except StopIteration as stop:
-        judgement: J_ = stop.value
-        return judgement
-    finally:
-        steps.close()
-
-
-def replay_protocol(protocol: JudgeProtocol[I_, J_], instance: I_, answer: Callable[[JudgeCall], JudgeReply]) -> J_:
-    """`run_protocol` without a loop, for replies that are at hand: a table of stored ones, a test."""
-    steps = protocol.run(instance)
-    try:
-        calls = next(steps)
-        while True:
-            calls = steps.send([answer(call) for call in calls])
     except StopIteration as stop:
         judgement: J_ = stop.value
         return judgement

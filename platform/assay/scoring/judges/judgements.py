@@ -156,3 +156,9 @@ def last_reply(judgement: object) -> str:
     """The last raw reply that a judgement keeps; empty without any."""
     exchanges: tuple[Exchange, ...] = getattr(judgement, "exchanges", ())
     return next((item.text for item in reversed(exchanges) if item.text is not None), "")
+
+
+def thinking_chars(judgement: object) -> list[int]:
+    """Characters of thinking in each of a judgement's replies that held any; no reader saw them."""
+    exchanges: tuple[Exchange, ...] = getattr(judgement, "exchanges", ())
+    return [item.thinking_chars for item in exchanges if item.thinking_chars]

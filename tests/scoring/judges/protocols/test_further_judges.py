@@ -10,7 +10,7 @@ import pytest
 from assay.errors import ConfigError
 from assay.llm.requests import Answer, Failure
 from assay.records import Rating
-from assay.scoring.judges.calls import JudgeCall, replay_protocol
+from assay.scoring.judges.calls import JudgeCall
 from assay.scoring.judges.protocols.faireval import FairEvalJudge
 from assay.scoring.judges.protocols.geval import DIMENSIONS, Dimension, GEvalJudge, weighted_score
 from assay.scoring.judges.protocols.labelers import category_labeler, objecqa_labeler
@@ -23,6 +23,7 @@ from assay.scoring.judges.protocols.mt_bench import (
 )
 from assay.scoring.judges.protocols.pairwise import PairInstance
 from assay.scoring.judges.protocols.pointwise import PointwiseInstance
+from support.replayed import replay_protocol
 
 RESPONSE = PointwiseInstance("Describe rain.", "Water that falls.", "Drops from clouds.")
 PAIR = PairInstance("Question?", "FIRST", "SECOND")

@@ -9,9 +9,10 @@ import pytest
 from assay.llm.requests import Failure
 from assay.records import Rating, Unscored
 from assay.scoring.judges.asking import REMINDER
-from assay.scoring.judges.calls import JudgeCall, replay_protocol, run_protocol
+from assay.scoring.judges.calls import JudgeCall, run_protocol
 from assay.scoring.judges.parsing import compat_csv_pair, parse_pair
 from assay.scoring.judges.protocols.pointwise import IftevalJudge, PointwiseInstance
+from support.replayed import replay_protocol
 
 INSTANCE = PointwiseInstance("Name a colour.", "Blue", "Red")
 

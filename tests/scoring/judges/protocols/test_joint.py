@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 
 from assay.errors import ConfigError
 from assay.llm.requests import Failure
-from assay.scoring.judges.calls import JudgeCall, replay_protocol
+from assay.scoring.judges.calls import JudgeCall
 from assay.scoring.judges.parsing.joint import joint_schema, parse_joint
 from assay.scoring.judges.protocols.joint import LABELS, JointInstance, JointJudge
 from assay.scoring.judges.protocols.joint_layout import balanced_orders, blocks_with_anchors, deduplicate, latin_square
+from support.replayed import replay_protocol
 
 SHOWN = re.compile(r"# Response ([A-Z])\n<<<BEGIN [0-9a-f]+>>>\n(.*?)\n<<<END", re.DOTALL)
 

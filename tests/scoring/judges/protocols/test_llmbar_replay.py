@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from assay.scoring.judges.calls import JudgeCall, replay_protocol
+from assay.scoring.judges.calls import JudgeCall
 from assay.scoring.judges.judgements import PairVerdict
 from assay.scoring.judges.protocols.pairwise import PairInstance, make_pairwise_judge
+from support.replayed import replay_protocol
 
 SUBSETS = ("Natural", "GPTInst")
 JUDGES = ("GPT-4", "ChatGPT")

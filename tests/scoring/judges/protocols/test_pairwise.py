@@ -10,7 +10,7 @@ import pytest
 
 from assay.errors import ConfigError
 from assay.llm.requests import Failure
-from assay.scoring.judges.calls import JudgeCall, replay_protocol
+from assay.scoring.judges.calls import JudgeCall
 from assay.scoring.judges.judgements import PairVerdict
 from assay.scoring.judges.protocols.chateval import ROLES, ChatEvalJudge
 from assay.scoring.judges.protocols.pairwise import (
@@ -22,6 +22,7 @@ from assay.scoring.judges.protocols.pairwise import (
     make_pairwise_judge,
     patterns_from_configs,
 )
+from support.replayed import replay_protocol
 
 PAIR = PairInstance("Name a colour.", "FIRST-TEXT", "SECOND-TEXT")
 LABELLED = [name for name, row in STRATEGIES.items() if row.reply != "rating"]

@@ -12,7 +12,7 @@ from assay.errors import ConfigError
 from assay.llm.requests import Failure
 from assay.records import Prediction, Rating, ScoreRow, Unscored, to_table
 from assay.scoring.jobs import NO_PREDICTION, score_row
-from assay.scoring.judges.calls import JudgeCall, JudgeReply, replay_protocol
+from assay.scoring.judges.calls import JudgeCall, JudgeReply
 from assay.scoring.judges.protocols.pointwise import IftevalJudge, PointwiseInstance
 from assay.scoring.judges.protocols.repeats import (
     REPEAT_REPLICATES,
@@ -26,6 +26,7 @@ from assay.studies.catalog import load_study
 from assay.studies.planning.estimate import plan
 from assay.studies.scores import calls_per_row, judge_protocol, repeat_table
 from assay.studies.spec import JudgeConfig
+from support.replayed import replay_protocol
 from support.shipped import make_pointwise
 
 ONCE = IftevalJudge()

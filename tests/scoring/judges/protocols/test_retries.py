@@ -5,13 +5,14 @@ from __future__ import annotations
 import pytest
 
 from assay.llm.requests import Answer, Failure
-from assay.scoring.judges.calls import JudgeCall, JudgeProtocol, JudgeReply, replay_protocol
+from assay.scoring.judges.calls import JudgeCall, JudgeProtocol, JudgeReply
 from assay.scoring.judges.judgements import CUT_SHORT, UNPARSABLE, PairVerdict, PointwiseJudgement
 from assay.scoring.judges.protocols.joint import JointInstance, JointJudge
 from assay.scoring.judges.protocols.pairwise import PairInstance
 from assay.scoring.judges.protocols.pointwise import PointwiseInstance
 from assay.scoring.judges.protocols.repeats import repeated
 from assay.scoring.judges.protocols.retries import RETRY_REPLICATES, is_unreadable, retried
+from support.replayed import replay_protocol
 from support.shipped import make_protocol
 
 RESPONSE = PointwiseInstance("Say hi.", "hi", "hi")

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from assay.errors import ConfigError
-from assay.scoring.judges.calls import JudgeCall, replay_protocol
+from assay.scoring.judges.calls import JudgeCall
 from assay.scoring.judges.protocols.mt_bench import Dialogue
 from assay.scoring.judges.protocols.pointwise import PointwiseInstance
+from support.replayed import replay_protocol
 from support.shipped import make_protocol, protocol_kind, protocol_names
 
 NAMES = (*protocol_names("pointwise"), "mt_bench_single")
