@@ -6,7 +6,7 @@ An exception raised by a signal handler can land in any callback of a loop, wher
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from typing import Any, TypeVar
 
 Result = TypeVar("Result")
@@ -31,6 +31,28 @@ def run_stoppable(main: Coroutine[Any, Any, Result]) -> Result:
             _running.remove(entry)
 
     return asyncio.run(stoppable())
+
+
+async def settled(works: Iterable[Coroutine[Any, Any, Result]], settle: Callable[[], Awaitable[None]]) -> list[Result]:
+    """Results in order, all works at once. Whatever ends them early, `settle` is awaited before the rest is dropped.
+
+    `asyncio.gather` would cancel what is in flight together with its caller, and lose replies that are paid for.
+    """
+    tasks = [asyncio.ensure_future(work) for work in works]
+    if not tasks:
+        return []
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+        for task in done:
+            task.result()
+        return [task.result() for task in tasks]
+    except BaseException:
+        await settle()
+        raise
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def cancel_main_task() -> bool:

@@ -18,7 +18,7 @@ from assay.commands.known import registry_of, study_beside
 from assay.commands.options import ScoreOptions
 from assay.commands.prediction_rows import PredictionRow, prediction_rows
 from assay.config import apply_overrides, validate
-from assay.errors import AssayError, ConfigError, DataError, StorageError
+from assay.errors import ConfigError, DataError, StorageError
 from assay.metaeval.statistics.rates import wilson
 from assay.records import Outcome, Rating
 from assay.scoring.jobs import MODEL_ROWS, RATING_DECIMALS
@@ -275,7 +275,7 @@ def _asked_judge(
     from assay.llm.ledger.tables import ledger_url
     from assay.scoring.jobs import judge_instance
     from assay.scoring.judges.calls import JudgeCall, run_protocol, to_request
-    from assay.stoppable import run_stoppable
+    from assay.stoppable import run_stoppable, settled
     from assay.studies.judge_endpoint import endpoint_of
     from assay.studies.scores import criteria_judges, judge_protocol
 
@@ -312,10 +312,6 @@ def _asked_judge(
                         unanswered.judged(judgement)
                         return judgement.outcome()
 
-                try:
-                    return await asyncio.gather(*(rate(request) for request in requests))
-                except (AssayError, asyncio.CancelledError):
-                    await gateway.settle()
-                    raise
+                return await settled((rate(request) for request in requests), gateway.settle)
 
         yield lambda requests: run_stoppable(ask_all(requests)), unanswered, endpoint.endpoint_name

@@ -80,7 +80,8 @@ def _judge_server(
         str,
         typer.Option(
             help='"5xx=.05,429=.01,hang=.01,reset=.02,truncated=.02,empty=.02,format=.05,refusal=.02,filter=.01"; also '
-            "flagged, inner_error, html, cut, no_usage, quota, max_tokens, temperature, top_logprobs (refused)."
+            "flagged, inner_error, html, cut, no_usage, quota, max_tokens, temperature, top_logprobs (refused), "
+            "thinking, unfinished, finish_error, stream, retry_info, reasoning, moved."
         ),
     ] = "",
     model: Annotated[

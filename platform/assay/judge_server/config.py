@@ -21,6 +21,7 @@ REFUSED_PARAMETERS = ("max_tokens", "temperature", "top_logprobs")
 FAULTS = (
     "5xx", "429", "hang", "reset", "truncated", "empty", "format", "refusal", "filter",
     "flagged", "inner_error", "html", "cut", "no_usage", "quota", *REFUSED_PARAMETERS,
+    "thinking", "unfinished", "finish_error", "stream", "retry_info", "reasoning", "moved",
 )  # fmt: skip
 SILENT_FAULTS = ("hang", "reset", "truncated")
 """Faults after the work was done: billed, and the caller never sees the usage."""

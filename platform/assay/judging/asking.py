@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from assay.cluster.joining import cluster_of_this_job
-from assay.errors import AssayError, ConfigError, EndpointError, StageError, plain_line
+from assay.errors import ConfigError, EndpointError, StageError, plain_line
 from assay.hooks import Progress
 from assay.judging.waiting import calls_text, tell_waiting
 from assay.llm.endpoint import EndpointSpec, with_reported_name
@@ -30,7 +30,7 @@ from assay.scoring.judges.calls import (
 )
 from assay.scoring.judges.judgements import last_reply, missing_reasons, num_parts, thinking_chars
 from assay.scoring.judges.protocols.retries import retried
-from assay.stoppable import run_stoppable
+from assay.stoppable import run_stoppable, settled
 
 if TYPE_CHECKING:
     from assay.llm.figures import GatewayStats
@@ -214,16 +214,11 @@ async def _ask_all(connection: JudgeConnection, works: Sequence[Work], mode: Mod
 
         width = endpoint.kind.width(len(places), endpoint.max_concurrency)
         teller = asyncio.create_task(tell_waiting(progress, STAGE, gateway.stats))
-        workers = [asyncio.create_task(work_on()) for _ in range(width)]
         try:
-            await asyncio.gather(*workers)
-        except (AssayError, asyncio.CancelledError):
-            await gateway.settle()
-            raise
+            await settled((work_on() for _ in range(width)), gateway.settle)
         finally:
-            for task in (teller, *workers):
-                task.cancel()
-            await asyncio.gather(teller, *workers, return_exceptions=True)
+            teller.cancel()
+            await asyncio.gather(teller, return_exceptions=True)
         stats = gateway.stats()
     note = f"{stats.cached:,} of {stats.done:,} replies were in the ledger" if stats.cached else ""
     progress.finish(STAGE, note)

@@ -33,7 +33,7 @@ from assay.llm.ledger.call_rows import (
     usd_of,
 )
 from assay.llm.ledger.client import LedgerClient, open_local_ledger
-from assay.llm.ledger.service import Begin, Finish, Lookup, Release, Stop, StoredCall, Wait
+from assay.llm.ledger.service import Begin, Finish, Lookup, Release, Result, Stop, StoredCall, Wait
 from assay.llm.limits.client import Limiter, open_local_limiter
 from assay.llm.limits.headers import Observation, observe
 from assay.llm.local_model import LocalChat
@@ -379,7 +379,7 @@ class Gateway:
         operation = Begin(
             attempt_id, key, number, self.endpoint.transport, self._study, tokens, dollars, self._budget_usd
         )
-        while isinstance(result := await self.ledger.submit(operation), Wait):
+        while isinstance(result := await self._logged(operation), Wait):
             await asyncio.sleep(result.seconds)
             self._go_on()
         if isinstance(result, Stop):
@@ -387,6 +387,16 @@ class Gateway:
                 f"study {self._study or '(none)'}: spent ${result.spent_usd:.4f} of --max-usd {self._budget_usd:g}; "
                 "all replies so far are stored; run the same command with a higher --max-usd to go on"
             )
+
+    async def _logged(self, operation: Begin) -> Result:
+        """The ledger's answer; an attempt that was cancelled before it was sent does not stay open there."""
+        answer = self.ledger.post(operation)
+        try:
+            return await asyncio.shield(answer)
+        except asyncio.CancelledError:
+            if await answer is None:
+                self.ledger.post(Finish(operation.attempt_id, "not sent", None, None, None, None, None))
+            raise
 
     async def _wait_for_endpoint(self) -> None:
         while (seconds := self._breaker.wait_s(time.monotonic())) > 0:

@@ -6,7 +6,6 @@ where it has them, so that what was stopped goes on and nothing is paid twice.
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
 import json
 from collections import Counter
@@ -35,7 +34,7 @@ from assay.scoring.judges.parsing.thinking import spoken_part
 from assay.scoring.judges.protocols.labelers import category_labeler
 from assay.scoring.judges.protocols.pointwise import PointwiseInstance
 from assay.scoring.scorers.models import find_encoder
-from assay.stoppable import run_stoppable
+from assay.stoppable import run_stoppable, settled
 from assay.store import Store
 from assay.tasks.catalog import Task, Tasks
 from assay.tasks.datasets.loaders import EXAMPLES_FILE, KIND, SUMMARY_FILE
@@ -274,13 +273,7 @@ async def _judge_labels(
                 reasons[judgement.status] += 1
             progress.advance(TAG_STAGE)
 
-    workers = [asyncio.create_task(work()) for _ in range(TAGGERS)]
-    try:
-        await asyncio.gather(*workers)
-    finally:
-        for worker in workers:
-            worker.cancel()
-        await asyncio.gather(*workers, return_exceptions=True)
+    await settled((work() for _ in range(TAGGERS)), gateway.settle)
     return labels, reasons
 
 

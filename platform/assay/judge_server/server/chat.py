@@ -21,7 +21,16 @@ from assay.judge_server.config import REFUSED_PARAMETERS, JudgeServerConfig, tok
 from assay.judge_server.rubric.draws import Draws
 from assay.judge_server.server.billing import Invoice
 from assay.judge_server.server.exchange import Judge, JudgeRequest, NoReplyError, Reply, content_key
-from assay.judge_server.server.faults import CUT_TOKENS, REFUSAL, UNPAID, draw_fault, refusal, wrong_format
+from assay.judge_server.server.faults import (
+    CUT_TOKENS,
+    DRAFT,
+    REASONING_TOKENS,
+    REFUSAL,
+    UNPAID,
+    draw_fault,
+    refusal,
+    wrong_format,
+)  # fmt: skip
 from assay.judge_server.server.prefix_cache import PrefixCache
 from assay.judge_server.server.rate_limits import Limits, Meter
 from assay.judge_server.server.tokens import count_prompt, count_tokens, cut_tokens
@@ -182,7 +191,8 @@ class ChatService:
         choices, completion_tokens = [], 0
         for index, reply in enumerate(replies):
             text, finish, refusal = _spoiled(reply, fault, draws, structured)
-            if isinstance(limit, int) and limit > 0 and finish == "stop" and self.config.mode == "rubric":
+            is_whole = finish == "stop" and self.config.mode == "rubric" and fault != "thinking"
+            if is_whole and isinstance(limit, int) and limit > 0:
                 shorter = cut_tokens(text, limit)
                 finish = "stop" if shorter == text else "length"
                 text = shorter
@@ -205,6 +215,11 @@ class ChatService:
             },
             "system_fingerprint": self.name,
         }
+        if fault == "reasoning":
+            completion_tokens += REASONING_TOKENS
+            body["usage"]["total_tokens"] += REASONING_TOKENS
+        if fault == "moved":
+            body["model"], body["system_fingerprint"] = f"{request.model}-next", f"{self.name}-next"
         if self._cache is not None:
             cached = min(prompt_tokens, self._cache.known_tokens(request.messages))
             body["usage"]["prompt_tokens_details"] = {"cached_tokens": cached}
@@ -345,6 +360,12 @@ def _spoiled(reply: Reply, fault: str, draws: Draws, structured: bool) -> tuple[
         return ("", "stop", REFUSAL) if structured else (REFUSAL, "stop", None)
     if fault == "cut":
         return "", "length", None
+    if fault == "thinking":
+        return f"<think>\n{DRAFT}\n</think>\n\n{reply.text}", reply.finish_reason, None
+    if fault == "unfinished":
+        return f"<think>\n{DRAFT}", "length", None
+    if fault == "finish_error":
+        return reply.text[: len(reply.text) // 2], "error", None
     if fault == "filter":
         return "", "content_filter", None
     return reply.text, reply.finish_reason, None

@@ -14,10 +14,13 @@ WRONG_FORMAT = (
     "| criterion | remark |\n| --- | --- |\n| grammar | fine |\n| relevance | fine |",
     "Sure! Happy to evaluate. What would you like to know first?",
 )
-UNPAID = ("flagged", "inner_error", "html", "quota", *REFUSED_PARAMETERS)
+UNPAID = ("flagged", "inner_error", "html", "stream", "quota", "retry_info", *REFUSED_PARAMETERS)
 """Faults that are answered instead of the request, and cost nothing."""
 CUT_TOKENS = 64
 """Billed for an empty reply of a request that set no budget."""
+DRAFT = "Output (a) is better at first sight. [[A]] Score: 1, or 1,1?"
+REASONING_TOKENS = 150
+"""Billed for thinking that usage tells in its total alone."""
 REFUSAL = "I'm sorry, but I can't assist with that request."
 
 
@@ -41,6 +44,12 @@ def wrong_format(draws: Draws) -> str:
 
 def refusal(fault: str, model: str) -> tuple[int, bytes, list[tuple[bytes, bytes]]]:
     """(status, body, headers) of one of the faults in `UNPAID`, in the words that endpoints use."""
+    if fault == "stream":
+        return 200, b'data: {"choices": [{"delta": {"content": "8"}}]}\n\n', [(b"content-type", b"text/event-stream")]
+    if fault == "retry_info":  # as Gemini's compatible endpoint tells it: in a list, and in no header
+        details = [{"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "0.1s"}]
+        told = [{"error": {"code": 429, "message": "Resource exhausted.", "details": details}}]
+        return 429, json.dumps(told).encode(), [(b"content-type", b"application/json")]
     if fault == "html":
         page = "<html><head><title>Sign in to the network</title></head><body></body></html>"
         return 200, page.encode(), [(b"content-type", b"text/html")]

@@ -210,8 +210,8 @@ def read_reply(
     elif not isinstance(text, str) or not text.strip():
         outcome, text = ("cut" if finish_reason == "length" else "empty"), ""
     if finish_reason == "error" and outcome in ("answered", "empty"):
-        return Exchange("server error", 200, headers, detail="finish_reason: error, without a reason")
-    detail = ""
+        outcome, text = "server error", ""  # with its usage: it was paid for
+    detail = "finish_reason: error, without a reason" if outcome == "server error" else ""
     if outcome == "cut":
         spent = "its budget" if told.completion_tokens is None else f"{told.completion_tokens} tokens"
         detail = f"cut at {spent} before a word: raise judge.max_reply_tokens"

@@ -113,24 +113,24 @@ async def run_protocol(
 async def _ask_step(
     calls: Sequence[JudgeCall], ask: Callable[[JudgeCall], Awaitable[JudgeReply]], one_leads: bool
 ) -> list[JudgeReply]:
-    if not one_leads:
-        return await asyncio.gather(*(ask(call) for call in calls))
+    """Replies in the order of their calls; what stops one call is raised once the others are over, as they are paid."""
     leading: dict[tuple[Message, ...], asyncio.Future[JudgeReply]] = {}
 
-    async def follow(call: JudgeCall, leader: asyncio.Future[JudgeReply]) -> JudgeReply:
-        await asyncio.wait([leader])
+    async def put(call: JudgeCall, leader: asyncio.Future[JudgeReply] | None) -> JudgeReply:
+        if leader is not None:
+            await asyncio.wait([leader])
         return await ask(call)
 
     asked: list[asyncio.Future[JudgeReply]] = []
     for call in calls:
-        leader = leading.get(call.messages)
-        asked.append(asyncio.ensure_future(ask(call) if leader is None else follow(call, leader)))
+        leader = leading.get(call.messages) if one_leads else None
+        asked.append(asyncio.ensure_future(put(call, leader)))
         leading.setdefault(call.messages, asked[-1])
-    try:
-        return await asyncio.gather(*asked)
-    finally:
-        for task in asked:
-            task.cancel()
+    replies = await asyncio.gather(*asked, return_exceptions=True)
+    for reply in replies:
+        if isinstance(reply, BaseException):
+            raise reply
+    return [reply for reply in replies if not isinstance(reply, BaseException)]
 
 
 def to_request(call: JudgeCall, protocol: str, model: str = "") -> ChatRequest:
