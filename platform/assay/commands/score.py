@@ -92,7 +92,7 @@ def score_command(predictions: Path, scorers: Sequence[str], out: Path, how: Sco
     _write_text(out.with_suffix(".summary.json"), json.dumps(summary, indent=2) + "\n")
     _print_summary(summary)
     if unanswered is not None:
-        from assay.commands.judge_reports import thinking_text
+        from assay.commands.judges.reports import thinking_text
         from assay.judging.asking import check_answered
 
         if unanswered.with_thinking:
