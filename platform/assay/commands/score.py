@@ -172,13 +172,20 @@ class Tally:
         }
 
     def _interval(self) -> tuple[float | None, float | None]:
-        """Wilson's interval for scores of 0 and 1, the normal one, kept in range, for others; none below two rows."""
+        """Wilson's interval for scores of 0 and 1, Student's, kept in range, for others.
+
+        None below two rows, and where all scores are equal: how far others would lie from them nothing shows.
+        """
         if self.scored < 2:
             return None, None
         if self.is_binary:
             estimate = wilson(round(self.mean * self.scored), self.scored)
             return estimate.low, estimate.high
-        half = 1.959964 * (self.squares / (self.scored - 1) / self.scored) ** 0.5
+        if self.squares < 1e-18 * self.scored:
+            return None, None
+        from scipy.stats import t
+
+        half = float(t.ppf(0.975, self.scored - 1)) * (self.squares / (self.scored - 1) / self.scored) ** 0.5
         low, high = self.mean - half, self.mean + half
         return (low if self.low is None else max(self.low, low)), (high if self.high is None else min(self.high, high))
 
