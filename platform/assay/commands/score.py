@@ -21,7 +21,7 @@ from assay.config import apply_overrides, validate
 from assay.errors import ConfigError, DataError, StorageError
 from assay.metaeval.statistics.rates import wilson
 from assay.records import Outcome, Rating
-from assay.scoring.jobs import MODEL_ROWS, RATING_DECIMALS
+from assay.scoring.jobs import CUT, MODEL_ROWS, RATING_DECIMALS
 from assay.scoring.protocol import Cost, ScoreRequest, ScorerSpec
 from assay.studies.prompt_file import with_prompt_read
 from assay.studies.spec import JUDGE, JudgeConfig
@@ -73,6 +73,8 @@ def score_command(predictions: Path, scorers: Sequence[str], out: Path, how: Sco
     score_by: dict[str, Score] = {name: known.scorers.make(spec).score for name, spec in specs.items()}
     unanswered: Unanswered | None = None
     tallies = {name: Tally(*((specs[name].low, specs[name].high) if name in specs else (0.0, 1.0))) for name in names}
+    for name, spec in specs.items():
+        tallies[name].sees_beginnings = spec.cost == "model"
     with ExitStack() as stack:
         if JUDGE in names:
             told = {"retry_unreadable": how.retry_unreadable} if how.retry_unreadable else {}
@@ -143,6 +145,10 @@ class Tally:
     squares: float = 0.0
     """Sum of squared distances from the mean (Welford)."""
     is_binary: bool = True
+    sees_beginnings: bool = False
+    """Whether the scorer is an encoder, which cuts long texts and says so."""
+    num_cut: int = 0
+    """Scored rows of which it saw the beginning of a text alone."""
     reasons: dict[str, int] = field(default_factory=dict)
 
     def take(self, outcomes: Sequence[Outcome]) -> None:
@@ -154,6 +160,7 @@ class Tally:
                 distance = outcome.value - self.mean
                 self.mean += distance / self.scored
                 self.squares += distance * (outcome.value - self.mean)
+                self.num_cut += self.sees_beginnings and outcome.detail.startswith(CUT)
                 self.is_binary = self.is_binary and outcome.value in (0.0, 1.0)
             else:
                 self.reasons[outcome.reason] = self.reasons.get(outcome.reason, 0) + 1
@@ -169,6 +176,7 @@ class Tally:
             "asked": self.asked,
             "scored": self.scored,
             "reasons": dict(sorted(self.reasons.items())),
+            **({"num_cut": self.num_cut} if self.num_cut else {}),
         }
 
     def _interval(self) -> tuple[float | None, float | None]:
@@ -250,6 +258,8 @@ def _print_summary(summary: Sequence[Mapping[str, Any]]) -> None:
             f"{row['scorer']:<14} {mean:>7}  {interval:<18} {row['asked']:>9,} {row['scored']:>9,} "
             f"{row['asked'] - row['scored']:>9,}" + (f"  {reasons}" if reasons else "")
         )
+        if row.get("num_cut"):
+            typer.echo(f"{'':<14} {row['num_cut']:,} of {row['scored']:,} rows hold a text that the encoder saw cut")
 
 
 def _fields(number: int, outcomes: Mapping[str, Sequence[Outcome]], kept: Sequence[str] = ()) -> dict[str, Any]:

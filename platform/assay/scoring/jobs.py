@@ -32,6 +32,8 @@ SUMMARY_FILE = "summary.json"
 BATCH_SIZE = 64
 """Predictions artifacts per scores artifact: few files for many cells, little to redo after a kill."""
 NO_PREDICTION = "no prediction"
+CUT = "cut to "
+"""Begins the detail of a rating of which an encoder saw only the beginning of a text."""
 MODEL_ROWS = 256
 """Rows that a model scores at a time. Fixed, since what shares a batch with a row can move its last digits."""
 RATING_DECIMALS = 6
@@ -304,11 +306,13 @@ def sorted_rows(rows: Iterable[ScoreRow]) -> list[ScoreRow]:
 def summarise(spec: ScorerSpec, rows: Sequence[ScoreRow]) -> dict[str, object]:
     """`summary.json` of a scores artifact: asked = scored + unscored by reason."""
     reasons = Counter(row.unscored for row in rows if row.unscored is not None)
+    num_cut = sum(row.detail.startswith(CUT) for row in rows) if spec.cost == "model" else 0
     return {
         "scorer": spec.identity(),
         "num_asked": len(rows),
         "num_scored": len(rows) - reasons.total(),
         "unscored": dict(sorted(reasons.items())),
+        **({"num_cut": num_cut} if num_cut else {}),
     }
 
 

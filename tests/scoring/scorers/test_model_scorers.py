@@ -11,7 +11,7 @@ import pytest
 
 from assay.errors import ConfigError, InputError
 from assay.records import Example, Outcome, Rating, Unscored
-from assay.scoring.jobs import make_batches, scores_key
+from assay.scoring.jobs import CUT, make_batches, score_row, scores_key, summarise
 from assay.scoring.protocol import ScoreRequest
 from assay.scoring.scorers import models
 from assay.scoring.scorers.models import MINILM, packaged_minilm, resolve
@@ -106,6 +106,20 @@ def test_a_row_has_its_score_whatever_stands_beside_it(encoder: Path, name: str)
     assert together == pytest.approx(apart, abs=1e-5)
     assert values(scorer.score(rows)) == together  # references come from memory now, and nothing moves
     assert values(scorer.score(rows[::-1]))[::-1] == pytest.approx(together, abs=1e-5)
+
+
+@pytest.mark.parametrize("name", ["bertscore", "sbert"])
+def test_rows_whose_texts_were_cut_say_so_and_are_counted(encoder: Path, name: str) -> None:
+    scorer = make_scorer(scorer_spec(name, model=str(encoder)))
+    long = sentence(1, 3000)
+    outcomes = scorer.score([request("the cat", "the cat"), request(long, "the cat"), request(long, long)])
+    details = [outcome.detail for outcome in outcomes]
+    assert details[0] == ""
+    assert details[1].startswith(CUT) and details[1].endswith("tokens: prediction")
+    assert details[2].endswith("tokens: prediction and reference")
+    rows = [score_row(name, "p", str(n), outcome) for n, outcome in enumerate(outcomes)]
+    assert summarise(scorer.spec, rows)["num_cut"] == 2
+    assert "num_cut" not in summarise(scorer.spec, rows[:1])
 
 
 def test_sbert_is_the_cosine_of_sentence_vectors() -> None:

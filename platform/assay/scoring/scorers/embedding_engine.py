@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -21,7 +22,7 @@ from transformers.utils import logging as transformers_logging
 
 from assay.errors import InputError
 from assay.records import Outcome, Rating
-from assay.scoring.jobs import MODEL_ROWS
+from assay.scoring.jobs import CUT, MODEL_ROWS
 from assay.scoring.protocol import ScoreRequest, ScorerSpec
 from assay.scoring.scorers.references import MAX_CHARS, NO_REFERENCE, TOO_LONG, references_of
 
@@ -79,10 +80,12 @@ class BertScorer:
         pairs = distinct(
             (request.prediction, text) for request, gold in zip(block, golds, strict=True) for text in gold
         )
+        told = cut_details(texts, references, encoder.tokenizer, encoder.max_tokens)
         f1 = dict(zip(pairs, pair_f1([(of_text[text], of_reference[gold]) for text, gold in pairs]), strict=True))
         for place, (request, gold) in enumerate(zip(block, golds, strict=True)):
             if gold:
-                outcomes[place] = Rating(max(f1[request.prediction, text] for text in gold))
+                value = max(f1[request.prediction, text] for text in gold)
+                outcomes[place] = Rating(value, told(request.prediction, gold))
         return outcomes
 
 
@@ -107,13 +110,14 @@ class SentenceScorer:
         encode = sentence_encoder(self.spec.path)
         vectors = encode(texts)
         gold_vectors = self._kept.get(references, encode)
+        told = cut_details(texts, references, encode.tokenizer, encode.max_tokens)
         place_of = {text: place for place, text in enumerate(texts)}
         gold_of = {text: place for place, text in enumerate(references)}
         for place, (request, gold) in enumerate(zip(block, golds, strict=True)):
             if gold:
                 own = vectors[place_of[request.prediction]]
                 cosine = max(float(own @ gold_vectors[gold_of[text]]) for text in gold)
-                outcomes[place] = Rating(min(1.0, max(-1.0, cosine)))
+                outcomes[place] = Rating(min(1.0, max(-1.0, cosine)), told(request.prediction, gold))
         return outcomes
 
 
@@ -217,9 +221,34 @@ def load_encoder(path: str, layer: int | None) -> Encoder:
     return Encoder(path, layer)
 
 
+@dataclass(frozen=True)
+class SentenceEncoder:
+    """From texts to unit vectors (rows), by a folder's own pooling."""
+
+    model: Any
+    """Of sentence-transformers."""
+
+    @property
+    def tokenizer(self) -> Any:
+        """Its tokenizer."""
+        return self.model.tokenizer
+
+    @property
+    def max_tokens(self) -> int:
+        """Longer texts are cut."""
+        return int(self.model.max_seq_length or MAX_TOKENS)
+
+    def __call__(self, texts: Sequence[str]) -> np.ndarray:
+        """The vectors, in the order of the texts."""
+        found = self.model.encode(
+            list(texts), batch_size=64, convert_to_numpy=True, normalize_embeddings=True, show_progress_bar=False
+        )
+        return np.asarray(found, dtype=np.float32)
+
+
 @lru_cache(maxsize=2)
-def sentence_encoder(path: str) -> Callable[[Sequence[str]], np.ndarray]:
-    """A function from texts to unit vectors (rows), by the folder's own pooling.
+def sentence_encoder(path: str) -> SentenceEncoder:
+    """The sentence encoder of a folder, loaded once.
 
     Raises:
         InputError: the package sentence-transformers is missing, or the folder cannot be loaded.
@@ -237,14 +266,29 @@ def sentence_encoder(path: str) -> Callable[[Sequence[str]], np.ndarray]:
     except (OSError, ValueError, KeyError) as error:
         reason = " ".join(str(error).split())[:160]
         raise InputError(f"encoder {path}: saw {reason}; expected a sentence encoder; check the folder") from None
+    return SentenceEncoder(model)
 
-    def encode(texts: Sequence[str]) -> np.ndarray:
-        found = model.encode(
-            list(texts), batch_size=64, convert_to_numpy=True, normalize_embeddings=True, show_progress_bar=False
-        )
-        return np.asarray(found, dtype=np.float32)
 
-    return encode
+def cut_details(
+    texts: Sequence[str], references: Sequence[str], tokenizer: Any, max_tokens: int
+) -> Callable[[str, Sequence[str]], str]:
+    """A function from a prediction and its references to the detail that says which of them were cut; empty if none."""
+    too_long = _longer_than(dict.fromkeys([*texts, *references]), tokenizer, max_tokens)
+
+    def told(prediction: str, gold: Sequence[str]) -> str:
+        what = [name for name, found in (("prediction", [prediction]), ("reference", gold)) if too_long & set(found)]
+        return f"{CUT}{max_tokens} tokens: {' and '.join(what)}" if what else ""
+
+    return told
+
+
+def _longer_than(texts: Iterable[str], tokenizer: Any, max_tokens: int) -> set[str]:
+    """Texts of more tokens, the marks at the ends included; only those are counted whose bytes might be so many."""
+    candidates = [text for text in texts if len(text.encode("utf-8", "replace")) + 2 > max_tokens]
+    if not candidates:
+        return set()
+    tokens = tokenizer([text.strip() for text in candidates], truncation=False, verbose=False)["input_ids"]
+    return {text for text, row in zip(candidates, tokens, strict=True) if len(row) > max_tokens}
 
 
 class Kept(Generic[T]):
