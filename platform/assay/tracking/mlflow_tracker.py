@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mlflow.entities import Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
@@ -23,6 +24,9 @@ from mlflow.tracking import MlflowClient
 
 from assay.errors import InputError
 from assay.fingerprint import content_hash
+
+if TYPE_CHECKING:
+    from assay.tracking.mlflow_traces import TrackedAnswer
 
 KEY_TAG = "assay.key"
 CONTENT_TAG = "assay.content"
@@ -95,6 +99,12 @@ class MlflowTracker:
     def existing(self, role: str, parent: str) -> dict[str, str]:
         """Run ids by key of all runs of a role that are finished below a parent."""
         return {key: run.info.run_id for key, run in self._runs(role, parent).items() if run.info.status == "FINISHED"}
+
+    def answers(self, run_id: str, answers: Sequence[TrackedAnswer]) -> int:
+        """Traces of answers, linked to a run; returns how many are new."""
+        from assay.tracking.mlflow_traces import write_traces
+
+        return write_traces(self.uri, self._experiment, run_id, answers)
 
     def files(self, run_id: str, files: Mapping[str, bytes]) -> None:
         """Files of a run: tables, figures, the report."""
@@ -196,6 +206,7 @@ def _name(text: str) -> str:
 def _quiet() -> None:
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("DO_NOT_TRACK", "true")
+    os.environ.setdefault("MLFLOW_ENABLE_ASYNC_TRACE_LOGGING", "false")  # a trace is there once it is written
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", str(HTTP_RETRIES))
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", str(HTTP_TIMEOUT_S))
     for name in ("mlflow", "alembic"):

@@ -27,7 +27,6 @@ def report_content(results: Results) -> dict[str, Any]:
 
     study, wanted = results.study, results.wanted
     scores = pa.concat_tables(stored_scores(results.folder.store, results.scoring))
-    examples = {name: results.datasets.evaluation_rows(part) for name, part in results.sets.items()}
     return {
         "title": study.name,
         "description": study.description,
@@ -52,7 +51,7 @@ def report_content(results: Results) -> dict[str, Any]:
         "errors": list(results.errors),
         "decisions": decision_sections(results.decisions),
         "rows": [row.as_dict() for row in results.rows],
-        "browser": browser_rows(wanted.runs, examples, scores, results.folder.store),
+        "browser": browser_of(results),
     }
 
 
@@ -86,6 +85,15 @@ def _last_findings(family: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         for finding in one["findings"]:
             known[finding["first"], finding["second"]] = {**finding, "draws": one["look"], "items": one.get("items")}
     yield from (known[pair] for pair in sorted(known))
+
+
+def browser_of(results: Results) -> dict[str, Any]:
+    """Prompts, answers and replies for the page's browser."""
+    import pyarrow as pa
+
+    scores = pa.concat_tables(stored_scores(results.folder.store, results.scoring))
+    examples = {name: results.datasets.evaluation_rows(part) for name, part in results.sets.items()}
+    return browser_rows(results.wanted.runs, examples, scores, results.folder.store)
 
 
 def curve_scorers(scorers: Sequence[str]) -> list[str]:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from assay.errors import ConfigError
+from assay.fingerprint import delimited_hash
 from assay.studies.folder import json_rows
-from assay.studies.spec import Study
+from assay.studies.spec import JUDGE, Study
 from assay.tracking.uri import check_tracking_uri
 
 if TYPE_CHECKING:
     from assay.store import Store
     from assay.studies.designs.cell import Cell
     from assay.studies.pipeline import Results
+    from assay.tracking.mlflow_traces import TrackedAnswer
     from assay.tracking.mlflow_tracker import TrackedRun
     from assay.training.spec import TrainingJob
 
@@ -92,7 +95,40 @@ def track_study(results: Results, files: Mapping[str, bytes]) -> str:
     meta = tracker.child_run(parent, _metaeval_run(results), role="metaeval")
     tracker.files(meta, {name: data for name, data in tables.items() if any(part in name for part in META_TABLES)})
     tracker.files(meta, {name: data for name, data in files.items() if "comparability" in name or "similarity" in name})
+    if study.tracking.traces:
+        tracker.answers(parent, _answers(results))
     return uri
+
+
+def _answers(results: Results) -> list[TrackedAnswer]:
+    """The answers that the report's browser shows first, set by set in turn."""
+    from assay.studies.results.report_input import browser_of
+    from assay.tracking.mlflow_traces import TrackedAnswer
+
+    study, found = results.study, []
+    rows = [
+        (name, row, answer)
+        for place in zip_longest(*([(name, row) for row in rows] for name, rows in browser_of(results)["sets"].items()))
+        for name, row in filter(None, place)
+        for answer in row["answers"]
+    ]
+    for name, row, answer in rows[: study.tracking.traces]:
+        label = f"{answer['arm']}, {answer['run']}"
+        found.append(
+            TrackedAnswer(
+                key=delimited_hash([results.folder.key, name, row["id"], label]),
+                name=f"{name} {row['id']}",
+                prompt=row["prompt"],
+                answer=answer["prediction"],
+                reference=row["reference"],
+                scores=answer["scores"],
+                judge=JUDGE if JUDGE in answer["scores"] else "",
+                judge_model=study.judge.model,
+                reply=answer["judge"],
+                tags={"assay.study": results.folder.name, "assay.set": name, "assay.run": label},
+            )
+        )
+    return found
 
 
 def _cell_runs(results: Results) -> list[TrackedRun]:
