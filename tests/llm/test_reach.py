@@ -86,7 +86,7 @@ def _connected(connection: JudgeConnection) -> None:
 
 
 def _score(storage: str) -> None:
-    with _asked_judge(validate(JudgeConfig, {**TOLD, "model": "m"}, "judge"), "strict", storage) as (score, *_):
+    with _asked_judge(validate(JudgeConfig, {**TOLD, "model": "m"}, "judge"), "strict", storage, None) as (score, *_):
         score([])
 
 
