@@ -329,6 +329,9 @@ class Gateway:
         try:
             self._go_on()
             await self._begin(attempt_id, request, key, number, tokens)
+            if self._stopped is not None:  # while the ledger wrote: nothing is sent after a stop
+                self.ledger.post(Finish(attempt_id, "not sent", None, None, None, None, None))
+                raise self._stopped
             self._figures.attempts += 1
             self._figures.in_flight += 1
             started = time.monotonic()
