@@ -8,7 +8,9 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from assay.errors import InputError
 from assay.file_hashes import known_file_hash
@@ -110,12 +112,23 @@ def folder_key(folder: Path, what: str, *, nested: bool = False) -> str:
     return fingerprint({"kind": "model-folder", "files": hashes})
 
 
+@lru_cache(maxsize=64)
+def model_type(path: str) -> str:
+    """What kind of model a folder holds, as transformers calls it; empty where it is none, or not here."""
+    return str(_configuration(Path(path)).get("model_type", "")) if path else ""
+
+
+def _configuration(folder: Path) -> dict[str, Any]:
+    try:
+        found = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
 def position_limit(folder: Path) -> int | None:
     """Tokens of a sequence at most, as a model was made for, by its config.json; None where that names no limit."""
-    try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return None
+    config = _configuration(folder)
     if isinstance(config.get("text_config"), dict):
         config = {**config, **config["text_config"]}
     found = [config.get(name) for name in ("max_position_embeddings", "n_positions")]

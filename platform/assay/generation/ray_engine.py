@@ -18,7 +18,7 @@ from assay.generation.spec import (
     PromptRow,
     error_prediction,
 )
-from assay.generation.tokenizer_engine import head_size_missing, read_config, vllm_is_for_gpus
+from assay.generation.tokenizer_engine import experts_missing, head_size_missing, read_config, vllm_is_for_gpus
 from assay.model_folders import local_model
 from assay.records import Prediction, to_table
 from assay.store import Store
@@ -167,6 +167,7 @@ def cannot_serve(base_path: str, *, on_gpu: bool) -> str | None:
     """Why vLLM does not serve this model with adapters; None where it does.
 
     The fixed rule by which `engine="vllm"` means transformers: attention of a head size that vLLM lacks (CPUs only),
+    experts (CPUs only),
     an engine on the CPU where vLLM's CUDA build is installed, a model that reads images or sound as well, or an
     architecture whose vLLM implementation takes no LoRA. It asks nothing of the jobs, so all predictions of a base
     model come from one engine.
@@ -176,7 +177,7 @@ def cannot_serve(base_path: str, *, on_gpu: bool) -> str | None:
         return "a model of several senses, whose adapters vLLM names otherwise"
     if not on_gpu and vllm_is_for_gpus():
         return "vLLM's CUDA build has no CPU engine"
-    reason = None if on_gpu else head_size_missing(config)
+    reason = None if on_gpu else (head_size_missing(config) or experts_missing(config))
     if reason is None:
         from assay.generation.vllm_engine import takes_no_lora
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
+import re
 from collections.abc import Sequence
 from contextlib import suppress
 
@@ -27,6 +28,20 @@ def head_size_missing(config: transformers.PretrainedConfig) -> str | None:
     if size is None or size in CPU_HEAD_SIZES:
         return None
     return f"head size {size}, which vLLM does not have on CPUs"
+
+
+def experts_missing(config: transformers.PretrainedConfig) -> str | None:
+    """Why vLLM on a CPU does not serve adapters of this model with experts; None where it does, or has none.
+
+    It wraps every layer of experts for LoRA, also where no adapter reaches them, and has kernels for that on GPUs only.
+    """
+    counts = {name: value for name, value in config.to_dict().items() if _EXPERTS.fullmatch(name)}
+    if any(isinstance(count, int) and count > 1 for count in counts.values()):
+        return "a model of experts, for whose adapters vLLM has no kernels on CPUs"
+    return None
+
+
+_EXPERTS = re.compile(r"(?:num_|n_|moe_num_|num_local_|n_routed_|num_routed_)+experts")
 
 
 def vllm_is_for_gpus() -> bool:

@@ -14,12 +14,14 @@ from assay.generation.spec import GenerationJob, predictions_key
 from assay.ifs.trial_spec import evaluation_keys
 from assay.metaeval.study_tables.build import RunRow
 from assay.mixtures.spec import MixtureSpec, mixture_key
+from assay.model_folders import model_type
 from assay.preference.sources import START, PairsAsked, StrongerPairs
 from assay.studies.designs.asked import AskedSet
 from assay.studies.designs.cell import Cell
 from assay.studies.preferences.wanted import PreferenceInputs, Sampler, WantedPairs, asked_with, wanted_pairs
 from assay.studies.spec import Study
 from assay.training.spec import TrainingJob, TrainSpec, adapter_key
+from assay.training.targets import FAMILY_TARGETS
 
 EVALUATION_SCHEMA = 1
 MERGED_SCHEMA = 1
@@ -242,8 +244,9 @@ class _Collected:
             return
         mixture = self._mixture(cell.mixture)
         rows = mixture if cell.pairs is None else self._pairs(cell, cell.pairs, point.base, mixture)
+        recipe = self._recipe(cell.train, cell)
         key = adapter_key(
-            cell.train,
+            recipe,
             base_key=point.base.key,
             mixture_key=rows,
             start_adapter_key=point.start_adapter,
@@ -253,7 +256,7 @@ class _Collected:
         if key in self.trainings and cell.num_target:
             return
         labels = {"arm": cell.arm, "draw": str(cell.draw), "seed": str(cell.training_seed), "base": point.base.name}
-        job = self._training(key, point.base, mixture, cell.train, point.start_adapter, labels)
+        job = self._training(key, point.base, mixture, recipe, point.start_adapter, labels)
         job = replace(job, evaluation_key=self._evaluation(cell))
         if cell.pairs is not None:
             job = replace(job, mixture_key=rows, dataset_keys=(rows,), num_rows=cell.num_target)
@@ -295,16 +298,24 @@ class _Collected:
             self._evaluation_keys = dict(evaluation_keys(self.study.ifs, self.study.data.root, self.study.train.prompt))
         return self._evaluation_keys[cell.stops]
 
+    def _recipe(self, train: TrainSpec, cell: Cell) -> TrainSpec:
+        """The recipe with the layers that "auto" means for the cell's base, where they are not told by names alone."""
+        if self.study.mode == "compat" or train.target_modules != "auto":
+            return train
+        layers = FAMILY_TARGETS.get(model_type(self.bases[cell.base_model].path))
+        return train if layers is None else train.replace(target_modules=layers)
+
     def _starting_point(self, cell: Cell) -> _Point:
         base = self.bases[cell.base_model]
         if cell.start is None:
             return _Point(base)
         tuned = cell.start
         mixture = self._mixture(tuned.mixture)
-        key = adapter_key(tuned.train, base_key=base.key, mixture_key=mixture)
+        recipe = self._recipe(tuned.train, cell)
+        key = adapter_key(recipe, base_key=base.key, mixture_key=mixture)
         if key not in self.tunings:
             labels = {"arm": "instruction tuning", "seed": str(tuned.train.seed), "base": base.name}
-            self.tunings[key] = self._training(key, base, mixture, tuned.train, None, labels)
+            self.tunings[key] = self._training(key, base, mixture, recipe, None, labels)
         if tuned.is_stacked:
             return _Point(base, key, tuned.train.lora_rank)
         merged = MergedBase(base, key)

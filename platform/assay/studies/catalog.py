@@ -8,7 +8,7 @@ from pathlib import Path
 from assay.config import apply_overrides, read_yaml, validate
 from assay.errors import ConfigError
 from assay.records import Mode
-from assay.studies.builtin.paper import BUILTIN
+from assay.studies.builtin.paper import BUILTIN, builtin
 from assay.studies.dtypes import without_ruled_dtypes
 from assay.studies.ifs_models.builtin import IFS_STUDIES
 from assay.studies.modes import MODES
@@ -52,9 +52,7 @@ def _read(reference: str, mode: Mode | None = None) -> dict[str, object]:
     """All fields of a builtin study, in this mode where one is named, or what a file gives."""
     if reference not in BUILTIN:
         return _read_file(Path(reference), mode)
-    study = BUILTIN[reference]()
-    plain = (study if mode is None else study.replace(mode=mode)).model_dump(mode="json")
-    return without_ruled_dtypes(plain)
+    return without_ruled_dtypes(builtin(reference, mode).model_dump(mode="json"))
 
 
 def _read_file(path: Path, mode: Mode | None, depth: int = 0) -> dict[str, object]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from typing import Literal
 
 from assay.errors import ConfigError
@@ -20,8 +20,19 @@ FUSED_LINEARS = (
 )
 
 
+FAMILY_TARGETS: Mapping[str, tuple[str, ...]] = {
+    "phi": ("q_proj", "k_proj", "v_proj", "dense"),
+    "codegen": ("qkv_proj", "out_proj"),
+}
+"""What "auto" means in `strict` for model types whose layers have names of other families. It is written into the
+recipe, and so into the adapter's key."""
+
+
 def lora_targets(
-    linear_names: Iterable[str], wanted: Literal["auto", "all-linear"] | tuple[str, ...], model: str
+    linear_names: Iterable[str],
+    wanted: Literal["auto", "all-linear"] | tuple[str, ...],
+    model: str,
+    embeddings: Collection[str] = (),
 ) -> tuple[str, ...] | Literal["all-linear"]:
     """Last name parts of the layers that get an adapter, sorted; "all-linear" is left to PEFT.
 
@@ -29,6 +40,7 @@ def lora_targets(
         linear_names: dotted names of the model's linear layers, the output head left out.
         wanted: as in `TrainSpec.target_modules`.
         model: the model's type, for the message.
+        embeddings: last parts of the names of its embeddings and its output head, which get no adapter.
 
     Raises:
         ConfigError: a named module is not in the model, or the model has no linear layer.
@@ -37,6 +49,11 @@ def lora_targets(
     if not found:
         raise ConfigError(f"base model of type {model!r}: saw no linear layers; expected a causal language model")
     if isinstance(wanted, tuple):
+        if stray := sorted(set(wanted) & set(embeddings)):
+            raise ConfigError(
+                f"target_modules: saw {', '.join(stray)}, which reads or writes tokens in a model of type {model!r}; "
+                "expected layers between the embeddings, as no engine serves adapters on those; leave it out"
+            )
         missing = sorted(set(wanted) - found)
         if missing:
             raise ConfigError(

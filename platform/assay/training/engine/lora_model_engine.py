@@ -12,9 +12,11 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from peft import LoraConfig, get_peft_model
 from peft.utils import get_peft_model_state_dict
+from peft.utils.transformers_weight_conversion import _MODEL_TO_CONVERSION_PATTERN, _MOE_TARGET_MODULE_MAPPING
 from safetensors.torch import save_file
 
 from assay import adapter_files
+from assay.errors import ConfigError
 from assay.training.batching import MicroBatch, dropout_codes
 from assay.training.engine.chance_engine import train_adapter_alone
 from assay.training.engine.fused_lora_engine import fuse
@@ -23,6 +25,30 @@ from assay.training.engine.resident_engine import ResidentBase, TargetSelector, 
 from assay.training.engine.row_dropout_engine import DropoutState, replace_dropout
 from assay.training.spec import TrainSpec
 from assay.training.targets import OTHER_SENSES, lora_targets
+
+
+def _experts(model_type: str) -> frozenset[str]:
+    """Names under which PEFT takes a layer for experts, in a model of this type."""
+    return frozenset(_MOE_TARGET_MODULE_MAPPING.get(_MODEL_TO_CONVERSION_PATTERN.get(model_type, ""), {}))
+
+
+def _outside(
+    experts: frozenset[str], targets: tuple[str, ...] | str, base: ResidentBase, spec: TrainSpec
+) -> tuple[str, ...]:
+    """Layers outside of the experts: PEFT adapts those as whole weights, where no dropout sees a row.
+
+    Raises:
+        ConfigError: experts were asked for.
+    """
+    if spec.target_modules == "auto" and targets == "all-linear":
+        return tuple(sorted({name.rpartition(".")[2] for name in base.linear_names()} - experts))
+    if targets == "all-linear" or experts & set(targets):
+        raise ConfigError(
+            f"target_modules: saw the experts of a model of type {base.model_type!r} among the layers and "
+            f"lora_dropout={spec.lora_dropout:g}; expected no dropout there; set train.lora_dropout=0, or "
+            f"target_modules=auto, or name layers, none of them {', '.join(sorted(experts))}"
+        )
+    return tuple(targets)
 
 
 @dataclass(frozen=True)
@@ -54,7 +80,9 @@ class LoraModel:
             ConfigError: a target module that the model does not have.
         """
         self._spec, self._base, self._gradient_checkpointing = spec, base, False
-        self.targets = lora_targets(base.linear_names(), spec.target_modules, base.model_type)
+        self.targets = lora_targets(base.linear_names(), spec.target_modules, base.model_type, base.embedding_names())
+        if spec.lora_dropout > 0 and (experts := _experts(base.model_type)):
+            self.targets = _outside(experts, self.targets, base, spec)
         torch.manual_seed(spec.seed)
         self.peft = get_peft_model(
             base.model,

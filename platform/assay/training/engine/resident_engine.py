@@ -125,6 +125,11 @@ class ResidentBase:
         """Dotted names of the linear layers, see `linear_layers`."""
         return linear_layers(self.model)
 
+    def embedding_names(self) -> list[str]:
+        """Last parts of the names of what reads and writes tokens."""
+        ends = (self.model.get_input_embeddings(), self.model.get_output_embeddings())
+        return [name.rpartition(".")[2] for name, module in self.model.named_modules() if module in ends]
+
     def has_other_senses(self) -> bool:
         """Whether parts of the model read images or sound: no adapter goes there."""
         return has_other_senses(self.model)
