@@ -85,3 +85,14 @@ def test_an_engine_without_a_gpu_sees_none(gpus: float, hidden: str | None) -> N
     from assay.generation.ray_generate import _engine_environment
 
     assert _engine_environment(GenerationResources(gpus_per_engine=gpus)).get("CUDA_VISIBLE_DEVICES") == hidden
+
+
+@pytest.mark.parametrize(("field", "count", "served"), [("num_local_experts", 4, False), ("n_routed_experts", 1, True)])
+def test_models_of_experts_go_to_transformers_on_cpus(
+    tmp_path: Path, field: str, count: int, served: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """vLLM wraps experts for LoRA and has no kernels for them there: the engine died."""
+    from assay.generation import tokenizer_engine
+
+    config = tokenizer_engine.read_config(config_folder(tmp_path / "m", **{field: count}))
+    assert (tokenizer_engine.experts_missing(config) is None) == served

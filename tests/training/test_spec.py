@@ -63,3 +63,8 @@ def test_a_target_that_the_model_lacks_is_refused_by_name() -> None:
     with pytest.raises(ConfigError, match="target_modules: saw q_proj, which a model of type 'gpt_neox' does not"):
         lora_targets([f"layers.0.{name}" for name in NEOX], ("q_proj", "dense"), "gpt_neox")
     assert lora_targets([f"layers.0.{name}" for name in NEOX], ("dense",), "gpt_neox") == ("dense",)
+
+
+def test_adapters_on_embeddings_are_refused_by_name() -> None:
+    with pytest.raises(ConfigError, match="saw embed_tokens, which reads or writes tokens"):
+        lora_targets(["layers.0.q_proj"], ("embed_tokens", "q_proj"), "llama", ["embed_tokens", "lm_head"])
