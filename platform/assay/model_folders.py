@@ -112,6 +112,16 @@ def folder_key(folder: Path, what: str, *, nested: bool = False) -> str:
     return fingerprint({"kind": "model-folder", "files": hashes})
 
 
+def has_chat_template(folder: Path) -> bool:
+    """Whether a model's folder holds a chat template."""
+    if any((folder / name).is_file() for name in ("chat_template.jinja", "chat_template.json")):
+        return True
+    try:
+        return bool(json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8")).get("chat_template"))
+    except (OSError, ValueError, RecursionError, AttributeError):
+        return False
+
+
 @lru_cache(maxsize=64)
 def model_type(path: str) -> str:
     """What kind of model a folder holds, as transformers calls it; empty where it is none, or not here."""

@@ -248,6 +248,20 @@ def test_prompts_are_cut_at_the_bases_own_positions_and_longer_rows_are_told(fol
     assert "80 training rows longer than the base's own positions" in pipeline.costs.notes["lengths"]
 
 
+def test_a_base_without_a_chat_template_is_told(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = study(folder)
+    made = made.replace(train=made.train.replace(prompt=PromptSpec(style="chat")))
+    pipeline = run(made, Store(str(tmp_path / "runs")))
+    told = "base has no chat template: its prompts have the headings of alpaca"
+    assert told in pipeline.costs.notes["lengths"]
+    path = tmp_path / "mine.yaml"
+    path.write_text(json.dumps(made.model_dump(mode="json")))
+    plan_command(str(path), [], False, None, str(tmp_path / "nowhere"))
+    assert told in capsys.readouterr().out
+
+
 def test_a_mixture_that_leaves_rows_out_is_built_through_its_study(folder: Path, tmp_path: Path) -> None:
     store = Store(str(tmp_path / "runs"))
     prepared = run(study(folder), store).prepared

@@ -65,6 +65,12 @@ def test_a_target_that_the_model_lacks_is_refused_by_name() -> None:
     assert lora_targets([f"layers.0.{name}" for name in NEOX], ("dense",), "gpt_neox") == ("dense",)
 
 
+@pytest.mark.parametrize("name", ["use_rslora", "use_dora", "load_in_4bit", "load_in_8bit"])
+def test_other_methods_are_refused_with_what_to_do_instead(name: str) -> None:
+    with pytest.raises(ValueError, match=f"{name}: .*; (set|leave)"):
+        TrainSpec.model_validate({name: True})
+
+
 def test_adapters_on_embeddings_are_refused_by_name() -> None:
     with pytest.raises(ConfigError, match="saw embed_tokens, which reads or writes tokens"):
         lora_targets(["layers.0.q_proj"], ("embed_tokens", "q_proj"), "llama", ["embed_tokens", "lm_head"])

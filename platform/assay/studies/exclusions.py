@@ -14,6 +14,7 @@ from typing import Any
 from assay.fingerprint import fingerprint
 from assay.hooks import Progress
 from assay.mixtures.spec import ComponentSpec, MixtureSpec
+from assay.model_folders import has_chat_template
 from assay.records import TEST, Example
 from assay.store import Store
 from assay.studies.artifacts import Base
@@ -27,7 +28,7 @@ from assay.studies.lengths import (
     store_lengths,
     tokenizer_key,
 )
-from assay.studies.spec import Study
+from assay.studies.spec import TINY, Study
 from assay.studies.tiny_bases import BASE_KIND
 
 STAGE = "lengths"
@@ -156,6 +157,17 @@ def count_missing(
         progress.advance(STAGE, 1, dataset=dataset, rows=len(examples))
     progress.finish(STAGE, f"{counted:,} rows")
     return counted
+
+
+def without_template(study: Study) -> list[str]:
+    """A line for each base at hand that has no chat template where the study asks for one."""
+    if "chat" not in (study.train.prompt.style, study.generation.prompt.style):
+        return []
+    folders = [Path(name).expanduser() for name in study.all_models if name != TINY]
+    plain = [folder.name for folder in folders if folder.is_dir() and not has_chat_template(folder)]
+    if TINY in study.all_models:
+        plain.append(TINY)
+    return [f"{name} has no chat template: its prompts have the headings of alpaca" for name in plain]
 
 
 def base_folder(store: Store, base: Base) -> Path | None:

@@ -31,7 +31,7 @@ from assay.studies.deciding.rounds import families_of
 from assay.studies.deciding.study_rounds import StudyRounds, forgetting_sets, replayed
 from assay.studies.derived import make_derived
 from assay.studies.error_analysis import ask_patterns, low_rows
-from assay.studies.exclusions import count_missing, row_tokens
+from assay.studies.exclusions import count_missing, row_tokens, without_template
 from assay.studies.folder import DECISIONS, StudyFolder, open_folder
 from assay.studies.garbage import ARTIFACTS, references
 from assay.studies.inputs import (
@@ -312,6 +312,8 @@ class Pipeline:
         """
         if self.prepared.counts.is_whole:
             return False
+        for line in without_template(self.study):
+            self.costs.note("lengths", line)
         prepared = self.prepared.recounted(self.store)  # the study's own base may have come, and counts with it
         counted = count_missing(self.study, self.store, prepared.counts, prepared.bases, datasets.rows, self.progress)
         if counted:

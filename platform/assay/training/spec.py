@@ -30,6 +30,15 @@ ADAPTER_SCHEMA = 1
 CHECKPOINT_KIND = "checkpoint"
 
 
+_OTHER_METHODS: Mapping[str, str] = {
+    "use_rslora": "rsLoRA of alpha a and rank r is LoRA of alpha a times the square root of r; set lora_alpha to that",
+    "use_dora": "DoRA is not trained, as vLLM serves no such adapters; leave it out for LoRA",
+    "load_in_4bit": "QLoRA is not trained: bases are kept in float32 or bfloat16; set dtype and zero_stage for memory",
+    "load_in_8bit": "bases of 8 bits are not trained: they are kept in float32 or bfloat16; set dtype and zero_stage",
+}
+"""What people ask for by PEFT's and bitsandbytes' names -> what to do instead."""
+
+
 class TrainSpec(Config):
     """What is trained. Every field is part of the adapter's key."""
 
@@ -90,6 +99,15 @@ class TrainSpec(Config):
     """DeepSpeed ZeRO stage. Part of the identity as it moves the rounding."""
     seed: int = Field(0, ge=0)
     """Training seed: adapter initialisation, row order and dropout. Sampling of rows has seeds of its own."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known_methods(cls, data: Any) -> Any:
+        if isinstance(data, Mapping):
+            for name, said in _OTHER_METHODS.items():
+                if data.get(name):
+                    raise ValueError(f"{name}: {said}")
+        return data
 
     @field_validator("target_modules")
     @classmethod

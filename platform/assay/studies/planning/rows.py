@@ -9,7 +9,7 @@ from assay.errors import AssayError
 from assay.fingerprint import fingerprint
 from assay.model_folders import HUB_ID
 from assay.store import Store
-from assay.studies.exclusions import training_limit
+from assay.studies.exclusions import training_limit, without_template
 from assay.studies.prepared import prepare_study
 from assay.studies.results.row_figures import ROWS, RowFigures, row_figures
 from assay.studies.spec import TINY, Study
@@ -38,10 +38,10 @@ def remembered_rows(study: Study, storage: str) -> list[RowFigures]:
 def row_lines(study: Study, rows: Sequence[RowFigures]) -> list[str]:
     """For people: a line for each dataset and base."""
     limit = training_limit(study)
+    lines = [f"  prompts              {line}" for line in without_template(study)]
     if not rows:
         over = "" if limit is None else f"; a run first leaves out rows over {limit} tokens"
-        return [f"  rows trained         not counted yet: at most the training rows above{over}"]
-    lines = []
+        return [*lines, f"  rows trained         not counted yet: at most the training rows above{over}"]
     for row in rows:
         trained = "?" if row.trained is None else f"{row.trained:,}"
         asked = "all" if row.asked is None else f"{row.asked:,}"

@@ -43,8 +43,30 @@ def turn_end(tokenizer: Any, spec: PromptSpec) -> str:
     if not uses_chat_template(tokenizer, spec):
         return ""
     turns = [{"role": "user", "content": _QUESTION}, {"role": "assistant", "content": _ANSWER}]
-    _, _, after = render_chat(tokenizer, turns, spec, ask=False).rpartition(_ANSWER)
-    return after.rstrip()
+    _, found, after = render_chat(tokenizer, turns, spec, ask=False).rpartition(_ANSWER)
+    return after.rstrip() if found else ""
+
+
+def refusal(tokenizer: Any, spec: PromptSpec) -> str:
+    """Why no row can be rendered by the tokenizer's chat template; empty where rows can, or none is used.
+
+    Templates of models that read images may want content in parts, and then print nothing of a text, or raise.
+    """
+    if not uses_chat_template(tokenizer, spec):
+        return ""
+    turns = [{"role": "user", "content": _QUESTION}, {"role": "assistant", "content": _ANSWER}]
+    try:
+        rendered = render_chat(tokenizer, turns, spec, ask=False)
+    except Exception as error:  # a template raises what it likes
+        rendered, said = "", f" ({' '.join(str(error).split())[:100]})"
+    else:
+        said = ""
+    if _QUESTION in rendered:
+        return ""
+    return (
+        f"the tokenizer's chat template prints no plain text{said}; expected one that takes a turn's content as text; "
+        "set another chat_template in the model's folder, or prompt.style: alpaca"
+    )
 
 
 def _clock(spec: PromptSpec) -> Callable[[str], str]:

@@ -14,7 +14,7 @@ from typing import Any
 
 from assay.records import Example
 from assay.tasks.templates import PromptSpec, history, messages, render_prompt
-from assay.tasks.tokens.chat import render_chat, turn_end, uses_chat_template
+from assay.tasks.tokens.chat import refusal, render_chat, turn_end, uses_chat_template
 from assay.tasks.tokens.control import ControlTokens, Guard
 from assay.tasks.tokens.shorten import shorten
 
@@ -48,7 +48,12 @@ class PromptEncoder:
     @cached_property
     def turn_end(self) -> str:
         """What stands after an answer, before the tokenizer's end mark."""
-        return turn_end(self.tokenizer, self.spec)
+        return "" if self.refusal else turn_end(self.tokenizer, self.spec)
+
+    @cached_property
+    def refusal(self) -> str:
+        """Why the chat template renders no row at all; empty where it does."""
+        return refusal(self.tokenizer, self.spec)
 
     @cached_property
     def stop_id(self) -> int | None:
@@ -95,6 +100,8 @@ class PromptEncoder:
             if not self.uses_chat:
                 plain = render_prompt(example, self.spec)
                 return _Text(plain, (plain,), lambda guard: plain)
+            if self.refusal:
+                return ValueError(f"no prompt: {self.refusal}")
             turns = messages(example)
             plain = render_chat(self.tokenizer, turns, self.spec, ask=True)
         except Exception as error:  # templates raise what they like, and a history may be unreadable
