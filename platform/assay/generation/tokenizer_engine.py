@@ -22,9 +22,12 @@ CPU_HEAD_SIZES = (32, 64, 80, 96, 112, 128, 160, 192, 224, 256, 512)
 
 def head_size_missing(config: transformers.PretrainedConfig) -> str | None:
     """Why vLLM on a CPU does not run this model's attention; None where it does."""
-    heads = getattr(config, "num_attention_heads", None)
-    hidden = getattr(config, "hidden_size", None)
-    size = getattr(config, "head_dim", None) or (hidden // heads if heads and hidden else None)
+    try:
+        heads = getattr(config, "num_attention_heads", None)
+        hidden = getattr(config, "hidden_size", None)
+        size = getattr(config, "head_dim", None) or (hidden // heads if heads and hidden else None)
+    except RuntimeError as error:  # Gemma 4 has sizes of its own for each layer, and says so by an error
+        return f"head sizes that are not one for all layers ({type(error).__name__})"
     if size is None or size in CPU_HEAD_SIZES:
         return None
     return f"head size {size}, which vLLM does not have on CPUs"

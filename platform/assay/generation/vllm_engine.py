@@ -52,16 +52,26 @@ LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 """Ranks that vLLM has room for; an adapter takes the next one up, padded with zeros."""
 
 
+THROUGH_TRANSFORMERS = ("bert-generation", "biogpt", "gpt_neox")
+"""Model types that vLLM runs through transformers, and whose adapters it was seen to serve as transformers does."""
+
+
 def takes_no_lora(config: transformers.PretrainedConfig) -> str | None:
     """Why vLLM does not serve adapters of this architecture; None where it does.
 
-    vLLM's own implementations say so themselves. Architectures that it runs through transformers (GPT-NeoX) take LoRA.
+    vLLM's own implementations say so themselves. Others it runs through transformers, which fails for most of those that
+    are no plain decoders (docs/architectures.md), so only the ones that were tried are left to it.
     """
     for architecture in config.architectures or ():
         if architecture in ModelRegistry.models:
-            served = supports_lora(ModelRegistry.models[architecture].load_model_cls())
+            try:
+                served = supports_lora(ModelRegistry.models[architecture].load_model_cls())
+            except ImportError as error:
+                return f"vLLM's {architecture} cannot be loaded here ({' '.join(str(error).split())[:80]})"
             return None if served else f"vLLM's {architecture} takes no LoRA"
-    return None
+    if config.model_type in THROUGH_TRANSFORMERS:
+        return None
+    return "an architecture that vLLM has no implementation of"
 
 
 class VllmEngine:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 from typing import Any
 
 import pytest
@@ -175,3 +176,24 @@ class PiecesOnly:
 def test_a_tokenizer_without_a_copy_reads_marks_in_pieces(text: str) -> None:
     control = ControlTokens(PiecesOnly(tokenizer_of("chatml, bytes")))
     assert not control.ids & set(control.of_data([text], special=False)[0])
+
+
+@pytest.mark.skipif("ASSAY_REAL_MODEL" not in os.environ, reason="no real model (set ASSAY_REAL_MODEL)")
+@settings(max_examples=200, deadline=None)
+@given(text=TEXTS, marks=st.lists(st.sampled_from(["<|im_start|>", "<|im_end|>", "<|endoftext|>", "<repo_name>"])))
+def test_a_real_models_marks_do_not_come_out_of_data(text: str, marks: list[str]) -> None:
+    """SmolLM2's tokenizer, whose template is ChatML."""
+    encoder = real_encoder()
+    data = text.join(["", *marks, ""])
+    plain, spelled = (ids(encoder.prompts([row(said)])[0]) for said in ("Well?", data or "Well?"))
+    assert [token for token in spelled if token in encoder.control.ids] == [
+        token for token in plain if token in encoder.control.ids
+    ]
+    assert not encoder.control.ids & set(encoder.control.of_data([data], special=False)[0])
+
+
+@functools.cache
+def real_encoder() -> PromptEncoder:
+    from transformers import AutoTokenizer
+
+    return PromptEncoder(AutoTokenizer.from_pretrained(os.environ["ASSAY_REAL_MODEL"]), PromptSpec(style="chat"))

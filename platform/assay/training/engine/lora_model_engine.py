@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812
-from peft import LoraConfig, get_peft_model
+from peft import LoraConfig, PeftModel, get_peft_model
 from peft.utils import get_peft_model_state_dict
 from peft.utils.transformers_weight_conversion import _MODEL_TO_CONVERSION_PATTERN, _MOE_TARGET_MODULE_MAPPING
 from safetensors.torch import save_file
@@ -84,19 +84,7 @@ class LoraModel:
         if spec.lora_dropout > 0 and (experts := _experts(base.model_type)):
             self.targets = _outside(experts, self.targets, base, spec)
         torch.manual_seed(spec.seed)
-        self.peft = get_peft_model(
-            base.model,
-            LoraConfig(
-                r=spec.lora_rank,
-                lora_alpha=spec.lora_alpha,
-                lora_dropout=spec.lora_dropout,
-                target_modules=self.targets if isinstance(self.targets, str) else list(self.targets),
-                exclude_modules=OTHER_SENSES.pattern if base.has_other_senses() else None,
-                bias="none",
-                task_type="CAUSAL_LM",
-            ),
-            autocast_adapter_dtype=base.dtype == "float32",
-        )
+        self.peft = self._with_adapter()
         self._dropout = DropoutState()
         replace_dropout(self.peft, spec.lora_dropout, self._dropout)
         if base.device == "cpu" and base.dtype == "bfloat16" and spec.zero_stage < 3:  # stage 3 gathers in hooks
@@ -105,6 +93,32 @@ class LoraModel:
             self.recompute()
         self._selector = TargetSelector(base.model)
         self.parameters = {name: p for name, p in self.peft.named_parameters() if p.requires_grad}
+
+    def _with_adapter(self) -> PeftModel:
+        """The base with a fresh adapter.
+
+        Raises:
+            ConfigError: PEFT takes no adapter on one of the layers.
+        """
+        spec, base = self._spec, self._base
+        config = LoraConfig(
+            r=spec.lora_rank,
+            lora_alpha=spec.lora_alpha,
+            lora_dropout=spec.lora_dropout,
+            target_modules=self.targets if isinstance(self.targets, str) else list(self.targets),
+            exclude_modules=OTHER_SENSES.pattern if base.has_other_senses() else None,
+            bias="none",
+            task_type="CAUSAL_LM",
+        )
+        try:
+            return get_peft_model(base.model, config, autocast_adapter_dtype=base.dtype == "float32")
+        except ValueError as error:
+            forget_resident_base()  # some of its layers may carry adapters now
+            reason = " ".join(str(error).split())[:240]
+            raise ConfigError(
+                f"target_modules: PEFT takes no such adapter on a model of type {base.model_type!r} ({reason}); "
+                "expected layers that it adapts; name others"
+            ) from None
 
     def recompute(self) -> None:
         """From now on layers keep their inputs alone and are computed again in the backward pass."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from assay.errors import ConfigError
 from assay.training.batching import feature_codes
 
 _MULTIPLIERS = (0x7FEB352D, -0x7B935975)  # lowbias32 by C. Wellons, the second one as a signed word
@@ -38,7 +39,11 @@ class RowDropout(nn.Module):
         if not self.training or self.p == 0 or codes is None:
             return x
         if codes.numel() != x.shape[:-1].numel():
-            raise RuntimeError(f"{self._name}: input {tuple(x.shape)} does not match the batch {tuple(codes.shape)}")
+            raise ConfigError(
+                f"target_modules: saw the layer {self._name.removeprefix('base_model.model.')} with an input of shape "
+                f"{tuple(x.shape)} in a batch of {tuple(codes.shape)}; expected a vector for each position, as dropout "
+                "follows the row; set train.lora_dropout=0, or name layers without it"
+            )
         if self._features is None or self._features.device != x.device:
             self._features = torch.from_numpy(feature_codes(self._name, x.shape[-1])).to(x.device)
         words = codes.reshape(*x.shape[:-1], 1) ^ self._features
