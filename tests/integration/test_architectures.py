@@ -12,7 +12,7 @@ from support.architecture_page import FOUND, outcome, page
 from support.architecture_probe import probe
 from support.architectures import architectures
 
-FEW = ("codegen", "deepseek_v2", "gpt2", "gpt_neox", "llama", "mixtral", "opt", "phi")
+FEW = ("arcee", "bloom", "codegen", "deepseek_v2", "gpt2", "llama", "mixtral", "phi")
 PAGE = Path(__file__).resolve().parents[2] / "platform" / "docs" / "architectures.md"
 SERVED = ("vLLM", "transformers")
 

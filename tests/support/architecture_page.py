@@ -34,13 +34,13 @@ def outcome(found: dict[str, Any]) -> tuple[str, str]:
         return "not made", reason
     if reason := found.get("trained"):
         return ("refused" if reason.startswith(("ConfigError", "InputError", "DataError")) else "fails"), reason
-    if "served" not in found:
-        return "trained", "not asked"
-    if reason := found["served"]:
+    if reason := found.get("served"):
         return "not served", reason
-    label = found["engine"]
-    if label != "vllm":
+    label = found.get("engine", "")
+    if label.startswith("hf: "):
         return "transformers", label.removeprefix("hf: ")
+    if "answers" not in found:
+        return "vLLM by the rule", "trained, and asked through transformers; not yet asked through vLLM"
     same = found["answers"] == found["reference"]
     return "vLLM", "" if same else "tokens differ from transformers' after some steps"
 

@@ -59,8 +59,8 @@ THROUGH_TRANSFORMERS = ("bert-generation", "biogpt", "gpt_neox")
 def takes_no_lora(config: transformers.PretrainedConfig) -> str | None:
     """Why vLLM does not serve adapters of this architecture; None where it does.
 
-    vLLM's own implementations say so themselves. Others it runs through transformers, which fails for most of those that
-    are no plain decoders (docs/architectures.md), so only the ones that were tried are left to it.
+    vLLM's own implementations say so themselves. Others it runs through transformers, which fails for most of those
+    that are no plain decoders (docs/architectures.md), so only the ones that were tried are left to it.
     """
     for architecture in config.architectures or ():
         if architecture in ModelRegistry.models:

@@ -271,12 +271,12 @@ class _Collected:
     def _pairs(self, cell: Cell, asked: PairsAsked, start: Base, prompts: str) -> str:
         """Key of the preferences that a cell learns from; of expert iteration those of its last round."""
         assert self.preferences is not None
-        sampler = Sampler(start.key, start.path)
+        sampler, recipe = Sampler(start.key, start.path), self._recipe(cell.train, cell)
         for number in range(1, asked.rounds):
             wanted = wanted_pairs(self.study, asked, sampler, prompts, self.preferences)
-            key = adapter_key(cell.train, base_key=start.key, mixture_key=wanted.key)
+            key = adapter_key(recipe, base_key=start.key, mixture_key=wanted.key)
             labels = {"arm": f"{cell.arm}, round {number}", "seed": str(cell.training_seed), "base": start.name}
-            job = self._training(key, start, prompts, cell.train, None, labels)
+            job = self._training(key, start, prompts, recipe, None, labels)
             job = replace(job, mixture_key=wanted.key, dataset_keys=(wanted.key,), num_rows=cell.num_target)
             self.rounds.setdefault(key, (wanted, job))
             sampler = replace(sampler, adapter_key=key, lora_rank=cell.train.lora_rank)
