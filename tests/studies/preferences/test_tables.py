@@ -12,10 +12,11 @@ from assay.generation.spec import KIND as PREDICTIONS
 from assay.generation.spec import PREDICTIONS_FILE
 from assay.llm.endpoint import EndpointSpec
 from assay.metaeval.preference.columns import COLUMNS
+from assay.metaeval.study_tables.build import TableOptions, build_study_tables
 from assay.preference.rows import KIND as PAIRS
 from assay.preference.rows import PreferenceRow, Prompt, write_rows
 from assay.records import Example, Prediction, ScoreRow, to_table
-from assay.reports.page import preference_board
+from assay.reports.page import ReportInput, preference_board, render_report
 from assay.reports.preference_plots import preference_plots
 from assay.scoring.jobs import KIND as SCORES
 from assay.scoring.jobs import SCORES_FILE, scores_key
@@ -152,6 +153,39 @@ def test_the_report_draws_and_lists_them(made: tuple[AfterScores, ScoreJobs]) ->
     boards = preference_board(tables, "truth")
     assert [title for title, _ in boards] == ["tiny, pairs biased", "tiny, pairs plain"]
     assert preference_plots({}, "truth") == [] == preference_board({}, "truth")
+
+
+def test_the_page_has_a_section_of_its_own(made: tuple[AfterScores, ScoreJobs]) -> None:
+    after, jobs = made
+    shown = after.shown(after.chosen())
+    scores = [
+        ScoreRow(run.predictions_key, name, scorer, rating, None)
+        for run in shown
+        for scorer, known in after.scores[run.predictions_key].items()
+        for name, rating in known.items()
+    ]
+    tables = build_study_tables(shown, scores, jobs.infos, TableOptions("truth", "x", after.grid.baseline, 200))
+    tables |= preference_tables(after, jobs.infos, jobs.specs)
+    page = render_report(
+        ReportInput(
+            title="preferences",
+            description="",
+            mode="strict",
+            key="x",
+            facts=(),
+            notes=after.grid.notes(),
+            human="truth",
+            curve_scorers=("truth",),
+            tables=tables,
+            costs=(),
+            browser={"note": "All rows.", "sets": {}},
+        )
+    ).html.decode()
+    section = page[page.index('<section id="preferences">') : page.index('<section id="leaderboard">')]
+    assert section.count("<td>learning_rate 0.003</td>") == 2  # sft_chosen has no beta
+    assert "undecided, 24 prompts" in section  # invented seeds show no spread, which decides nothing
+    assert "&#34;equal sides&#34;: 3" in section
+    assert "Every method had 2 tuning points" in page
 
 
 def test_generic_tables_show_the_reported_arms_alone(made: tuple[AfterScores, ScoreJobs]) -> None:
