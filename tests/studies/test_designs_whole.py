@@ -74,7 +74,7 @@ class WithoutEngines(Pipeline):
                 artifact.table("history.parquet", pa.table(history))
             self.done.append(f"train {job.labels['arm']}")
 
-    def _generate(self, jobs: Sequence[Any], examples: Mapping[str, Sequence[Example]]) -> None:
+    def _generate(self, jobs: Sequence[Any], examples: Mapping[str, Sequence[Example]], *_: Any) -> None:
         for job in jobs:
             assert job.adapter_key is None or self.store.exists("adapter", job.adapter_key)
             assert (job.adapter_key is None) == (job.lora_rank == 0)
