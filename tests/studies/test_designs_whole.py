@@ -27,13 +27,13 @@ from assay.judge_server.server.exchange import JudgeRequest, content_key
 from assay.records import Example, Prediction, ScoreRow, from_table, to_table
 from assay.scoring.jobs import KIND as SCORES
 from assay.scoring.jobs import SCORES_FILE, judge_instance, score_locally, score_row, scores_key
-from assay.scoring.judges.calls import replay_protocol
 from assay.store import Store
 from assay.studies.artifacts import MergedBase, StudyArtifacts
 from assay.studies.builtin.paper import quickstart
 from assay.studies.pipeline import Pipeline, Results
 from assay.studies.scores import study_protocol
 from assay.studies.spec import Study
+from support.replayed import replay_protocol
 from support.tiny_models import make_tokenizer
 
 LAYER = "base_model.model.model.layers.0.self_attn.q_proj"

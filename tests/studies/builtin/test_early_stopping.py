@@ -75,7 +75,7 @@ class WithoutEngines(Pipeline):
                 (folder / "summary.json").write_text(json.dumps({"num_train_rows": 448, "steps": done}))
                 artifact.folder(folder)
 
-    def _generate(self, jobs: Sequence[Any], examples: Mapping[str, Sequence[Example]]) -> None:
+    def _generate(self, jobs: Sequence[Any], examples: Mapping[str, Sequence[Example]], *_: Any) -> None:
         self.examples = examples
         for job in jobs:
             rows = [Prediction(row.example_id, row.reference, "stop", 3, 2) for row in examples[job.evaluation_key]]
