@@ -62,4 +62,4 @@ def test_rows_are_written_into_a_file_that_loads_again(tmp_path: Path, capsys: p
 
 def test_a_search_of_a_study_without_weights_is_one_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert run_app(["search", "quickstart", "--storage", str(tmp_path)]) == 2
-    assert "expected weights" in capsys.readouterr().err
+    assert "expected mixture or weights" in capsys.readouterr().err

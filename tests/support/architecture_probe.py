@@ -92,7 +92,8 @@ def train_and_ask_reference(home: Path, kind: str) -> dict[str, Any]:
         found["built"] = ""
     except BaseException as error:
         return {"built": _line(error)}
-    from assay.training.encoding import encode, train_rows
+    from assay.training.batching import TrainingRows
+    from assay.training.encoding import encode, row_groups
     from assay.training.engine.lora_engine import train
     from assay.training.engine.resident_engine import resident_base
     from assay.training.spec import TrainResources, TrainSpec
@@ -105,8 +106,8 @@ def train_and_ask_reference(home: Path, kind: str) -> dict[str, Any]:
     try:
         base = resident_base(str(base_dir), dtype="float32", device="cpu")
         table = encode(make_examples(8), base.tokenizer, spec)
-        rows = train_rows([table], np.zeros(len(table), np.int64), np.arange(len(table)))
-        steps = train(spec, base, rows, [], adapter_dir, base_name=kind, resources=TrainResources(threads=1))
+        rows = TrainingRows(row_groups([table], np.zeros(len(table), np.int64), np.arange(len(table))), [])
+        steps = train(spec, base, rows, adapter_dir, base_name=kind, resources=TrainResources(threads=1))
         while True:
             try:
                 next(steps)
