@@ -21,8 +21,8 @@ HEAD = """# Architectures
 
 Every type of causal language model that transformers 5.19 knows, made tiny with random weights: an adapter of rank 4 is
 trained on it for two steps (`target_modules: auto`, dropout 0.05, float32, one CPU), and asked through transformers.
-"vLLM" was asked through vLLM too, which wrote the same tokens; for "vLLM by the rule" the rule picks vLLM, which has not
-been asked yet.
+"vLLM" was asked through vLLM too, which wrote the same tokens; for "vLLM by the rule" the rule picks vLLM, which has
+not been asked yet.
 `tests/integration/test_architectures.py` does it for eight types in `make test`, and for all under the mark `study`.
 Made by `tests/support/architecture_page.py`.
 
