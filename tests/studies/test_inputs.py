@@ -87,7 +87,7 @@ def toy(grid: dict[str, object], evaluation: dict[str, object], **data: object) 
     plain = quickstart().model_dump(mode="json")
     for source in plain["data"]["sources"].values():
         source.update(num_train=60, num_validation=20, num_test=26)
-    changed = {"grid": grid, "evaluation": evaluation, "data": {**plain["data"], **data}}
+    changed = {"grid": grid, "evaluation": {**plain["evaluation"], **evaluation}, "data": {**plain["data"], **data}}
     return Study.model_validate({**plain, **changed, "training_seeds_at_zero": [0]})
 
 
