@@ -168,8 +168,8 @@ def test_the_report_is_made_again_from_what_is_stored(storage: Path) -> None:
 
 @pytest.fixture(scope="session")
 def misread(storage: Path) -> Iterator[tuple[Path, list[Finished], list[int]]]:
-    """The study "misread": a judge whose replies cannot be read, first under a limit in dollars, then without it."""
-    with start_judge_server(faults={"format": 1.0}) as server:
+    """The study "misread": most replies of its judge cannot be read; first under a limit in dollars, then without."""
+    with start_judge_server(faults={"format": 0.9}) as server:
         changes = {
             "name": "misread",
             "judge.base_url": server.base_url,
@@ -202,9 +202,8 @@ def test_replies_that_cannot_be_read_are_unscored_rows_and_the_study_ends(
     assert continued.code == 0, continued.err
     rows = {row["evaluation_set"]: row for row in table(storage, "coverage", "misread") if row["scorer"] == "judge"}
     for row in rows.values():
-        assert row["num_scored"] == 0
         reasons = json.loads(str(row["unscored"]))
-        assert sum(reasons.values()) == row["num_asked"]
+        assert sum(reasons.values()) == row["num_asked"] - row["num_scored"] > 0
         assert all(reasons)
     assert (storage / "studies" / "misread" / "report.html").is_file()
 
@@ -224,9 +223,9 @@ def test_two_studies_are_compared_point_by_point(
     told = assay("compare", "tiny", "misread", "--json", "--storage", str(storage))
     assert told.code == 0, told.err
     rows = json.loads(told.out)["rows"]
-    # the judge of "misread" has no mean to compare; all else is the same answers
-    assert {row["scorer"] for row in rows} == SCORERS - {"judge"}
-    assert {row["difference"] for row in rows} == {0.0}
+    # the judge of "misread" scored few rows; all else is the same answers
+    assert {row["scorer"] for row in rows} >= SCORERS - {"judge"}
+    assert {row["difference"] for row in rows if row["scorer"] != "judge"} == {0.0}
     assert "exact_match" in assay("compare", "tiny", "misread", "--storage", str(storage)).out
 
 

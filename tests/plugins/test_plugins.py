@@ -20,7 +20,6 @@ from assay.plugins.finding import find_plugin, installed_plugins
 from assay.plugins.opening import registrations_of
 from assay.records import Example, Rating, Unscored
 from assay.scoring.jobs import LocalScoring, judge_instance, make_batches, scores_key
-from assay.scoring.judges.calls import replay_protocol
 from assay.scoring.protocol import ScoreRequest
 from assay.studies.builtin.paper import quickstart
 from assay.studies.catalog import load_study
@@ -28,6 +27,7 @@ from assay.studies.inputs import dataset_keys
 from assay.studies.registry import make_registry
 from assay.studies.scores import scorer_specs, study_protocol
 from assay.tasks.datasets.loaders import load_examples
+from support.replayed import replay_protocol
 
 PARTS = """
 from assay.records import Rating, Unscored

@@ -13,7 +13,6 @@ from assay.errors import ConfigError, DataError
 from assay.mixtures.synthesis import valid_answer
 from assay.records import Example, Prediction, Rating
 from assay.scoring.jobs import judge_instance, make_batches, score_locally, scores_key
-from assay.scoring.judges.calls import replay_protocol
 from assay.store import Store
 from assay.studies.artifacts import evaluation_sets
 from assay.studies.builtin.paper import quickstart
@@ -23,6 +22,7 @@ from assay.studies.planning.estimate import plan
 from assay.studies.results.report_input import notes
 from assay.studies.scores import calls_per_row, scorer_specs, study_protocol
 from assay.studies.spec import Study
+from support.replayed import replay_protocol
 
 TRIAGE: dict[str, Any] = {
     "instruction": "Which team should answer this ticket?",

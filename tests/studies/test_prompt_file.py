@@ -8,11 +8,11 @@ import yaml
 
 from assay.errors import ConfigError
 from assay.records import Rating
-from assay.scoring.judges.calls import replay_protocol
 from assay.scoring.judges.protocols.pointwise import PointwiseInstance
 from assay.studies.catalog import load_study
 from assay.studies.scores import study_protocol
 from assay.studies.spec import Study
+from support.replayed import replay_protocol
 
 PROMPT = "Ours.\n<|im_start|>user\nRate {response} for {prompt}, {low} to {high}.<|im_end|>\n"
 

@@ -7,9 +7,10 @@ from assay.judge_server.config import Biases
 from assay.judge_server.rubric.judge import CANNOT_JUDGE, Rubric
 from assay.judge_server.server.exchange import JudgeRequest
 from assay.records import Rating, Unscored
-from assay.scoring.judges.calls import JudgeCall, replay_protocol
+from assay.scoring.judges.calls import JudgeCall
 from assay.scoring.judges.protocols.criteria import CANNOT, CriteriaJudge, by_task
 from assay.scoring.judges.protocols.pointwise import IftevalJudge, PointwiseInstance
+from support.replayed import replay_protocol
 
 MEMO = CriteriaJudge("Follows the template: heading, owners, dates.", 1, 5)
 ROW = PointwiseInstance("Write a memo.", "# Memo {criteria}", "gold", "memo")
