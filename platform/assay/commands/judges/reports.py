@@ -83,14 +83,12 @@ def llmbar_command(
         InputError: bad data, an unknown strategy, or an endpoint that cannot be used or never replies.
         LimitReached: the dollars are used up; the same command continues.
     """
-    from assay.judging.llmbar import judge_pairs, make_strategies, read_llmbar
+    from assay.judging.llmbar import judge_pairs, read_llmbar
     from assay.tracking.track_report import tracking_uri
 
     uri = tracking_uri(tracking, storage)
     checked = checked_mode(asking.mode)
-    named = make_strategies(
-        asking.strategies, connection.judge, checked, prompts=asking.prompts, patterns=asking.patterns
-    )
+    named = _strategies(asking, connection.judge, checked)
     sets = read_llmbar(data, asking.limit)
     _note_patterns(asking.patterns, named, connection.judge)
     check_writable(out)
@@ -101,6 +99,12 @@ def llmbar_command(
     figure = draw_runs(out, report["runs"], f"{connection.judge} on pairs with a gold choice, {asking.mode}")
     check_answered(report["calls"])
     track_runs(report, connection, out, figure, uri, "metaeval-llmbar", asking.mode)
+
+
+def _strategies(asking: PairwiseOptions, judge: str, mode: Mode) -> Sequence[NamedStrategy]:
+    from assay.judging.llmbar import make_strategies
+
+    return make_strategies(asking.strategies, judge, mode, prompts=asking.prompts, patterns=asking.patterns)
 
 
 def _note_patterns(patterns: Path | None, named: Sequence[NamedStrategy], judge: str) -> None:
@@ -151,15 +155,13 @@ def asked_pairs_command(
         InputError: pairs without texts, an unknown strategy, or an endpoint that cannot be used or never replies.
         LimitReached: the dollars are used up; the same command continues.
     """
-    from assay.judging.llmbar import judge_pairs, make_strategies
+    from assay.judging.llmbar import judge_pairs
     from assay.judging.pairs import read_pair_files
     from assay.tracking.track_report import tracking_uri
 
     uri = tracking_uri(tracking, storage)
     checked = checked_mode(asking.mode)
-    named = make_strategies(
-        asking.strategies, connection.judge, checked, prompts=asking.prompts, patterns=asking.patterns
-    )
+    named = _strategies(asking, connection.judge, checked)
     files = read_pair_files(data, limit=asking.limit)
     for file in files:
         if not file.has_texts:

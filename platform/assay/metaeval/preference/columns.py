@@ -4,28 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from assay.metaeval.study_tables.columns import FAMILY, Column
-
-
-def key(name: str, meaning: str, kind: str = "string") -> Column:
-    """A column that rows are sorted by, and known by."""
-    return Column(name, kind, meaning, True)
-
-
-def text(name: str, meaning: str) -> Column:
-    """A column of text."""
-    return Column(name, "string", meaning)
-
-
-def count(name: str, meaning: str) -> Column:
-    """A column of whole numbers."""
-    return Column(name, "int64", meaning)
-
-
-def number(name: str, meaning: str) -> Column:
-    """A column of numbers; null where undefined."""
-    return Column(name, "float64", meaning)
-
+from assay.metaeval.study_tables.columns import FAMILY, Column, count, key, number, text
 
 _BASE = key("base_model", "base model")
 _PAIRS = key("pairs", "source of the pairs, as the study names it")

@@ -80,26 +80,17 @@ def compare(arm: Block, baseline: Block, *, low: float | None = None, high: floa
         return Comparison(Estimate.undefined(reason), math.nan, math.nan, math.nan, math.nan, 0, left_out, "")
     arm, baseline = _on_items(arm, valid_I, 1.0), _on_items(baseline, valid_I, -1.0)
     mean, baseline_mean = arm.mean, baseline.mean
-    value = mean - baseline_mean
     variance = clustered_variance([arm, baseline])
-    if variance.variance <= (1e-12 * max(1.0, abs(mean), abs(baseline_mean))) ** 2:
+    if _is_flat(variance, mean, baseline_mean):
         estimate, p = _without_spread(arm, baseline, low, high)
         return Comparison(estimate, p, math.nan, mean, baseline_mean, num_items, left_out, ITEMS_ONLY)
     span = high - low if low is not None and high is not None else math.inf
-    return Comparison(
-        student_interval(value, variance, n=num_items, low=-span, high=span),
-        student_p(value, variance),
-        minimum_detectable_effect(variance.standard_error, variance.dof),
-        mean,
-        baseline_mean,
-        num_items,
-        left_out,
-        variance.unit,
-        variance.standard_error,
-        variance.dof,
-        math.sqrt(variance.run_variance),
+    return _studentised(
+        (mean, baseline_mean),
+        variance,
+        span,
         min(len(set(arm.clusters)), len(set(baseline.clusters))),
-        variance.has_run_spread,
+        (num_items, left_out),
     )
 
 
@@ -123,7 +114,7 @@ def mean_estimate(
     weighed = [replace(block, coefficient=size / count) for block, size in zip(blocks, sizes, strict=True) if size]
     variance = clustered_variance(weighed)
     value = sum(block.coefficient * block.mean for block in weighed)
-    is_flat = variance.variance <= (1e-12 * max(1.0, abs(value))) ** 2
+    is_flat = _is_flat(variance, value, 0.0)
     is_bounded = low is not None and high is not None and low <= value <= high
     at_end = value in (low, high)
     if is_flat and not (is_bounded and at_end):
@@ -183,21 +174,7 @@ def compare_weighted(pairs: Sequence[Pair], *, low: float | None = None, high: f
         p = min(1.0, 2 / math.comb(2 * min(clusters), min(clusters))) if value else 1.0
         return Comparison(estimate, p, math.nan, mean, baseline_mean, num_items, left_out, ITEMS_ONLY)
     span = high - low if low is not None and high is not None else math.inf
-    return Comparison(
-        student_interval(value, variance, n=num_items, low=-span, high=span),
-        student_p(value, variance),
-        minimum_detectable_effect(variance.standard_error, variance.dof),
-        mean,
-        baseline_mean,
-        num_items,
-        left_out,
-        variance.unit,
-        variance.standard_error,
-        variance.dof,
-        math.sqrt(variance.run_variance),
-        min(clusters),
-        variance.has_run_spread,
-    )
+    return _studentised((mean, baseline_mean), variance, span, min(clusters), (num_items, left_out))
 
 
 def weighted_mean(
@@ -256,6 +233,34 @@ def _without_spread(arm: Block, baseline: Block, low: float | None, high: float 
     first, second = wilson(arm.mean * num_items, num_items), wilson(baseline.mean * num_items, num_items)
     low_end, high_end = square_and_add([(1.0, first), (-1.0, second)])
     return Estimate(value, low_end, high_end, num_items, num_items, "Wilson over items (Newcombe)"), p
+
+
+def _studentised(
+    means: tuple[float, float], variance: ClusteredVariance, span: float, num_clusters: int, items: tuple[int, int]
+) -> Comparison:
+    """Arm minus baseline by Student's t.
+
+    Args:
+        means: of the arm and of the baseline.
+        variance: of their difference.
+        span: length of the scorer's scale, which no difference exceeds.
+        num_clusters: clusters of runs on the smaller side.
+        items: compared, and left out.
+    """
+    value = means[0] - means[1]
+    return Comparison(
+        student_interval(value, variance, n=items[0], low=-span, high=span),
+        student_p(value, variance),
+        minimum_detectable_effect(variance.standard_error, variance.dof),
+        *means,
+        *items,
+        variance.unit,
+        variance.standard_error,
+        variance.dof,
+        math.sqrt(variance.run_variance),
+        num_clusters,
+        variance.has_run_spread,
+    )
 
 
 def _is_flat(variance: ClusteredVariance, first: float, second: float) -> bool:

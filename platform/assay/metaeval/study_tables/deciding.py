@@ -71,6 +71,25 @@ def no_decision() -> Row:
     return {**dict.fromkeys(UNDECIDED_FIELDS, math.nan), "verdict": "", "needs": ""}
 
 
+def compared(found: Comparison, *, is_baseline: bool) -> Row:
+    """Fields of a row that compares an arm with the baseline, before its family decides; the baseline's own say 0."""
+    if is_baseline:
+        own = dict.fromkeys(("low", "high", "standard_error", "dof", "p", "mde"), math.nan)
+        return {"difference": 0.0, **own, "p_holm": math.nan, "family_size": 0, **no_decision()}
+    return {
+        "difference": found.difference.value,
+        "low": found.difference.low,
+        "high": found.difference.high,
+        "standard_error": found.standard_error,
+        "dof": found.dof,
+        "p": found.p,
+        "p_holm": math.nan,
+        "family_size": 0,
+        "mde": found.mde,
+        **no_decision(),
+    }
+
+
 def settle(members: Sequence[tuple[Row, Comparison, ScorerInfo]]) -> None:
     """Decide the comparisons of one family and write what follows into their rows."""
     margins = [margin_of(scorer) for _, _, scorer in members]

@@ -9,7 +9,7 @@ import numpy as np
 
 from assay.metaeval.statistics.comparison import Comparison, pareto_front
 from assay.metaeval.study_tables.curves import zero_rows
-from assay.metaeval.study_tables.deciding import Comparer, Row, no_decision, settle
+from assay.metaeval.study_tables.deciding import Comparer, Row, compared, settle
 from assay.metaeval.study_tables.frame import Panel, RunRow, ScorerInfo, StudyFrame
 
 REPEATS = "the same weights as in the series"
@@ -95,16 +95,7 @@ def _row(
         "rank": None,
         "mean": found.mean,
         "baseline_mean": found.baseline_mean,
-        "difference": 0.0 if is_baseline else difference.value,
-        "low": math.nan if is_baseline else difference.low,
-        "high": math.nan if is_baseline else difference.high,
-        "standard_error": math.nan if is_baseline else found.standard_error,
-        "dof": math.nan if is_baseline else found.dof,
-        "p": math.nan if is_baseline else found.p,
-        "p_holm": math.nan,
-        "family_size": 0,
-        "mde": math.nan if is_baseline else found.mde,
-        **no_decision(),
+        **compared(found, is_baseline=is_baseline),
         "num_items": found.num_items,
         "num_items_left_out": found.num_items_left_out,
         "num_runs": len(members),

@@ -10,7 +10,7 @@ from typing import Literal
 from assay.metaeval.statistics.clustered import Block
 from assay.metaeval.statistics.comparison import Comparison, Pair, compare_weighted, weighted_mean
 from assay.metaeval.study_tables.columns import COLUMNS, FAMILY, Column
-from assay.metaeval.study_tables.deciding import Comparer, Row, no_decision, settle
+from assay.metaeval.study_tables.deciding import Comparer, Row, compared, settle
 from assay.metaeval.study_tables.frame import Panel, ScorerInfo, StudyFrame
 
 Kept = Literal["", "kept", "broken", "not shown"]
@@ -155,16 +155,7 @@ class _Board:
             "mean": mean.value,
             "mean_low": mean.low,
             "mean_high": mean.high,
-            "difference": 0.0 if is_baseline else difference.value,
-            "low": math.nan if is_baseline else difference.low,
-            "high": math.nan if is_baseline else difference.high,
-            "standard_error": math.nan if is_baseline else found.standard_error,
-            "dof": math.nan if is_baseline else found.dof,
-            "p": math.nan if is_baseline else found.p,
-            "p_holm": math.nan,
-            "family_size": 0,
-            "mde": math.nan if is_baseline else found.mde,
-            **no_decision(),
+            **compared(found, is_baseline=is_baseline),
             "num_sets": len(pairs),
             "num_items": found.num_items,
             "num_items_left_out": found.num_items_left_out,

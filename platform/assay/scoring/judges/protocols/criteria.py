@@ -19,6 +19,7 @@ from assay.scoring.judges.judgements import PointwiseJudgement
 from assay.scoring.judges.parsing import parse_score
 from assay.scoring.judges.prompting import SHIPPED, Prompt, fill, load_prompt, parse_prompt
 from assay.scoring.judges.protocols.pointwise import PointwiseInstance
+from assay.scoring.judges.protocols.wrapped import WrappedJudge
 from assay.scoring.judges.structured import check_structured, identity_of, score_format
 
 CANNOT = "cannot judge by these criteria"
@@ -108,23 +109,11 @@ class CriteriaJudge:
 
 
 @dataclass(frozen=True)
-class JudgeByTask:
-    """A pointwise protocol, and another one for rows of some tasks."""
+class JudgeByTask(WrappedJudge[PointwiseInstance, PointwiseJudgement]):
+    """The study's pointwise protocol, and another one for rows of some tasks."""
 
-    protocol: JudgeProtocol[PointwiseInstance, PointwiseJudgement]
-    """Of every other row."""
     own: tuple[tuple[str, CriteriaJudge], ...]
     """Task -> its judge, sorted."""
-
-    @property
-    def name(self) -> str:
-        """The study's protocol."""
-        return self.protocol.name
-
-    @property
-    def mode(self) -> Mode:
-        """The study's."""
-        return self.protocol.mode
 
     def identity(self) -> dict[str, object]:
         """Of all judges."""

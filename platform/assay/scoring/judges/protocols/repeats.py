@@ -7,16 +7,16 @@ repeats alone.
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-from assay.records import Mode, Outcome, Rating, Unscored
+from assay.records import Outcome, Rating, Unscored
 from assay.scoring.judges.calls import JudgeCall, JudgeProtocol, JudgeReply, Steps
 from assay.scoring.judges.judgements import PointwiseJudgement
 from assay.scoring.judges.protocols.pointwise import PointwiseInstance
+from assay.scoring.judges.protocols.wrapped import WrappedJudge, moved, shifted
 
 REPEAT_REPLICATES = 1_000_000
 """Added to the replicate number per repeat: beyond the samples and the further calls of any protocol."""
@@ -47,21 +47,13 @@ class RepeatedJudgement(PointwiseJudgement):
 
 
 @dataclass(frozen=True)
-class RepeatedJudge:
-    """A pointwise protocol asked `repeats` times about each answer; its repeats run side by side."""
+class RepeatedJudge(WrappedJudge[PointwiseInstance, PointwiseJudgement]):
+    """A pointwise protocol asked `repeats` times about each answer; its repeats run side by side.
 
-    protocol: JudgeProtocol[PointwiseInstance, PointwiseJudgement]
+    It keeps the name: the first repeat is the judgement that the protocol gives alone.
+    """
+
     repeats: int
-
-    @property
-    def name(self) -> str:
-        """The protocol's own: the first repeat is the judgement that it gives alone."""
-        return self.protocol.name
-
-    @property
-    def mode(self) -> Mode:
-        """The protocol's own."""
-        return self.protocol.mode
 
     def identity(self) -> dict[str, object]:
         """The protocol's, and how often it is asked."""
@@ -78,9 +70,11 @@ class RepeatedJudge:
                 try:
                     calls[number] = next(running[number]) if given is None else running[number].send(given)
                 except StopIteration as stop:
-                    judgements[number] = _of_repeat(stop.value, number)
+                    judgements[number] = moved(stop.value, REPEAT_REPLICATES * number)
             if calls:
-                got = yield [_shifted(call, number) for number, part in calls.items() for call in part]
+                got = yield [
+                    shifted(call, REPEAT_REPLICATES * number) for number, part in calls.items() for call in part
+                ]
                 rest = iter(got)
                 replies = {number: list(islice(rest, len(part))) for number, part in calls.items()}
             else:
@@ -113,18 +107,6 @@ def replies_text(detail: str) -> str:
         return detail
     told = json.loads(detail)
     return "\n\n".join(f"{number}: {replies_text(repeat['reply'])}" for number, repeat in enumerate(told, start=1))
-
-
-def _shifted(call: JudgeCall, number: int) -> JudgeCall:
-    return dataclasses.replace(call, replicate=call.replicate + REPEAT_REPLICATES * number)
-
-
-def _of_repeat(judgement: PointwiseJudgement, number: int) -> PointwiseJudgement:
-    """The judgement, its exchanges under the numbers that were asked with."""
-    shifted = (
-        dataclasses.replace(item, replicate=item.replicate + REPEAT_REPLICATES * number) for item in judgement.exchanges
-    )
-    return dataclasses.replace(judgement, exchanges=tuple(shifted))
 
 
 def _together(judgements: Sequence[PointwiseJudgement]) -> RepeatedJudgement:

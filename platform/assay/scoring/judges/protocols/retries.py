@@ -9,46 +9,28 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
 
-from assay.records import Mode
-from assay.scoring.judges.calls import Exchange, JudgeCall, JudgeProtocol, JudgeReply, Steps
+from assay.scoring.judges.calls import JudgeProtocol, JudgeReply, Steps
 from assay.scoring.judges.judgements import (
     AMBIGUOUS,
     CUT_SHORT,
     UNFINISHED,
     UNPARSABLE,
-    JointJudgement,
-    PairVerdict,
-    PointwiseJudgement,
     missing_reasons,
 )
+from assay.scoring.judges.protocols.wrapped import I_, J_, WrappedJudge, moved, shifted
 
 RETRY_REPLICATES = 100_000_000
 """Added to the replicate number per further try: beyond the repeats of any judge."""
 MAX_RETRIES = 10
 UNREADABLE = frozenset({UNPARSABLE, AMBIGUOUS, CUT_SHORT, UNFINISHED, "cut"})
 
-I_ = TypeVar("I_")
-J_ = TypeVar("J_", PointwiseJudgement, PairVerdict, JointJudgement)
-
 
 @dataclass(frozen=True)
-class RetriedJudge(Generic[I_, J_]):
+class RetriedJudge(WrappedJudge[I_, J_]):
     """A protocol asked anew, up to `retries` times, while a part of its judgement is unreadable or brought no reply."""
 
-    protocol: JudgeProtocol[I_, J_]
     retries: int
-
-    @property
-    def name(self) -> str:
-        """The protocol's own."""
-        return self.protocol.name
-
-    @property
-    def mode(self) -> Mode:
-        """The protocol's own."""
-        return self.protocol.mode
 
     def identity(self) -> dict[str, object]:
         """The protocol's, and how often it is tried again."""
@@ -70,12 +52,11 @@ class RetriedJudge(Generic[I_, J_]):
         try:
             calls = next(steps)
             while True:
-                replies: Sequence[JudgeReply] = yield [_shifted(call, shift) for call in calls]
+                replies: Sequence[JudgeReply] = yield [shifted(call, shift) for call in calls]
                 calls = steps.send(replies)
         except StopIteration as stop:
             judgement: J_ = stop.value
-            exchanges = tuple(_moved(item, shift) for item in judgement.exchanges)
-            return dataclasses.replace(judgement, exchanges=exchanges)
+            return moved(judgement, shift)
 
 
 def retried(protocol: JudgeProtocol[I_, J_], retries: int) -> JudgeProtocol[I_, J_]:
@@ -86,11 +67,3 @@ def retried(protocol: JudgeProtocol[I_, J_], retries: int) -> JudgeProtocol[I_, 
 def is_unreadable(judgement: object) -> bool:
     """Whether another draw may bring what is missing of a judgement."""
     return any(reason in UNREADABLE or reason.startswith("error:") for reason in missing_reasons(judgement))
-
-
-def _shifted(call: JudgeCall, shift: int) -> JudgeCall:
-    return dataclasses.replace(call, replicate=call.replicate + shift)
-
-
-def _moved(item: Exchange, shift: int) -> Exchange:
-    return dataclasses.replace(item, replicate=item.replicate + shift)
