@@ -19,6 +19,7 @@ import pytest
 from assay.store import Store
 from assay.training.spec import ADAPTER_KIND, CHECKPOINT_KIND, TrainingJob, TrainResources, TrainSpec, adapter_key
 from support import lora_scenarios
+from support.lora_scenarios import tensor_difference
 from support.sweep_faults import FaultyHooks
 from support.tiny_causal_models import store_toy_mixture
 
@@ -66,13 +67,6 @@ def adapter(store: Store, job: TrainingJob) -> Mapping[str, npt.NDArray[np.float
     return load(store.read_bytes(ADAPTER_KIND, job.key, "adapter_model.safetensors"))
 
 
-def largest_difference(
-    first: Mapping[str, npt.NDArray[np.float32]], second: Mapping[str, npt.NDArray[np.float32]]
-) -> float:
-    assert first.keys() == second.keys()
-    return max(float(np.abs(first[name] - second[name]).max()) for name in first)
-
-
 def losses(store: Store, job: TrainingJob, column: str = "loss") -> list[float]:
     return store.read_table(ADAPTER_KIND, job.key, "history.parquet").column(column).drop_null().to_pylist()
 
@@ -93,7 +87,7 @@ def compare_with_one_worker(folder: Path, spec: TrainSpec, num_workers: int, mod
     assert 0 < job.step_s < job.wall_s
     first, second = adapter(alone, one), adapter(shared, several)
     assert any(np.abs(tensor).max() > 1e-4 for name, tensor in first.items() if "lora_B" in name)
-    difference = largest_difference(first, second)
+    difference = tensor_difference(first, second)
     print(f"{model}, ZeRO {spec.zero_stage}, {num_workers} workers: largest difference {difference:.1e}")
     assert difference < TOLERANCE
     for column in ("loss", "validation_loss", "grad_norm"):
@@ -145,7 +139,7 @@ def test_a_worker_killed_mid_step_goes_on_from_the_last_checkpoint(folder: Path,
 
     other = job_of(folder, whole, spec)
     run_sweep(whole, [other], resources.replace(checkpoint_every=None))
-    difference = largest_difference(adapter(killed, job), adapter(whole, other))
+    difference = tensor_difference(adapter(killed, job), adapter(whole, other))
     print(f"ZeRO {stage}: killed after the checkpoint of step {seen[0]}; difference to the whole run {difference:.1e}")
     assert difference < TOLERANCE
 

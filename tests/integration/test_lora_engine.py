@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +13,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from support import lora_scenarios
-from support.lora_scenarios import SPEC
+from support.lora_scenarios import SPEC, largest_difference
 from support.tiny_causal_models import ARCHITECTURES
 
 Run = Callable[..., dict[str, Any]]
-
-
-@pytest.fixture(scope="module")
-def pool() -> Iterator[ProcessPoolExecutor]:
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as executor:
-        yield executor
 
 
 @pytest.fixture(scope="module")
@@ -39,11 +32,6 @@ def train(pool: ProcessPoolExecutor, folder: Path) -> Run:
         return pool.submit(lora_scenarios.train_once, folder, *args, **options).result(timeout=180)
 
     return run
-
-
-def largest_difference(first: dict[str, Any], second: dict[str, Any]) -> float:
-    assert first["tensors"].keys() == second["tensors"].keys()
-    return max(float(np.abs(first["tensors"][name] - second["tensors"][name]).max()) for name in first["tensors"])
 
 
 @pytest.mark.parametrize("model", ARCHITECTURES)

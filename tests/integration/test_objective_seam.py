@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +14,10 @@ import pytest
 
 from support import lora_scenarios
 from support.dummy_objective import RightOverWrong
-from support.lora_scenarios import SPEC
+from support.lora_scenarios import SPEC, largest_difference
 
 Run = Callable[..., dict[str, Any]]
 PAIRS = SPEC.replace(objective=RightOverWrong(), eval_every=2)
-
-
-@pytest.fixture(scope="module")
-def pool() -> Iterator[ProcessPoolExecutor]:
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as executor:
-        yield executor
 
 
 @pytest.fixture(scope="module")
@@ -45,11 +38,6 @@ def train(pool: ProcessPoolExecutor, folder: Path) -> Run:
 @pytest.fixture(scope="module")
 def whole(train: Run) -> dict[str, Any]:
     return train("whole", PAIRS, micro_batch_size=8)
-
-
-def largest_difference(first: dict[str, Any], second: dict[str, Any]) -> float:
-    assert first["tensors"].keys() == second["tensors"].keys()
-    return max(float(np.abs(first["tensors"][name] - second["tensors"][name]).max()) for name in first["tensors"])
 
 
 def test_the_loss_starts_at_the_reference_and_falls(whole: dict[str, Any], folder: Path) -> None:

@@ -19,6 +19,7 @@ from assay.store import Store
 from assay.training.references import REFERENCE_KIND
 from assay.training.spec import ADAPTER_KIND, TrainingJob, TrainResources, TrainSpec, adapter_key
 from support import lora_scenarios
+from support.lora_scenarios import tensor_difference
 
 pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.slow]  # Ray's own
 TESTS = Path(__file__).resolve().parent.parent
@@ -71,11 +72,6 @@ def adapter(store: Store, job: TrainingJob) -> Mapping[str, npt.NDArray[np.float
     return load(store.read_bytes(ADAPTER_KIND, job.key, "adapter_model.safetensors"))
 
 
-def largest_difference(first: Mapping[str, npt.NDArray[Any]], second: Mapping[str, npt.NDArray[Any]]) -> float:
-    assert first.keys() == second.keys()
-    return max(float(np.abs(first[name] - second[name]).max()) for name in first)
-
-
 def test_trials_share_one_reference(folder: Path, local_ray: None) -> None:
     from assay.training.sweep.ray_sweep import run_sweep
 
@@ -100,7 +96,7 @@ def test_two_workers_make_the_adapter_of_one(folder: Path, local_ray: None, meth
     run_sweep(alone, [one], RESOURCES)
     run_sweep(shared, [two], RESOURCES.replace(num_workers=2))
     first, second = adapter(alone, one), adapter(shared, two)
-    difference = largest_difference(first, second)
+    difference = tensor_difference(first, second)
     print(f"{method}, ZeRO {stage}, two workers: largest difference {difference:.1e}")
     assert difference < 1e-5
     assert any(np.abs(tensor).max() > 1e-3 for name, tensor in first.items() if "lora_B" in name)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +13,11 @@ import pytest
 
 from assay.training.objectives.shipped import SHIPPED
 from support import lora_scenarios
-from support.lora_scenarios import SPEC
+from support.lora_scenarios import SPEC, largest_difference
 
 Run = Callable[..., dict[str, Any]]
 PAIRS = SPEC.replace(batch_size=8, num_epochs=1, max_steps=3, learning_rate=2e-3, warmup_steps=0)
 METHODS = sorted({*SHIPPED} - {"sft"})
-
-
-@pytest.fixture(scope="module")
-def pool() -> Iterator[ProcessPoolExecutor]:
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as executor:
-        yield executor
 
 
 @pytest.fixture(scope="module")
@@ -40,11 +33,6 @@ def prefer(pool: ProcessPoolExecutor, folder: Path) -> Run:
         return pool.submit(lora_scenarios.prefer_once, folder, *args, **options).result(timeout=180)
 
     return run
-
-
-def largest_difference(first: dict[str, Any], second: dict[str, Any]) -> float:
-    assert first["tensors"].keys() == second["tensors"].keys()
-    return max(float(np.abs(first["tensors"][name] - second["tensors"][name]).max()) for name in first["tensors"])
 
 
 @pytest.mark.parametrize("method", METHODS)

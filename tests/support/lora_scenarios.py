@@ -20,6 +20,17 @@ SPEC = TrainSpec(batch_size=16, small_below=0, num_epochs=2, eval_every=3, max_l
 PROMPTS = ("### Instruction:\nAdd.\n\n### Input:\n2 + 3\n\n### Response:\n", "2 + ")
 
 
+def tensor_difference(first: Mapping[str, Any], second: Mapping[str, Any]) -> float:
+    """Largest absolute difference of two adapters' tensors, which have the same names."""
+    assert first.keys() == second.keys()
+    return max(float(np.abs(first[name] - second[name]).max()) for name in first)
+
+
+def largest_difference(first: Mapping[str, Any], second: Mapping[str, Any]) -> float:
+    """That of two trainings."""
+    return tensor_difference(first["tensors"], second["tensors"])
+
+
 class Recording:
     """A recording hook: remembers what the model writes, before the first step too."""
 
