@@ -84,7 +84,7 @@ def test_an_example_is_the_prompt_with_one_answer() -> None:
         ASK.input,
         ASK.history_json,
     )
-    assert row.is_pair
+    assert len(row.answers) == 2
 
 
 @pytest.mark.parametrize(

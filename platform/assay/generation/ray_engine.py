@@ -166,11 +166,10 @@ def wrong_numbers(spec: GenerationSpec, resources: GenerationResources, max_lora
 def cannot_serve(base_path: str, *, on_gpu: bool) -> str | None:
     """Why vLLM does not serve this model with adapters; None where it does.
 
-    The fixed rule by which `engine="vllm"` means transformers: attention of a head size that vLLM lacks (CPUs only),
-    experts (CPUs only),
-    an engine on the CPU where vLLM's CUDA build is installed, a model that reads images or sound as well, or an
-    architecture whose vLLM implementation takes no LoRA. It asks nothing of the jobs, so all predictions of a base
-    model come from one engine.
+    The fixed rule by which `engine="vllm"` means transformers: attention of a head size that vLLM lacks or experts
+    (CPUs only), an engine on the CPU where vLLM's CUDA build is installed, a model that reads images or sound as well,
+    or an architecture whose vLLM implementation takes no LoRA. It asks nothing of the jobs, so all predictions of a
+    base model come from one engine.
     """
     config = read_config(base_path)
     if config.get_text_config() is not config:

@@ -18,7 +18,12 @@ UNSCORED, TIED, SAME = "no score", "all answers score the same", "equal sides"
 
 def label_score(score: float, answer: str, length_bias: float) -> float:
     """What the labeller thinks of an answer: its score, and `length_bias` for each word of it."""
-    return score + length_bias * len(answer.split())
+    return score + length_bias * num_words(answer)
+
+
+def num_words(text: str) -> int:
+    """Words of a text, split at white space."""
+    return len(text.split())
 
 
 def ranked(answers: Sequence[str], scores: Sequence[float]) -> tuple[tuple[str, ...], tuple[float, ...], str]:

@@ -70,11 +70,6 @@ class PreferenceRow:
         _check_scores(self.answers, self.scores, where)
 
     @property
-    def is_pair(self) -> bool:
-        """Whether it has a chosen and a rejected answer and no other."""
-        return len(self.answers) == 2
-
-    @property
     def chosen(self) -> str:
         """The best answer."""
         return self.answers[0]

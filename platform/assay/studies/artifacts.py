@@ -243,23 +243,23 @@ class _Collected:
             self._evaluate(cell, point, "", point.start_adapter, point.start_rank, key, training="")
             return
         mixture = self._mixture(cell.mixture)
-        rows = mixture if cell.pairs is None else self._pairs(cell, cell.pairs, point.base, mixture)
-        recipe = self._recipe(cell.train, cell)
+        recipe, evaluation = self._recipe(cell.train, cell), self._evaluation(cell)
+        rows = mixture if cell.pairs is None else self._pairs(cell, cell.pairs, recipe, point.base, mixture)
         key = adapter_key(
             recipe,
             base_key=point.base.key,
             mixture_key=rows,
             start_adapter_key=point.start_adapter,
-            evaluation_key=self._evaluation(cell),
+            evaluation_key=evaluation,
         )
         self.placed.append((cell, key))
         if key in self.trainings and cell.num_target:
             return
         labels = {"arm": cell.arm, "draw": str(cell.draw), "seed": str(cell.training_seed), "base": point.base.name}
         job = self._training(key, point.base, mixture, recipe, point.start_adapter, labels)
-        job = replace(job, evaluation_key=self._evaluation(cell))
+        job = replace(job, evaluation_key=evaluation)
         if cell.pairs is not None:
-            job = replace(job, mixture_key=rows, dataset_keys=(rows,), num_rows=cell.num_target)
+            job = _on_pairs(job, rows, cell)
         self.trainings.setdefault(key, job)
         adapter, rank = key, cell.train.lora_rank
         if point.start_adapter is not None:
@@ -268,17 +268,16 @@ class _Collected:
             adapter, rank = stack.key, stack.rank
         self._evaluate(cell, point, rows, adapter, rank, key, training=key)
 
-    def _pairs(self, cell: Cell, asked: PairsAsked, start: Base, prompts: str) -> str:
+    def _pairs(self, cell: Cell, asked: PairsAsked, recipe: TrainSpec, start: Base, prompts: str) -> str:
         """Key of the preferences that a cell learns from; of expert iteration those of its last round."""
         assert self.preferences is not None
-        sampler, recipe = Sampler(start.key, start.path), self._recipe(cell.train, cell)
+        sampler = Sampler(start.key, start.path)
         for number in range(1, asked.rounds):
             wanted = wanted_pairs(self.study, asked, sampler, prompts, self.preferences)
             key = adapter_key(recipe, base_key=start.key, mixture_key=wanted.key)
             labels = {"arm": f"{cell.arm}, round {number}", "seed": str(cell.training_seed), "base": start.name}
             job = self._training(key, start, prompts, recipe, None, labels)
-            job = replace(job, mixture_key=wanted.key, dataset_keys=(wanted.key,), num_rows=cell.num_target)
-            self.rounds.setdefault(key, (wanted, job))
+            self.rounds.setdefault(key, (wanted, _on_pairs(job, wanted.key, cell)))
             sampler = replace(sampler, adapter_key=key, lora_rank=cell.train.lora_rank)
         wanted = wanted_pairs(self.study, asked, sampler, prompts, self.preferences, self._winner(asked))
         self.pairs.setdefault(wanted.key, wanted)
@@ -412,3 +411,8 @@ class _Collected:
             purpose=self.sets[evaluation_set].purpose,
             is_trained=cell.is_trained,
         )
+
+
+def _on_pairs(job: TrainingJob, pairs: str, cell: Cell) -> TrainingJob:
+    """A training on preferences instead of the rows that their prompts come from."""
+    return replace(job, mixture_key=pairs, dataset_keys=(pairs,), num_rows=cell.num_target)

@@ -477,9 +477,7 @@ class Pipeline:
 
     def _pair_maker(self, datasets: Datasets, endpoint: EndpointSpec) -> PairMaker:
         def judge(spec: ScorerSpec) -> JudgeSetup:
-            protocol = study_protocol(self.study)
-            ledger = ledger_url(self.store.uri)
-            return JudgeSetup(spec, protocol, endpoint, ledger, self.budget_usd, self.study.name)
+            return self._judge(spec, endpoint)
 
         def rows() -> dict[str, list[Example]]:
             return {key: datasets.rows(name) for name, key in datasets.keys.items()}
@@ -544,6 +542,11 @@ class Pipeline:
             url = stack.enter_context(self.embedded.start())
         return endpoint_of(self.study.judge, embedded_url=url, embedded_name=self.embedded.name)
 
+    def _judge(self, spec: ScorerSpec, endpoint: EndpointSpec) -> JudgeSetup:
+        """How the study's judge is asked."""
+        protocol, ledger = study_protocol(self.study), ledger_url(self.store.uri)
+        return JudgeSetup(spec, protocol, endpoint, ledger, self.budget_usd, self.study.name)
+
     def _train(self, jobs: Sequence[TrainingJob], inside: InsideTrials | None) -> None:
         if not jobs:
             return
@@ -600,11 +603,7 @@ class Pipeline:
     ) -> None:
         from assay.scoring.ray_score import run_scoring
 
-        judges = []
-        if scoring.judge is not None:
-            protocol = study_protocol(self.study)
-            ledger = ledger_url(self.store.uri)
-            judges = [JudgeSetup(scoring.judge, protocol, endpoint, ledger, self.budget_usd, self.study.name)]
+        judges = [] if scoring.judge is None else [self._judge(scoring.judge, endpoint)]
         report = run_scoring(
             self.store,
             batches,

@@ -77,8 +77,7 @@ def encode(examples: Sequence[Example], tokenizer: Any, spec: TrainSpec) -> Enco
     Raises:
         DataError: the tokenizer has no end mark.
     """
-    if tokenizer.eos_token_id is None:
-        raise DataError("tokenizer: saw no end-of-sequence token; expected one; set eos_token in tokenizer_config.json")
+    check_end_mark(tokenizer)
     made = _as_published if spec.prompt.rules == "compat" else _as_text
     rows: list[list[int]] = []
     answer_starts: list[int] = []
@@ -127,6 +126,16 @@ def _as_text(examples: Sequence[Example], tokenizer: Any, spec: TrainSpec) -> It
                 yield prompt.ids if len(prompt.ids) <= room else encoder.fitted(example, room), kept, "cut"
             except ValueError as error:
                 yield [], [], f"no prompt of {room} tokens: {error}"
+
+
+def check_end_mark(tokenizer: Any) -> None:
+    """Refuse a tokenizer without an end mark.
+
+    Raises:
+        DataError: it has none.
+    """
+    if tokenizer.eos_token_id is None:
+        raise DataError("tokenizer: saw no end-of-sequence token; expected one; set eos_token in tokenizer_config.json")
 
 
 def with_end(answer: list[int], tokenizer: Any) -> list[int]:

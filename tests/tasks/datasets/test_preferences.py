@@ -208,7 +208,7 @@ def test_real_files_of_llama_factory() -> None:
     root = SHARED / "data"
     pairs = load_preferences(source("preference/dpo_en_demo.json.gz", preference="llama_factory"), root)
     assert len(pairs.rows) + sum(pairs.left_out.values()) == 300
-    assert all(row.is_pair and row.scores is None for row in pairs.rows)
+    assert all(len(row.answers) == 2 and row.scores is None for row in pairs.rows)
     labels = load_preferences(source("preference/kto_en_demo.json.gz", preference="llama_factory"), root)
     assert len(labels.rows) + sum(labels.left_out.values()) == 300
     assert set(Counter(row.scores for row in labels.rows)) == {(1.0,), (0.0,)}

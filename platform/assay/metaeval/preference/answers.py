@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from assay.metaeval.statistics.clustered import Block
+from assay.preference.labelling import label_score, num_words
 
 
 @dataclass(frozen=True)
@@ -53,16 +54,11 @@ class Label:
         score = run.scores.get(self.scorer, {}).get(example)
         if score is None or example not in run.texts:
             return math.nan
-        return score + self.length_bias * num_words(run.texts[example])
+        return label_score(score, run.texts[example], self.length_bias)
 
 
 Measure = Callable[[RunAnswers, str], float]
 """A number for a run's answer to an example; NaN where there is none."""
-
-
-def num_words(text: str) -> int:
-    """Words of a text, split at white space."""
-    return len(text.split())
 
 
 def scored_by(scorer: str) -> Measure:

@@ -9,8 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from assay.metaeval.preference.answers import Label, num_words
+from assay.metaeval.preference.answers import Label
+from assay.metaeval.statistics.correlation import spearman
 from assay.metaeval.statistics.rates import bounded_mean
+from assay.preference.labelling import num_words
 from assay.preference.rows import PreferenceRow
 
 
@@ -35,14 +37,6 @@ def label_row(
         "longer_share": math.nan if share is None else share.value,
         "low": math.nan if share is None else share.low,
         "high": math.nan if share is None else share.high,
-        "length_correlation": _rank_correlation(gaps, stretches),
+        "length_correlation": spearman(gaps, stretches) if len(gaps) > 2 else math.nan,  # of two rows it is +-1
         "num_scored": len(scored),
     }
-
-
-def _rank_correlation(first: Sequence[float], second: Sequence[float]) -> float:
-    if len(first) < 3 or len(set(first)) < 2 or len(set(second)) < 2:
-        return math.nan
-    from scipy.stats import spearmanr
-
-    return float(spearmanr(first, second).statistic)

@@ -20,7 +20,6 @@ from assay.metaeval.preference.answers import (
     block,
     kept_in,
     log_ratio,
-    num_words,
     scored_by,
     words,
 )
@@ -31,6 +30,7 @@ from assay.metaeval.statistics.style_control import style_control, style_differe
 from assay.metaeval.statistics.win_rate import length_controlled_win_rate, win_rate
 from assay.metaeval.study_tables.deciding import no_decision, settle
 from assay.metaeval.study_tables.frame import ScorerInfo
+from assay.preference.labelling import num_words
 
 LABEL, WORDS, KL = "label", "words", "kl"
 WIN, WIN_LENGTH, WIN_STYLE = "win_rate", "win_rate_equal_length", "win_rate_equal_style"

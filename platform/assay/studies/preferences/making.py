@@ -12,12 +12,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from assay.errors import DataError, StageError
+from assay.generation.spec import KIND as PREDICTIONS
+from assay.generation.spec import PREDICTIONS_FILE
 from assay.hooks import Progress
 from assay.mixtures.sampling import VALIDATION_FILE
 from assay.mixtures.spec import KIND as MIXTURE_KIND
 from assay.preference.labelling import label_score, ranked, rejection_sampled
 from assay.preference.principles import ask_critique, ask_revision
-from assay.preference.rows import KIND, PreferenceRow, prompt_of, sides_fault, write_rows
+from assay.preference.rows import KIND, PreferenceRow, PreferenceRows, prompt_of, sides_fault
 from assay.preference.sources import GivenPairs, LabelledAnswers, PairsAsked, RsoPairs
 from assay.records import TEST, TRAIN, Example, MixtureRow, Prediction, ScoreRow, from_table
 from assay.scoring.jobs import KIND as SCORES_KIND
@@ -26,7 +28,7 @@ from assay.scoring.protocol import ScorerSpec
 from assay.store import Store
 from assay.studies.preferences.wanted import Samples, WantedPairs, answer_id, repeated
 from assay.studies.spec import Study
-from assay.tasks.datasets.preferences import SUMMARY_FILE, materialise_pairs
+from assay.tasks.datasets.preferences import materialise_pairs, store_pairs
 from assay.tasks.datasets.splits import content_split, split_line
 
 NO_ANSWER = "no answer"
@@ -79,7 +81,7 @@ class PairMaker:
         from assay.generation.ray_generate import run_generation
 
         distinct = {part.job.key: part for part in samples}
-        missing = set(distinct) - self.store.present("predictions", list(distinct))
+        missing = set(distinct) - self.store.present(PREDICTIONS, list(distinct))
         for part in (part for key, part in distinct.items() if key in missing):
             rows = {part.job.evaluation_key: repeated(prompts(part), part.num)}
             report = run_generation(
@@ -144,10 +146,8 @@ class PairMaker:
         if not rows:
             told = ", ".join(f"{count} {reason}" for reason, count in left_out.items())
             raise DataError(f"pairs {wanted.asked.name!r}: saw no preference among {len(prompts)} prompts ({told})")
-        counts = Counter(row.split for row in rows)
-        with self.store.writing(KIND, wanted.key, wanted.asked.spec.model_dump(mode="json")) as artifact:
-            write_rows(artifact, rows)
-            artifact.json(SUMMARY_FILE, {"counts": dict(counts), "left_out": dict(left_out)})
+        spec = wanted.asked.spec.model_dump(mode="json")
+        store_pairs(self.store, wanted.key, spec, PreferenceRows(tuple(rows), left_out))
         return f"{wanted.asked.name}: {len(rows):,} of {len(prompts):,} prompts have answers that differ"
 
 
@@ -222,7 +222,7 @@ def _row(prompt: Example, answers: tuple[str, ...], scores: tuple[float, ...] | 
 
 def stored_answers(store: Store, key: str) -> dict[str, str]:
     """Texts of a predictions artifact by row id; rows that failed are absent."""
-    rows = from_table(store.read_table("predictions", key, "predictions.parquet"), Prediction)
+    rows = from_table(store.read_table(PREDICTIONS, key, PREDICTIONS_FILE), Prediction)
     return {row.example_id: row.prediction for row in rows if row.error is None}
 
 

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import pyarrow as pa
 import ray
 
-from assay.generation.spec import GenerationJob
+from assay.generation.spec import KIND as PREDICTIONS
+from assay.generation.spec import PREDICTIONS_FILE, GenerationJob
 from assay.hooks import Progress
 from assay.records import Example, Prediction, from_table
 from assay.store import Store
@@ -44,26 +45,23 @@ def run_divergence(
     progress.start(STAGE, len(keys), done=len(there), unit="models")
     task = ray.remote(num_cpus=resources.cpus_per_worker, num_gpus=resources.gpus_per_worker)(_read_answers)
     for part in by_base.values():
-        for number in ray.get(task.remote(store, part, train, resources)):
-            progress.advance(STAGE, number)
+        ray.get(task.remote(store, part, train, resources))
+        progress.advance(STAGE, len(part))
     progress.finish(STAGE, f"{len(todo)} models")
     return len(todo)
 
 
-def _read_answers(
-    store: Store, jobs: Sequence[DivergenceJob], train: TrainSpec, resources: TrainResources
-) -> list[int]:
+def _read_answers(store: Store, jobs: Sequence[DivergenceJob], train: TrainSpec, resources: TrainResources) -> None:
     from assay.training.engine.divergence_engine import Reader
 
     first = jobs[0].generation
     reader = Reader(store, first.base_path, first.base_key, first.base_source, train, resources)
     for job in jobs:
-        predictions = from_table(store.read_table("predictions", job.generation.key, "predictions.parquet"), Prediction)
+        predictions = from_table(store.read_table(PREDICTIONS, job.generation.key, PREDICTIONS_FILE), Prediction)
         folder = store.local_dir("adapter", str(job.generation.adapter_key))
         rows = reader.read(folder, job.examples, predictions, job.prefix)
         with store.writing(KIND, divergence_key(job.generation), {"predictions": job.generation.key}) as artifact:
             artifact.table(FILE, pa.Table.from_pylist(rows, schema=SCHEMA))
-    return [1] * len(jobs)
 
 
 SCHEMA = pa.schema(

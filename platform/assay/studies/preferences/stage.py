@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from assay.metaeval.study_tables.build import RunRow
 from assay.records import Example
@@ -40,6 +41,10 @@ class AfterScores:
 
     def chosen(self) -> list[Chosen]:
         """The arms that are reported."""
+        return self._chosen
+
+    @cached_property
+    def _chosen(self) -> list[Chosen]:
         return choose(self.grid, self.plan.runs, self.read, self.study.statistics.human, TUNING_SET)
 
     def frontiers(self) -> dict[str, Samples]:

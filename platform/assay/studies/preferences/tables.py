@@ -6,19 +6,21 @@ import json
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from assay.metaeval.preference.answers import ArmAnswers, Label, RunAnswers, num_words, scored_by
+from assay.metaeval.preference.answers import ArmAnswers, Label, RunAnswers, scored_by
 from assay.metaeval.preference.columns import COLUMNS
 from assay.metaeval.preference.frontier import Frontier, frontier_rows
 from assay.metaeval.preference.labels import label_row
 from assay.metaeval.preference.measures import LABEL, WORDS, Reported, measure_rows, preferences
+from assay.metaeval.statistics.estimate import FloatArray
 from assay.metaeval.statistics.win_rate import win_rate
 from assay.metaeval.study_tables.build import RunRow, ScorerInfo
 from assay.metaeval.study_tables.columns import make_table
-from assay.preference.labelling import label_score
+from assay.preference.labelling import label_score, num_words
 from assay.preference.rows import KIND as PAIRS_KIND
 from assay.preference.rows import read_rows
 from assay.preference.sources import LabelledAnswers, answers_to_a_prompt
@@ -66,6 +68,18 @@ def preference_tables(
     return {name: make_table(name, part, COLUMNS) for name, part in rows.items()}
 
 
+@dataclass(frozen=True)
+class _Sampled:
+    """The start's answers to the reported prompts, and what every scorer says of them."""
+
+    num: int
+    """Answers to a prompt."""
+    texts: Mapping[str, str]
+    """By `answer_id`; what failed is absent."""
+    ratings: Mapping[str, Mapping[str, float]]
+    """Scorer -> rating by `answer_id`; what is unscored is absent."""
+
+
 class _Made:
     """What was made, read where it is wanted."""
 
@@ -73,7 +87,7 @@ class _Made:
         self.after, self.infos, self.specs = after, infos, specs
         self.chosen = after.chosen()
         self.examples = {name: [row.example_id for row in after.examples(part)] for name, part in after.sets.items()}
-        self._frontiers = after.frontiers()
+        self._sampled = {name: self._read(samples) for name, samples in after.frontiers().items()}
         self._by_arm: dict[tuple[str, str], dict[tuple[int, str], RunRow]] = {}
         for run in after.plan.runs:
             self._by_arm.setdefault((run.base_model, run.arm), {})[run.training_seed, run.evaluation_set] = run
@@ -88,8 +102,8 @@ class _Made:
     def reported(self, base_model: str, source: str) -> Reported:
         """The arms of one base model and source."""
         plain = self._arm(base_model, "", START, START, is_start=True)
-        samples = self._frontiers.get(base_model)
-        start = plain if samples is None else self._sampled_start(base_model, samples)
+        sampled = self._sampled.get(base_model)
+        start = plain if sampled is None else self._sampled_start(base_model, sampled)
         arms = [
             self._arm(base_model, source, part.method, part.arm)
             for part in self.chosen
@@ -106,7 +120,7 @@ class _Made:
             self.after.study.statistics.human,
             self.examples[REPORTED_SET],
             others,
-            None if samples is None else self._frontier(samples, label),
+            None if sampled is None else self._frontier(sampled, label),
         )
 
     def _arm(self, base_model: str, source: str, method: str, arm: str, *, is_start: bool = False) -> ArmAnswers:
@@ -134,35 +148,33 @@ class _Made:
         rows = self.after.store.read_table(KIND, key, FILE).to_pylist()
         return {row["example_id"]: row["log_prob"] - row["start_log_prob"] for row in rows}
 
-    def _sampled_start(self, base_model: str, samples: Samples) -> ArmAnswers:
-        """The start by all its answers to the reported prompts: less noise than one answer each."""
-        store, examples = self.after.store, self.examples[REPORTED_SET]
-        texts = stored_answers(store, samples.job.key)
+    def _read(self, samples: Samples) -> _Sampled:
+        store = self.after.store
         ratings = {spec.name: stored_ratings(store, scores_key(spec, samples.batch)) for spec in self.specs}
+        return _Sampled(samples.num, stored_answers(store, samples.job.key), ratings)
+
+    def _sampled_start(self, base_model: str, sampled: _Sampled) -> ArmAnswers:
+        """The start by all its answers to the reported prompts: less noise than one answer each."""
+        examples = self.examples[REPORTED_SET]
 
         def at(place: int, known: Mapping[str, Any]) -> dict[str, Any]:
             ids = {name: answer_id(name, place) for name in examples}
             return {name: known[row] for name, row in ids.items() if row in known}
 
         runs = tuple(
-            RunAnswers(place, at(place, texts), {name: at(place, known) for name, known in ratings.items()})
-            for place in range(samples.num)
+            RunAnswers(
+                place, at(place, sampled.texts), {name: at(place, known) for name, known in sampled.ratings.items()}
+            )
+            for place in range(sampled.num)
         )
         return ArmAnswers(base_model, "", START, START, runs, is_start=True)
 
-    def _frontier(self, samples: Samples, label: Label) -> Frontier:
-        store, examples = self.after.store, self.examples[REPORTED_SET]
-        texts = stored_answers(store, samples.job.key)
-        human = self.after.study.statistics.human
-        ratings = {
-            spec.name: stored_ratings(store, scores_key(spec, samples.batch))
-            for spec in self.specs
-            if spec.name in (human, label.scorer)
-        }
-        ids = [[answer_id(name, place) for place in range(samples.num)] for name in examples]
+    def _frontier(self, sampled: _Sampled, label: Label) -> Frontier:
+        examples, texts, human = self.examples[REPORTED_SET], sampled.texts, self.after.study.statistics.human
+        ids = [[answer_id(name, place) for place in range(sampled.num)] for name in examples]
 
-        def values(name: str, bias: float = 0.0) -> np.ndarray[Any, np.dtype[np.float64]]:
-            known = ratings[name]
+        def values(name: str, bias: float = 0.0) -> FloatArray:
+            known = sampled.ratings[name]
             return np.array(
                 [
                     [label_score(known[i], texts[i], bias) if i in known and i in texts else math.nan for i in row]
@@ -176,20 +188,14 @@ class _Made:
 
     def labels(self, base_model: str, source: str) -> Row:
         """How a source's labels follow length."""
-        asked = [cell.pairs for cell, _ in self.after.plan.cells if cell.pairs is not None]
-        rounds = min(part.rounds for part in asked if part.name == source)
-        key = next(
-            self._jobs[key].mixture_key
+        asked = [
+            (cell.pairs.rounds, self._jobs[key].mixture_key)
             for cell, key in self.after.plan.cells
-            if cell.pairs is not None
-            and (cell.pairs.name, cell.pairs.rounds) == (source, rounds)
-            and self._base_of(key) == base_model
-        )
+            if cell.pairs is not None and cell.pairs.name == source and self._jobs[key].base_name == base_model
+        ]
+        _, key = min(asked, key=lambda part: part[0])
         left_out = self.after.store.read_json(PAIRS_KIND, key, SUMMARY_FILE)["left_out"]
         return label_row(base_model, source, self.label(source), read_rows(self.after.store, key), left_out)
-
-    def _base_of(self, key: str) -> str:
-        return self._jobs[key].base_name
 
     def arm_row(self, part: Chosen) -> Row:
         """What an arm is and what its method cost."""

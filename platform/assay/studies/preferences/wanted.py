@@ -1,7 +1,7 @@
 """Which pairs a study wants, by key: answers of its start, their labels, and what becomes of both. Pure.
 
 Answers to one prompt are rows of one predictions artifact: the prompt stands in the evaluation set `num` times, under
-ids that end in `#00`, `#01`, ... and decide the sampling seed. So methods and sources that sample alike share them.
+ids that end in `#000`, `#001`, ... and decide the sampling seed. So methods and sources that sample alike share them.
 """
 
 from __future__ import annotations
@@ -117,9 +117,10 @@ def wanted_pairs(
     if isinstance(spec, GivenPairs):
         return WantedPairs(inputs.given[spec.dataset], asked)
     generation = study.generation.replace(temperature=spec.temperature)
-    if isinstance(spec, StrongerPairs):
-        return _stronger(study, asked, spec, sampler, prompts, winner or sampler)
     tokens = study.evaluation.instruction_max_new_tokens
+    if isinstance(spec, StrongerPairs):
+        sides = ((winner or sampler, spec.winner_prefix), (sampler, spec.loser_prefix))
+        return _stronger(asked, generation, sides, prompts, tokens)
     if isinstance(spec, PrinciplePairs):
         return _revised(asked, generation, sampler, prompts, tokens, inputs.principles[spec.file])
     samples = sampled(generation, sampler, prompts, num=spec.num, max_new_tokens=tokens)
@@ -131,16 +132,14 @@ def wanted_pairs(
 
 
 def _stronger(
-    study: Study, asked: PairsAsked, spec: StrongerPairs, loser: Sampler, prompts: str, winner: Sampler
+    asked: PairsAsked, spec: GenerationSpec, sides: Sequence[tuple[Sampler, str]], prompts: str, tokens: int
 ) -> WantedPairs:
-    tokens = study.evaluation.instruction_max_new_tokens
-    generation = study.generation.replace(temperature=spec.temperature)
-    sides = [
-        sampled(asked_with(generation, prefix), model, prompts, num=1, max_new_tokens=tokens)
-        for model, prefix in ((winner, spec.winner_prefix), (loser, spec.loser_prefix))
-    ]
-    answers = {"winner": sides[0].job.key, "loser": sides[1].job.key}
-    return WantedPairs(artifact_key(KIND, PAIRS_SCHEMA, {"pairs": "stronger"}, answers), asked, sides[0], sides[1])
+    """Answers of the winner and of the loser, each a model and what stands before its questions."""
+    winner, loser = (
+        sampled(asked_with(spec, prefix), model, prompts, num=1, max_new_tokens=tokens) for model, prefix in sides
+    )
+    answers = {"winner": winner.job.key, "loser": loser.job.key}
+    return WantedPairs(artifact_key(KIND, PAIRS_SCHEMA, {"pairs": "stronger"}, answers), asked, winner, loser)
 
 
 def _revised(

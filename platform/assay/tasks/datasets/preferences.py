@@ -71,11 +71,16 @@ def materialise_pairs(store: Store, source: SourceSpec, data_root: Path | str | 
     key = given_pairs_key(source, data_root)
     if not store.exists(KIND, key):
         found = load_preferences(source, data_root)
-        counts = Counter(row.split for row in found.rows)
-        with store.writing(KIND, key, source.identity()) as artifact:
-            write_rows(artifact, found.rows)
-            artifact.json(SUMMARY_FILE, {"counts": dict(counts), "left_out": dict(found.left_out)})
+        store_pairs(store, key, source.identity(), found)
     return key
+
+
+def store_pairs(store: Store, key: str, spec: Mapping[str, Any], found: PreferenceRows) -> None:
+    """Write a `pairs` artifact: rows, and how many there are of each split and were left out for each reason."""
+    counts = Counter(row.split for row in found.rows)
+    with store.writing(KIND, key, spec) as artifact:
+        write_rows(artifact, found.rows)
+        artifact.json(SUMMARY_FILE, {"counts": dict(counts), "left_out": dict(found.left_out)})
 
 
 class _Reader:

@@ -28,10 +28,7 @@ class Workers:
 
     def total(self, value: torch.Tensor) -> float:
         """A number summed over all workers."""
-        if self.count > 1:
-            value = value.to(self._device)
-            deepspeed.comm.all_reduce(value)
-        return float(value)
+        return float(self.totals(value))
 
     def totals(self, values: torch.Tensor) -> torch.Tensor:
         """Numbers summed over all workers, on the CPU."""

@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from assay.errors import DataError
 from assay.preference.rows import PreferenceRow
 from assay.records import Example
 from assay.tasks.tokens.prompts import Encoded, PromptEncoder
-from assay.training.encoding import EncodedRows, flat_tokens, starts_of, with_end
+from assay.training.encoding import EncodedRows, check_end_mark, flat_tokens, starts_of, with_end
 
 if TYPE_CHECKING:
     from assay.training.spec import TrainSpec
@@ -84,8 +83,7 @@ def encode_answers(
     Raises:
         DataError: the tokenizer has no end mark.
     """
-    if tokenizer.eos_token_id is None:
-        raise DataError("tokenizer: saw no end-of-sequence token; expected one; set eos_token in tokenizer_config.json")
+    check_end_mark(tokenizer)
     chosen = [list(choose(row)) for row in rows]
     prefixes = sorted({wanted.prefix for group in chosen for wanted in group})
     before = spec.prompt.prefix
