@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from datetime import date, timedelta
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 
 from assay.errors import ConfigError
 from assay.llm.endpoint import EndpointSpec
-from assay.llm.gateway import open_gateway
+from assay.llm.gateway import open_gateway, tell_price_age
 from assay.llm.ledger.call_rows import told_beside, usd_of
 from assay.llm.prices import OLD_DAYS, _map_of, age_warning, price_of, table_date
 from assay.llm.requests import ChatRequest, Message, Sampling
@@ -129,6 +130,22 @@ def test_prices_of_an_old_table_are_doubted_and_told_ones_are_not() -> None:
     assert f"{OLD_DAYS + 1} days ago" in age_warning(listed, of_table + timedelta(OLD_DAYS + 1))
     assert age_warning(price_of(told), of_table + timedelta(10_000)) == ""
     assert age_warning(None, of_table + timedelta(10_000)) == ""
+
+
+@pytest.mark.parametrize("transport", ["chat", "batch"])
+def test_an_old_table_is_told_whichever_way_requests_go(
+    tmp_path: Path, transport: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("assay.llm.prices.OLD_DAYS", -100_000)
+    tell_price_age.cache_clear()
+    spec = EndpointSpec(model="gpt-4o", transport=transport)
+
+    async def begin() -> None:
+        await open_gateway(spec, ledger_url=f"sqlite:///{tmp_path}/l.db", limiter="process").close()
+
+    asyncio.run(begin())
+    tell_price_age.cache_clear()
+    assert f"prices are of {table_date()}" in caplog.text
 
 
 def test_a_price_map_goes_before_the_table(tmp_path: Path) -> None:

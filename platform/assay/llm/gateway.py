@@ -121,7 +121,6 @@ class Gateway:
                 f"--max-usd {budget_usd:g}: the price of {endpoint.model!r} at {endpoint.endpoint_name} is not known; "
                 "set judge.usd_per_million_input and judge.usd_per_million_output, or drop the cap"
             )
-        tell_price_age(self.price)
         self._budget_usd, self._study, self._judge = budget_usd, study, judge
         self._mode = endpoint.key_mode(mode)
         self._local = local
@@ -454,6 +453,7 @@ def open_gateway(
         raise ConfigError(f"judge.transport={endpoint.transport}: saw a local model; expected it with transport=local")
     local = local or open_local_chat(endpoint)
     endpoint = with_reported_name(endpoint)
+    tell_price_age(price_of(endpoint))
     if endpoint.kind.travels_in_files:
         from assay.llm.batch.gateway import BatchGateway
 

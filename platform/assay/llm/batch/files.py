@@ -6,11 +6,11 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from assay.llm.endpoint import EndpointSpec
+from assay.llm.endpoint import BatchLimits, EndpointSpec
 from assay.llm.requests import ChatRequest
 from assay.llm.transports.chat import Exchange, one_line, read_refusal, read_reply
 
-MAX_ROWS = 20_000
+MAX_ROWS = BatchLimits().max_rows
 """Requests per file unless `batch.max_rows` says otherwise; providers allow 50,000 and 200 MB."""
 MAX_BYTES = 90_000_000
 PATH = "/v1/chat/completions"

@@ -214,9 +214,10 @@ class BatchGateway:
                 )
 
     async def _gather(self) -> None:
+        most = max(MAX_ROWS, self.endpoint.batch.max_rows)
         try:
             while self._gathered:
-                while (quiet_s := time.monotonic() - self._last_asked) < GATHER_S and len(self._gathered) < MAX_ROWS:
+                while (quiet_s := time.monotonic() - self._last_asked) < GATHER_S and len(self._gathered) < most:
                     await asyncio.sleep(GATHER_S - quiet_s)
                 batch, self._gathered = self._gathered, []
                 try:

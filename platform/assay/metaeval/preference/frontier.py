@@ -50,7 +50,11 @@ class Frontier:
         if above and divergence > 0:
             share = (divergence - ends[above - 1]) / (ends[above] - ends[above - 1])
             values = share * values + (1 - share) * self.per_prompt(measure, self.counts[above - 1])
-        return Block(values[None, :], ["best of n"], list(self.examples), is_fixed=True), ""
+        return self.block(values), ""
+
+    def block(self, values: FloatArray) -> Block:
+        """Values of the prompts, shape (P,), as those of one given model."""
+        return Block(values[None, :], ["best of n"], list(self.examples), is_fixed=True)
 
 
 def frontier_rows(base_model: str, pairs: str, frontier: Frontier) -> list[dict[str, Any]]:
@@ -59,8 +63,7 @@ def frontier_rows(base_model: str, pairs: str, frontier: Frontier) -> list[dict[
     for n in frontier.counts:
         for measure in frontier.values:
             values = frontier.per_prompt(measure, n)
-            table = Block(values[None, :], ["best of n"], list(frontier.examples), is_fixed=True)
-            estimate, _ = mean_estimate(table)
+            estimate, _ = mean_estimate(frontier.block(values))
             rows.append(
                 {
                     "base_model": base_model,

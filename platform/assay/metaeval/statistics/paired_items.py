@@ -63,10 +63,10 @@ def paired_items(
         Evidence(b - a, _standard_error(first, second), n - 1)
         for (a, b, n), (first, second) in zip(means, family, strict=True)
     ]
-    rows: list[PairedItems] = []
-    for (a, b, n), known, decision in zip(means, evidence, decide_family(evidence, margins=margin), strict=True):
-        has_spread = _spread(*family[len(rows)]) > 0
-        half = student_quantile(0.975, n - 1) * known.standard_error if has_spread else math.nan
+    decisions = decide_family(evidence, margins=margin)
+    rows = []
+    for (a, b, n), pair, known, decision in zip(means, family, evidence, decisions, strict=True):
+        half = student_quantile(0.975, n - 1) * known.standard_error if _spread(*pair) > 0 else math.nan
         word = decision.verdict.word
         rows.append(PairedItems(a, b, b - a - half, b - a + half, decision.p, decision.p_holm, n, word))
     return rows

@@ -395,21 +395,17 @@ def _relative(
 
 def _item_means(values_RI: FloatArray, scorer: ScorerInfo) -> list[Estimate]:
     """Mean of each run over its items: score intervals where all lie on a scale with two ends, else Student's t."""
+    low, high = scorer.low, scorer.high
     estimates = []
     for row_I in values_RI:
         values = row_I[np.isfinite(row_I)]
         if not values.size:
             estimates.append(Estimate.undefined("no scored answer"))
-        elif _is_inside(values, scorer):
-            estimates.append(bounded_mean(values, scorer.low or 0.0, scorer.high or 0.0))
+        elif low is not None and high is not None and low <= values.min() and values.max() <= high:
+            estimates.append(bounded_mean(values, low, high))
         else:
             estimates.append(mean_interval(values))
     return estimates
-
-
-def _is_inside(values: FloatArray, scorer: ScorerInfo) -> bool:
-    ends = scorer.low, scorer.high
-    return None not in ends and bool(values.min() >= (ends[0] or 0.0) and values.max() <= (ends[1] or 0.0))
 
 
 def _run_means(values_RI: FloatArray) -> list[float]:

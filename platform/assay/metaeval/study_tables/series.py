@@ -110,16 +110,15 @@ def _mean_rows(frame: StudyFrame, panel: Panel) -> Iterator[Row]:
     comparer = Comparer(frame)
     for base in sorted({run.base_model for run in panel.runs}):
         members = [row for row, run in enumerate(panel.runs) if run.base_model == base and not run.repeats]
-        arms: dict[tuple[str, str, str], list[int]] = {}
+        mixtures: dict[tuple[str, ...], list[int]] = {}
         for row in members:
-            run = panel.runs[row]
-            arms.setdefault((run.arm, run.series, run.trained_task), []).append(row)
+            mixtures.setdefault(panel.runs[row].mixture, []).append(row)
         for number, scorer in enumerate(frame.scorers):
             values = panel.values[number, members]
             count = int(np.isfinite(values).sum())
             if count == 0:
                 continue
-            blocks = [comparer.block(panel, number, rows) for rows in arms.values()]
+            blocks = [comparer.block(panel, number, rows) for rows in mixtures.values()]
             estimate, unit = mean_estimate(blocks, low=scorer.low, high=scorer.high)
             yield {
                 "base_model": base,

@@ -14,7 +14,8 @@ MAX_DEPTH = 50
 UNREADABLE = object()
 """What an answer without a value reads as; None is a value of JSON."""
 
-_FENCED = re.compile(r"```[a-zA-Z]*\s*(.*?)```", re.DOTALL)
+FENCED = re.compile(r"```[a-zA-Z]*\s*(.*?)```", re.DOTALL)
+"""What stands in a code fence, the language's name aside."""
 
 
 def read_value(text: str) -> object:
@@ -49,7 +50,7 @@ def _no_constant(word: str) -> object:
 
 def find_object(text: str) -> dict[object, object] | None:
     """The first object in a chatty answer: the whole text, else a code fence, else the first balanced braces."""
-    candidates = [text, *(match.group(1) for match in _FENCED.finditer(text[:MAX_CHARS]))]
+    candidates = [text, *(match.group(1) for match in FENCED.finditer(text[:MAX_CHARS]))]
     if (braces := _first_braces(text[:MAX_CHARS])) is not None:
         candidates.append(braces)
     for candidate in candidates:

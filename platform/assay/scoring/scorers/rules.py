@@ -16,7 +16,7 @@ import regex  # type: ignore[import-untyped]
 
 from assay.records import Outcome, Rating, Unscored
 from assay.scoring.protocol import ScoreRequest
-from assay.scoring.scorers.literals import MAX_CHARS, UNREADABLE, find_object, read_json
+from assay.scoring.scorers.literals import FENCED, MAX_CHARS, UNREADABLE, find_object, read_json
 from assay.scoring.scorers.references import references_of, squad_f1, squad_tokens
 from assay.tasks.correct_if import CorrectIf
 
@@ -60,7 +60,7 @@ def numbers_in(text: str) -> list[float]:
 def find_json(text: str) -> object:
     """The first JSON value in a chatty answer: the whole text, a code fence, or from a bracket on; else UNREADABLE."""
     text = text[:MAX_CHARS]
-    for candidate in (text, *(match.group(1) for match in _FENCED.finditer(text))):
+    for candidate in (text, *(match.group(1) for match in FENCED.finditer(text))):
         if (value := read_json(candidate)) is not UNREADABLE:
             return value
     decoder = json.JSONDecoder()
@@ -222,7 +222,6 @@ _LETTERS = "ABCDEFGHIJ"
 _NUMBER = re.compile(
     r"(?<![\w.])[-+]?(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?(?:[eE][-+]?\d{1,3})?|(?<![\w.])[-+]?\.\d+"
 )
-_FENCED = re.compile(r"```[a-zA-Z]*\s*(.*?)```", re.DOTALL)
 _RULES: Mapping[str, Callable[[CorrectIf, ScoreRequest], Outcome]] = {
     "label_in_text": _label_in_text,
     "number": _number,

@@ -191,7 +191,7 @@ class Deciding:
                 seen[arm] = {key: mean_of([self.ratings[key]]) for key in keys if key in self.ratings}
             record = rounds_record(rounds, self.rule, "draws")
             for place, one in enumerate(record["rounds"]):
-                one["items"] = self._items_seen(family, place)
+                one["items"] = self._items_after(place)
             told.append({"base_model": family.base_model, "task": family.evaluation_set, "seen": seen, **record})
         return {"scorer": self.spec.scorer, "families": told}
 
@@ -211,8 +211,9 @@ class Deciding:
                 f"{family.evaluation_set}: best so far {last.leader} ({last.leader_mean:.3f}){out}{kept}, {state}"
             )
         decided = "; ".join(parts) or "too few draws to decide"
-        items = "" if self.spec.spend.items is None else f" and {self.spec.spend.items[place]} items"
-        return f"after {self.spec.rounds[place]} draws{items} ({trainings} of {of} adapters): {decided}"
+        items = self._items_after(place)
+        seen = "" if items is None else f" and {items} items"
+        return f"after {self.spec.rounds[place]} draws{seen} ({trainings} of {of} adapters): {decided}"
 
     def _parts(self, run: RunRow, place: int | None = None) -> Sequence[str]:
         keys = self.parts.get((run.adapter_key, run.evaluation_set))
@@ -222,20 +223,22 @@ class Deciding:
 
     def _evidence(self, family: Family, place: int, look: int) -> Evidence:
         """Of a round: arms whose first draws are not all scored by then are left out."""
+        has_items = self.spec.spend.items is not None
         scores: dict[str, list[float]] = {}
         items: dict[str, dict[str, float]] = {}
+        """Means over runs by arm and item, where rounds ask for some of the items."""
         for arm, draws in family.arms.items():
             seen = [[self._seen(run, place) for run in draw] for draw in draws[:look]]
             if all(run and all(run) for draw in seen for run in draw):
                 scores[arm] = [fmean(mean_of(run) for run in draw) for draw in seen]
-                items[arm] = item_means([part for draw in seen for run in draw for part in run])
+                if has_items:
+                    items[arm] = item_means([part for draw in seen for run in draw for part in run])
         total = self.num_items.get(family.evaluation_set, 0)
-        of_pairs, of_arms = {}, {}
-        if self.spec.spend.items is not None:
-            of_arms = {arm: item_variance(list(known.values()), total) for arm, known in items.items()}
-            for a, b in combinations(sorted(items), 2):
-                both = [items[a][item] - items[b][item] for item in items[a] if item in items[b]]
-                of_pairs[a, b] = item_variance(both, total)
+        of_arms = {arm: item_variance(list(known.values()), total) for arm, known in items.items()}
+        of_pairs = {}
+        for a, b in combinations(sorted(items), 2):
+            both = [items[a][item] - items[b][item] for item in items[a] if item in items[b]]
+            of_pairs[a, b] = item_variance(both, total)
         return Evidence(scores, of_pairs, of_arms)
 
     def _seen(self, run: RunRow, place: int) -> list[Ratings]:
@@ -243,5 +246,6 @@ class Deciding:
         keys = self._parts(run, place)
         return [self.ratings[key] for key in keys] if all(key in self.ratings for key in keys) else []
 
-    def _items_seen(self, family: Family, place: int) -> int | None:
+    def _items_after(self, place: int) -> int | None:
+        """Items of a target's set that open arms have answered after a round; None: all."""
         return None if self.spec.spend.items is None else self.spec.spend.items[place]
