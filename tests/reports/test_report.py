@@ -11,7 +11,7 @@ import pytest
 
 from assay.metaeval.study_tables.build import RunRow, ScorerInfo, TableOptions, build_study_tables
 from assay.records import ScoreRow
-from assay.reports.drawing import finish, grid, tip
+from assay.reports.drawing import finish, grid, tip, whiskers
 from assay.reports.page import ReportInput, agreement, render_report, script_json, shared_reason
 from assay.reports.wording import headlines, number, percent, plural, rate, reasons, seconds, signed
 from assay.studies.designs import HoldOutGrid, TargetGrid
@@ -121,6 +121,15 @@ def test_a_tip_holds_no_markup() -> None:
 
 
 NOTHING = ("leaderboard", "metaeval", "scorer_pairs", "forgetting")
+
+
+def test_an_end_that_rounding_put_past_its_value_is_drawn() -> None:
+    ends = whiskers(0.1 + 0.2, 0.25, 0.3)  # 0.30000000000000004
+    assert ends == [[pytest.approx(0.05)], [0.0]]
+    assert whiskers(0.5, None, 0.6) is None
+    figure, axes = grid(1, width=2, height=2)
+    axes[0].errorbar([0], [0.1 + 0.2], ends)
+    assert finish("one", "", figure).svg
 
 
 def test_what_has_nothing_to_show_says_so(report_input: ReportInput) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,10 +38,7 @@ def scores_command(table: Path, human: str, out: Path, scorers: Sequence[str], p
     flags = {f"--{name.replace('_', '-')}": column for name, column in columns.items()}
     _check_scorers(scorers, {"--human": human, **flags})
     data = read_table(table)
-    known = ", ".join(data.column_names)
-    for name in [human, *scorers, *(name for name in columns.values() if name is not None)]:
-        if name not in data.column_names:
-            raise ConfigError(f"{table}: saw no column {name!r}; expected one of {known}")
+    require_columns(data, [human, *scorers, *(name for name in columns.values() if name is not None)], table)
     report = scorer_report(data, human, Columns(**columns), scorers=list(scorers) or None, seed_key=file_hash(table))
     write_json(out, report)
     print_report(report)
@@ -61,6 +58,17 @@ def _check_scorers(scorers: Sequence[str], parts: Mapping[str, str | None]) -> N
         for option, column in parts.items():
             if name == column:
                 raise ConfigError(f"--scorer {name}: saw the column of {option}; expected another; leave it out")
+
+
+def require_columns(data: pa.Table, names: Iterable[str], path: Path) -> None:
+    """Refuse a table without one of these columns.
+
+    Raises:
+        ConfigError: names the column and those there are.
+    """
+    for name in names:
+        if name not in data.column_names:
+            raise ConfigError(f"{path}: saw no column {name!r}; expected one of {', '.join(data.column_names)}")
 
 
 def read_table(path: Path, option: str = "--table") -> pa.Table:

@@ -45,7 +45,7 @@ def search_command(
     spec = validate(SearchSpec, fields, "search")
     space = searched(study)
     scorer = goal_scorer(study, spec)
-    modelled_by(study, spec)  # refused before anything is trained
+    modelled = modelled_by(study, spec)  # refuses before anything is trained
     refuse_unsupported(study.resources)
     prepare_ray_environment()
     from assay.cluster.ray_cluster import ray_cluster
@@ -54,7 +54,7 @@ def search_command(
 
     suggestions: Suggestions | ModelSuggestions = Suggestions(spec, space)
     if spec.algorithm == "model":
-        suggestions = ModelSuggestions(modelled_by(study, spec), space.components)
+        suggestions = ModelSuggestions(modelled, space.components)
     judge, claim, table = judged, claimed, "leaderboard"
     if study.objective is not None:
         judge, claim, table = judged_by_objective, claimed_by_objective, "objective"

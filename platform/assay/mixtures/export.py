@@ -16,16 +16,15 @@ from assay.tasks.templates import messages
 
 
 def mixture_records(
-    rows: Sequence[MixtureRow], datasets: Mapping[str, Sequence[Example]], names: Mapping[str, str] | None = None
+    rows: Sequence[MixtureRow], by_id: Mapping[str, Mapping[str, Example]], names: Mapping[str, str] | None = None
 ) -> Iterator[dict[str, Any]]:
     """Each row as {instruction, input, output, history?, provenance}, in the mixture's order.
 
     Args:
         rows: a mixture's training or validation rows.
-        datasets: examples by dataset key.
+        by_id: examples by dataset key and id.
         names: what to call a dataset in the provenance, by key; default: nothing beside the key.
     """
-    by_id = {key: {example.example_id: example for example in examples} for key, examples in datasets.items()}
     for row in rows:
         example = by_id[row.dataset][row.example_id]
         record: dict[str, Any] = {
@@ -53,7 +52,7 @@ def mixture_jsonl(
     by_id = {key: {example.example_id: example for example in examples} for key, examples in datasets.items()}
 
     def lines(rows: Sequence[MixtureRow]) -> bytes:
-        records = mixture_records(rows, datasets, names)
+        records = mixture_records(rows, by_id, names)
         return "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records).encode()
 
     def turns(rows: Sequence[MixtureRow]) -> bytes:

@@ -54,7 +54,7 @@ class RsoPairs(LabelledAnswers):
 
 
 START = "start"
-"""What a source calls the model that all arms start from."""
+"""What sources and arms call the model that all arms start from, as it is."""
 
 
 class StrongerPairs(Config):

@@ -21,6 +21,7 @@ from assay.reports.drawing import (
     shared_legend,
     split_panels,
     target_axis,
+    whiskers,
 )
 
 MOST_PANELS = 24
@@ -151,19 +152,11 @@ def _points(ax: Any, points: Rows, colour: str, marker: str, label: str, differ_
     from matplotlib.colors import to_rgb
 
     for number, point in enumerate(points):
-        ends = (
-            ("forgetting", "forgetting_low", "forgetting_high"),
-            ("difference", "low", "high"),
-        )
-        errors = []
-        for middle, low, high in ends:
-            known = point[low] is not None and point[high] is not None
-            errors.append([[point[middle] - point[low]], [point[high] - point[middle]]] if known else None)
         ax.errorbar(
             [point["forgetting"]],
             [point["difference"]],
-            xerr=errors[0],
-            yerr=errors[1],
+            xerr=whiskers(point["forgetting"], point["forgetting_low"], point["forgetting_high"]),
+            yerr=whiskers(point["difference"], point["low"], point["high"]),
             color=colour,
             marker=marker,
             markersize=6,

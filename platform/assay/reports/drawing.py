@@ -111,6 +111,13 @@ def line(ax: Axes, x: Sequence[float], points: Rows, middle: str, low: str, high
         tip(ax, at, row[middle], f"{style['label']}, N = {at:g}: {row[middle]:.3f}{ends}{over}")
 
 
+def whiskers(value: float, low: float | None, high: float | None) -> list[list[float]] | None:
+    """How far an interval reaches below and above its value, as `errorbar` takes it; None where an end is missing."""
+    if low is None or high is None:
+        return None
+    return [[max(0.0, value - low)], [max(0.0, high - value)]]  # an end may be past the value by rounding
+
+
 def tip(ax: Axes, x: float, y: float, words: str) -> None:
     """Say these words when a pointer rests on a place of the SVG; nothing is seen."""
     ax.plot([x], [y], marker="o", markersize=TIP_POINTS, alpha=0.0, linestyle="none", gid=TIP + words, label="_")

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from assay.reports.drawing import COLOURS, Plot, Rows, finish, grid, tip
+from assay.reports.drawing import COLOURS, Plot, Rows, finish, grid, tip, whiskers
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -125,11 +125,10 @@ def _words(row: Mapping[str, Any], share: Mapping[str, float] | None = None) -> 
 
 def _mark(ax: Axes, x: float, row: Mapping[str, Any], count: int) -> None:
     colour = COLOURS[1] if row["is_baseline"] else COLOURS[2] if row["is_best"] else COLOURS[0]
-    known = row["mean_low"] is not None
     ax.errorbar(
         [x],
         [row["mean"]],
-        [[row["mean"] - row["mean_low"]], [row["mean_high"] - row["mean"]]] if known else None,
+        whiskers(row["mean"], row["mean_low"], row["mean_high"]),
         color=colour,
         marker=_marker(row),
         markersize=9 if row["is_best"] else 5,

@@ -95,19 +95,16 @@ def render_report(report: ReportInput) -> Report:
     """The page and its figures."""
     from jinja2 import Environment, StrictUndefined
 
-    plots = draw_plots(report.tables, report.curve_scorers, report.human, places=report.paper_places, lost=report.lost)
-    if "ifs_curves" in report.tables:
-        plot = infusion(report.tables["ifs_curves"].to_pylist(), report.tables["early_stopping"].to_pylist())
-        plots += [plot] if plot is not None else []
-    preference_rows = {
-        name: table.to_pylist() for name, table in report.tables.items() if name.startswith("preference_")
-    }
-    plots += preference_plots(preference_rows, report.human)
-    if report.objective is not None:
-        rows = [report.tables[name].to_pylist() for name in ("objective", "shares")]
-        plots += [plot for plot in (share_curves(*rows), simplex(*rows)) if plot is not None]
     tables = {name: with_every_column(name, table.to_pylist()) for name, table in report.tables.items()}
     tables.setdefault("scorer_pairs", [])  # not there in studies finished before
+    plots = draw_plots(report.tables, report.curve_scorers, report.human, places=report.paper_places, lost=report.lost)
+    if "ifs_curves" in tables:
+        plot = infusion(tables["ifs_curves"], tables["early_stopping"])
+        plots += [plot] if plot is not None else []
+    plots += preference_plots(tables, report.human)
+    if report.objective is not None:
+        rows = [tables[name] for name in ("objective", "shares")]
+        plots += [plot for plot in (share_curves(*rows), simplex(*rows)) if plot is not None]
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters.update(
         number=number, signed=signed, percent=percent, seconds=seconds, rate=rate, p_value=p_value, reasons=reasons
@@ -140,7 +137,7 @@ def render_report(report: ReportInput) -> Report:
         audit_lines=audit_lines(report.audit) if report.audit else [],
         audit_shares=audit_shares(report.audit) if report.audit else [],
         audit_attacks=audit_attacks(report.audit) if report.audit else [],
-        preferences=preference_board(preference_rows, report.human),
+        preferences=preference_board(tables, report.human),
         most=MAX_TABLE_ROWS,
         css=_asset("report.css"),
         script=_asset("report.js"),

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from assay.reports.drawing import COLOURS, MARKERS, Plot, Rows, finish, grid, shared_legend, tip
+from assay.preference.sources import START
+from assay.reports.drawing import Palette, Plot, Rows, finish, grid, shared_legend, tip, whiskers
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 FRONTIER: dict[str, Any] = {"color": "#555555", "linewidth": 1.4, "linestyle": "--", "marker": "x", "markersize": 4}
-START = "start"
 
 
 def preference_plots(tables: Mapping[str, Rows], human: str) -> list[Plot]:
@@ -52,25 +52,19 @@ def _title(group: tuple[str, str], groups: Sequence[tuple[str, str]]) -> str:
     return group[1] if len({base for base, _ in groups}) == 1 else " ".join(group)
 
 
-def _style(methods: Sequence[str], method: str) -> dict[str, Any]:
-    place = list(methods).index(method)
-    return {"color": COLOURS[place % len(COLOURS)], "marker": MARKERS[place % len(MARKERS)], "label": method}
-
-
 def _path(frontier: Rows, group: tuple[str, str], measure: str) -> list[Mapping[str, Any]]:
     rows = [row for row in frontier if (row["base_model"], row["pairs"]) == group and row["measure"] == measure]
     return sorted((row for row in rows if row["value"] is not None), key=lambda row: int(row["n"]))
 
 
 def _bar(ax: Axes, x: float, row: Mapping[str, Any], style: dict[str, Any]) -> None:
-    low, high = row["low"], row["high"]
-    ends = [[row["value"] - low], [high - row["value"]]] if low is not None and high is not None else None
+    ends = whiskers(row["value"], row["low"], row["high"])
     ax.errorbar([x], [row["value"]], ends, markersize=5.5, capsize=2, elinewidth=0.9, linestyle="none", **style)
     tip(ax, x, row["value"], f"{style['label']}: {row['value']:.3f} at {x:.3f}")
 
 
 def _against_divergence(measures: Rows, frontier: Rows, human: str) -> Plot:
-    groups, methods = _groups(measures), sorted({row["method"] for row in measures})
+    groups, palette = _groups(measures), Palette(sorted({row["method"] for row in measures}))
     figure, axes = grid(2 * len(groups), width=3.9, height=3.2, columns=2)
     for place, group in enumerate(groups):
         divergence = _of(measures, group, "kl")
@@ -81,7 +75,7 @@ def _against_divergence(measures: Rows, frontier: Rows, human: str) -> Plot:
             ax.plot([row["kl"] for row in path], [row["value"] for row in path], label="best of n", **FRONTIER)
             for method, row in _of(measures, group, measure).items():
                 if method in divergence:
-                    _bar(ax, divergence[method]["value"], row, _style(methods, method))
+                    _bar(ax, divergence[method]["value"], row, palette.style(method))
             ax.set_title(f"{_title(group, groups)}: {name}", fontsize=9, loc="left")
             ax.set_xlabel("divergence from the start, nats")
     shared_legend(figure, axes[0])
@@ -95,6 +89,7 @@ def _against_divergence(measures: Rows, frontier: Rows, human: str) -> Plot:
 
 def _label_against_truth(measures: Rows, frontier: Rows, human: str) -> Plot:
     groups, methods = _groups(measures), sorted({row["method"] for row in measures})
+    palette = Palette(methods)
     figure, axes = grid(len(groups), width=3.9, height=3.2, columns=2)
     for ax, group in zip(axes, groups, strict=True):
         own, truth = (_path(frontier, group, name) for name in ("label", human))
@@ -103,7 +98,7 @@ def _label_against_truth(measures: Rows, frontier: Rows, human: str) -> Plot:
         labels, truths = _of(measures, group, "label"), _of(measures, group, human)
         for method in methods:
             if method in labels and method in truths:
-                _bar(ax, labels[method]["value"], truths[method], _style(methods, method))
+                _bar(ax, labels[method]["value"], truths[method], palette.style(method))
         ax.set_title(_title(group, groups), fontsize=9, loc="left")
         ax.set_xlabel("score by the label")
         ax.set_ylabel(human)
@@ -145,12 +140,13 @@ def _wins(rows: Rows) -> Plot | None:
 
 def _lengths(measures: Rows) -> Plot:
     groups, methods = _groups(measures), sorted({row["method"] for row in measures})
+    palette = Palette(methods)
     figure, axes = grid(len(groups), width=4.4, height=3.0, columns=2, share_y=True)
     for ax, group in zip(axes, groups, strict=True):
         rows = _of(measures, group, "words")
         for place, method in enumerate(methods):
             if method in rows:
-                _bar(ax, place, rows[method], _style(methods, method))
+                _bar(ax, place, rows[method], palette.style(method))
         start = next((row["start"] for row in rows.values() if row["start"] is not None), None)
         if start is not None:
             ax.axhline(start, color="#555555", linestyle="--", linewidth=1.2)
@@ -166,6 +162,7 @@ def _log_probs(rows: Rows) -> Plot | None:
     if not known:
         return None
     groups, methods = _groups(known), sorted({row["method"] for row in known})
+    palette = Palette(methods)
     figure, axes = grid(len(groups), width=4.4, height=3.2, columns=2)
     for ax, group in zip(axes, groups, strict=True):
         for method in methods:
@@ -173,7 +170,7 @@ def _log_probs(rows: Rows) -> Plot | None:
                 (row for row in known if (row["base_model"], row["pairs"]) == group and row["method"] == method),
                 key=lambda row: int(row["step"]),
             )
-            style = {**_style(methods, method), "marker": None}
+            style = {**palette.style(method), "marker": None}
             steps = [row["step"] for row in part]
             ax.plot(steps, [row["chosen_log_p"] for row in part], linewidth=1.3, **style)
             rejected = {**style, "label": "_"}

@@ -304,8 +304,6 @@ class Study(Config):
             raise ValueError(f"scorer_params names {stray[0]!r}, which is none of scorers; add it there")
         if self.decide is not None and self.decide.scorer not in self.scorers:
             raise ValueError(f"decide.scorer={self.decide.scorer!r} must be one of scorers")
-        if self.decide is not None and self.grid.preferences is not None:
-            raise ValueError("decide: a study of preferences looks at all its arms together; leave out one of them")
         if self.decide is not None and self.ifs is not None:
             raise ValueError("decide: a study of ifs trains everything twice, in one round; leave out one of them")
         if self.judge.repeats > 1 and JUDGE not in self.scorers:

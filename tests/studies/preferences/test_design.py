@@ -11,10 +11,11 @@ import pytest
 from assay.errors import ConfigError, DataError
 from assay.llm.endpoint import EndpointSpec
 from assay.metaeval.study_tables.build import RunRow
+from assay.preference.sources import START
 from assay.studies.artifacts import Base, StudyArtifacts, study_artifacts
 from assay.studies.catalog import load_study
 from assay.studies.cells import expand
-from assay.studies.designs.preference import START, TUNING_SET
+from assay.studies.designs.preference import TUNING_SET
 from assay.studies.planning.estimate import plan
 from assay.studies.preferences.chosen import Answers, choose
 from assay.studies.preferences.inputs import preference_inputs

@@ -164,7 +164,7 @@ def test_the_page_has_a_section_of_its_own(made: tuple[AfterScores, ScoreJobs]) 
         for scorer, known in after.scores[run.predictions_key].items()
         for name, rating in known.items()
     ]
-    tables = build_study_tables(shown, scores, jobs.infos, TableOptions("truth", "x", after.grid.baseline, 200))
+    tables = build_study_tables(shown, scores, jobs.infos, TableOptions("truth", "x", after.study.baseline, 200))
     tables |= preference_tables(after, jobs.infos, jobs.specs)
     page = render_report(
         ReportInput(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from assay.commands.metaeval import read_table, write_json
+from assay.commands.metaeval import read_table, require_columns, write_json
 from assay.errors import ConfigError, DataError
 from assay.option_groups import with_groups
 
@@ -118,9 +118,7 @@ def read_scores(table: Path, columns: Columns, unit: Unit, seed: int = 0) -> See
     data = read_table(table)
     by = columns.order or columns.item
     wanted = [columns.arm, columns.score, by, *([columns.cheap] if columns.cheap else [])]
-    for name in wanted:
-        if name not in data.column_names:
-            raise ConfigError(f"{table}: saw no column {name!r}; expected one of {', '.join(data.column_names)}")
+    require_columns(data, wanted, table)
     rows = list(zip(*(data[name].to_pylist() for name in wanted), strict=True))
     found = _by_arm(table, rows, by, may_wait=columns.cheap is not None)
     places = sorted({place for cells in found.values() for place in cells}, key=lambda place: (str(type(place)), place))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from assay.commands.metaeval import read_table, write_json
+from assay.commands.metaeval import read_table, require_columns, write_json
 from assay.errors import ConfigError, DataError
 from assay.option_groups import with_groups
 
@@ -68,9 +68,7 @@ def read_curves(table: Path, arm: str, step: str, loss: str) -> dict[str, list[f
         ConfigError: a column that is not there.
     """
     data = read_table(table)
-    for name in (arm, step, loss):
-        if name not in data.column_names:
-            raise ConfigError(f"{table}: saw no column {name!r}; expected one of {', '.join(data.column_names)}")
+    require_columns(data, (arm, step, loss), table)
     found: dict[str, dict[float, float]] = {}
     for who, at, value in zip(*(data[name].to_pylist() for name in (arm, step, loss)), strict=True):
         if value is None:  # a step without an evaluation

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import numpy as np
 import typer
 
-from assay.commands.metaeval import read_table, write_json
+from assay.commands.metaeval import read_table, require_columns, write_json
 from assay.errors import ConfigError, DataError
 from assay.option_groups import with_groups
 
@@ -282,9 +282,7 @@ def read_runs(
     by = key or (both[0] if both else None)
     if by is None or by not in both:
         raise ConfigError(f"--key {by or '(none)'}: saw no such column in both {mixtures} and {scores}; name one")
-    for name in columns:
-        if name not in right.column_names:
-            raise ConfigError(f"{scores}: saw no column {name!r}; expected one of {', '.join(right.column_names)}")
+    require_columns(right, columns, scores)
     rows = {value: row for row, value in enumerate(right[by].to_pylist())}
     keys = left[by].to_pylist()
     missing = [value for value in keys if value not in rows]

@@ -297,7 +297,7 @@ class MixtureGrid(DesignBase):
                 part = self.components[name]
                 yield ComponentSpec(
                     name=name,
-                    dataset=part.dataset or name,
+                    dataset=self.dataset(name),
                     draw=0,
                     count=None if by_weight else count,
                     weight=share if by_weight else None,

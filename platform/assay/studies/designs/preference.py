@@ -14,7 +14,15 @@ from pydantic import Field, model_validator
 from assay.metaeval.study_tables.frame import MANY
 from assay.mixtures.designs import INSTRUCTION_DRAW, Instructions, instructions_alone
 from assay.mixtures.spec import ComponentSpec, MixtureSpec
-from assay.preference.sources import GivenPairs, LabelledAnswers, PairsAsked, PairSources, SampledPairs, StrongerPairs
+from assay.preference.sources import (
+    START,
+    GivenPairs,
+    LabelledAnswers,
+    PairsAsked,
+    PairSources,
+    SampledPairs,
+    StrongerPairs,
+)
 from assay.records import TEST, VALIDATION
 from assay.studies.designs.asked import AskedSet, instruction_sets, task_set
 from assay.studies.designs.cell import Cell, Tuned
@@ -28,8 +36,6 @@ if TYPE_CHECKING:
 BEST_OF_N, EXPERT_ITERATION = "best_of_n", "expert_iteration"
 OBJECTIVES: Mapping[str, str] = {EXPERT_ITERATION: "sft_chosen"}
 """Methods that are a training of another name on rows of their own -> its objective."""
-START = "start"
-"""Arm of the start model as it is."""
 TUNING_SET, REPORTED_SET = "tuning", "preferences"
 """Evaluation sets: prompts on which tuning points are chosen, and prompts that are reported."""
 
@@ -125,11 +131,6 @@ class PreferenceGrid(DesignBase):
     def trains_zero(self) -> bool:
         """The start is not trained on preferences."""
         return False
-
-    @property
-    def baseline(self) -> str | None:
-        """The start."""
-        return START
 
     @property
     def preferences(self) -> PreferenceGrid:

@@ -9,10 +9,12 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from assay.records import TEST
 from assay.tasks.catalog import AnswerFormat
+from assay.tasks.datasets.loaders import SPLIT_NAMES
 
 INPUTS = (
     "input", "text", "sentence", "question", "query", "prompt", "article", "document", "context", "body", "content",
@@ -54,8 +56,6 @@ class Guess:
     instruction: str | None = None
     """Of a task whose rows all say the same one; None: nobody said it."""
     max_new_tokens: int = 128
-    longest_chars: int = 0
-    """Of a whole row."""
     unsure: tuple[str, ...] = ()
     """What could not be told, in words."""
 
@@ -77,15 +77,14 @@ def guess_rows(name: str, path: str, rows: Sequence[Mapping[str, Any]], *, num_t
     if not rows:
         return "no rows"
     keys = list(dict.fromkeys(key for row in rows for key in row))
-    longest = max(len(json.dumps(row, ensure_ascii=False, default=str)) for row in rows)
     has_splits = num_test is not None
     if num_test is None:
-        said = [str(row.get("split", "")).lower() for row in rows]
-        has_splits = all(one in _SPLITS for one in said)
-        num_test = said.count("test") if has_splits else round(TEST_SHARE * len(rows))
+        splits = [SPLIT_NAMES.get(str(row.get("split", "")).lower()) for row in rows]
+        has_splits = None not in splits
+        num_test = splits.count(TEST) if has_splits else round(TEST_SHARE * len(rows))
     for loader, listed in (("messages", "messages"), ("sharegpt", "conversations")):
         if all(isinstance(row.get(listed), list) for row in rows):
-            return Guess(name, path, loader, len(rows), num_test, has_splits, longest_chars=longest)
+            return Guess(name, path, loader, len(rows), num_test, has_splits)
     if {"chosen", "rejected"} <= set(keys):
         return "preferences (chosen and rejected): see docs/data.md for the design preference"
     by_name = {key.lower(): key for key in keys}
@@ -100,13 +99,13 @@ def guess_rows(name: str, path: str, rows: Sequence[Mapping[str, Any]], *, num_t
         for field_name, column in (("instruction", asked), ("input", text), ("output", answer))
         if column is not None and column != field_name
     }
-    made = Guess(name, path, "jsonl", len(rows), num_test, has_splits, columns, longest_chars=longest)
+    made = Guess(name, path, "jsonl", len(rows), num_test, has_splits, columns)
     said = [str(row.get(asked) or "") for row in rows] if asked is not None else []
     if said and len(set(said)) > max(1, LEAST_DISTINCT * len(said)):
         return (
             made
             if not columns
-            else _with(made, unsure=("whether it is an instruction set, as its rows ask many things",))
+            else replace(made, unsure=("whether it is an instruction set, as its rows ask many things",))
         )
     return _as_task(made, rows, text, answer, said)
 
@@ -123,7 +122,7 @@ def _as_task(
     sizes = sorted(len(one) for one in answers)
     tokens = sizes[min(len(sizes) - 1, math.ceil(0.99 * len(sizes)))] / CHARS_PER_TOKEN + 4
     limit = min(512, max(8, 8 * math.ceil(tokens / 8)))
-    return _with(
+    return replace(
         made, answer=shape, labels=labels, instruction=instruction, max_new_tokens=limit, unsure=(*made.unsure, *unsure)
     )
 
@@ -170,10 +169,6 @@ def _column(
     return None
 
 
-def _with(made: Guess, **changes: Any) -> Guess:
-    return Guess(**{**vars(made), **changes})
-
-
 def _plain(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
@@ -196,4 +191,3 @@ def _is_json(text: str) -> bool:
 
 
 _PLAIN = (str, int, float, bool)
-_SPLITS = frozenset({"train", "training", "validation", "val", "valid", "dev", "test", "eval"})

@@ -23,10 +23,10 @@ from assay.metaeval.study_tables.columns import make_table
 from assay.preference.labelling import label_score, num_words
 from assay.preference.rows import KIND as PAIRS_KIND
 from assay.preference.rows import read_rows
-from assay.preference.sources import LabelledAnswers, answers_to_a_prompt
+from assay.preference.sources import START, LabelledAnswers, answers_to_a_prompt
 from assay.scoring.jobs import scores_key
 from assay.scoring.protocol import ScorerSpec
-from assay.studies.designs.preference import REPORTED_SET, START, TUNING_SET, arm_name
+from assay.studies.designs.preference import REPORTED_SET, TUNING_SET, arm_name
 from assay.studies.preferences.chosen import Chosen, label_of
 from assay.studies.preferences.divergence import FILE, KIND, divergence_key
 from assay.studies.preferences.making import stored_answers, stored_ratings

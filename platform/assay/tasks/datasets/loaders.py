@@ -37,7 +37,7 @@ CONVERSATION_VERSION = 2
 """The same of conversations: 2 splits them whole, keeps turns of tools and joins turns of one assistant."""
 EXAMPLES_FILE, SUMMARY_FILE = "examples.parquet", "summary.json"
 SUFFIXES = (".jsonl", ".json", ".jsonl.gz", ".json.gz", *CSV_SUFFIXES, PARQUET_SUFFIX)
-_SPLIT_NAMES = {
+SPLIT_NAMES = {
     **{name: name for name in SPLITS},
     **dict.fromkeys(("val", "valid", "dev", "eval"), VALIDATION),
     "training": TRAIN,
@@ -147,8 +147,8 @@ def stated_split(said: str, where: str) -> str:
     Raises:
         DataError: it names none, or an unknown one.
     """
-    if said.lower() in _SPLIT_NAMES:
-        return _SPLIT_NAMES[said.lower()]
+    if said.lower() in SPLIT_NAMES:
+        return SPLIT_NAMES[said.lower()]
     seen = f"the split {said!r:.40}" if said else "no split"
     raise DataError(
         f"{where}: saw {seen}; expected train, validation or test; name the file after its split, map the column "
@@ -420,7 +420,7 @@ def _files(source: SourceSpec, root: Path | None) -> dict[str, Path]:
     path = root / str(source.path)
     if path.is_file():
         stem = path.name.removesuffix(".gz").rsplit(".", 1)[0]
-        return {_SPLIT_NAMES.get(stem, ""): path}
+        return {SPLIT_NAMES.get(stem, ""): path}
     if not path.is_dir():
         raise DataError(
             f"dataset {source.label!r}: saw no file or folder {path}; expected one; check path and data.root"
@@ -440,7 +440,7 @@ def _named_after_splits(folder: Path) -> dict[str, Path]:
     Raises:
         DataError: there is none.
     """
-    named = {_SPLIT_NAMES.get(path.name.partition(".")[0], ""): path for path in sorted(folder.iterdir())}
+    named = {SPLIT_NAMES.get(path.name.partition(".")[0], ""): path for path in sorted(folder.iterdir())}
     found = {split: named[split] for split in SPLITS if split in named}
     if not found:
         raise DataError(f"{folder}: saw no file of a split; expected train, validation or test with any ending")
@@ -454,7 +454,7 @@ def split_files(folder: Path) -> dict[str, Path]:
         DataError: a split has two.
     """
     found: dict[str, Path] = {}
-    for name, split in _SPLIT_NAMES.items():
+    for name, split in SPLIT_NAMES.items():
         for suffix in SUFFIXES:
             candidate = folder / f"{name}{suffix}"
             if not candidate.is_file():
