@@ -24,11 +24,13 @@ from assay.commands.options import (
     set_option,
     storage_option,
 )
+from assay.commands.overview import Overview
 from assay.errors import AssayError, ConfigError, plain_line
 from assay.option_groups import with_groups
 
 app = typer.Typer(
     name="assay",
+    cls=Overview,
     help="Which data mixture makes the better instruction-tuned model, and which scorer deserves belief.",
     no_args_is_help=True,
     add_completion=False,
