@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import subprocess
 import sys
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -226,6 +228,22 @@ def test_tables_are_counted_by_their_rows(tmp_path: Path, name: str) -> None:
         return  # its rows are split anew by content, so no split has a bound
     with pytest.raises(ConfigError, match="asks for 5,000 'instructions' rows; expected at most 3,000"):
         plan(study.replace(grid=study.grid.replace(instruction_rows=5000)))
+
+
+@pytest.mark.parametrize("name", ["rows.jsonl", "rows.jsonl.gz"])
+@pytest.mark.parametrize("is_ended", [True, False])
+def test_a_file_is_counted_to_its_last_row_and_a_large_one_by_its_first_part(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, is_ended: bool
+) -> None:
+    rows = [json.dumps({"instruction": f"Say {sha256(str(n).encode()).hexdigest()}."}) for n in range(40_000)]
+    data = ("\n".join(rows) + "\n" * is_ended).encode()
+    (tmp_path / name).write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
+    study = load_study("quickstart", [
+        f"data.root={tmp_path}", f"data.sources.instructions={{loader: alpaca, path: {name}, split_rule: strict}}",
+    ])  # fmt: skip
+    assert sum(outline_datasets(study)["instructions"].rows.values()) == 40_000
+    monkeypatch.setattr("assay.studies.planning.outline.COUNT_BYTES", 1)  # a block of 1 MiB of about 4 is read
+    assert sum(outline_datasets(study)["instructions"].rows.values()) == pytest.approx(40_000, rel=0.1)
 
 
 def test_a_study_in_rounds_is_priced_as_expected_and_at_worst() -> None:

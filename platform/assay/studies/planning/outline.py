@@ -20,7 +20,7 @@ from assay.tasks.tagging import JudgeTags
 CHARS_PER_TOKEN = 4.0
 """Of English text under the usual byte-pair vocabularies; used where no tokenizer exists yet."""
 COUNT_BYTES = 64_000_000
-"""Files are counted up to here; the rest is extrapolated from the sampled rows."""
+"""A file is read up to here; what lies behind is taken to hold as many rows a byte."""
 
 ASSUMED: Mapping[str, tuple[int, int, int, float]] = {
     # train, validation, test rows and mean characters of instruction, input and output together; from the data
@@ -130,21 +130,22 @@ def _most_rows(counted: Mapping[str, int | None], source: SourceSpec) -> dict[st
 
 
 def _count(path: Path) -> _Counted:
-    """Lines of a (gzipped) file and their mean length, of its first COUNT_BYTES; of a Parquet file by its footer."""
+    """Lines of a (gzipped) file and their mean length, by its first COUNT_BYTES; of a Parquet file by its footer."""
     if path.name.endswith(PARQUET_SUFFIX):
         rows, size = parquet_size(path)
         return _Counted(max(1, rows), size / max(1, rows), rows)
-    opener = gzip.open if path.suffix == ".gz" else open
     lines = size = 0
     first = last = b""
-    with opener(path, "rb") as file:
+    with path.open("rb") as raw, gzip.open(raw) if path.suffix == ".gz" else raw as file:
         while size < COUNT_BYTES and (block := file.read(1 << 20)):
             first, last = first or block[:64], block[-1:]
             lines += block.count(b"\n")
             size += len(block)
         is_whole = size < COUNT_BYTES
+        share_read = 1.0 if is_whole else raw.tell() / path.stat().st_size
+    lines += last not in (b"\n", b"")
     is_list = first.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"[")
-    most = lines + (last != b"\n") if is_whole and not is_list else None
+    most = lines if is_whole and not is_list else None
     if path.name.endswith(CSV_SUFFIXES):  # the first line names columns; a cell may hold lines of its own
         lines, most = lines - 1, None if most is None else most - 1
-    return _Counted(max(1, lines), size / max(1, lines), most)
+    return _Counted(max(1, round(lines / share_read)), size / max(1, lines), most)
