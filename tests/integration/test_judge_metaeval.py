@@ -206,6 +206,35 @@ def test_any_pairs_are_judged_and_the_ledger_sums_up(foreign: str, tmp_path: Pat
     assert pq.read_table(export).num_rows == 6
 
 
+def test_a_judge_is_held_against_those_who_gave_preferences(
+    foreign: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The foreign judge takes the longer answer; so did people in 6 of 8 pairs, whichever side stands first."""
+    rows = [
+        {"prompt": f"Q{n}", "chosen": "long " * 9 if n < 6 else "short", "rejected": "short" if n < 6 else "long " * 9}
+        for n in range(8)
+    ]
+    rows += [{"prompt": "Q", "chosen": "same", "rejected": "same"}, {"prompt": "Q", "completion": "a", "label": True}]
+    data = tmp_path / "liked.jsonl"
+    data.write_text("\n".join(map(json.dumps, rows)))
+    out, where = tmp_path / "pairs.json", ["--data", str(data), "--tracking", "none"]
+    asked = ["--judge", "longest", "--base-url", foreign, "--storage", str(tmp_path / "store")]
+    command = ["metaeval", "pairs", *where, "--out", str(out), "--preference", "trl"]
+    assert run_app([*command, *asked]) == 0
+    (run,) = json.loads(out.read_text())["runs"]
+    assert (run["subset"], run["n"], run["accuracy"]) == ("liked", 8, 0.75)
+    assert run["positional_agreement"] == 1.0
+    assert run["intervals"]["accuracy"]["low"] < 0.75 < run["intervals"]["accuracy"]["high"]
+    assert run["left_out"] == {"equal sides": 1, "one answer": 1}
+    assert "1 equal sides, 1 one answer" in capfd.readouterr().out
+    assert run_app(command) == 2
+    assert "saw no --judge beside it" in capfd.readouterr().err
+    assert run_app(["metaeval", "pairs", *where, *asked, "--out", str(out), "--preference", "odd"]) == 2
+    assert "expected one of trl, hh" in capfd.readouterr().err
+    assert run_app(["metaeval", "pairs", *where, *asked, "--out", str(out)]) == 2
+    assert "neither a gold choice" in capfd.readouterr().err
+
+
 def test_the_ledger_command_tells_what_it_has_not(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     for arguments in (["--storage", str(tmp_path)], ["--storage", str(tmp_path), "--by", "colour"]):
         assert run_app(["ledger", *arguments]) == 2

@@ -70,8 +70,10 @@ def test_the_reference_is_computed_once_for_all_methods_and_seeds(prefer: Run, f
     assert len(prefer("r-kto", PAIRS.replace(objective="kto"), store=store)["references"]) == 3
 
 
-def test_training_starts_at_the_reference(prefer: Run) -> None:
-    metrics = prefer("start", PAIRS.replace(objective={"method": "dpo", "beta": 0.5}), micro_batch_size=8)["metrics"]
+@pytest.mark.parametrize("dropout", [0.0, 0.5])
+def test_training_starts_at_the_reference_whatever_the_dropout(prefer: Run, dropout: float) -> None:
+    spec = PAIRS.replace(objective={"method": "dpo", "beta": 0.5}, lora_dropout=dropout)
+    metrics = prefer(f"start{dropout}", spec, micro_batch_size=8)["metrics"]
     assert metrics[0].loss == pytest.approx(math.log(2), abs=1e-5)
     assert metrics[0].watched["margin"] == pytest.approx(0.0, abs=1e-4)
 

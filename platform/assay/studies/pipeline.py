@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,7 @@ from assay.llm.ledger.tables import ledger_url
 from assay.mixtures.sampling import MixtureBuilder, store_mixture
 from assay.mixtures.spec import KIND as MIXTURE_KIND
 from assay.mixtures.spec import MixtureSpec, mixture_key
-from assay.scoring.jobs import CallFigures, JudgeSetup, LocalScoring, ScoringBatch, scores_key
+from assay.scoring.jobs import CallFigures, JudgeSetup, LocalScoring, ScoringBatch
 from assay.stoppable import run_stoppable
 from assay.store import Store
 from assay.studies.artifacts import EvaluationSet, MergedBase, StudyArtifacts
@@ -46,9 +46,7 @@ from assay.studies.inputs import (
 from assay.studies.inside_trials import InsideTrials, prepare_inside
 from assay.studies.judge_endpoint import check_endpoint, endpoint_of
 from assay.studies.lengths import KIND as LENGTHS_KIND
-from assay.studies.preferences.making import PairMaker
-from assay.studies.preferences.rounds import rounds_of
-from assay.studies.preferences.stage import AfterScores
+from assay.studies.preferences.steps import AskJudge, PreferenceSteps
 from assay.studies.preferences.wanted import asked_with
 from assay.studies.prepared import PreparedStudy, prepare_study
 from assay.studies.resources import check_resources
@@ -57,7 +55,6 @@ from assay.studies.scores import (
     ScoreJobs,
     check_judged,
     of_runs,
-    ratings_by_run,
     repeat_table,
     stored_scores,
     study_protocol,
@@ -213,19 +210,19 @@ class Pipeline:
             with self.costs.stage("mixtures"):
                 self._mixtures(datasets)
             rows = self._tell_rows(folder)
-            scoring = self.prepared.scoring
+            scoring, steps = self.prepared.scoring, self._steps(datasets, sets)
             with self.costs.stage("tone"):
                 inside = prepare_inside(self.study, self.store)
             read = [*datasets.keys.values(), *(inside.datasets if inside is not None else ())]
             used = references(plan, scoring.keys, read, self.prepared.own_bases)
             used[LENGTHS_KIND] = list(self.prepared.counts.keys)
-            if self.study.grid.preferences is not None:
-                self._keep_frontiers(plan, sets, datasets, scoring, used)
+            if steps is not None:
+                steps.add_wanted(plan, scoring, used)
             if inside is not None:
                 used |= inside.references(self.prepared.objecqa)
             if self.study.decide is None:
                 self.store.write_study_json(folder.name, ARTIFACTS, used)
-                self._waves(plan, sets, datasets, scoring, inside, until)
+                self._waves(plan, sets, datasets, scoring, inside, until, steps)
             else:
                 rounds = self._rounds(folder, datasets)
                 sets, plan, scoring = rounds.seen_sets, rounds.plan, rounds.scoring
@@ -237,14 +234,13 @@ class Pipeline:
         check_judged(self.store, scoring)
         with self.costs.stage("tables"):
             categories = instruction_categories(sets, datasets)
-            if self.study.grid.preferences is None:
+            if steps is None:
                 tables = self._tables(plan, scoring, inside, folder, categories)
             else:
                 from assay.studies.preferences.tables import preference_tables
 
-                after = self._preferences(plan, sets, datasets, scoring)
-                shown = replace(plan, runs=tuple(after.shown(after.chosen())))
-                tables = self._tables(shown, scoring, inside, folder, categories)
+                after = steps.after(plan, scoring)
+                tables = self._tables(steps.shown(after), scoring, inside, folder, categories)
                 tables |= preference_tables(after, scoring.infos, scoring.specs)
         with self.costs.stage("errors"):
             errors = self._errors(plan, scoring, datasets, sets)
@@ -424,9 +420,10 @@ class Pipeline:
         scoring: ScoreJobs,
         inside: InsideTrials | None,
         until: str | None,
+        steps: PreferenceSteps | None = None,
     ) -> None:
         """Train, generate and score what is missing, `wave_size` trainings at a time."""
-        if self._has_scores(scoring) and not self.retry_failed and not plan.pairs:
+        if self._has_scores(scoring) and not self.retry_failed and (steps is None or steps.is_whole(plan, scoring)):
             return
         adapters = self.store.present("adapter", [job.key for job in (*plan.tunings, *plan.trainings)])
         predictions = self.store.present("predictions", [job.key for job in plan.generations])
@@ -437,10 +434,11 @@ class Pipeline:
             with self.costs.stage("train"):
                 self._train([job for job in plan.tunings if job.key not in adapters], None)
                 plan = plan.at(self._merged(plan.merged))
-            if plan.pairs:
+            if steps is not None:
                 endpoint = self._endpoint(stack)
                 with self.costs.stage("pairs"):
-                    self._pairs(plan, datasets, endpoint)
+                    for said in steps.make_pairs(plan, self._asks(endpoint), lambda jobs: self._train(jobs, None)):
+                        self.costs.note("pairs", said)
             for wave, batches in zip(plan.waves(self.study.resources.wave_size), scoring.waves, strict=True):
                 with self.costs.stage("train"):
                     self._train([job for job in wave.trainings if job.key not in adapters], inside)
@@ -460,72 +458,14 @@ class Pipeline:
                     self._score(scoring, batches, examples, endpoint)
             if endpoint is not None and scoring.judge is not None:
                 self._tell_versions()
-            if endpoint is not None and self.study.grid.preferences is not None:
+            if endpoint is not None and steps is not None and until not in ("train", "generate"):
                 with self.costs.stage("preferences"):
-                    self._after_scores(plan, sets, datasets, scoring, endpoint)
+                    self.costs.note("preferences", steps.finish(plan, scoring, self._asks(endpoint)))
 
-    def _pairs(self, plan: StudyArtifacts, datasets: Datasets, endpoint: EndpointSpec) -> None:
-        """Make the pairs that trainings read, where they are missing."""
-        maker = self._pair_maker(datasets, endpoint)
-        for wanted, jobs in rounds_of(plan.rounds):
-            if said := maker.make(wanted):
-                self.costs.note("pairs", said)
-            there = self.store.present("adapter", [job.key for job in jobs])
-            self._train([job for job in jobs if job.key not in there], None)
-        if said := maker.make(plan.pairs):
-            self.costs.note("pairs", said)
-
-    def _pair_maker(self, datasets: Datasets, endpoint: EndpointSpec) -> PairMaker:
-        def judge(spec: ScorerSpec) -> JudgeSetup:
-            return self._judge(spec, endpoint)
-
-        def rows() -> dict[str, list[Example]]:
-            return {key: datasets.rows(name) for name, key in datasets.keys.items()}
-
-        return PairMaker(self.study, self.store, self.progress, rows, judge)
-
-    def _after_scores(
-        self,
-        plan: StudyArtifacts,
-        sets: Mapping[str, EvaluationSet],
-        datasets: Datasets,
-        scoring: ScoreJobs,
-        endpoint: EndpointSpec,
-    ) -> None:
-        """Best of n, and divergences of what is reported."""
-        after = self._preferences(plan, sets, datasets, scoring)
-        maker = self._pair_maker(datasets, endpoint)
-        after.make_frontiers(maker, scoring.specs)
-        made = after.make_divergences(maker, after.chosen())
-        self.costs.note("preferences", f"divergences of {made} models")
-
-    def _keep_frontiers(
-        self,
-        plan: StudyArtifacts,
-        sets: Mapping[str, EvaluationSet],
-        datasets: Datasets,
-        scoring: ScoreJobs,
-        used: dict[str, list[str]],
-    ) -> None:
-        """The start's answers for best of n and their scores are wanted, too."""
+    def _steps(self, datasets: Datasets, sets: Mapping[str, EvaluationSet]) -> PreferenceSteps | None:
+        """What a study of preferences does beside; None: it is another study."""
         grid = self.study.grid.preferences
-        assert grid is not None
-        after = AfterScores(self.study, grid, self.store, plan, sets, datasets.evaluation_rows, {})
-        for samples in after.frontiers().values():
-            used["predictions"].append(samples.job.key)
-            used["scores"] += [scores_key(spec, samples.batch) for spec in scoring.specs]
-
-    def _preferences(
-        self,
-        plan: StudyArtifacts,
-        sets: Mapping[str, EvaluationSet],
-        datasets: Datasets,
-        scoring: ScoreJobs,
-    ) -> AfterScores:
-        grid = self.study.grid.preferences
-        assert grid is not None
-        scores = ratings_by_run(stored_scores(self.store, scoring))
-        return AfterScores(self.study, grid, self.store, plan, sets, datasets.evaluation_rows, scores)
+        return None if grid is None else PreferenceSteps(self.study, grid, self.store, self.progress, datasets, sets)
 
     def _merged(self, wanted_bases: Sequence[MergedBase]) -> dict[str, str]:
         """Folder of every merged base, made where it is missing."""
@@ -541,6 +481,9 @@ class Pipeline:
         if self.study.judge.is_embedded and JUDGE in self.study.scorers:
             url = stack.enter_context(self.embedded.start())
         return endpoint_of(self.study.judge, embedded_url=url, embedded_name=self.embedded.name)
+
+    def _asks(self, endpoint: EndpointSpec) -> AskJudge:
+        return lambda spec: self._judge(spec, endpoint)
 
     def _judge(self, spec: ScorerSpec, endpoint: EndpointSpec) -> JudgeSetup:
         """How the study's judge is asked."""

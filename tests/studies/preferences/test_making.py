@@ -50,6 +50,15 @@ def test_rejection_sampling_keeps_what_is_good_and_repeats_itself() -> None:
     assert rows_of(asked, [PROMPT], *given, 6)[0] == [row]
 
 
+def test_prompts_whose_ids_begin_alike_accept_answers_by_chances_of_their_own() -> None:
+    prompts = [replace(PROMPT, example_id=f"instructions-{number}") for number in range(30)]
+    asked = PairsAsked("rso", RsoPairs(num=8, keep=2, beta=5.0, label="truth"))
+    texts = {answer_id(row.example_id, place): f"answer {place}" for row in prompts for place in range(8)}
+    ratings = {name: float(name[-1]) for name in texts}
+    rows, _ = rows_of(asked, prompts, texts, ratings, 8)
+    assert len({row.answers for row in rows}) > 5
+
+
 def test_a_stronger_model_is_preferred_whatever_it_says() -> None:
     prompts = [PROMPT, replace(PROMPT, example_id="q"), replace(PROMPT, example_id="r")]
     winner = {"p#000": "good", "q#000": "same", "r#000": "good"}

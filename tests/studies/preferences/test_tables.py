@@ -110,11 +110,10 @@ def put_trainings(after: AfterScores) -> None:
         with after.store.writing("adapter", job.key) as artifact:
             artifact.json("summary.json", {"num_trained_tokens": 10})
             artifact.table("history.parquet", history_table([{**step, "hooks_json": watched}]))
-    jobs = {job.key: job for job in after.plan.generations}
-    for run in after.reported_runs(after.chosen()):
+    for job in after.reported_jobs(after.chosen()):
         ids = [row.example_id for row in rows_of(after.sets[REPORTED_SET])]
         found = [{"example_id": name, "log_prob": -1.0, "start_log_prob": -1.25, "num_tokens": 3} for name in ids]
-        with after.store.writing(DIVERGENCE, divergence_key(jobs[run.predictions_key])) as artifact:
+        with after.store.writing(DIVERGENCE, divergence_key(job)) as artifact:
             artifact.table(FILE, pa.Table.from_pylist(found))
 
 

@@ -36,6 +36,13 @@ class AskedJudge:
 
     judge: Annotated[str | None, typer.Option(help="Ask this model instead; needs --base-url.")] = None
     base_url: Annotated[str | None, typer.Option(help="Of any OpenAI-compatible endpoint.")] = None
+    preference: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LAYOUT",
+            help="The files are preferences: trl, hh, ultrafeedback, shp or llama_factory; what was chosen is right.",
+        ),
+    ] = None
 
 
 @dataclass(frozen=True)

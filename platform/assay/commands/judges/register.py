@@ -79,12 +79,14 @@ def pairs(
     if live.judge is None:
         if live.base_url is not None or calls.transport != CallOptions.transport:
             raise ConfigError("--base-url or --transport: saw no --judge beside it; expected the model to ask")
+        if live.preference is not None:
+            raise ConfigError("--preference: saw no --judge beside it; expected one: preferences hold no verdicts")
         recorded_pairs_command(data, out, recorded, asking)
         return
     if recorded.replies is not None:
         raise ConfigError("--replies with --judge: expected one of them: recorded replies, or a judge to ask")
     connection = connection_of(live.judge, live.base_url, kept, calls, study="metaeval-pairs")
-    asked_pairs_command(data, asking, connection, out, kept.storage, tracking)
+    asked_pairs_command(data, asking, connection, out, kept.storage, tracking, live.preference)
 
 
 def replies(

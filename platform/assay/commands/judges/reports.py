@@ -20,7 +20,8 @@ from assay.llm.transport_kind import TRANSPORTS
 from assay.records import Mode
 
 if TYPE_CHECKING:
-    from assay.judging.llmbar import NamedStrategy
+    from assay.judging.llmbar import NamedStrategy, PairSet
+    from assay.judging.pairs import PairFile
 
 RATES = (
     "accuracy",
@@ -148,13 +149,15 @@ def asked_pairs_command(
     out: Path,
     storage: str,
     tracking: str | None,
+    preference: str | None = None,
 ) -> None:
-    """`assay metaeval pairs` with a judge that is asked now.
+    """`assay metaeval pairs` with a judge that is asked now; with `preference`, the layout of the files' preferences.
 
     Raises:
         InputError: pairs without texts, an unknown strategy, or an endpoint that cannot be used or never replies.
         LimitReached: the dollars are used up; the same command continues.
     """
+    from assay.judging.given_pairs import read_given_pairs
     from assay.judging.llmbar import judge_pairs
     from assay.judging.pairs import read_pair_files
     from assay.tracking.track_report import tracking_uri
@@ -162,21 +165,38 @@ def asked_pairs_command(
     uri = tracking_uri(tracking, storage)
     checked = checked_mode(asking.mode)
     named = _strategies(asking, connection.judge, checked)
-    files = read_pair_files(data, limit=asking.limit)
-    for file in files:
-        if not file.has_texts:
-            raise DataError(
-                f"--data {file.pairs.name}: saw pairs without both texts; expected output_1 and output_2 (or "
-                "response_A and _B, or answer_1 and _2) to show to the judge; add them, or leave --judge out"
-            )
+    left_out: dict[str, Mapping[str, int]] = {}
+    if preference is None:
+        sets = _with_texts(read_pair_files(data, limit=asking.limit))
+    else:
+        given = read_given_pairs(data, preference, asking.limit)
+        sets = [part.pairs for part in given]
+        left_out = {part.pairs.name: part.left_out for part in given}
     check_writable(out)
-    report, _ = judge_pairs([file.pairs for file in files], named, connection, checked, console_progress())
+    report, _ = judge_pairs(sets, named, connection, checked, console_progress())
+    for run in report["runs"]:
+        run["left_out"] = left_out.get(run["subset"], {})
     write_json(out, report)
     print_pairs(report["runs"])
+    for name, reasons in left_out.items():
+        if reasons:
+            told = ", ".join(f"{count:,} {reason}" for reason, count in reasons.items())
+            typer.echo(f"{name}: rows that make no pair: {told}")
     print_unanswered(report["calls"])
     figure = draw_runs(out, report["runs"], f"{connection.judge} on pairs, {asking.mode}")
     check_answered(report["calls"])
     track_runs(report, connection, out, figure, uri, "metaeval-pairs", asking.mode)
+
+
+def _with_texts(files: Sequence[PairFile]) -> list[PairSet]:
+    for file in files:
+        if not file.has_texts:
+            raise DataError(
+                f"--data {file.pairs.name}: saw pairs without both texts; expected output_1 and output_2 (or "
+                "response_A and _B, or answer_1 and _2) to show to the judge; add them, leave --judge out, or say "
+                "--preference where the files are preferences"
+            )
+    return [file.pairs for file in files]
 
 
 def replies_command(

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from assay.errors import DataError, StageError
+from assay.fingerprint import content_hash
 from assay.generation.spec import KIND as PREDICTIONS
 from assay.generation.spec import PREDICTIONS_FILE
 from assay.hooks import Progress
@@ -177,7 +178,7 @@ def rows_of(
         texts = [answers[name] for name in ids]
         labels = [label_score(scores[name], answers[name], spec.length_bias) for name in ids]
         if isinstance(spec, RsoPairs):
-            rng = np.random.default_rng([spec.seed, int.from_bytes(prompt.example_id.encode()[:8], "big")])
+            rng = np.random.default_rng([spec.seed, int(content_hash(prompt.example_id.encode()), 16)])
             kept = rejection_sampled(labels, beta=spec.beta, count=spec.keep, rng=rng)
             texts, labels = [texts[place] for place in kept], [labels[place] for place in kept]
         found, ordered, why = ranked(texts, labels)

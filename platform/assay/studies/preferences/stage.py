@@ -1,7 +1,6 @@
-"""The stages of a study of preferences beside training, answering and scoring; needs a started Ray.
+"""What follows the scores of a study of preferences: the arms that are reported, best of n of the start, divergences.
 
-Before trainings: pairs. After their answers are scored: the start's answers for best of n, and divergences of the arms
-that are reported.
+Making the latter two needs a started Ray.
 """
 
 from __future__ import annotations
@@ -10,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from assay.generation.spec import GenerationJob
 from assay.metaeval.study_tables.build import RunRow
 from assay.records import Example
 from assay.scoring.protocol import ScorerSpec
@@ -75,10 +75,8 @@ class AfterScores:
         """Log-probabilities of what the reported arms answered; how many were made."""
         from assay.studies.preferences.ray_divergence import DivergenceJob, run_divergence
 
-        rows = tuple(self.examples(self.sets[REPORTED_SET]))
-        keys = {run.predictions_key for run in self.reported_runs(chosen)}
-        prefixes = self.plan.prefixes
-        jobs = [DivergenceJob(job, rows, prefixes.get(job.key, "")) for job in self.plan.generations if job.key in keys]
+        rows, prefixes = tuple(self.examples(self.sets[REPORTED_SET])), self.plan.prefixes
+        jobs = [DivergenceJob(job, rows, prefixes.get(job.key, "")) for job in self.reported_jobs(chosen)]
         return run_divergence(self.store, jobs, self.study.train, self.study.resources.training, maker.progress)
 
     def shown(self, chosen: Sequence[Chosen]) -> list[RunRow]:
@@ -90,9 +88,12 @@ class AfterScores:
             if run.evaluation_set != TUNING_SET and (not run.is_trained or (run.base_model, run.arm) in arms)
         ]
 
-    def reported_runs(self, chosen: Sequence[Chosen]) -> list[RunRow]:
-        """Runs of the reported arms on the reported prompts."""
+    def reported_jobs(self, chosen: Sequence[Chosen]) -> list[GenerationJob]:
+        """What the reported arms answer to the reported prompts."""
         arms = {(part.base_model, part.arm) for part in chosen}
-        return [
-            run for run in self.plan.runs if run.evaluation_set == REPORTED_SET and (run.base_model, run.arm) in arms
-        ]
+        keys = {
+            run.predictions_key
+            for run in self.plan.runs
+            if run.evaluation_set == REPORTED_SET and (run.base_model, run.arm) in arms
+        }
+        return [job for job in self.plan.generations if job.key in keys]

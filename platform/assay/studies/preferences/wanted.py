@@ -13,13 +13,15 @@ from assay.fingerprint import artifact_key
 from assay.generation.spec import GenerationJob, GenerationSpec, predictions_key
 from assay.preference.principles import CRITIQUE, REVISION
 from assay.preference.rows import KIND
-from assay.preference.sources import GivenPairs, PairsAsked, PrinciplePairs, StrongerPairs
+from assay.preference.sources import GivenPairs, PairsAsked, PrinciplePairs, RsoPairs, StrongerPairs
 from assay.records import Example
 from assay.scoring.jobs import ScoringBatch, make_batches, scores_key
 from assay.scoring.protocol import ScorerSpec
 from assay.studies.spec import Study
 
 PAIRS_SCHEMA = 1
+RSO_SCHEMA = 2
+"""Apart from that of other pairs since what is accepted follows the whole id of a prompt, not its first letters."""
 SAMPLES_SCHEMA = 1
 
 
@@ -127,7 +129,8 @@ def wanted_pairs(
     label = inputs.labels[spec.label]
     made = {"pairs": spec.model_dump(mode="json")}
     scores = scores_key(label, samples.batch)
-    key = artifact_key(KIND, PAIRS_SCHEMA, made, {"samples": samples.job.key, "scores": scores})
+    schema = RSO_SCHEMA if isinstance(spec, RsoPairs) else PAIRS_SCHEMA
+    key = artifact_key(KIND, schema, made, {"samples": samples.job.key, "scores": scores})
     return WantedPairs(key, asked, samples, label=label)
 
 

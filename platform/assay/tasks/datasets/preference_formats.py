@@ -16,13 +16,15 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from assay.errors import DataError
 from assay.preference.rows import BAD, GOOD, Prompt
 from assay.tasks.datasets.conversations import Exchange, Turn, exchange_of, past_turns, turns_of
 from assay.tasks.datasets.sources import PreferenceFormat
 
+LAYOUTS: tuple[str, ...] = tuple(name for name in get_args(PreferenceFormat) if name != "none")
+"""Names of the layouts that are read."""
 PROMPTS_DIFFER = "prompts differ"
 NO_SCORE = "no score"
 
