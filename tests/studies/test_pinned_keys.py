@@ -30,6 +30,7 @@ from assay.studies.spec import Study
 from assay.studies.tiny_bases import tiny_base_key
 from assay.tasks.datasets.loaders import dataset_key
 from assay.tone.artifact import TOY_TONE, tone_key
+from support.marked import marked
 
 PINNED = Path(__file__).with_name("pinned_keys.json")
 STUDY_FILES = sorted((Path(__file__).resolve().parents[2] / "jobs" / "studies").glob("*_small.yaml"))
@@ -85,6 +86,7 @@ def current_keys() -> dict[str, dict[str, str]]:
         "tone": tone_key(TOY_TONE.spec, "d" * 32),
         "objecqa": objecqa_key(),
     }
+    found["marks"] = {name: fingerprint(value) for name, value in marked().items()}
     found["ifs studies"] = {
         name: json.dumps(make().identity(), sort_keys=True)[:80] for name, make in IFS_STUDIES.items()
     }
