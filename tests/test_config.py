@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Annotated
 
 import pytest
 from pydantic import Field, model_validator
 
-from assay.config import Config, apply_overrides, read_yaml, validate
+from assay.config import NOT_IDENTITY, Config, Later, apply_overrides, read_yaml, validate
 from assay.errors import ConfigError
+from assay.fingerprint import fingerprint
+from assay.llm.endpoint import EndpointSpec, Reach
+from assay.studies.ifs_models.spec import IfsModel
+from assay.studies.spec import JudgeConfig
 
 
 class Inner(Config):
@@ -125,3 +131,39 @@ def test_huge_and_absent_files_are_refused(tmp_path: Path) -> None:
     (tmp_path / "big.yaml").write_text("#" * 1_000_001)
     with pytest.raises(ConfigError, match="bytes"):
         read_yaml(tmp_path / "big.yaml")
+
+
+class Reached(Config):
+    host: Annotated[str, NOT_IDENTITY] = "here"
+    model: str = "m"
+    repeats: Annotated[int, Later(1)] = 1
+
+
+class Asking(Config):
+    judges: Mapping[str, Reached] = {}
+    tried: tuple[Reached, ...] = ()
+    best: Annotated[Reached | None, Later(None)] = None
+    width: Annotated[int, NOT_IDENTITY] = Field(4, ge=1)
+
+
+def test_identity_is_what_the_marks_leave_at_any_depth() -> None:
+    other = Reached(host="there", repeats=2)
+    asking = Asking(judges={"a": Reached(host="there")}, tried=(other,), best=other, width=9)
+    assert asking.identity() == {
+        "judges": {"a": {"model": "m"}},
+        "tried": [{"model": "m", "repeats": 2}],
+        "best": {"model": "m", "repeats": 2},
+    }
+    assert Asking().identity() == {"judges": {}, "tried": []}
+
+
+def test_a_config_inside_another_value_is_named_by_its_identity() -> None:
+    assert fingerprint([Reached(host="there")]) == fingerprint([{"model": "m"}]) != fingerprint([Reached(model="n")])
+
+
+@pytest.mark.parametrize("kind", [JudgeConfig, IfsModel, EndpointSpec])
+def test_how_an_endpoint_is_reached_is_no_identity_at_any_door(kind: type[Reach]) -> None:
+    """A class that gives a field another default must mark it again."""
+    own = {IfsModel: {"base_url"}, EndpointSpec: {"base_url"}}  # known by where it is asked
+    unmarked = {name for name in Reach.model_fields if NOT_IDENTITY not in kind.model_fields[name].metadata}
+    assert unmarked == own.get(kind, set())

@@ -1,15 +1,20 @@
 """Frozen configuration: pydantic models that refuse unknown keys, and YAML files with dotted overrides.
 
-A class named `*Spec` is identity: every field is hashed and names the output. A class named `*Resources` is
-execution: it changes the speed and never the result, so no part of it is hashed.
+A class named `*Spec` is identity: it is hashed and names the output. A class named `*Resources` is execution: it
+changes the speed and never the result, so no part of it is hashed. Exceptions are marked at the field:
+
+    path: Annotated[str, NOT_IDENTITY]               # never hashed: where a file lies, how an endpoint is reached
+    max_repeats: Annotated[int, Later(1)] = 1        # came after keys did: hashed where it is not 1
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, Final, Self, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Tag, ValidationError
@@ -22,6 +27,24 @@ MAX_YAML_BYTES = 1_000_000
 """A study file is a page or two; anything larger is a mistake or an attack."""
 
 
+class _NotIdentity:
+    """The type of `NOT_IDENTITY`."""
+
+
+NOT_IDENTITY: Final = _NotIdentity()
+"""Marks a field that no result depends on."""
+
+
+@dataclass(frozen=True)
+class Later:
+    """Marks a field that was added when keys were in use: with this value it says nothing, so that they stay.
+
+    The value is what results had before the field, whatever the field's default becomes.
+    """
+
+    silent: Any
+
+
 class Config(BaseModel):
     """Root of all specs and resources: frozen, unknown keys refused, defaults validated."""
 
@@ -32,6 +55,39 @@ class Config(BaseModel):
     def replace(self, **changes: Any) -> Self:
         """A copy with these fields changed, validated again (pydantic's `model_copy` is not)."""
         return type(self).model_validate({**self.model_dump(), **changes})
+
+    def identity(self) -> dict[str, Any]:
+        """What a result depends on, as JSON: the fields as their marks say, those of configs inside likewise."""
+        return _as_marked(self, self.model_dump(mode="json"))
+
+
+def _as_marked(config: Config, plain: Mapping[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, silent in _marks(type(config)).items():
+        value = getattr(config, name)
+        if not any(value == mark.silent for mark in silent):
+            found[name] = _identity_of(value, plain[name])
+    return found
+
+
+@cache
+def _marks(kind: type[Config]) -> Mapping[str, tuple[Later, ...]]:
+    """Each field that is identity -> when it says nothing."""
+    return {
+        name: tuple(mark for mark in field.metadata if isinstance(mark, Later))
+        for name, field in kind.model_fields.items()
+        if NOT_IDENTITY not in field.metadata
+    }
+
+
+def _identity_of(value: object, plain: Any) -> Any:
+    if isinstance(value, Config):  # one dump is enough, unless the class has rules of its own
+        return _as_marked(value, plain) if type(value).identity is Config.identity else value.identity()
+    if isinstance(value, Mapping):
+        return {name: _identity_of(part, plain[name]) for name, part in zip(plain, value.values(), strict=True)}
+    if isinstance(value, tuple):
+        return [_identity_of(part, said) for part, said in zip(value, plain, strict=True)]
+    return plain
 
 
 C = TypeVar("C", bound=Config)

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import BinaryIO
 
-from pydantic import BaseModel
+from assay.config import Config
 
 KEY_LENGTH = 32
 """Hex digits in a key: 128 bits, so that a billion artifacts collide with a chance of 1e-21."""
@@ -74,8 +74,8 @@ def artifact_key(kind: str, schema_version: int, spec: object, inputs: Mapping[s
 
 
 def _plain(value: object) -> object:
-    if isinstance(value, BaseModel):
-        return _plain(value.model_dump(mode="json"))
+    if isinstance(value, Config):
+        return _plain(value.identity())
     if value is None or isinstance(value, (str, bool, int)):
         return value
     if isinstance(value, float):

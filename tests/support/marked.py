@@ -34,7 +34,10 @@ def marked() -> dict[str, Any]:
         "prompt": {"file": "memo.txt", "text": PROMPT},
         "scale": [1, 3],
         "max_usd": 3.0,
-        **{"max_concurrency": 3, "timeout_s": 7.0, "base_url": "http://127.0.0.1:9/v1", "give_up_s": 9.0},
+        "max_concurrency": 3,
+        "timeout_s": 7.0,
+        "base_url": "http://127.0.0.1:9/v1",
+        "give_up_s": 9.0,
     }
     own = {"memo": {"answer": {"format": "label", "labels": ["yes", "no"]}, "criteria": "Be right.", "chance": 0.4}}
     memo = {"loader": "toyworld", "task": "memo", "num_train": 20, "num_validation": 0, "num_test": 8, "wordy": 0.5}
@@ -117,4 +120,4 @@ def marked() -> dict[str, Any]:
 
 def dataset_fields(source: SourceSpec) -> dict[str, object]:
     """What a dataset's key says of its source."""
-    return source.identity()
+    return source.dataset_identity()

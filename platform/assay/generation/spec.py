@@ -189,7 +189,7 @@ def predictions_key(
     """
     inputs = {"base": base_key, "adapter": adapter_key or "", "evaluation": evaluation_key}
     version = BARE_VERSION if adapter_key is None and spec.prompt.rules == "strict" else SCHEMA_VERSION
-    identity = {**spec.model_dump(mode="json"), "max_new_tokens": max_new_tokens}
+    identity = {**spec.identity(), "max_new_tokens": max_new_tokens}
     return artifact_key(KIND, version, identity, inputs)
 
 

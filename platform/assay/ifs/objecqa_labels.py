@@ -42,7 +42,8 @@ class ObjecqaLabels:
 
     def key(self, adapter: str) -> str:
         """Of the labels of an adapter's answers, or of the labelled sample."""
-        return artifact_key(KIND, SCHEMA, self.judge, {"answers": adapter})
+        judge = self.judge.model_dump(mode="json")  # whole: first labels were named so, cost and path with them
+        return artifact_key(KIND, SCHEMA, judge, {"answers": adapter})
 
     @property
     def keys(self) -> dict[str, str]:

@@ -78,7 +78,7 @@ def evaluation_keys(
         DataError: dialogues cannot be found.
     """
     questions = [] if spec.objecqa is None else [row.question for row in preference_questions(spec.objecqa)]
-    identity = spec.model_dump(mode="json", exclude={"tone", "prompts"})
+    identity = {name: value for name, value in spec.identity().items() if name not in ("tone", "prompts")}
     inputs = {"tone": trial_tone_key(spec, data_root), "prompts": dataset_key(spec.prompts, data_root)}
     is_chat = trained_with.style == "chat" and trained_with.rules == "strict"
     return {

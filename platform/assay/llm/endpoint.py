@@ -8,12 +8,12 @@ import json
 import os
 import re
 import urllib.request
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import parse_qs, urlsplit
 
 from pydantic import Field, field_validator
 
-from assay.config import Config
+from assay.config import NOT_IDENTITY, Config, Later
 from assay.errors import EndpointError
 from assay.llm.local_model import LocalModel, local_endpoint_name
 from assay.llm.transport_kind import TRANSPORTS, TransportKind, TransportName
@@ -41,42 +41,42 @@ class Reach(Config):
     Doors have defaults of their own. `step_headers` is no part of a study's key, and part of the ledger's.
     """
 
-    base_url: str | None = None
+    base_url: Annotated[str | None, NOT_IDENTITY] = None
     """URL of an OpenAI-compatible endpoint, up to and with `/v1`."""
-    api_key_env: str = "OPENAI_API_KEY"
+    api_key_env: Annotated[str, NOT_IDENTITY] = "OPENAI_API_KEY"
     """Name of the environment variable that holds the key; keys are never arguments or fields. Loopback servers need
     none."""
-    transport: TransportName = "chat"
+    transport: Annotated[TransportName, NOT_IDENTITY] = "chat"
     """chat completions; the provider's batch files (half the price, hours); a local model through vLLM."""
-    local: LocalModel = LocalModel()
+    local: Annotated[LocalModel, NOT_IDENTITY] = LocalModel()
     """How the model is loaded, with `transport=local`."""
-    batch: BatchLimits = BatchLimits()
+    batch: Annotated[BatchLimits, NOT_IDENTITY] = BatchLimits()
     """How much goes up at once, with `transport=batch`."""
-    requests_per_min: float | None = Field(None, gt=0)
+    requests_per_min: Annotated[float | None, NOT_IDENTITY] = Field(None, gt=0)
     """Limit over all workers that is kept to in any case. None: what the endpoint's headers and 429s say."""
-    tokens_per_min: float | None = Field(None, gt=0)
+    tokens_per_min: Annotated[float | None, NOT_IDENTITY] = Field(None, gt=0)
     """Likewise, prompt and reply together."""
-    max_concurrency: int = Field(256, ge=1)
+    max_concurrency: Annotated[int, NOT_IDENTITY] = Field(256, ge=1)
     """Requests in flight, over all workers."""
-    timeout_s: float = Field(120.0, gt=0)
+    timeout_s: Annotated[float, NOT_IDENTITY] = Field(120.0, gt=0)
     """For one attempt, connecting and reading the whole body included."""
-    max_attempts: int = Field(6, ge=1)
+    max_attempts: Annotated[int, NOT_IDENTITY] = Field(6, ge=1)
     """Per request. An answer 429 is no attempt in this sense: it only waits, unless the request is above the limit."""
-    give_up_s: float = Field(180.0, gt=0)
+    give_up_s: Annotated[float, NOT_IDENTITY] = Field(180.0, gt=0)
     """An endpoint that has answered nothing for so long while asked is taken for down; a request that it has answered
     with nothing but 429 for so long, while it served others, fails."""
-    step_headers: bool | None = None
+    step_headers: Annotated[bool | None, NOT_IDENTITY] = None
     """Send X-Assay-Protocol, X-Assay-Step, X-Assay-Replicate and X-Assay-Attempt. None: to servers of ours. Where they
     are sent a reply may depend on them, so the ledger's keys cover the protocol."""
-    max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
+    max_tokens_field: Annotated[Literal["max_tokens", "max_completion_tokens"], NOT_IDENTITY] = "max_tokens"
     """How this endpoint calls the longest reply; OpenAI's reasoning models want the second."""
-    usd_per_million_input: float | None = Field(None, ge=0)
+    usd_per_million_input: Annotated[float | None, NOT_IDENTITY] = Field(None, ge=0)
     """Price of prompt tokens. None: the table in `prices`, where the model is unknown the cost is unknown."""
-    usd_per_million_output: float | None = Field(None, ge=0)
+    usd_per_million_output: Annotated[float | None, NOT_IDENTITY] = Field(None, ge=0)
     """Price of reply tokens; give both or none."""
-    usd_per_million_cached: float | None = Field(None, ge=0)
+    usd_per_million_cached: Annotated[float | None, NOT_IDENTITY] = Field(None, ge=0)
     """Price of prompt tokens that the endpoint had cached, beside the other two. None: as the others."""
-    price_map: str | None = None
+    price_map: Annotated[str | None, NOT_IDENTITY] = None
     """File in the form of LiteLLM's model_prices_and_context_window.json, asked before the table; workers read it
     too."""
 
@@ -94,10 +94,10 @@ class Reach(Config):
 class ReplySettings(Config):
     """What is asked of a model's replies beyond what a protocol says; part of every key where it is set."""
 
-    max_reply_tokens: int | None = Field(None, ge=1)
+    max_reply_tokens: Annotated[int | None, Later(None)] = Field(None, ge=1)
     """Longest reply, in tokens, thinking included. None: the protocol's, and more where the endpoint reports that the
     model spent it on reasoning."""
-    reasoning_effort: Literal["minimal", "low", "medium", "high"] | None = None
+    reasoning_effort: Annotated[Literal["minimal", "low", "medium", "high"] | None, Later(None)] = None
     """Sent to reasoning models. None: the endpoint's default."""
 
     def reply_settings(self) -> dict[str, Any]:

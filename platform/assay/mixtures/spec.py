@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from assay.config import Config
+from assay.config import Config, Later
 from assay.errors import ConfigError
 from assay.fingerprint import artifact_key
 from assay.records import Mode
@@ -47,14 +47,14 @@ class ComponentSpec(Config):
     """At most so many rows, fewer where there are fewer (the study caps a category at 1300)."""
     weight: float | None = Field(None, gt=0)
     """Share of the mixture, relative to the other weighted components."""
-    max_repeats: int = Field(1, ge=1)
+    max_repeats: Annotated[int, Later(1)] = Field(1, ge=1)
     """Times that each row may be taken where `count` or `weight` asks for more rows than there are; as evenly as it
     goes."""
-    excluded: str = ""
+    excluded: Annotated[str, Later("")] = ""
     """Names the rows of the split that are too long for a base of the study; empty: none is."""
     draw: int | None = Field(None, ge=0)
     """Seed of the sample, 0 where none is given; None where all rows are taken, since no sample is drawn then."""
-    stage: int | None = Field(None, ge=0)
+    stage: Annotated[int | None, Later(None)] = Field(None, ge=0)
     """In a curriculum: components of one stage are shuffled together. None: a stage of its own, at its place."""
     categories: tuple[str, ...] = ()
     """Only rows of these instruction categories; empty: of any."""
@@ -120,7 +120,7 @@ class MixtureSpec(Config):
     of tokens is exact to a row; by words it is rows times their mean."""
     total: int | None = Field(None, ge=1)
     """Rows (or tokens) that weighted components share; None where no component has a weight."""
-    is_natural: bool = False
+    is_natural: Annotated[bool, Later(False)] = False
     """Weights are times the rows (or tokens) that each component has, so that equal ones keep the data's own shares."""
     temperature: float = Field(1.0, gt=0)
     """Shares go by weight ** (1 / temperature); see shares.py."""
@@ -191,17 +191,9 @@ def mixture_key(spec: MixtureSpec, dataset_keys: Mapping[str, str]) -> str:
     """
     for name in spec.datasets:
         require_dataset(name, dataset_keys)
-    identity = spec.model_dump(mode="json")
+    identity = spec.identity()
     for part in (*identity["train"], *identity["validation"]):
         part["dataset"] = dataset_keys[part["dataset"]]
-        if part["stage"] is None:
-            part.pop("stage")  # says nothing outside of a curriculum, so that mixtures keep their keys
-        if not part["excluded"]:
-            part.pop("excluded")
-        if part["max_repeats"] == 1:
-            part.pop("max_repeats")
-    if not spec.is_natural:
-        identity.pop("is_natural")
     if spec.order == "shuffled":
         identity["train"].sort(key=_as_text)
     identity["validation"].sort(key=_as_text)

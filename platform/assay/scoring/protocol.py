@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol, runtime_checkable
+from typing import Annotated, Literal, Protocol, runtime_checkable
 
 from pydantic import Field, model_validator
 
-from assay.config import Config
+from assay.config import NOT_IDENTITY, Config
 from assay.records import Example, Mode, Outcome
 from assay.tasks.catalog import Task
 
@@ -37,21 +37,16 @@ class ScorerSpec(Config):
     """"compat" does what the published study did, quirks included."""
     params: Mapping[str, str | int | float | bool | None] = Field(default_factory=dict)
     """All else that shapes the number."""
-    cost: Cost = "cpu"
-    """What a row costs. No part of the identity."""
-    path: str = ""
-    """Folder of the model, or file of labels, that it rests on; `params` know it by its content. No part of the
-    identity."""
+    cost: Annotated[Cost, NOT_IDENTITY] = "cpu"
+    """What a row costs."""
+    path: Annotated[str, NOT_IDENTITY] = ""
+    """Folder of the model, or file of labels, that it rests on; `params` know it by its content."""
 
     @model_validator(mode="after")
     def _range(self) -> ScorerSpec:
         if self.low is not None and self.high is not None and self.low >= self.high:
             raise ValueError(f"low {self.low} must lie below high {self.high}")
         return self
-
-    def identity(self) -> dict[str, object]:
-        """All that its ratings depend on, as plain data."""
-        return self.model_dump(mode="json", exclude={"cost", "path"})
 
     @property
     def needs_model(self) -> bool:

@@ -77,7 +77,8 @@ def derived_keys(derived: Mapping[str, Derived], keys: Mapping[str, str], endpoi
             writer["labeler"] = category_labeler().identity()
             if spec.encoder:
                 writer["encoder"] = tag_encoder(spec).key
-        made_by = {"derived": spec.model_dump(mode="json", exclude={"of", "encoder"}), "writer": writer}
+        said = {field: value for field, value in spec.identity().items() if field != "of"}
+        made_by = {"derived": said, "writer": writer}
         found[name] = artifact_key(KIND, SCHEMA_VERSION, made_by, {"of": found[spec.of]})
     return found
 

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
-from assay.config import Config
+from assay.config import NOT_IDENTITY, Config, Later
 from assay.generation.spec import LEAST_PROMPT, GenerationSpec
 from assay.ifs.trial_spec import TrialIfsSpec
 from assay.llm.endpoint import Reach, ReplySettings
@@ -47,19 +47,8 @@ from assay.tasks.tagging import JudgeTags
 from assay.training.spec import TrainSpec
 from assay.training.tiny_base.spec import TinyBaseSpec
 
-REACHING = ("max_usd", *Reach.model_fields)
-"""Fields of the judge that say how it is reached and paid, not what it is."""
-
-LATER_JUDGE: Mapping[str, object] = {
-    "structured": False,
-    "repeats": 1,
-    "retry_unreadable": 0,
-    "max_reply_tokens": None,
-    "reasoning_effort": None,
-    "prompt": None,
-    "scale": [1.0, 5.0],
-}
-LATER_STATISTICS: Mapping[str, object] = {"baseline": None, "below_target": 100, "meta_tasks": None, "tfa_tasks": None}
+KNOWN_BY_CONTENT = ("model", "labels")
+"""Parameters of scorers that name a folder or a file."""
 
 PLUGIN_FOLDER = "ASSAY_PLUGINS"
 """Environment variable: where plug-ins of a stored study lie, which knows no folder."""
@@ -86,14 +75,14 @@ Derived = Annotated[
 class DataSpec(Config):
     """The datasets of a study, by name."""
 
-    root: str | None = None
-    """Folder that relative paths start from. No part of the identity: files are known by their content."""
+    root: Annotated[str | None, NOT_IDENTITY] = None
+    """Folder that relative paths start from; files are known by their content."""
     instructions: str = "instructions"
     """Name of the dataset that every mixture starts from."""
     sources: Mapping[str, SourceSpec]
     """Name -> where its rows come from. A target task's dataset bears the task's name. One that no mixture and no
     evaluation set reads is not looked for, so `extends: s1` with one task asks for that task alone."""
-    derived: Mapping[str, Derived] = Field(default_factory=dict)
+    derived: Annotated[Mapping[str, Derived], Later({})] = Field(default_factory=dict)
     """Name -> how it is made of another dataset: rows that the writer writes, labels at random, the judge's tags."""
 
     @property
@@ -117,12 +106,12 @@ class EvaluationSpec(Config):
     """Test rows of the instruction set, for forgetting; 0 leaves that question out."""
     instruction_max_new_tokens: int = Field(256, ge=1)
     """New tokens for an instruction row; a target task brings its own limit."""
-    cross_category_rows: int = Field(0, ge=0)
+    cross_category_rows: Annotated[int, Later(0)] = Field(0, ge=0)
     """Of design `hold_out`: test rows of each of the 12 categories (the paper: 20) that every model answers as the
     instruction set, so that what is gained on one category stands beside the others; 0 leaves that out."""
     max_new_tokens: Mapping[str, int] = Field(default_factory=dict)
     """Task -> new tokens, where the task's own limit does not fit."""
-    sets: Mapping[str, EvaluationSetSpec] = Field(default_factory=dict)
+    sets: Annotated[Mapping[str, EvaluationSetSpec], Later({})] = Field(default_factory=dict)
     """Of design `mixture`: name -> test rows that every model answers, instead of the fields on rows above."""
 
 
@@ -136,35 +125,42 @@ class JudgeConfig(Reach, ReplySettings):
     """Pointwise protocol that asks the judge."""
     temperature: float | None = Field(0.1, ge=0, le=2)
     """Sampling temperature (paper: .1). None sends none: the endpoint's own, as reasoning models want it."""
-    repeats: int = Field(1, ge=1, le=MAX_REPEATS)
+    repeats: Annotated[int, Later(1)] = Field(1, ge=1, le=MAX_REPEATS)
     """Times that each answer is judged, at as many times the price: the score is their mean, and the table `variance`
     says how far one judgement lies from another. A judge that draws nothing (temperature 0) says the same again."""
-    retry_unreadable: int = Field(0, ge=0, le=MAX_RETRIES)
+    retry_unreadable: Annotated[int, Later(0)] = Field(0, ge=0, le=MAX_RETRIES)
     """Times that an answer is judged anew, as another draw, where the judge's reply could not be read, was cut or did
     not come; both replies are kept. A higher number goes on from a lower one."""
-    prompt: PromptFile | None = None
+    prompt: Annotated[PromptFile | None, Later(None)] = None
     """A prompt of the study's own instead of a protocol that ships: in a study file the path of a file beside it.
     `protocol` is then a name for it."""
-    scale: tuple[float, float] = (1.0, 5.0)
+    scale: Annotated[tuple[float, float], Later((1.0, 5.0))] = (1.0, 5.0)
     """Lowest and highest rating that `prompt` asks for."""
-    structured: bool = False
+    structured: Annotated[bool, Later(False)] = False
     """Ask for a JSON schema (`strict` only). An endpoint without structured output is asked without it; the same parser
     reads both."""
     endpoint: str | None = None
     """Name of the endpoint in the ledger; default: the host of `base_url`."""
-    base_url: str | None = None
+    base_url: Annotated[str | None, NOT_IDENTITY] = None
     """An OpenAI-compatible endpoint; None starts the embedded judge for model "rubric", else https://api.openai.com/v1."""
-    max_concurrency: int = Field(64, ge=1)
+    max_concurrency: Annotated[int, NOT_IDENTITY] = Field(64, ge=1)
     """Requests in flight over all workers."""
-    timeout_s: float = Field(60.0, gt=0)
+    timeout_s: Annotated[float, NOT_IDENTITY] = Field(60.0, gt=0)
     """For one attempt."""
-    max_usd: float | None = Field(None, ge=0)
+    max_usd: Annotated[float | None, NOT_IDENTITY] = Field(None, ge=0)
     """Stop, to be continued, before all runs of this study have cost more; `--max-usd` takes its place."""
 
     @property
     def is_embedded(self) -> bool:
         """Whether the study starts its own judge server."""
         return self.base_url is None and self.model == "rubric" and self.kind.is_remote
+
+    def identity(self) -> dict[str, Any]:
+        """As the marks say; a prompt's text counts as it is parsed, without comments."""
+        plain = super().identity()
+        if self.prompt is not None:
+            plain["prompt"] = parse_prompt(self.protocol, self.prompt.text).identity
+        return plain
 
 
 class StatisticsSpec(Config):
@@ -175,14 +171,14 @@ class StatisticsSpec(Config):
     human: str = "heuristic"
     """Scorer that plays the human column in CIT and CAT. The toy studies know the truth; elsewhere this is a heuristic
     and is called one."""
-    baseline: str | None = None
+    baseline: Annotated[str | None, Later(None)] = None
     """Arm that the leaderboard compares with; None: the N = 0 mixture of the arm's own series."""
-    below_target: int = Field(100, ge=1)
+    below_target: Annotated[int, Later(100)] = Field(100, ge=1)
     """CIT and CAT take runs with fewer target rows than this (paper: 100)."""
-    meta_tasks: tuple[str, ...] | None = None
+    meta_tasks: Annotated[tuple[str, ...] | None, Later(None)] = None
     """Tasks of CIT and CAT (the paper: six, without XSum). Those among them that are evaluated; None, or where none of
     them is: all that are."""
-    tfa_tasks: tuple[str, ...] | None = None
+    tfa_tasks: Annotated[tuple[str, ...] | None, Later(None)] = None
     """Tasks of TFA (the paper: sst2, mnli, qnli), in the same way."""
 
 
@@ -191,25 +187,26 @@ class Study(Config):
 
     name: str
     """Lower-case letters, digits, `-` and `_`; names the result folder and the MLflow experiment."""
-    description: str = ""
+    description: Annotated[str, NOT_IDENTITY] = ""
     mode: Mode = "strict"
     """`compat` does what the published study did, quirks included; `strict` does it right. Every result says which.
     It decides about leaks, target rows for validation, parsers and heuristics, and where the study does not say them
     `train.loss_on` and `generation.mode`. Hub datasets of the builtin studies are split by its rule."""
-    plugins: tuple[str, ...] = ()
+    plugins: Annotated[tuple[str, ...], NOT_IDENTITY] = ()
     """Modules that add scorers, heuristics, judge protocols and tasks: in the study file's folder, or installed. Those
     that installed packages announce (entry points `assay.plugins`) need not be named."""
-    study_folder: str | None = Field(None, exclude=True)
-    """Folder of the study file, for plug-ins. No part of the identity, and never stored: who can write to a store does
-    not say what a reader imports."""
-    tasks: Mapping[str, OwnTask] = Field(default_factory=dict)
+    study_folder: Annotated[str | None, NOT_IDENTITY] = Field(None, exclude=True)
+    """Folder of the study file, for plug-ins. Never stored: who can write to a store does not say what a reader
+    imports."""
+    tasks: Annotated[Mapping[str, OwnTask], NOT_IDENTITY] = Field(default_factory=dict)
     """Tasks of the study's own by name, or what changes of a catalogued one."""
     data: DataSpec
-    base_models: tuple[str, ...] = Field(min_length=1)
-    """Folders or Hugging Face ids of causal language models, or "tiny"; several make an axis of the study."""
+    base_models: Annotated[tuple[str, ...], NOT_IDENTITY] = Field(min_length=1)
+    """Folders or Hugging Face ids of causal language models, or "tiny"; several make an axis of the study.
+    They are known by their content, see `inputs.study_key`."""
     tiny_base: TinyBaseSpec | None = None
     """How the base named "tiny" is made."""
-    leaks: LeakSpec | None = None
+    leaks: Annotated[LeakSpec | None, Later(None)] = None
     """What happens to training rows that held-out rows repeat; None: they are left out in `strict`, and not looked for
     in `compat`. `{policy: refuse}` stops the study and shows the pairs."""
     grid: Design
@@ -225,25 +222,27 @@ class Study(Config):
     generation: GenerationSpec = GenerationSpec()
     """In `compat` its `mode` is "compat" where it is not given."""
     evaluation: EvaluationSpec = EvaluationSpec()
-    ifs: TrialIfsSpec | None = None
+    ifs: Annotated[TrialIfsSpec | None, Later(None)] = None
     """IFS and ObjecQA while models train: each training is done in full, and ended by the rule. None: neither."""
-    goal: GoalSpec | None = None
+    goal: Annotated[GoalSpec | None, Later(None)] = None
     """Of design `mixture`: which mixture is the best; None: the highest mean over the target sets."""
-    decide: DecideSpec | None = None
+    decide: Annotated[DecideSpec | None, Later(None)] = None
     """Train in rounds and stop where the question is answered; None: the whole grid."""
     scorers: tuple[str, ...] = ("exact_match", "token_f1", "rouge1", "rougeL", "heuristic", "judge")
     """Scorers by name; "judge" asks the LLM judge. `assay score --list` shows them."""
-    scorer_params: Mapping[str, Mapping[str, str | int | float | bool | None]] = Field(default_factory=dict)
+    scorer_params: Annotated[Mapping[str, Mapping[str, str | int | float | bool | None]], Later({})] = Field(
+        default_factory=dict
+    )
     """Scorer -> its parameters that differ from the default, as in {bertscore: {model: FOLDER}, human: {labels: FILE}}.
     A model is a folder or a hub id; models and labels are known by their content."""
     judge: JudgeConfig = JudgeConfig()
-    writer: JudgeConfig | None = None
+    writer: Annotated[JudgeConfig | None, Later(None)] = None
     """The LLM that writes synthetic rows and tags instructions; None: the judge. Its `protocol` plays no part."""
-    error_rows: int = Field(0, ge=0, le=50)
+    error_rows: Annotated[int, Later(0)] = Field(0, ge=0, le=50)
     """Low-scoring answers of each task that the judge reads for patterns; 0 leaves that out."""
     statistics: StatisticsSpec = StatisticsSpec()
-    resources: StudyResources = StudyResources()
-    tracking: TrackingConfig = TrackingConfig()
+    resources: Annotated[StudyResources, NOT_IDENTITY] = StudyResources()
+    tracking: Annotated[TrackingConfig, NOT_IDENTITY] = TrackingConfig()
 
     @field_validator("name")
     @classmethod
@@ -461,56 +460,21 @@ class Study(Config):
             at_zero = list(self.seeds_at_zero)
         return {"training_seeds": seeds, "training_seeds_at_zero": at_zero}
 
-    def identity(self) -> dict[str, object]:
-        """All that its numbers depend on and that is no input file: what it runs on, and where, is left out."""
-        plain = self.model_dump(mode="json", exclude={"description", "resources", "tracking", "base_models"})
+    def identity(self) -> dict[str, Any]:
+        """All that its numbers depend on and that is no input file, which is known by its content.
+
+        As the marks say, but for what another field decides: datasets that nothing reads say nothing; seeds are those
+        that are trained; the design counts by the mode; files of scorers, tasks and plug-ins count where they are used.
+        """
+        plain = super().identity()
+        plain["data"] = self.used.identity()
         plain |= self._seeds_identity()
-        plain["decide"] = None if self.decide is None else self.decide.identity()
-        plain["data"].pop("root")
-        used = self.used.names
-        for which in ("sources", "derived"):
-            plain["data"][which] = {name: value for name, value in plain["data"][which].items() if name in used}
-        for source in plain["data"]["sources"].values():
-            source.pop("path", None)
-        for derived in plain["data"]["derived"].values():
-            derived.pop("encoder", None)  # known by its content, through the dataset's key
-        for params in plain["scorer_params"].values():
-            for name in ("model", "labels"):  # known by their content instead
+        plain["grid"] = self.grid.identity_in(self.mode)
+        for params in plain.get("scorer_params", {}).values():
+            for name in KNOWN_BY_CONTENT:
                 params.pop(name, None)
-        for asked in (plain["judge"], plain["writer"] or {}):
-            for name in REACHING:
-                asked.pop(name, None)
-            for name, value in LATER_JUDGE.items():
-                if asked.get(name) == value:
-                    asked.pop(name, None)
-            if asked.get("prompt"):
-                asked["prompt"] = parse_prompt(asked["protocol"], asked["prompt"]["text"]).identity
-        plain["tasks"] = {name: self.registry.own[name].identity() for name in self.own_tasks}
-        plain["plugins"] = self.used_plugins
-        # fields that came later say nothing where they are not used, so that older studies keep their keys
-        plain["grid"] = self.grid.identity(self.mode)
-        for part, name in (
-            (plain["evaluation"], "cross_category_rows"),
-            (plain["evaluation"], "sets"),
-            (plain, "goal"),
-            (plain, "writer"),
-            (plain, "scorer_params"),
-            (plain, "tasks"),
-            (plain, "plugins"),
-            (plain, "error_rows"),
-            (plain, "leaks"),
-            (plain, "decide"),
-            (plain["data"], "derived"),
-        ):
-            if not part[name]:
-                part.pop(name)
-        if self.ifs is None:
-            plain.pop("ifs")
-        else:
-            for source in (plain["ifs"]["prompts"], plain["ifs"]["tone"]["source"]):
-                source.pop("path", None)
-            plain["ifs"]["tone"]["spec"].pop("encoder")  # a path: what it holds is in the study's key
-        for name, value in LATER_STATISTICS.items():
-            if plain["statistics"][name] == value:
-                plain["statistics"].pop(name)
+        if self.own_tasks:
+            plain["tasks"] = {name: self.registry.own[name].identity() for name in self.own_tasks}
+        if self.used_plugins:
+            plain["plugins"] = self.used_plugins
         return plain

@@ -87,7 +87,7 @@ class OwnTask(Config):
         return self
 
     def identity(self) -> dict[str, Any]:
-        """What it says, as JSON; what it does not say is left out, so that fields to come change no key."""
+        """Only what it says: every field, and every field to come, is `Later` with its default."""
         plain: dict[str, Any] = self.model_dump(mode="json", exclude_defaults=True)
         return plain
 

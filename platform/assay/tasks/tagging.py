@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import Field
 
-from assay.config import Config
+from assay.config import NOT_IDENTITY, Config
 from assay.errors import DataError
 from assay.fingerprint import delimited_hash
 from assay.records import Example
@@ -38,7 +38,7 @@ class JudgeTags(Config):
     """Rows that the judge tags, by a hash of their ids; the classifier tags the others. None: the judge tags all."""
     held_out_share: float = Field(0.2, gt=0, lt=1)
     """Of the judge-tagged rows, kept from the classifier to measure it."""
-    encoder: str = ""
+    encoder: Annotated[str, NOT_IDENTITY] = ""
     """Sentence encoder whose vectors the classifier reads, a folder or a hub id, known by its content. Empty: word and
     letter n-grams, which need no model."""
     seed: int = 0

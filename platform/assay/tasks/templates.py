@@ -9,11 +9,11 @@ from __future__ import annotations
 import datetime
 import json
 from collections.abc import Callable, Mapping
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import SerializationInfo, SerializerFunctionWrapHandler, field_validator, model_serializer
 
-from assay.config import Config
+from assay.config import NOT_IDENTITY, Config, Later
 from assay.errors import DataError
 from assay.records import Example, Mode
 
@@ -37,15 +37,15 @@ class PromptSpec(Config):
     """"alpaca": the headings of the IFTEval study. "chat": the model's own template, applied where its tokenizer is
     (see `messages`); a model without one gets "alpaca". "alpaca_full": Stanford Alpaca's wrapper, a sentence and the
     headings. "suffix": the question and the response heading alone. "bare": the question alone."""
-    date: str | None = None
+    date: Annotated[str | None, Later(None)] = None
     """Day that a chat template which prints today's date is told (YYYY-MM-DD); None: 2024-07-26, the same on every
     day."""
-    template_args: tuple[tuple[str, str | int | float | bool | None], ...] = ()
+    template_args: Annotated[tuple[tuple[str, str | int | float | bool | None], ...], Later(())] = ()
     """Further arguments of the chat template, written as in {enable_thinking: false}."""
-    prefix: str = ""
+    prefix: Annotated[str, Later("")] = ""
     """Stands before a row's question: a condition that the model was trained on (docs/preference.md). Strict rules
     alone know it."""
-    rules: Mode = "strict"
+    rules: Annotated[Mode, NOT_IDENTITY] = "strict"
     """Set by the study's mode. "strict": what data spells is never a control token, and a prompt that is too long
     loses the middle of its longest field. "compat": as published, it is read as the tokenizer reads it and loses its
     end. No part of keys: where the two differ for a study's rows, the key says so."""
@@ -63,14 +63,12 @@ class PromptSpec(Config):
         return tuple(sorted(given.items())) if isinstance(given, Mapping) else given
 
     @model_serializer(mode="wrap")
-    def _without_later_fields(self, handler: SerializerFunctionWrapHandler, info: SerializationInfo) -> dict[str, Any]:
-        """Fields that came later say nothing in JSON where they are not used, so that artifacts keep their keys."""
+    def _rules_are_not_stored(self, handler: SerializerFunctionWrapHandler, info: SerializationInfo) -> dict[str, Any]:
+        """A stored study says its mode, which decides the rules again."""
         found: dict[str, Any] = handler(self)
-        if info.mode != "json":
-            return found
-        later = {"date": self.date is None, "template_args": not self.template_args, "prefix": not self.prefix}
-        later["rules"] = True
-        return {name: value for name, value in found.items() if not later.get(name)}
+        if info.mode == "json":
+            del found["rules"]
+        return found
 
 
 HEADINGS = PromptSpec()

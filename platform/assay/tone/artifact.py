@@ -59,7 +59,7 @@ def store_tone(store: Store, config: ToneConfig, data_root: Path | str | None = 
     report = validate_tone(model, dialogues)
     with tempfile.TemporaryDirectory() as folder:
         model.save(Path(folder))
-        with store.writing(KIND, key, config.spec.identity()) as artifact:
+        with store.writing(KIND, key, config.spec.classifier_identity()) as artifact:
             artifact.folder(Path(folder))
             artifact.json(VALIDATION_FILE, report)
     return key
@@ -72,7 +72,7 @@ def tone_key(spec: ToneSpec, dataset: str) -> str:
         InputError: an encoder folder that cannot be used.
     """
     encoder = folder_key(Path(spec.encoder).expanduser(), "encoder") if spec.encoder else ""
-    return artifact_key(KIND, FORMAT_VERSION, spec.identity(), {"dataset": dataset, "encoder": encoder})
+    return artifact_key(KIND, FORMAT_VERSION, spec.classifier_identity(), {"dataset": dataset, "encoder": encoder})
 
 
 def load_tone(store: Store, key: str) -> ToneModel:
@@ -92,7 +92,7 @@ def validate_tone(model: ToneModel, dialogues: list[Dialogue]) -> Mapping[str, A
         model.probabilities([text.text for text in texts]).tolist(),
         [text.is_answer_like for text in texts],
         [case_rule(text.text) for text in texts],
-        seeded("tone", canonical_json(model.spec.identity())),
+        seeded("tone", canonical_json(model.spec.classifier_identity())),
         groups=[text.kind for text in texts],
         threshold=THRESHOLD,
     )

@@ -17,12 +17,12 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from pydantic import Field, model_validator
 
-from assay.config import Config, validate
+from assay.config import NOT_IDENTITY, Config, validate
 from assay.tone.texts import ToneText, normalise
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ LEAST_DIALOGUES = 50
 
 
 class ToneSpec(Config):
-    """How a tone classifier is trained. Every field is identity."""
+    """How a tone classifier is trained."""
 
     kind: Literal["features", "embedding", "encoder"] = "features"
     """"features": hashed words and characters. "embedding": a frozen sentence encoder. Both with a logistic regression.
@@ -53,7 +53,7 @@ class ToneSpec(Config):
     """Places of the hashed features."""
     inverse_regularisation: float = Field(10.0, gt=0)
     """C of the logistic regression."""
-    encoder: str = ""
+    encoder: Annotated[str, NOT_IDENTITY] = ""
     """Of the two kinds on an encoder: its local folder. Identity is what the folder holds, never where it lies."""
     learning_rate: float = Field(5e-5, gt=0)
     """Of "encoder": peak rate."""
@@ -70,14 +70,15 @@ class ToneSpec(Config):
             )
         return self
 
-    def identity(self) -> dict[str, object]:
+    def classifier_identity(self) -> dict[str, object]:
         """What names a classifier beside its inputs' content: of each kind the fields that it reads."""
         own = {
             "features": {"num_features", "inverse_regularisation"},
             "embedding": {"inverse_regularisation"},
             "encoder": {"learning_rate", "num_epochs", "batch_size"},
         }
-        return self.model_dump(mode="json", include={"kind", "seed", "held_out", "max_words", *own[self.kind]})
+        kept = {"kind", "seed", "held_out", "max_words", *own[self.kind]}
+        return {name: value for name, value in self.identity().items() if name in kept}
 
 
 class Counted(NamedTuple):

@@ -6,18 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    BeforeValidator,
-    Field,
-    SerializationInfo,
-    SerializeAsAny,
-    SerializerFunctionWrapHandler,
-    field_validator,
-    model_serializer,
-    model_validator,
-)
+from pydantic import BeforeValidator, Field, SerializeAsAny, field_validator, model_validator
 
-from assay.config import Config
+from assay.config import Config, Later
 from assay.fingerprint import artifact_key
 from assay.tasks.templates import PromptSpec
 from assay.training.objectives.base import Objective
@@ -42,7 +33,7 @@ _OTHER_METHODS: Mapping[str, str] = {
 class TrainSpec(Config):
     """What is trained. Every field is part of the adapter's key."""
 
-    objective: Annotated[SerializeAsAny[Objective], BeforeValidator(read_objective)] = Sft()
+    objective: Annotated[SerializeAsAny[Objective], BeforeValidator(read_objective), Later(Sft())] = Sft()
     """What is minimised: "sft", or a method that learns from preferences with its settings, as in
     {method: dpo, beta: 0.1} (docs/preference.md). Supervised training says nothing in an adapter's key."""
     lora_rank: int = Field(8, ge=1)
@@ -126,14 +117,6 @@ class TrainSpec(Config):
                 "are masked where answers are compared"
             )
         return self
-
-    @model_serializer(mode="wrap")
-    def _sft_says_nothing(self, handler: SerializerFunctionWrapHandler, info: SerializationInfo) -> dict[str, Any]:
-        """The objective came later: in JSON the one that all trainings had is left out, so that adapters keep keys."""
-        found: dict[str, Any] = handler(self)
-        if info.mode == "json" and isinstance(self.objective, Sft):
-            del found["objective"]
-        return found
 
 
 class TrainResources(Config):

@@ -67,11 +67,11 @@ def test_a_key_says_that_rows_are_split_by_conversation_only_where_there_are_som
     plain, by_content = jsonl(loader="alpaca", split_rule="files"), jsonl(loader="alpaca", split_rule="strict")
     content = {"rows": file_hash(tmp_path / "a.jsonl")}
     for source in (plain, by_content):
-        assert dataset_key(source, tmp_path) == artifact_key("dataset", 1, source.identity(), content)
+        assert dataset_key(source, tmp_path) == artifact_key("dataset", 1, source.dataset_identity(), content)
     write(tmp_path / "a.jsonl", row(1, history=[["Hi", "Hello"]]))
     content = {"rows": file_hash(tmp_path / "a.jsonl")}
-    assert dataset_key(plain, tmp_path) == artifact_key("dataset", 1, plain.identity(), content)
-    assert dataset_key(by_content, tmp_path) != artifact_key("dataset", 1, by_content.identity(), content)
+    assert dataset_key(plain, tmp_path) == artifact_key("dataset", 1, plain.dataset_identity(), content)
+    assert dataset_key(by_content, tmp_path) != artifact_key("dataset", 1, by_content.dataset_identity(), content)
 
 
 def test_turns_of_tools_are_kept_and_never_trained(tmp_path: Path) -> None:

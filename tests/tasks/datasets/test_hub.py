@@ -198,6 +198,6 @@ def test_conversations_on_the_hub_are_read_as_conversations(tmp_path: Path) -> N
     (only,) = load_examples(told, tmp_path)
     assert (only.instruction, only.reference) == ("Hi", "Hello")
     assert dataset_key(told, tmp_path) != dataset_key(plain, tmp_path)
-    assert "conversation" not in plain.identity()
+    assert "conversation" not in plain.dataset_identity()
     with pytest.raises(DataError, match="conversation: messages"):
         load_examples(plain, tmp_path)

@@ -57,8 +57,8 @@ def find_tone(name: str) -> ToneModel:
 def toy_tone() -> ToneModel:
     """The toy world's classifier out of the cache, trained first where it is not there."""
     spec = ToneSpec()
-    named = {"format": FORMAT_VERSION, "spec": spec.identity(), "toyworld": toyworld.VERSION}
-    key = fingerprint({**named, "source": TOY_TONE_SOURCE.identity()})
+    named = {"format": FORMAT_VERSION, "spec": spec.classifier_identity(), "toyworld": toyworld.VERSION}
+    key = fingerprint({**named, "source": TOY_TONE_SOURCE.dataset_identity()})
     home = Path(os.environ.get("ASSAY_CACHE", "~/.cache/assay")).expanduser() / "tone"
     if not (home / key / CARD_FILE).is_file():
         model = train_tone_model(dialogues_of(load_examples(TOY_TONE_SOURCE, None)), spec)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from assay.config import Config
+from assay.config import NOT_IDENTITY, Config, Later
 
 
 class SpendSpec(Config):
@@ -52,19 +52,12 @@ class DecideSpec(Config):
     """Differences within it are of no interest, in the scorer's unit; 0 asks for a winner at any price."""
     baseline: str = "instructions only"
     """Arm that the question "baseline" compares with."""
-    keep: tuple[str, ...] = ()
+    keep: Annotated[tuple[str, ...], Later(())] = ()
     """Arms that get all rounds although they are out (`--keep`). No guarantee speaks for them; the report says so."""
-    max_usd: float | None = Field(None, ge=0)
-    """Stop, to be continued (exit 3), before the study has cost more. It decides nothing, and is no identity."""
+    max_usd: Annotated[float | None, NOT_IDENTITY] = Field(None, ge=0)
+    """Stop, to be continued (exit 3), before the study has cost more."""
 
     @property
     def rounds(self) -> tuple[int, ...]:
         """Draws after each round."""
         return self.spend.rounds
-
-    def identity(self) -> dict[str, Any]:
-        """What its results depend on, as JSON."""
-        plain = self.model_dump(mode="json", exclude={"max_usd"})
-        if not self.keep:
-            plain.pop("keep")
-        return plain

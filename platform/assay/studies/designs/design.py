@@ -5,11 +5,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self, TypeVar
 
 from pydantic import Field
 
-from assay.config import Config
+from assay.config import Config, Later
 from assay.errors import ConfigError
 from assay.mixtures.spec import MixtureSpec
 from assay.records import Mode
@@ -33,8 +33,6 @@ PAPER_SETTINGS: Mapping[str, str] = MappingProxyType(
 class DesignBase(Config, ABC):
     """A design: which conditions a study compares, and what follows from that."""
 
-    later: ClassVar[tuple[str, ...]] = ("max_tokens",)
-    """Fields that came after studies had keys: one that says nothing is no part of the identity."""
     paper_places: ClassVar[Mapping[str, str]] = PAPER_SETTINGS
     """Figure -> the paper's figure or table that its numbers stand for."""
     has_series: ClassVar[bool] = False
@@ -51,7 +49,7 @@ class DesignBase(Config, ABC):
     """Independent samples of the rows."""
     seed: int = 0
     """Shifts all draws; a study repeated with another seed draws other rows."""
-    max_tokens: int | None = Field(None, ge=1)
+    max_tokens: Annotated[int | None, Later(None)] = Field(None, ge=1)
     """Training and validation rows whose JSON line has more words than this are left out before any is drawn (the
     paper: 512 tokens); None keeps them all."""
 
@@ -133,10 +131,9 @@ class DesignBase(Config, ABC):
         """
         raise ConfigError(f"grid: the design {self.design!r} has no weights; expected weights or mixture")
 
-    def identity(self, mode: Mode) -> dict[str, Any]:
-        """What its results depend on, as JSON."""
-        plain = self.model_dump(mode="json")
-        return {name: value for name, value in plain.items() if value or name not in self.later}
+    def identity_in(self, mode: Mode) -> dict[str, Any]:
+        """`identity` in a study of this mode."""
+        return self.identity()
 
     def draw_seed(self, draw: int) -> int:
         """Seed of a draw's sample."""

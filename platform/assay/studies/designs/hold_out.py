@@ -6,10 +6,11 @@ Source: the synthetic study of Faysse et al. 2023 (arXiv 2310.14103), section B.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field, field_validator
 
+from assay.config import Later
 from assay.metaeval.study_tables.frame import ALONE
 from assay.mixtures.designs import CATEGORY_CAP, Instructions, category_alone, without_category
 from assay.records import INSTRUCTIONS
@@ -27,7 +28,6 @@ class HoldOutGrid(Sampled):
     """The synthetic study: all instruction categories but one, and N rows of that one. Evaluated on that category."""
 
     crosses_categories: ClassVar[bool] = True
-    later: ClassVar[tuple[str, ...]] = ("max_tokens", "alone")
     paper_places: ClassVar[Mapping[str, str]] = {
         "scorer_similarity": "figure 1",
         "set_means": "table 2",
@@ -41,7 +41,7 @@ class HoldOutGrid(Sampled):
     """Rows of the other categories in every mixture; None takes them all."""
     validation_rows: int = Field(100, ge=0)
     """Rows of the other categories for the validation loss."""
-    alone: bool = False
+    alone: Annotated[bool, Later(False)] = False
     """Whether a model is trained on each category alone too, by at most 1,300 rows: the arm "<category> only"."""
 
     @field_validator("categories")

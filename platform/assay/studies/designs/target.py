@@ -32,9 +32,9 @@ class TargetGrid(TargetsAmongInstructions):
         """Task, N, draw."""
         return with_seeds(study, self._conditions(study))
 
-    def identity(self, mode: Mode) -> dict[str, Any]:
+    def identity_in(self, mode: Mode) -> dict[str, Any]:
         """Says nothing of the design's name: studies had keys before there were others."""
-        plain = super().identity(mode)
+        plain = super().identity_in(mode)
         del plain["design"]
         if mode == "strict":
             plain["target_validation_rows"] = plain["target_validation_rows"] or 0

@@ -10,11 +10,11 @@ dialogues: {loader: openassistant, path: oasst.trees.jsonl.gz, split_rule: stric
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from assay.config import Config
+from assay.config import NOT_IDENTITY, Config
 from assay.generation.spec import GenerationSpec
 from assay.ifs.prompts import PromptName
 from assay.llm.endpoint import Reach
@@ -26,9 +26,6 @@ from assay.tone.artifact import ToneConfig
 from assay.tone.model import ToneSpec
 from assay.training.spec import TrainSpec
 from assay.training.tiny_base.spec import TinyBaseSpec
-
-ENDPOINT_FIELDS = ("base_url", "api_key_env", "requests_per_min", "max_concurrency")
-"""How a model is reached; what it is, its name and the endpoint's tell."""
 
 
 class IfsModel(Reach):
@@ -46,7 +43,7 @@ class IfsModel(Reach):
     base_url: str | None = None
     """An OpenAI-compatible endpoint, asked by chat: one user turn that holds the prompt. Not for base models behind a
     chat template, which is a wrapper of its own."""
-    max_concurrency: int = Field(32, ge=1)
+    max_concurrency: Annotated[int, NOT_IDENTITY] = Field(32, ge=1)
     """Requests in flight."""
 
     @model_validator(mode="after")
@@ -64,15 +61,15 @@ class IfsStudy(Config):
     kind: Literal["ifs_models"] = "ifs_models"
     """Tells this schema from a study of mixtures."""
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")
-    description: str = ""
+    description: Annotated[str, NOT_IDENTITY] = ""
     models: tuple[IfsModel, ...] = Field(min_length=1)
-    root: str | None = None
+    root: Annotated[str | None, NOT_IDENTITY] = None
     """Folder that paths in `dialogues` and `tone` start from; those of models start where the command runs."""
     dialogues: SourceSpec
     """Where prompts come from (test rows, where a model is tuned on the train rows), and the classifier's texts."""
     tone: ToneConfig | None = None
     """The classifier; None: the default one, trained on `dialogues`."""
-    tone_folder: str | None = None
+    tone_folder: Annotated[str | None, NOT_IDENTITY] = None
     """A saved classifier instead."""
     prompts: tuple[PromptName, ...] = Field(("A", "B", "C"), min_length=1)
     """How the models see each prompt."""
@@ -87,8 +84,8 @@ class IfsStudy(Config):
     """How `tuned` models are made."""
     tiny_base: TinyBaseSpec | None = None
     """The base called "tiny"."""
-    resources: StudyResources = StudyResources()
-    tracking: TrackingConfig = TrackingConfig()
+    resources: Annotated[StudyResources, NOT_IDENTITY] = StudyResources()
+    tracking: Annotated[TrackingConfig, NOT_IDENTITY] = TrackingConfig()
 
     @field_validator("models")
     @classmethod
@@ -120,13 +117,3 @@ class IfsStudy(Config):
     def is_tuning(self) -> bool:
         """Whether the study trains a model."""
         return any(model.tuned for model in self.models)
-
-    def identity(self) -> dict[str, object]:
-        """All that the numbers depend on beside file contents."""
-        left_out = {"description", "resources", "tracking", "root", "tone_folder"}
-        plain = self.model_dump(mode="json", exclude=left_out)
-        for model in plain["models"]:
-            for name in Reach.model_fields:
-                if name != "base_url":  # a model behind an endpoint is known by where it is asked
-                    model.pop(name)
-        return plain

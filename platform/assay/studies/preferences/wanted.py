@@ -127,7 +127,7 @@ def wanted_pairs(
         return _revised(asked, generation, sampler, prompts, tokens, inputs.principles[spec.file])
     samples = sampled(generation, sampler, prompts, num=spec.num, max_new_tokens=tokens)
     label = inputs.labels[spec.label]
-    made = {"pairs": spec.model_dump(mode="json")}
+    made = {"pairs": spec}
     scores = scores_key(label, samples.batch)
     schema = RSO_SCHEMA if isinstance(spec, RsoPairs) else PAIRS_SCHEMA
     key = artifact_key(KIND, schema, made, {"samples": samples.job.key, "scores": scores})

@@ -69,7 +69,7 @@ def dataset_key(source: SourceSpec, data_root: Path | str | None, tasks: Tasks =
         content = hub_content(source, root)
     else:
         content = {split or "rows": known_file_hash(path) for split, path in _files(source, root).items()}
-    identity, version = source.identity(tasks), SCHEMA_VERSION
+    identity, version = source.dataset_identity(tasks), SCHEMA_VERSION
     if source.is_conversation:
         version = CONVERSATION_VERSION
     elif source.loader in ("jsonl", "alpaca") and source.split_rule == "strict" and _has_history(source, root):
@@ -190,7 +190,7 @@ def materialise_dataset(
         examples = load_examples(source, data_root, tasks)
         counts = Counter(example.split for example in examples)
         categories = Counter(example.category for example in examples if example.category)
-        with store.writing(KIND, key, source.identity(tasks)) as artifact:
+        with store.writing(KIND, key, source.dataset_identity(tasks)) as artifact:
             artifact.table(EXAMPLES_FILE, to_table(examples, Example))
             artifact.json(SUMMARY_FILE, {"counts": dict(counts), "categories": dict(categories)})
     stored = store.read_json(KIND, key, SUMMARY_FILE)["counts"]

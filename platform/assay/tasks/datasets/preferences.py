@@ -71,7 +71,7 @@ def materialise_pairs(store: Store, source: SourceSpec, data_root: Path | str | 
     key = given_pairs_key(source, data_root)
     if not store.exists(KIND, key):
         found = load_preferences(source, data_root)
-        store_pairs(store, key, source.identity(), found)
+        store_pairs(store, key, source.dataset_identity(), found)
     return key
 
 

@@ -8,18 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import PurePosixPath
-from typing import Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import (
-    Field,
-    SerializationInfo,
-    SerializerFunctionWrapHandler,
-    field_validator,
-    model_serializer,
-    model_validator,
-)
+from pydantic import Field, field_validator, model_validator
 
-from assay.config import Config, validate
+from assay.config import NOT_IDENTITY, Config, Later, validate
 from assay.errors import ConfigError
 from assay.records import INSTRUCTIONS, Mode
 from assay.tasks.catalog import LOADERS, SHIPPED_TASKS, Tasks
@@ -46,7 +39,7 @@ class SourceSpec(Config):
     or flat messages. "hub": a Hugging Face dataset. Another name: what a plug-in reads, rows as of jsonl."""
     name: str = ""
     """A label for messages to people; default: the task, else "instructions"."""
-    path: str | None = None
+    path: Annotated[str | None, NOT_IDENTITY] = None
     """File or folder below the data root. A folder holds train, validation and test as .jsonl, .json, .csv, .tsv, each
     also .gz, or .parquet."""
     hub: str | None = None
@@ -69,10 +62,10 @@ class SourceSpec(Config):
     task: str | None = None
     """Task that the rows belong to (fills in a missing instruction); None: an instruction set. Whether it exists is
     for those to say who know the study's tasks."""
-    conversation: Literal["none", "sharegpt", "messages", "history"] = "none"
+    conversation: Annotated[Literal["none", "sharegpt", "messages", "history"], Later("none")] = "none"
     """Hub: rows are conversations in a column `conversations` or `messages`, read as those loaders read theirs; or rows
     of instruction and output with earlier turns in a column `history`."""
-    preference: PreferenceFormat = "none"
+    preference: Annotated[PreferenceFormat, Later("none")] = "none"
     """Loaders jsonl and hub: rows are preferences, laid out as TRL, Anthropic's HH, UltraFeedback, SHP or LLaMA-Factory
     have them, for the design `preference`. Their splits go by the prompt alone, so all pairs of one are on one side."""
     split_rule: Literal["files", "strict", "compat"] = "files"
@@ -98,7 +91,7 @@ class SourceSpec(Config):
     """Toyworld: test rows."""
     unfinished: float = Field(0.0, ge=0, le=1)
     """Toyworld: share of training rows whose instruction breaks off and is answered all the same."""
-    wordy: float = Field(0.0, ge=0, le=1)
+    wordy: Annotated[float, Later(0.0)] = Field(0.0, ge=0, le=1)
     """Toyworld: share of training rows whose answer begins with sentences that add nothing, so that lengths differ."""
 
     @field_validator("path", "hub")
@@ -126,18 +119,6 @@ class SourceSpec(Config):
             raise ValueError(f"columns: saw {sorted(unknown)}; expected some of {', '.join(EXAMPLE_FIELDS)}")
         return self
 
-    @model_serializer(mode="wrap")
-    def _without_later_fields(self, handler: SerializerFunctionWrapHandler, info: SerializationInfo) -> dict[str, Any]:
-        """Later fields say nothing in JSON where they are not used, so that studies keep their keys."""
-        found: dict[str, Any] = handler(self)
-        if info.mode == "json" and self.conversation == "none":
-            found.pop("conversation", None)
-        if info.mode == "json" and self.preference == "none":
-            found.pop("preference", None)
-        if info.mode == "json" and not self.wordy:
-            found.pop("wordy", None)
-        return found
-
     @property
     def is_conversation(self) -> bool:
         """Whether rows are conversations."""
@@ -148,20 +129,18 @@ class SourceSpec(Config):
         """What people call this dataset."""
         return self.name or self.task or INSTRUCTIONS
 
-    def identity(self, tasks: Tasks = SHIPPED_TASKS) -> dict[str, object]:
-        """What goes into the key beside the content: the fields that matter to this loader.
+    def dataset_identity(self, tasks: Tasks = SHIPPED_TASKS) -> dict[str, object]:
+        """What goes into the dataset's key beside the content: the fields that matter to this loader.
 
         Raises:
             ConfigError: a task that is none of `tasks`.
         """
         if self.loader == "toyworld":
-            kept = {"loader", "task", "seed", "num_train", "num_validation", "num_test", "limit"}
-            if self.unfinished:  # a later field: older datasets keep their keys
+            kept = {"loader", "task", "seed", "num_train", "num_validation", "num_test", "limit", "wordy"}
+            if self.unfinished:  # a later field of datasets, though not of studies
                 kept.add("unfinished")
-            if self.wordy:
-                kept.add("wordy")
-            return self.model_dump(mode="json", include=kept)
-        skip = {"name", "path", "seed", "num_train", "num_validation", "num_test", "unfinished", "wordy"}
+            return {name: value for name, value in self.identity().items() if name in kept}
+        skip = {"name", "seed", "num_train", "num_validation", "num_test", "unfinished", "wordy"}
         if self.loader == "hub":
             skip |= {"hub", "hub_revision"}  # the content says it: a commit, or hashes of local files
         else:
@@ -172,7 +151,7 @@ class SourceSpec(Config):
             skip |= {"languages"}
         if self.convert == "none":
             skip |= {"convert"}
-        fields: dict[str, object] = self.model_dump(mode="json", exclude=skip)
+        fields: dict[str, object] = {name: value for name, value in self.identity().items() if name not in skip}
         if self.task is not None:
             fields["instruction"] = tasks.get(self.task).instruction
         if self.loader not in LOADERS:
