@@ -126,6 +126,27 @@ def test_more_tokens_than_there_are_come_from_repeats_or_not_at_all() -> None:
     assert set(twice.values()) == {2}
 
 
+def test_a_low_temperature_and_many_tokens_are_no_overflow() -> None:
+    many = {("tokenizer", name): dict.fromkeys(TOKENS["tokenizer", name], 10**6) for name in PARTS}
+    spec = by_tokens({"chat": 1.0, "code": 1.0}, 10**6).replace(is_natural=True, temperature=0.01)
+    mixture = MixtureBuilder(DATASETS, KEYS, row_tokens=many).build(spec)  # (30 million)^100 is no float
+    assert dict(taken(mixture, "chat")) and not taken(mixture, "code")  # 30^100 : 17^100
+
+
+def test_shares_of_tokens_at_a_temperature_by_hand() -> None:
+    spec = by_tokens({"chat": 0.8, "code": 0.2}, 60).replace(temperature=2.0)
+    mixture = BUILDER.build(spec)  # sqrt(.8) : sqrt(.2) = 2 : 1
+    for name, wanted in (("chat", 40), ("code", 20)):
+        sizes = TOKENS["tokenizer", name]
+        assert abs(sum(sizes[example] for example in taken(mixture, name)) - wanted) <= max(sizes.values()) / 2
+
+
+def test_a_natural_component_without_rows_is_one_line() -> None:
+    empty = MixtureBuilder({**DATASETS, "code": []}, KEYS, row_tokens={**TOKENS, ("tokenizer", "code"): {}})
+    with pytest.raises(InputError, match="saw no row of 'code' to draw from"):
+        empty.build(by_tokens({"chat": 1.0, "code": 1.0}, 40).replace(is_natural=True))
+
+
 def test_natural_shares_follow_the_rows_there_are() -> None:
     train = tuple(ComponentSpec(name=name, dataset=name, draw=0, weight=1) for name in PARTS)
     spec = MixtureSpec(train=train, held_out=tuple(PARTS), total=11, is_natural=True)

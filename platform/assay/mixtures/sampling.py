@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from assay.errors import InputError
 from assay.mixtures.leaks import find_copies, find_leaks, refuse_leaks
-from assay.mixtures.shares import resolve_shares
+from assay.mixtures.shares import refuse_empty, resolve_shares
 from assay.mixtures.spec import KIND, ComponentSpec, MixtureSpec, mixture_key, require_dataset
 from assay.records import TEST, TRAIN, VALIDATION, Example, MixtureRow, to_table
 from assay.store import Store
@@ -143,9 +143,10 @@ class MixtureBuilder:
         assert spec.total is not None
         ordered = [self._tokens_in_order(part, spec, label) for part in weighted]
         there = [float(tokens.sum()) if spec.is_natural else 1.0 for tokens in ordered]
-        powers = [
-            ((part.weight or 1.0) * size) ** (1 / spec.temperature) for part, size in zip(weighted, there, strict=True)
-        ]
+        refuse_empty(weighted, there, label)
+        sizes = [(part.weight or 1.0) * size for part, size in zip(weighted, there, strict=True)]
+        # of the largest: a low temperature would make numbers without end of millions of tokens
+        powers = [(size / max(sizes)) ** (1 / spec.temperature) for size in sizes]
         counts = {}
         for part, power, tokens in zip(weighted, powers, ordered, strict=True):
             wanted, has = spec.total * power / sum(powers), int(tokens.sum())

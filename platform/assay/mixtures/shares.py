@@ -8,10 +8,10 @@ same identity however its counts were found.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from assay.errors import InputError
-from assay.mixtures.spec import MixtureSpec
+from assay.mixtures.spec import ComponentSpec, MixtureSpec
 
 
 def resolve_shares(
@@ -32,9 +32,7 @@ def resolve_shares(
     if not weighted or spec.total is None:
         return spec
     there = [available.get(part.name, 0) if spec.is_natural else 1 for part in weighted]
-    if not all(there):
-        empty = [part.name for part, rows in zip(weighted, there, strict=True) if not rows]
-        raise InputError(f"mixture {label!r}: saw no row of {empty[0]!r} to draw from; expected some")
+    refuse_empty(weighted, there, label)
     logs = [
         math.log((part.weight or 1.0) * rows) / spec.temperature for part, rows in zip(weighted, there, strict=True)
     ]
@@ -61,6 +59,17 @@ def resolve_shares(
         part.replace(weight=None, count=by_name[part.name]) if part.name in by_name else part for part in spec.train
     )
     return spec.replace(train=train, total=None, temperature=1.0, share_of="rows", is_natural=False)
+
+
+def refuse_empty(weighted: Sequence[ComponentSpec], there: Sequence[float], label: str) -> None:
+    """Refuse a component that has nothing to draw from.
+
+    Raises:
+        InputError: names it.
+    """
+    for part, rows in zip(weighted, there, strict=True):
+        if not rows:
+            raise InputError(f"mixture {label!r}: saw no row of {part.name!r} to draw from; expected some")
 
 
 def largest_remainder(shares: list[float], total: int) -> list[int]:
