@@ -295,6 +295,18 @@ def test_a_loader_of_ones_own_reads_a_form_of_ones_own(tmp_path: Path) -> None:
         bad = made(text)
         with pytest.raises(DataError, match=said):
             load_examples(bad.data.sources["faq"], tmp_path, bad.registry.tasks)
+    (tmp_path / "faq").mkdir()
+    for name in ("train.txt", "validation.txt", "test.txt", "notes.txt"):
+        (tmp_path / "faq" / name).write_text(f"{name}|a\n")
+    source |= {"path": "faq", "split_rule": "files"}
+    folder = made("")
+    rows = load_examples(folder.data.sources["faq"], tmp_path, folder.registry.tasks)
+    assert [(row.split, row.input) for row in rows] == [
+        ("train", "train.txt"), ("validation", "validation.txt"), ("test", "test.txt"),
+    ]  # fmt: skip
+    (tmp_path / "faq" / "val.csv").write_text("other|a\n")  # the later name was taken, and nobody was told
+    with pytest.raises(DataError, match=r"saw val\.csv and validation\.txt; expected one file a split"):
+        load_examples(folder.data.sources["faq"], tmp_path, folder.registry.tasks)
     source["loader"] = "odd"
     with pytest.raises(ConfigError, match=r"loader: saw 'odd'; expected one of toyworld, .*, lines"):
         made("q|a\n")

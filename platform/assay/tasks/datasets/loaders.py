@@ -438,13 +438,18 @@ def _named_after_splits(folder: Path) -> dict[str, Path]:
     """Split -> file of a folder whose files a plug-in reads, whatever they end in.
 
     Raises:
-        DataError: there is none.
+        DataError: there is none, or a split has two.
     """
-    named = {SPLIT_NAMES.get(path.name.partition(".")[0], ""): path for path in sorted(folder.iterdir())}
-    found = {split: named[split] for split in SPLITS if split in named}
+    found: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()):
+        split = SPLIT_NAMES.get(path.name.partition(".")[0], "")
+        if split in found:
+            raise DataError(f"{folder}: saw {found[split].name} and {path.name}; expected one file a split")
+        if split:
+            found[split] = path
     if not found:
         raise DataError(f"{folder}: saw no file of a split; expected train, validation or test with any ending")
-    return found
+    return {split: found[split] for split in SPLITS if split in found}
 
 
 def split_files(folder: Path) -> dict[str, Path]:
