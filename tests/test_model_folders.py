@@ -6,10 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from safetensors.numpy import save
 
 from assay.errors import InputError
-from assay.model_folders import find_model, local_model
+from assay.model_folders import find_model, local_model, num_parameters
 from assay.store import Store
 
 
@@ -83,6 +85,26 @@ def test_a_machine_without_the_folder_reads_the_stores_base(folder: Path, tmp_pa
     assert local_model(store, str(folder), "b" * 32) == str(folder)
     there = Path(local_model(store, "/on/the/head/only", "b" * 32))
     assert (there / "model.safetensors").read_bytes() == b"weights"
+
+
+def test_a_model_that_a_study_trained_whole_is_read_out_of_the_store(folder: Path, tmp_path: Path) -> None:
+    store = Store(str(tmp_path / "store"))
+    with store.writing("adapter", "whole") as artifact:
+        artifact.folder(folder)
+    assert local_model(store, "", "whole") == str(store.local_dir("adapter", "whole"))
+    assert local_model(store, str(tmp_path / "elsewhere"), "whole") == str(store.local_dir("adapter", "whole"))
+
+
+def test_parameters_are_counted_by_the_headers_of_all_weight_files(folder: Path) -> None:
+    for path in folder.glob("*.safetensors"):
+        path.unlink()
+    for number, shape in enumerate([(3, 5), (7,)]):
+        tensor = np.zeros(shape, dtype=np.float32)
+        (folder / f"model-{number}.safetensors").write_bytes(save({f"part {number}": tensor}, {"format": "pt"}))
+    assert num_parameters(folder) == 22
+    (folder / "model-1.safetensors").write_bytes(b"no weights")
+    with pytest.raises(InputError, match=r"model-1\.safetensors is no safetensors file"):
+        num_parameters(folder)
 
 
 def test_a_machine_that_has_a_model_nowhere_says_so(tmp_path: Path) -> None:

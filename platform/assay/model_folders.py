@@ -6,12 +6,14 @@ Base models, encoders and reward models alike; nothing here loads one.
 from __future__ import annotations
 
 import json
+import math
 import re
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from assay.adapter_files import MAX_HEADER_BYTES
 from assay.errors import InputError
 from assay.file_hashes import known_file_hash
 from assay.fingerprint import fingerprint
@@ -19,6 +21,8 @@ from assay.store import Store
 
 BASE_KIND = "base"
 """Kind of the artifacts that hold a base model."""
+TRAINED_KIND = "adapter"
+"""Kind of what trainings make, whole models among them."""
 WEIGHT_SUFFIX = ".safetensors"
 UNSAFE_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt")
 """Weight files whose format can run code when they are read."""
@@ -78,7 +82,7 @@ def local_model(store: Store, path: str, key: str, source: str = "") -> str:
     """Where this machine reads a base model that another one found: trainers, tokenizers and engines ask here.
 
     Args:
-        store: where bases that a study made lie.
+        store: where bases that a study made, and models that it trained whole, lie.
         path: the folder on the machine that found it; taken where this one has it too.
         key: of the base; the store's artifact of that key is fetched once a machine.
         source: `owner/model@commit`: the same commit from the hub, or out of this machine's copy of it.
@@ -86,10 +90,11 @@ def local_model(store: Store, path: str, key: str, source: str = "") -> str:
     Raises:
         InputError: this machine has none of them.
     """
-    if Path(path).is_dir():
+    if path and Path(path).is_dir():
         return path
-    if key and store.exists(BASE_KIND, key):
-        return str(store.local_dir(BASE_KIND, key))
+    for kind in (BASE_KIND, TRAINED_KIND):
+        if key and store.exists(kind, key):
+            return str(store.local_dir(kind, key))
     if source:
         hub_id, _, commit = source.partition("@")
         return _from_hub(hub_id, "base model", commit).path
@@ -126,6 +131,27 @@ def has_chat_template(folder: Path) -> bool:
 def model_type(path: str) -> str:
     """What kind of model a folder holds, as transformers calls it; empty where it is none, or not here."""
     return str(_configuration(Path(path)).get("model_type", "")) if path else ""
+
+
+def num_parameters(folder: Path) -> int:
+    """Numbers in a model's weight files, by their headers alone. Tied weights are stored once.
+
+    Raises:
+        InputError: a weight file is no safetensors file.
+    """
+    total = 0
+    for path in sorted(folder.glob(f"*{WEIGHT_SUFFIX}")):
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            try:
+                header = json.loads(file.read(length)) if length <= MAX_HEADER_BYTES else None
+            except (ValueError, RecursionError):
+                header = None
+        if not isinstance(header, dict):
+            raise InputError(f"base model {folder.name}: {path.name} is no safetensors file; save the model again")
+        shapes = [part["shape"] for name, part in header.items() if name != "__metadata__"]
+        total += sum(math.prod(shape) for shape in shapes)
+    return total
 
 
 def _configuration(folder: Path) -> dict[str, Any]:

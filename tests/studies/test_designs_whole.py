@@ -56,11 +56,17 @@ class WithoutEngines(Pipeline):
             assert self.store.exists("adapter", merged.adapter_key)
         return {merged.key: f"/merged/{merged.key}" for merged in wanted_bases}
 
+    def _places(self, base_key: str) -> tuple[str, ...]:
+        """Where a base may lie: given, merged, or trained whole."""
+        if self.store.exists("adapter", base_key):
+            return (str(self.store.local_dir("adapter", base_key)),)
+        return "/none", f"/merged/{base_key}"
+
     def _train(self, jobs: Sequence[Any], *_: Any) -> None:
         rng = np.random.default_rng(0)
         for job in jobs:
             assert self.store.exists("mixture", job.mixture_key)
-            assert job.base_path in ("/none", f"/merged/{job.base_key}")
+            assert job.base_path in self._places(job.base_key)
             assert job.start_adapter_key is None or self.store.exists("adapter", job.start_adapter_key)
             rank = job.spec.lora_rank
             weights = {
@@ -78,7 +84,7 @@ class WithoutEngines(Pipeline):
         for job in jobs:
             assert job.adapter_key is None or self.store.exists("adapter", job.adapter_key)
             assert (job.adapter_key is None) == (job.lora_rank == 0)
-            assert job.base_path in ("/none", f"/merged/{job.base_key}")
+            assert job.base_path in self._places(job.base_key)
             rows = [Prediction(row.example_id, "certainly", "stop", 3, 2) for row in examples[job.evaluation_key]]
             with self.store.writing("predictions", job.key) as artifact:
                 artifact.table("predictions.parquet", to_table(rows, Prediction))
@@ -143,6 +149,25 @@ def test_s2_tunes_first_and_serves_stacks(tmp_path: Path) -> None:
     assert "conditions at equal N" in page
     assert "our IFT, stacked" in page
     assert "What goes wrong" in page
+
+
+def test_models_trained_whole_answer_as_bases_of_their_own(tmp_path: Path) -> None:
+    grid = {
+        "design": "transfer", "tasks": ["toy_sentiment"], "sizes": [0, 8], "draws": 1, "validation_rows": 8,
+        "starts": ["base", "merged"], "instruction_validation_rows": 8,
+    }  # fmt: skip
+    train = {**quickstart().model_dump(mode="json")["train"], "method": "full"}
+    found, page, order = whole(tmp_path, study("whole", grid, train=train))
+    assert order[0] == "train instruction tuning" and len(order) == 3
+    plan = found.wanted
+    assert not plan.merged  # what was tuned whole is a base already
+    assert set(plan.whole) == {job.key for job in (*plan.tunings, *plan.trainings)}
+    bases = {job.base_key for job in plan.generations}
+    assert set(plan.whole) < bases and len(bases) == 4  # and the base as it is
+    assert {job.adapter_key for job in plan.generations} == {None}
+    assert found.tables["curves"].num_rows and "our IFT, merged" in page
+    with pytest.raises(ValueError, match="'stacked' serves two adapters; expected 'merged'"):
+        study("stacked", {**grid, "starts": ["stacked"]}, train=train)
 
 
 def test_sources_are_written_and_compared(tmp_path: Path) -> None:

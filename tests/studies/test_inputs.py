@@ -16,7 +16,7 @@ from assay.store import Store
 from assay.studies.artifacts import evaluation_sets
 from assay.studies.builtin.paper import BUILTIN, quickstart
 from assay.studies.catalog import load_study
-from assay.studies.inputs import check_evaluation, dataset_keys, store_datasets, study_key
+from assay.studies.inputs import check_evaluation, dataset_keys, store_datasets, study_bases, study_key
 from assay.studies.pipeline import Pipeline
 from assay.studies.planning.estimate import plan
 from assay.studies.spec import Study
@@ -49,6 +49,20 @@ def example(tmp_path: Path) -> Study:
     path = tmp_path / "mine.yaml"
     path.write_text(EXAMPLE.format(root=tmp_path))
     return load_study(str(path))
+
+
+def test_a_large_base_is_refused_where_it_would_be_trained_whole(tmp_path: Path) -> None:
+    folder = tmp_path / "large"
+    folder.mkdir()
+    (folder / "config.json").write_text('{"model_type": "llama"}')
+    (folder / "tokenizer.json").write_text("{}")
+    header = json.dumps({"weight": {"dtype": "F32", "shape": [30_000, 20_000], "data_offsets": [0, 0]}}).encode()
+    (folder / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header)
+    made = quickstart().replace(base_models=[str(folder)], tiny_base=None)
+    assert study_bases(made, {})[str(folder)].name == "large"
+    whole = made.replace(train=made.train.replace(method="full"))
+    with pytest.raises(InputError, match="base model large of 600,000,000 parameters; expected at most 500,000,000"):
+        study_bases(whole, {})
 
 
 def test_the_readmes_study_of_ones_own_data_asks_no_hub_for_what_it_does_not_read(

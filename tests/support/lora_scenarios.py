@@ -82,8 +82,8 @@ def train_once(
     folder: Path, model: str, out: str, spec: TrainSpec = SPEC, *, rows: int = 48, kill_at: int | None = None,
     stop_at: int | None = None, store: str | None = None, records: bool = False, device: str = "cpu", **resources: Any,
 ) -> dict[str, Any]:  # fmt: skip
-    """Train `model` into folder/out; the adapter's hash and tensors, metrics and summary."""
-    from safetensors.numpy import load
+    """Train `model` into folder/out; hash and tensors of what was trained, metrics and summary."""
+    from safetensors.torch import load
 
     from assay.training.batching import TrainingRows
     from assay.training.checkpoints import Checkpoints
@@ -111,14 +111,20 @@ def train_once(
                 steps.close()
                 return {"metrics": metrics}
     except StopIteration as stop:
-        data = (folder / out / "adapter_model.safetensors").read_bytes()
+        name = "model" if spec.method == "full" else "adapter_model"
+        data = (folder / out / f"{name}.safetensors").read_bytes()
         return {
             "hash": hashlib.sha256(data).hexdigest(),
-            "tensors": load(data),
+            "tensors": {name: _array(value) for name, value in load(data).items()},
             "metrics": metrics,
             "summary": stop.value,
             "texts": hook.texts,
         }
+
+
+def _array(tensor: Any) -> Any:
+    """A tensor for NumPy, which has no bfloat16."""
+    return tensor.float().numpy() if str(tensor.dtype) == "torch.bfloat16" else tensor.numpy()
 
 
 def preference_rows(count: int, *, split: str = "train", first: int = 0) -> list[PreferenceRow]:
@@ -208,3 +214,39 @@ def reference_loss(folder: Path, model: str, adapter: str) -> float:
             total += float(peft(input_ids=ids, labels=labels).loss) * tokens
         count += tokens
     return total / count
+
+
+def plain_full_training(folder: Path, model: str, out: str, spec: TrainSpec, rows: int = 48) -> dict[str, Any]:
+    """All weights after a training by transformers and torch alone, row by row; and those of `out` and of the base."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    from assay.training.batching import step_rows
+    from assay.training.encoding import encode
+    from assay.training.schedule import rate_factor, schedule_of
+
+    tokenizer = AutoTokenizer.from_pretrained(folder / model)
+    plain = AutoModelForCausalLM.from_pretrained(folder / model, dtype=torch.float32)
+    table = encode(arithmetic_examples(rows), tokenizer, spec)
+    plan = schedule_of(spec, len(table))
+    optimizer = torch.optim.AdamW(plain.parameters(), lr=0.0, eps=spec.adam_epsilon, weight_decay=spec.weight_decay)
+    for step in range(plan.total_steps):
+        loss, count = torch.zeros(()), 0
+        for place in step_rows(len(table), plan.batch_size, step, seed=spec.seed, shuffled=True).tolist():
+            ids = torch.tensor(table.tokens[table.starts[place] : table.starts[place + 1]].astype(np.int64))[None]
+            labels = ids.clone()
+            labels[:, : table.answer_starts[place]] = -100
+            tokens = int((labels != -100).sum())
+            loss, count = loss + plain(input_ids=ids, labels=labels).loss * tokens, count + tokens
+        (loss / count).backward()
+        torch.nn.utils.clip_grad_norm_(plain.parameters(), spec.max_grad_norm)
+        optimizer.param_groups[0]["lr"] = spec.learning_rate * rate_factor(
+            step, total=plan.total_steps, warmup=plan.warmup_steps, decay=spec.schedule
+        )
+        optimizer.step()
+        optimizer.zero_grad()
+    written, base = (AutoModelForCausalLM.from_pretrained(folder / name, dtype=torch.float32) for name in (out, model))
+    return {
+        name: {key: value.numpy() for key, value in found.state_dict().items()}
+        for name, found in (("plain", plain), ("written", written), ("base", base))
+    }

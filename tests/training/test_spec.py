@@ -4,7 +4,14 @@ import pytest
 
 from assay.config import validate
 from assay.errors import ConfigError
-from assay.training.spec import TrainingJob, TrainSpec, adapter_key, longest_first, stopped_adapter_key
+from assay.training.spec import (
+    TrainingJob,
+    TrainSpec,
+    adapter_key,
+    check_size,
+    longest_first,
+    stopped_adapter_key,
+)
 from assay.training.targets import lora_targets
 
 
@@ -18,6 +25,26 @@ def test_adapter_key_follows_what_changes_the_result() -> None:
     }
     assert len(keys) == 5
     assert adapter_key(TrainSpec(), base_key="b", mixture_key="m") in keys
+
+
+def test_a_key_says_nothing_of_the_method_that_all_had_and_full_training_nothing_of_an_adapter() -> None:
+    def key(**fields: object) -> str:
+        return adapter_key(TrainSpec.model_validate(fields), base_key="b", mixture_key="m")
+
+    assert "method" not in TrainSpec().identity()
+    assert key(method="lora") == key() != key(method="full")
+    assert key(method="full", lora_rank=4, lora_alpha=1, lora_dropout=0, target_modules="all-linear") == key(
+        method="full"
+    )
+    assert key(method="full", learning_rate=1e-5) != key(method="full")
+
+
+def test_full_training_is_for_small_bases_and_whole_weights() -> None:
+    check_size("small", 500_000_000)
+    with pytest.raises(ConfigError, match=r"saw base model large of 500,000,001 parameters; expected at most 500,000"):
+        check_size("large", 500_000_001)
+    with pytest.raises(ConfigError, match="zero_stage: saw 3 with method 'full'"):
+        validate(TrainSpec, {"method": "full", "zero_stage": 3}, "train")
 
 
 def test_a_training_cut_short_has_a_key_of_its_own() -> None:

@@ -28,7 +28,7 @@ def export(
     merge: Annotated[bool, typer.Option("--merge", help="Whole weights instead of an adapter.")] = False,
     storage: StorageOption = "runs",
 ) -> None:
-    """Write an arm's adapter (first draw, first seed), or merged weights, with tokenizer and model card."""
+    """Write an arm's adapter (first draw, first seed), or whole weights, with tokenizer and model card."""
     from assay.commands.study import embedded_judge
     from assay.store import Store
     from assay.studies.folder import find_folder
@@ -46,7 +46,6 @@ def export(
     wanted = Study.model_validate(store.read_study_json(folder.name, "study.json")["study"])
     prepared = prepare_study(wanted, embedded_judge().name, store)
     made = export_model(prepared, store, Choice(chosen, base_model), out, merge=merge, leaderboard=board)
-    what = "merged weights" if merge else "adapter"
     run = made.run
-    typer.echo(f"{chosen}: {what} of {run.base_model}, draw {run.draw}, seed {run.training_seed}, in {out}")
+    typer.echo(f"{chosen}: {made.kind} of {run.base_model}, draw {run.draw}, seed {run.training_seed}, in {out}")
     typer.echo("licences of base model and data are unknown: the study file states none (see README.md there)")

@@ -113,6 +113,11 @@ class StudyArtifacts:
     prefixes: Mapping[str, str] = field(default_factory=dict)
     """Predictions key -> what stands before the questions, where a model was trained on conditions."""
 
+    @property
+    def whole(self) -> tuple[str, ...]:
+        """Keys of the trainings whose artifacts are models of their own, not adapters."""
+        return tuple(job.key for job in (*self.tunings, *self.trainings) if job.spec.method == "full")
+
     def waves(self, size: int) -> list[Wave]:
         """Trainings in waves of at most `size` with what their adapters answer; what waits for none comes first."""
         by_training: dict[str, list[GenerationJob]] = {}
@@ -128,23 +133,23 @@ class StudyArtifacts:
 
     def at(self, paths: Mapping[str, str]) -> StudyArtifacts:
         """The same with the folders, by key, of bases that have none before the study makes them. No key changes."""
-
-        def placed(job: Job) -> Job:
-            path = paths.get(job.base_key)
-            return job if path is None else replace(job, base_path=path)
-
         return replace(
             self,
-            trainings=tuple(map(placed, self.trainings)),
-            generations=tuple(map(placed, self.generations)),
-            tunings=tuple(map(placed, self.tunings)),
+            trainings=placed(self.trainings, paths),
+            generations=placed(self.generations, paths),
+            tunings=placed(self.tunings, paths),
             merged=tuple(
                 replace(part, base=replace(part.base, path=paths.get(part.base.key, part.base.path)))
                 for part in self.merged
             ),
             pairs=tuple(part.at(paths) for part in self.pairs),
-            rounds=tuple((part.at(paths), placed(job)) for part, job in self.rounds),
+            rounds=tuple((part.at(paths), placed([job], paths)[0]) for part, job in self.rounds),
         )
+
+
+def placed(jobs: Sequence[Job], paths: Mapping[str, str]) -> tuple[Job, ...]:
+    """Jobs with the folders of their bases, by the bases' keys, where these are known."""
+    return tuple(replace(job, base_path=paths.get(job.base_key, job.base_path)) for job in jobs)
 
 
 def evaluation_sets(study: Study, dataset_keys: Mapping[str, str]) -> dict[str, EvaluationSet]:
@@ -261,6 +266,10 @@ class _Collected:
         if cell.pairs is not None:
             job = _on_pairs(job, rows, cell)
         self.trainings.setdefault(key, job)
+        if recipe.method == "full":
+            whole = _Point(Base(point.base.name, key, ""))
+            self._evaluate(cell, whole, rows, None, 0, key, training=key)
+            return
         adapter, rank = key, cell.train.lora_rank
         if point.start_adapter is not None:
             stack = StackedAdapter((point.start_adapter, key), point.start_rank + rank)
@@ -315,6 +324,8 @@ class _Collected:
         if key not in self.tunings:
             labels = {"arm": "instruction tuning", "seed": str(tuned.train.seed), "base": base.name}
             self.tunings[key] = self._training(key, base, mixture, recipe, None, labels)
+        if recipe.method == "full":
+            return _Point(Base(base.name, key, ""))
         if tuned.is_stacked:
             return _Point(base, key, tuned.train.lora_rank)
         merged = MergedBase(base, key)

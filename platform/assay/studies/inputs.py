@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from assay.errors import DataError, InputError
 from assay.fingerprint import fingerprint
@@ -11,7 +12,7 @@ from assay.ifs.trial_spec import evaluation_keys
 from assay.metaeval.sequential.order import hashed_order
 from assay.mixtures.designs import cross_category_rows
 from assay.mixtures.spec import DRAW_VERSION, POOL_VERSION
-from assay.model_folders import FoundModel, find_model
+from assay.model_folders import FoundModel, find_model, num_parameters
 from assay.records import INSTRUCTIONS, Example
 from assay.store import Store
 from assay.studies.artifacts import Base, EvaluationSet
@@ -22,6 +23,7 @@ from assay.studies.spec import TINY, Study
 from assay.studies.tiny_bases import tiny_base_key
 from assay.tasks.datasets.loaders import KIND as DATASET_KIND
 from assay.tasks.datasets.loaders import dataset_key, materialise_dataset, read_dataset
+from assay.training.spec import check_size
 
 STUDY_SCHEMA = 2
 """Raised whenever numbers in the result tables of an unchanged study change. New tables and rows leave it as it is: a
@@ -191,9 +193,12 @@ def study_bases(study: Study, keys: Mapping[str, str]) -> dict[str, Base]:
     """Base models by the study's name for them; its own has no folder before it is made.
 
     Raises:
-        InputError: see `find_bases`.
+        InputError: see `find_bases`; or a base is too large to be trained whole.
     """
     bases = {name: Base(base.name, base.key, base.path, base.source) for name, base in find_bases(study).items()}
+    if any(recipe.method == "full" for recipe in study.grid.recipes(study.train)):
+        for base in bases.values():
+            check_size(base.name, num_parameters(Path(base.path)))
     if TINY in study.all_models:
         bases[TINY] = Base(TINY, tiny_key(study, keys), "")
     return bases

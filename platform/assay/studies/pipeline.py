@@ -21,10 +21,11 @@ from assay.llm.ledger.tables import ledger_url
 from assay.mixtures.sampling import MixtureBuilder, store_mixture
 from assay.mixtures.spec import KIND as MIXTURE_KIND
 from assay.mixtures.spec import MixtureSpec, mixture_key
+from assay.model_folders import TRAINED_KIND
 from assay.scoring.jobs import CallFigures, JudgeSetup, LocalScoring, ScoringBatch
 from assay.stoppable import run_stoppable
 from assay.store import Store
-from assay.studies.artifacts import EvaluationSet, MergedBase, StudyArtifacts
+from assay.studies.artifacts import EvaluationSet, MergedBase, StudyArtifacts, placed
 from assay.studies.costs import Costs
 from assay.studies.deciding.parts import store_joined
 from assay.studies.deciding.rounds import families_of
@@ -433,7 +434,7 @@ class Pipeline:
             endpoint = None
             with self.costs.stage("train"):
                 self._train([job for job in plan.tunings if job.key not in adapters], None)
-                plan = plan.at(self._merged(plan.merged))
+                plan = plan.at(self._merged(plan.merged) | self._whole(plan, plan.tunings))
             if steps is not None:
                 endpoint = self._endpoint(stack)
                 with self.costs.stage("pairs"):
@@ -449,7 +450,7 @@ class Pipeline:
                     continue
                 with self.costs.stage("generate"):
                     todo = [job for job in wave.generations if job.key not in predictions]
-                    self._generate_missing(plan, todo, examples)
+                    self._generate_missing(plan, placed(todo, self._whole(plan, wave.trainings)), examples)
                 if until == "generate":
                     continue
                 if endpoint is None:
@@ -474,6 +475,11 @@ class Pipeline:
                 make_merged_base(self.store, merged, self.study.train.dtype)
                 self.costs.note("train", "instruction adapter written into its base")
         return {merged.key: str(self.store.local_dir(BASE_KIND, merged.key)) for merged in wanted_bases}
+
+    def _whole(self, plan: StudyArtifacts, trainings: Sequence[TrainingJob]) -> dict[str, str]:
+        """Folder of every model that these trainings trained whole."""
+        keys = {job.key for job in trainings} & set(plan.whole)
+        return {key: str(self.store.local_dir(TRAINED_KIND, key)) for key in sorted(keys)}
 
     def _endpoint(self, stack: ExitStack) -> EndpointSpec:
         """The judge's endpoint; starts the embedded server where it is the judge."""

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, SerializeAsAny, field_validator, model_validator
 
 from assay.config import Config, Later
+from assay.errors import ConfigError
 from assay.fingerprint import artifact_key
 from assay.tasks.templates import PromptSpec
 from assay.training.objectives.base import Objective
@@ -16,10 +17,14 @@ from assay.training.objectives.sft import Sft
 from assay.training.objectives.shipped import read_objective
 
 ADAPTER_KIND = "adapter"
+"""Kind of what trainings make: a LoRA adapter's folder or, of method "full", a whole model's."""
 ADAPTER_SCHEMA = 1
 """Raised whenever the code trains something else from the same spec."""
 CHECKPOINT_KIND = "checkpoint"
-
+LORA_FIELDS = frozenset({"lora_rank", "lora_alpha", "lora_dropout", "target_modules"})
+"""Fields of an adapter: full training has none."""
+MOST_TRAINED_WHOLE = 500_000_000
+"""Parameters of a base that may be trained whole."""
 
 _OTHER_METHODS: Mapping[str, str] = {
     "use_rslora": "rsLoRA of alpha a and rank r is LoRA of alpha a times the square root of r; set lora_alpha to that",
@@ -36,6 +41,9 @@ class TrainSpec(Config):
     objective: Annotated[SerializeAsAny[Objective], BeforeValidator(read_objective), Later(Sft())] = Sft()
     """What is minimised: "sft", or a method that learns from preferences with its settings, as in
     {method: dpo, beta: 0.1} (docs/preference.md). Supervised training says nothing in an adapter's key."""
+    method: Annotated[Literal["lora", "full"], Later("lora")] = "lora"
+    """What is trained: an adapter of the fields below, or all weights of a base of up to 500 million parameters, where
+    `lora_...` and `target_modules` play no part. Rates of full training are a tenth of an adapter's or less."""
     lora_rank: int = Field(8, ge=1)
     """Rank of the adapter's matrices."""
     lora_alpha: float = Field(16.0, gt=0)
@@ -117,6 +125,17 @@ class TrainSpec(Config):
                 "are masked where answers are compared"
             )
         return self
+
+    @model_validator(mode="after")
+    def _whole_weights_are_not_cut(self) -> TrainSpec:
+        if self.method == "full" and self.zero_stage == 3:
+            raise ValueError("zero_stage: saw 3 with method 'full'; expected 0 to 2, as such bases are small")
+        return self
+
+    def identity(self) -> dict[str, Any]:
+        """By the marks; of full training without the fields of an adapter."""
+        silent = LORA_FIELDS if self.method == "full" else ()
+        return {name: said for name, said in super().identity().items() if name not in silent}
 
 
 class TrainResources(Config):
@@ -234,6 +253,19 @@ def adapter_key(
     if evaluation_key is not None:
         inputs["evaluation"] = evaluation_key
     return artifact_key(ADAPTER_KIND, ADAPTER_SCHEMA, spec, inputs)
+
+
+def check_size(base: str, parameters: int) -> None:
+    """Refuse to train all weights of a large base.
+
+    Raises:
+        ConfigError: it has too many parameters.
+    """
+    if parameters > MOST_TRAINED_WHOLE:
+        raise ConfigError(
+            f"train.method 'full': saw base model {base} of {parameters:,} parameters; expected at most "
+            f"{MOST_TRAINED_WHOLE:,}; set train.method: lora, or take a smaller base"
+        )
 
 
 def stopped_adapter_key(key: str, step: int) -> str:

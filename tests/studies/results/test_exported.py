@@ -93,7 +93,7 @@ def test_what_cannot_be_exported_is_told_in_one_line(trained: tuple[Store, Path]
         export_model(study, trained[0], Choice("best"), out, merge=False)
     with pytest.raises(ConfigError, match="--draw 7: expected one of 0, 1"):
         export_model(study, trained[0], Choice(TRAINED.arm, draw=7), out, merge=False)
-    with pytest.raises(DataError, match=r"saw no adapter of .* run `assay run small`"):
+    with pytest.raises(DataError, match=r"saw no model of .* run `assay run small`"):
         export_model(study, Store(str(tmp_path / "empty")), TRAINED, out, merge=False)
     assert not out.exists()
     (out / "mine").mkdir(parents=True)

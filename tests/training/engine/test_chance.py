@@ -7,7 +7,7 @@ import torch
 import transformers
 from torch import nn
 
-from assay.training.engine.chance_engine import train_adapter_alone
+from assay.training.engine.chance_engine import train_without_chance
 from assay.training.engine.row_dropout_engine import DropoutState, RowDropout
 
 TINY = {
@@ -46,7 +46,7 @@ def test_two_passes_of_a_training_model_are_equal(kind: str, checkpointing: bool
         model.gradient_checkpointing_enable({"use_reentrant": False})
     model.train()
     assert not torch.equal(logits(), logits())  # the base draws where nobody stops it
-    train_adapter_alone(model, gradient_checkpointing=checkpointing)
+    train_without_chance(model, gradient_checkpointing=checkpointing)
     assert torch.equal(logits(), logits())
     recomputes = any(module.training for module in model.modules())
     assert recomputes == checkpointing
@@ -54,5 +54,5 @@ def test_two_passes_of_a_training_model_are_equal(kind: str, checkpointing: bool
 
 def test_a_plain_dropout_anywhere_is_off_and_the_adapters_is_on() -> None:
     model = nn.Sequential(nn.Linear(4, 4), nn.Dropout(0.5), RowDropout(0.5, "x", DropoutState()))
-    train_adapter_alone(model, gradient_checkpointing=False)
+    train_without_chance(model, gradient_checkpointing=False)
     assert [module.training for module in model] == [False, False, True]

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from assay.training.engine.chance_engine import train_adapter_alone
+from assay.training.engine.chance_engine import train_without_chance
 from support.architectures import architectures, tiny_config, tiny_model
 
 FEW = ("biogpt", "bloom", "falcon", "gpt_neox", "llama", "mixtral", "opt", "phi")
@@ -52,7 +52,7 @@ def drawn_by(kind: str) -> tuple[bool, bool] | None:
             drawn = not torch.equal(logits(), logits())
         except Exception:  # some cannot train with these rates at all; alone they must
             drawn = True
-        train_adapter_alone(model, gradient_checkpointing=False)
+        train_without_chance(model, gradient_checkpointing=False)
         return drawn, not torch.equal(logits(), logits())
 
 

@@ -173,6 +173,8 @@ class PreferenceGrid(DesignBase):
                 f"generation.temperature={study.generation.temperature:g}: expected 1 in the design preference, whose "
                 "divergences are means over a model's own answers"
             )
+        if any(recipe.method == "full" for recipe in self.recipes(study.train)):
+            raise ValueError("train.method 'full': the design preference compares adapters; expected 'lora'")
         if sorted(self.instruct_models) != (sorted(study.base_models) if self.start == "instruct" else []):
             raise ValueError("grid.instruct_models: expected a model for each of base_models")
         if self.start == "merged" and self.start_rows is None and self.prompt_dataset(study) == study.data.instructions:

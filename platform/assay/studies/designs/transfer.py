@@ -75,6 +75,8 @@ class TransferGrid(Targets):
         unpaired = sorted(set(study.base_models) ^ set(self.instruct_models))
         if "instruct" in self.starts and unpaired:
             raise ValueError(f"grid.instruct_models: expected a model for each of base_models; {unpaired} differ")
+        if "stacked" in self.starts and any(recipe.method == "full" for recipe in self.recipes(study.train)):
+            raise ValueError("grid.starts: 'stacked' serves two adapters; expected 'merged' with train.method 'full'")
         if study.ifs is not None:
             raise ValueError("ifs is for studies that train once; a transfer study trains in two steps")
 

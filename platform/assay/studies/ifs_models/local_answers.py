@@ -177,7 +177,10 @@ def _find_models(
         if model.tuned:
             job = _tuning_job(study, store, base, dataset, examples)
             jobs.append(job)
-            base = replace(base, adapter_key=job.key, lora_rank=study.train.lora_rank)
+            if study.train.method == "full":  # a base of its own, whose folder comes with its training
+                base = replace(base, key=job.key)
+            else:
+                base = replace(base, adapter_key=job.key, lora_rank=study.train.lora_rank)
         elif model.adapter is not None:
             base = _with_adapter(base, Path(model.adapter).expanduser())
         found.append(base)
@@ -187,7 +190,11 @@ def _find_models(
 
         _join_ray(study, stack)
         run_sweep(store, missing, study.resources.training, progress)
-    return found
+    trained = {job.key for job in jobs}
+    return [
+        replace(model, path=str(store.local_dir(ADAPTER_KIND, model.key))) if model.key in trained else model
+        for model in found
+    ]
 
 
 def _find_base(name: str) -> _Local:

@@ -1,4 +1,4 @@
-"""The winner of a study as a folder that other tools load: its adapter, or merged weights, with tokenizer and card.
+"""The winner of a study as a folder that other tools load: its adapter or whole weights, with tokenizer and card.
 
 An arm has one adapter per draw and training seed. The first of each is taken unless one is named: the best of several
 on the study's own test rows would be chosen by what they differ by at random.
@@ -21,10 +21,12 @@ from assay.model_folders import BASE_KIND, MODEL_SUFFIXES
 from assay.records import INSTRUCTIONS
 from assay.store import MANIFEST, Store
 from assay.studies.prepared import PreparedStudy
-from assay.studies.results.model_card import Exported, model_card
+from assay.studies.results.model_card import Exported, ModelKind, model_card
 from assay.training.spec import ADAPTER_KIND
 
 TOKENIZER_SUFFIXES = (".json", ".model", ".txt", ".jinja", ".tiktoken")
+OF_TRAINING = ("summary.json",)
+"""JSON files of a training's artifact that are not its model's."""
 OWN_CONFIGS = ("config.json", "generation_config.json")
 """JSON files of a base model that are not its tokenizer's; so is the index of its shards."""
 
@@ -107,31 +109,43 @@ def export_model(
         StorageError: the folder cannot be written.
     """
     run, job = _chosen(prepared, choice)
-    if job.adapter_key is None:
+    is_whole = run.adapter_key in prepared.artifacts.whole and run.is_trained
+    trained = job.base_key if is_whole else job.adapter_key
+    if trained is None:
         raise ConfigError(f"--arm {run.arm!r}: saw its base model as it is; expected an arm that was trained")
-    if not store.exists(ADAPTER_KIND, job.adapter_key):
+    if not store.exists(ADAPTER_KIND, trained):
         raise DataError(
-            f"study {prepared.study.name!r}: saw no adapter of {run.arm!r} (draw {run.draw}, seed {run.training_seed}) "
+            f"study {prepared.study.name!r}: saw no model of {run.arm!r} (draw {run.draw}, seed {run.training_seed}) "
             f"in {store.uri}; expected it; run `assay run {prepared.study.name}` with the same --storage"
         )
-    is_own = store.exists(BASE_KIND, job.base_key)
-    base = store.local_dir(BASE_KIND, job.base_key) if is_own else Path(job.base_path)
-    if not is_own and not (job.base_path and base.is_dir()):
-        raise DataError(f"study {prepared.study.name!r}: saw no folder of base model {run.base_model!r}; run it first")
-    adapter = check_adapter(store.local_dir(ADAPTER_KIND, job.adapter_key))
-    exported = Exported(prepared.study, prepared.key, run, prepared.artifacts.mixtures.get(run.mixture_key), merge)
+    mixture = prepared.artifacts.mixtures.get(run.mixture_key)
+    kind: ModelKind = "whole weights" if is_whole else "merged weights" if merge else "adapter"
+    exported = Exported(prepared.study, prepared.key, run, mixture, kind)
+    folder = store.local_dir(ADAPTER_KIND, trained)
     try:
         _claim(out)
-        if merge:
-            from assay.training.engine.resident_engine import merge_adapter
-
-            merge_adapter(str(base), [str(adapter)], out, dtype=prepared.study.train.dtype)
+        if is_whole:
+            _copy(folder, out, MODEL_SUFFIXES, without=OF_TRAINING)
         else:
-            _write_adapter(adapter, base, job.base_source, out, is_own=is_own)
+            _write(prepared, store, job, check_adapter(folder), out, merge=merge)
         (out / "README.md").write_text(model_card(exported, leaderboard), encoding="utf-8")
     except OSError as error:
         raise StorageError(f"--out {out}: cannot write ({error.strerror}); expected a writable folder") from error
     return exported
+
+
+def _write(prepared: PreparedStudy, store: Store, job: GenerationJob, adapter: Path, out: Path, *, merge: bool) -> None:
+    """An adapter beside its base's name, or merged into it."""
+    is_own = store.exists(BASE_KIND, job.base_key)
+    base = store.local_dir(BASE_KIND, job.base_key) if is_own else Path(job.base_path)
+    if not is_own and not (job.base_path and base.is_dir()):
+        raise DataError(f"study {prepared.study.name!r}: saw no folder of its base model; run it first")
+    if merge:
+        from assay.training.engine.resident_engine import merge_adapter
+
+        merge_adapter(str(base), [str(adapter)], out, dtype=prepared.study.train.dtype)
+    else:
+        _write_adapter(adapter, base, job.base_source, out, is_own=is_own)
 
 
 def _chosen(prepared: PreparedStudy, choice: Choice) -> tuple[RunRow, GenerationJob]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from assay.metaeval.study_tables.frame import RunRow
 from assay.mixtures.spec import MixtureSpec
 from assay.studies.spec import Study
+
+ModelKind = Literal["adapter", "merged weights", "whole weights"]
 
 
 @dataclass(frozen=True)
@@ -20,7 +22,15 @@ class Exported:
     run: RunRow
     mixture: MixtureSpec | None
     """None: of an arm that is its starting point."""
-    is_merged: bool
+    kind: ModelKind
+    """"whole weights" were trained as such."""
+
+
+KINDS = {
+    "adapter": "A LoRA adapter",
+    "merged weights": "Merged weights",
+    "whole weights": "All weights, trained",
+}
 
 
 def model_card(exported: Exported, leaderboard: Sequence[Mapping[str, Any]]) -> str:
@@ -31,11 +41,10 @@ def model_card(exported: Exported, leaderboard: Sequence[Mapping[str, Any]]) -> 
         leaderboard: rows of the study's table; empty: the study is not finished.
     """
     run = exported.run
-    kind = "Merged weights" if exported.is_merged else "A LoRA adapter"
     lines = [
         f"# {exported.study.name}: {run.arm}",
         "",
-        f"{kind} of base model `{run.base_model}`, draw {run.draw}, training seed {run.training_seed}.",
+        f"{KINDS[exported.kind]} of base model `{run.base_model}`, draw {run.draw}, training seed {run.training_seed}.",
         f"Study key `{exported.study_key}`, adapter `{run.adapter_key}`.",
         "",
         "## Mixture",

@@ -1,8 +1,8 @@
-"""Chance in training is the adapter's dropout alone: all that a base draws of its own is off.
+"""Chance in training is the adapter's dropout alone, if there is one: all that a base draws of its own is off.
 
 Dropout, dropped layers and jittered routers ask their module whether it is training, and their masks follow the batch's
-shape. So every module of the base stays in evaluation while its adapter trains, whatever it is called and however it
-draws. Layers that recompute their activations must think that they train; their own rates are zero then.
+shape. So every module of the base stays in evaluation while it or its adapter trains, whatever it is called and however
+it draws. Layers that recompute their activations must think that they train; their own rates are zero then.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 from assay.training.engine.row_dropout_engine import RowDropout
 
 
-def train_adapter_alone(model: nn.Module, *, gradient_checkpointing: bool) -> None:
+def train_without_chance(model: nn.Module, *, gradient_checkpointing: bool) -> None:
     """Put the adapter's own dropout into training mode, and everything else into evaluation.
 
     Args:
-        model: a base that carries an adapter.
+        model: a base that carries an adapter, or is trained itself.
         gradient_checkpointing: its layers recompute their activations.
     """
     model.eval()

@@ -1,9 +1,9 @@
-"""One training: a LoRA adapter by PEFT and DeepSpeed, as a generator that yields after every optimizer step.
+"""One training by DeepSpeed, of a PEFT adapter or all weights: a generator that yields after every optimizer step.
 
 Whoever drives it (a Tune trial, a test, a bench) decides when to go on, so a trial can be watched and stopped. The
-base model stays loaded and is left as it was. Equal inputs give bit-identical adapters on one machine type in
-float32, whether the trial runs first or after others, whole or resumed from a checkpoint; other micro-batch sizes
-and packing move the last bits only.
+base model stays loaded and is left as it was (trained whole, it is let go). Equal inputs give bit-identical weights on
+one machine type in float32, whether the trial runs first or after others, whole or resumed from a checkpoint; other
+micro-batch sizes and packing move the last bits only.
 """
 
 from __future__ import annotations
@@ -37,10 +37,12 @@ from assay.training.batching import (
 )
 from assay.training.checkpoints import Checkpoints, TrialState
 from assay.training.engine.deepspeed_engine import DeepSpeedOptimizer
+from assay.training.engine.full_model_engine import FullModel
 from assay.training.engine.log_probs_engine import base_log_probs
-from assay.training.engine.lora_model_engine import LoraModel, ModelPass
+from assay.training.engine.lora_model_engine import LoraModel
 from assay.training.engine.memory_engine import model_memory
 from assay.training.engine.resident_engine import ResidentBase, init_distributed, pin_threads, quiet_engines
+from assay.training.engine.trained_model_engine import ModelPass, TrainedModel
 from assay.training.engine.trial_hooks_engine import TrialHooks
 from assay.training.engine.workers_engine import Workers
 from assay.training.memory import DEFAULT_TOKENS, PassSize, choose_pass_size, smaller
@@ -62,13 +64,14 @@ def train(
     hooks: Sequence[EvalHook] = (),
     checkpoints: Checkpoints | None = None,
 ) -> Generator[StepMetrics, None, TrainSummary]:
-    """Train an adapter and write it as a PEFT folder, with its history and summary.
+    """Train an adapter and write it as a PEFT folder, or a whole model as its own, with history and summary.
 
     Args:
         spec: what is trained.
         base: the process's base model; used, and given back as it was, also when the generator is closed early.
         rows: for training and validation.
-        out_dir: gets adapter_model.safetensors (float32), adapter_config.json, history.parquet and summary.json.
+        out_dir: gets adapter_model.safetensors (float32) and adapter_config.json, or a model's files, history.parquet
+            and summary.json.
         base_name: what the adapter's config calls its base; never a path.
         resources: micro-batches, packing, threads, checkpoints.
         hooks: evaluations at intervals, with the trial's own model; a `RecordingHook` leaves its records in `out_dir`.
@@ -79,7 +82,7 @@ def train(
 
     Raises:
         DataError: no training rows are left.
-        ConfigError: a target module that the model does not have.
+        ConfigError: a target module that the model does not have, or a base too large to be trained whole.
     """
     trainer = LoraTrainer(spec, base, rows, resources or TrainResources(), hooks, checkpoints)
     try:
@@ -122,8 +125,8 @@ class LoraTrainer:
         self._longest = max(map(padded_length, (*rows.train, *rows.validation)))
         self.size = self._pass_size()
         self._rows = self._prepared(rows, references)
-        self._model = LoraModel(spec, base, gradient_checkpointing=self.size.gradient_checkpointing)
-        self._optimizer = DeepSpeedOptimizer(spec, self._model.peft, self._model.parameters, self.workers)
+        self._model = _trained_model(spec, base, gradient_checkpointing=self.size.gradient_checkpointing)
+        self._optimizer = DeepSpeedOptimizer(spec, self._model.module, self._model.parameters, self.workers)
         self._hooks = TrialHooks(hooks, self._model, base, self.workers, spec)
         if checkpoints is not None and (state := self._latest(checkpoints)) is not None:
             self._restore(state)
@@ -169,7 +172,8 @@ class LoraTrainer:
     def _memory_kind(self) -> tuple[object, ...]:
         """What a pass takes memory for: trainings of one kind learn from each other what fits."""
         asked, spec = self.resources, self.spec
-        recipe = (spec.objective.method, spec.lora_rank, spec.target_modules, spec.loss_on, spec.zero_stage)
+        trained = (spec.method, spec.lora_rank, spec.target_modules)
+        recipe = (spec.objective.method, *trained, spec.loss_on, spec.zero_stage)
         return (*recipe, asked.micro_batch_tokens, asked.gradient_checkpointing, self.packed)
 
     def _pass_size(self) -> PassSize:
@@ -217,7 +221,7 @@ class LoraTrainer:
         if size.gradient_checkpointing and not self.size.gradient_checkpointing:
             self._model.recompute()
         self.size = size
-        self._optimizer = DeepSpeedOptimizer(self.spec, self._model.peft, self._model.parameters, self.workers)
+        self._optimizer = DeepSpeedOptimizer(self.spec, self._model.module, self._model.parameters, self.workers)
         if tensors is not None:
             self._take_over(tensors, self.run.step)
 
@@ -235,7 +239,7 @@ class LoraTrainer:
         )
         self._optimizer.set_rate(rate)
         drift = self._drift(groups)
-        self._model.train_adapter_alone()
+        self._model.train_without_chance()
         mine = list(share_of_worker(batches, self.workers.rank, self.workers.count))
         sums = _Sums(self.workers)
         model = ModelPass(self._model, engine, dropout_step=step)
@@ -263,7 +267,7 @@ class LoraTrainer:
         """The objective's loss over the validation rows, and what it watches."""
         groups = self._rows.validation
         drift = self._drift(groups)
-        self._model.peft.eval()
+        self._model.module.eval()
         batches = self._batches(map(self._objective.measured, groups))
         sums = _Sums(self.workers)
         model = ModelPass(self._model, self._optimizer.engine, dropout_step=None)
@@ -277,7 +281,7 @@ class LoraTrainer:
         drifting = [rows for rows in map(self._objective.drifting, groups) if rows]
         if not drifting:
             return 0.0
-        self._model.peft.eval()
+        self._model.module.eval()
         model = ModelPass(self._model, self._optimizer.engine, dropout_step=None)
         total = torch.zeros((), dtype=torch.float64)
         for batch in share_of_worker(self._batches(drifting), self.workers.rank, self.workers.count):
@@ -407,7 +411,7 @@ class LoraTrainer:
         """A step at rate zero with nothing to train, so that the optimizer makes its moments."""
         row, engine = self._rows.train[0][0], self._optimizer.engine
         nothing = without_targets(pad([[row]], pad_id=self.base.pad_id, loss_on="all"))
-        self._model.train_adapter_alone()
+        self._model.train_without_chance()
         engine.set_gradient_accumulation_boundary(True)
         engine.backward(self._model.loss_sum(engine, nothing, dropout_step=0), scale_wrt_gas=False)
         engine.step()
@@ -443,6 +447,12 @@ class _Sums:
             for name, (total, count) in zip(self._figures, totals, strict=True)
             if float(count) > 0
         }
+
+
+def _trained_model(spec: TrainSpec, base: ResidentBase, *, gradient_checkpointing: bool) -> TrainedModel:
+    if spec.method == "full":
+        return FullModel(base, gradient_checkpointing=gradient_checkpointing)
+    return LoraModel(spec, base, gradient_checkpointing=gradient_checkpointing)
 
 
 def _why(left_out: Mapping[str, int]) -> str:

@@ -1,15 +1,12 @@
-"""A base model that carries a fresh LoRA adapter: its loss, and its folder in PEFT's format."""
+"""A base model that carries a fresh LoRA adapter, and the adapter's folder in PEFT's format."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
-import torch.nn.functional as F  # noqa: N812
 from peft import LoraConfig, PeftModel, get_peft_model
 from peft.utils import get_peft_model_state_dict
 from peft.utils.transformers_weight_conversion import _MODEL_TO_CONVERSION_PATTERN, _MOE_TARGET_MODULE_MAPPING
@@ -18,11 +15,10 @@ from safetensors.torch import save_file
 from assay import adapter_files
 from assay.errors import ConfigError
 from assay.training.batching import MicroBatch, dropout_codes
-from assay.training.engine.chance_engine import train_adapter_alone
 from assay.training.engine.fused_lora_engine import fuse
-from assay.training.engine.log_probs_engine import row_log_probs, target_logits
-from assay.training.engine.resident_engine import ResidentBase, TargetSelector, forget_resident_base
+from assay.training.engine.resident_engine import ResidentBase, forget_resident_base
 from assay.training.engine.row_dropout_engine import DropoutState, replace_dropout
+from assay.training.engine.trained_model_engine import TrainedModel
 from assay.training.spec import TrainSpec
 from assay.training.targets import OTHER_SENSES, lora_targets
 
@@ -51,26 +47,7 @@ def _outside(
     return tuple(targets)
 
 
-@dataclass(frozen=True)
-class ModelPass:
-    """The model as an objective asks it for one forward pass (`objectives.base.PassModel`)."""
-
-    model: LoraModel
-    forward: Callable[..., Any]
-    """The model as DeepSpeed wraps it."""
-    dropout_step: int | None
-    """Optimizer step that the dropout masks follow; None leaves the last ones."""
-
-    def target_loss(self, batch: MicroBatch) -> torch.Tensor:
-        """As `PassModel.target_loss`."""
-        return self.model.loss_sum(self.forward, batch, dropout_step=self.dropout_step)
-
-    def answer_log_probs(self, batch: MicroBatch) -> torch.Tensor:
-        """As `PassModel.answer_log_probs`."""
-        return self.model.answer_log_probs(self.forward, batch, dropout_step=self.dropout_step)
-
-
-class LoraModel:
+class LoraModel(TrainedModel):
     """The adapter on its base, seeded by the spec. `close` gives the base back as it was."""
 
     def __init__(self, spec: TrainSpec, base: ResidentBase, *, gradient_checkpointing: bool) -> None:
@@ -79,20 +56,20 @@ class LoraModel:
         Raises:
             ConfigError: a target module that the model does not have.
         """
-        self._spec, self._base, self._gradient_checkpointing = spec, base, False
+        super().__init__(base)
+        self._spec = spec
         self.targets = lora_targets(base.linear_names(), spec.target_modules, base.model_type, base.embedding_names())
         if spec.lora_dropout > 0 and (experts := _experts(base.model_type)):
             self.targets = _outside(experts, self.targets, base, spec)
         torch.manual_seed(spec.seed)
-        self.peft = self._with_adapter()
+        self.module = self._with_adapter()
         self._dropout = DropoutState()
-        replace_dropout(self.peft, spec.lora_dropout, self._dropout)
+        replace_dropout(self.module, spec.lora_dropout, self._dropout)
         if base.device == "cpu" and base.dtype == "bfloat16" and spec.zero_stage < 3:  # stage 3 gathers in hooks
-            fuse(self.peft)
+            fuse(self.module)
         if gradient_checkpointing:
             self.recompute()
-        self._selector = TargetSelector(base.model)
-        self.parameters = {name: p for name, p in self.peft.named_parameters() if p.requires_grad}
+        self.parameters = {name: p for name, p in self.module.named_parameters() if p.requires_grad}
 
     def _with_adapter(self) -> PeftModel:
         """The base with a fresh adapter.
@@ -120,48 +97,14 @@ class LoraModel:
                 "expected layers that it adapts; name others"
             ) from None
 
-    def recompute(self) -> None:
-        """From now on layers keep their inputs alone and are computed again in the backward pass."""
-        self._base.model.gradient_checkpointing_enable({"use_reentrant": False})
-        self._gradient_checkpointing = True
-
-    def train_adapter_alone(self) -> None:
-        """Training mode for the adapter's dropout; nothing of the base draws."""
-        train_adapter_alone(self.peft, gradient_checkpointing=self._gradient_checkpointing)
-
-    def loss_sum(self, forward: Callable[..., Any], batch: MicroBatch, *, dropout_step: int | None) -> torch.Tensor:
-        """Loss summed over the batch's trained tokens.
-
-        Args:
-            forward: the model as DeepSpeed wraps it.
-            batch: rows.
-            dropout_step: optimizer step that the dropout masks follow; None leaves the last ones.
-        """
-        logits_TV, targets_T = self._target_logits(forward, batch, dropout_step)
-        return F.cross_entropy(logits_TV.float(), targets_T, reduction="sum")
-
-    def answer_log_probs(
-        self, forward: Callable[..., Any], batch: MicroBatch, *, dropout_step: int | None
-    ) -> torch.Tensor:
-        """Log-probability of each row's trained tokens, nats, in the order of the batch's groups, shape (R,).
-
-        Arguments as of `loss_sum`.
-        """
-        return row_log_probs(*self._target_logits(forward, batch, dropout_step), batch)
-
-    def _target_logits(
-        self, forward: Callable[..., Any], batch: MicroBatch, dropout_step: int | None
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Logits at the T trained positions, (T, vocabulary), and their targets, (T,), row after row."""
-        device = self._base.device
-        if dropout_step is not None and self._spec.lora_dropout > 0:
-            codes = dropout_codes(batch, seed=self._spec.seed, step=dropout_step)
-            self._dropout.codes_BL = torch.from_numpy(codes).to(device)
-        return target_logits(forward, self._selector, batch, device)
+    def _draw(self, batch: MicroBatch, step: int) -> None:
+        if self._spec.lora_dropout > 0:
+            codes = dropout_codes(batch, seed=self._spec.seed, step=step)
+            self._dropout.codes_BL = torch.from_numpy(codes).to(self._base.device)
 
     def write(self, folder: Path, weights: Mapping[str, torch.Tensor], base_name: str) -> None:
         """Write `weights` as a PEFT adapter of the base `base_name`."""
-        state = get_peft_model_state_dict(self.peft, state_dict=dict(weights), save_embedding_layers=False)
+        state = get_peft_model_state_dict(self.module, state_dict=dict(weights), save_embedding_layers=False)
         tensors = {name: state[name].contiguous() for name in sorted(state)}
         save_file(tensors, folder / adapter_files.WEIGHTS, metadata={"format": "pt"})
         (folder / adapter_files.CONFIG).write_text(self._config_text(base_name), encoding="utf-8")
@@ -172,7 +115,7 @@ class LoraModel:
         self._selector.remove()
         if self._gradient_checkpointing:
             base.model.gradient_checkpointing_disable()
-        base.model = self.peft.unload()
+        base.model = self.module.unload()
         base.model.requires_grad_(False)
         base.model.eval()
         if self._spec.zero_stage == 3:
@@ -180,7 +123,7 @@ class LoraModel:
         base.model.__dict__.pop("peft_config", None)  # or the next adapter counts as a second one
 
     def _config_text(self, base_name: str) -> str:
-        config = dict(self.peft.peft_config["default"].to_dict())
+        config = dict(self.module.peft_config["default"].to_dict())
         config["base_model_name_or_path"] = base_name
         config["inference_mode"] = True
         plain = {

@@ -207,9 +207,9 @@ def resident_base(path: str, *, dtype: str, device: str, start_adapter_dir: str 
     if _resident:
         del base  # or the old weights live until this function returns
         _resident.clear()
-        gc.collect()  # a model is part of reference cycles, and two of them would not fit
-        if device == "cuda":
-            torch.cuda.empty_cache()
+    gc.collect()  # a model is part of reference cycles, and two of them would not fit
+    if device == "cuda":
+        torch.cuda.empty_cache()
     _resident.append(ResidentBase(path, dtype=dtype, device=device, start_adapter_dir=start_adapter_dir))
     return _resident[0]
 
@@ -278,8 +278,15 @@ def merge_adapter(base_path: str, adapter_dirs: Sequence[str], out_dir: Path, *,
     model = base.model
     for adapter_dir in adapter_dirs:
         model = PeftModel.from_pretrained(model, check_adapter(adapter_dir)).merge_and_unload()
-    model.save_pretrained(out_dir, safe_serialization=True, max_shard_size="2GB")
-    base.tokenizer.save_pretrained(out_dir)
+    base.model = model
+    save_model(base, out_dir)
+
+
+def save_model(base: ResidentBase, folder: Path) -> None:
+    """Write a base as it is now, tokenizer included, in shards of at most 2 GB."""
+    base.model.config.use_cache = True  # off for training alone
+    base.model.save_pretrained(folder, safe_serialization=True, max_shard_size="2GB")
+    base.tokenizer.save_pretrained(folder)
 
 
 def _straight_to(device: str) -> dict[str, object]:

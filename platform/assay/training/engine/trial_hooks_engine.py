@@ -13,8 +13,8 @@ import torch
 from assay.hooks import EvalHook, Generate, RecordingHook
 from assay.tasks.tokens.control import ControlTokens
 from assay.tasks.tokens.stops import stop_ids
-from assay.training.engine.lora_model_engine import LoraModel
 from assay.training.engine.resident_engine import ResidentBase
+from assay.training.engine.trained_model_engine import TrainedModel
 from assay.training.engine.workers_engine import Workers
 from assay.training.spec import TrainSpec
 
@@ -26,7 +26,7 @@ class TrialHooks:
     """The evaluation hooks of one training."""
 
     def __init__(
-        self, hooks: Sequence[EvalHook], model: LoraModel, base: ResidentBase, workers: Workers, spec: TrainSpec
+        self, hooks: Sequence[EvalHook], model: TrainedModel, base: ResidentBase, workers: Workers, spec: TrainSpec
     ) -> None:
         self._hooks, self._model, self._base, self._workers = hooks, model, base, workers
         configs = (base.model.config, getattr(base.model, "generation_config", None))
@@ -47,7 +47,7 @@ class TrialHooks:
             states: what `states` gave for the checkpoint that the training goes on from; empty in a new one.
         """
         began = time.perf_counter()
-        self._model.peft.eval()
+        self._model.module.eval()
         for hook in self._recording:
             self._in_first_worker(functools.partial(_begin, hook, states.get(hook.name)))
         return time.perf_counter() - began
@@ -57,7 +57,7 @@ class TrialHooks:
         found: dict[str, float] = {}
         for hook in self._hooks:
             if step % hook.every_steps == 0 or is_last:
-                self._model.peft.eval()
+                self._model.module.eval()
                 metrics = self._in_first_worker(functools.partial(_evaluate, hook, step))
                 found |= {f"{hook.name}/{name}": float(value) for name, value in metrics.items()}
         return found
@@ -101,7 +101,7 @@ class TrialHooks:
             for line, place in enumerate(places):  # padding in front: generation continues each line's end
                 ids[line, width - len(encoded[place]) :] = torch.tensor(encoded[place])
                 mask[line, width - len(encoded[place]) :] = 1
-            out = self._model.peft.generate(
+            out = self._model.module.generate(
                 input_ids=ids.to(device), attention_mask=mask.to(device), max_new_tokens=max_new_tokens,
                 do_sample=False, use_cache=True, pad_token_id=pad_id, eos_token_id=self._stops or None,
                 synced_gpus=self._weights_are_shared_out and self._workers.count > 1,
