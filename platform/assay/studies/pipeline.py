@@ -63,6 +63,7 @@ from assay.studies.scores import (
 from assay.studies.spec import JUDGE, TINY, JudgeConfig, Study
 from assay.studies.starts import make_merged_base, make_stacks
 from assay.studies.tiny_bases import BASE_KIND, store_tiny_base
+from assay.studies.twins import copy_twin, twins
 from assay.studies.writer import EmbeddedJudge, Writer, make_writer
 
 if TYPE_CHECKING:
@@ -442,7 +443,7 @@ class Pipeline:
                         self.costs.note("pairs", said)
             for wave, batches in zip(plan.waves(self.study.resources.wave_size), scoring.waves, strict=True):
                 with self.costs.stage("train"):
-                    self._train([job for job in wave.trainings if job.key not in adapters], inside)
+                    self._train_wave(plan, [job for job in wave.trainings if job.key not in adapters], inside)
                     make_stacks(
                         self.store, [plan.stacked[job.key] for job in wave.trainings if job.key in plan.stacked]
                     )
@@ -495,6 +496,16 @@ class Pipeline:
         """How the study's judge is asked."""
         protocol, ledger = study_protocol(self.study), ledger_url(self.store.uri)
         return JudgeSetup(spec, protocol, endpoint, ledger, self.budget_usd, self.study.name)
+
+    def _train_wave(self, plan: StudyArtifacts, jobs: Sequence[TrainingJob], inside: InsideTrials | None) -> None:
+        """Train what no other training of the same rows has made, or makes now."""
+        same = twins(self.store, jobs, plan.trainings, plan.mixtures)
+        self._train([job for job in jobs if job.key not in same], inside)
+        for job in jobs:
+            if job.key in same:
+                copy_twin(self.store, job, same[job.key])
+        if same:
+            self.costs.note("train", f"{len(same)} trainings of the same rows as another's, not trained again")
 
     def _train(self, jobs: Sequence[TrainingJob], inside: InsideTrials | None) -> None:
         if not jobs:
