@@ -63,8 +63,8 @@ from assay.studies.scores import (
 from assay.studies.spec import JUDGE, TINY, JudgeConfig, Study
 from assay.studies.starts import make_merged_base, make_stacks
 from assay.studies.tiny_bases import BASE_KIND, store_tiny_base
-from assay.studies.twins import copy_twin, twins
 from assay.studies.writer import EmbeddedJudge, Writer, make_writer
+from assay.training.sweep.twins import copy_twin, twins
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -8,8 +8,8 @@ from assay.mixtures.sampling import MixtureBuilder, store_mixture
 from assay.mixtures.spec import ComponentSpec, MixtureSpec
 from assay.records import Example
 from assay.store import Store
-from assay.studies.twins import copy_twin, twins
 from assay.training.spec import ADAPTER_KIND, TrainingJob, TrainSpec
+from assay.training.sweep.twins import copy_twin, twins
 
 
 def examples(name: str, count: int) -> list[Example]:
