@@ -377,7 +377,8 @@ def test_mixtures_are_compared_in_their_objective_and_say_what_they_took(tmp_pat
     made = study("mix", grid, evaluation={"sets": sets}, goal=goal, **more)
     found, page, order = whole(tmp_path, made)
     arms = {"house", "natural", "uniform", "sobol 1", "sobol 2", *(f"{name} alone" for name in grid["components"])}  # type: ignore[attr-defined]
-    assert len(order) == 2 * len(arms)
+    # of rows there are as many of each part, so natural is uniform, and not trained again
+    assert len(order) == 2 * (len(arms) - 1 if total == 72 else len(arms))
     board = [row for row in found.tables["objective"].to_pylist() if row["scorer"] == "truth"]
     assert {row["arm"] for row in board} == arms
     means = {row["evaluation_set"]: row["mean"] for row in found.tables["leaderboard"].to_pylist()
