@@ -158,7 +158,7 @@ def test_compat_pays_for_a_cut_reply_once_too(tmp_path: Path) -> None:
 
 def test_geval_asks_for_samples_where_log_probabilities_are_refused(tmp_path: Path) -> None:
     transport = Scripted()
-    judge = GEvalJudge(DIMENSIONS["fluency"], logprobs=True, samples=3)
+    judge = GEvalJudge(dimension=DIMENSIONS["fluency"], logprobs=True, samples=3)
 
     async def run() -> PointwiseJudgement:
         async with gateway_to(transport, tmp_path) as gateway:

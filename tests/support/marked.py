@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
+from assay.errors import ConfigError
 from assay.generation.spec import GenerationSpec, predictions_key
 from assay.llm.endpoint import EndpointSpec
 from assay.mixtures.spec import MixtureSpec, mixture_key
 from assay.mixtures.synthesis import RandomLabels, SyntheticRows
 from assay.scoring.jobs import make_batches, scores_key
+from assay.scoring.judges.protocols.criteria import CriteriaJudge
+from assay.scoring.judges.table import SHIPPED_PROTOCOLS
 from assay.scoring.protocol import ScorerSpec
 from assay.studies.catalog import load_study
 from assay.studies.derived import derived_keys
+from assay.studies.modes import MODES
 from assay.tasks.datasets.sources import SourceSpec
 from assay.tone.artifact import tone_key
 from assay.tone.model import ToneSpec
@@ -114,8 +120,21 @@ def marked() -> dict[str, Any]:
             max_new_tokens=8,
         ),
         "recipe": TrainSpec.model_validate({"objective": "dpo", "prompt": {"date": "2025-01-01"}}),
+        **{f"protocol {name} ({mode})": settings for name, mode, settings in protocols()},
         "rows of a recipe": encoding_key(TrainSpec.model_validate({"objective": "conditional"})),
     }
+
+
+def protocols() -> Iterator[tuple[str, str, dict[str, object]]]:
+    """Name, mode and identity of every judge protocol that ships, and of those that ask for a schema once more."""
+    for name in SHIPPED_PROTOCOLS.names():
+        for mode in MODES:
+            yield name, mode, SHIPPED_PROTOCOLS.make(name, mode).identity()
+        with suppress(ConfigError):
+            yield name, "structured", SHIPPED_PROTOCOLS.make(name, structured=True).identity()
+    for mode in MODES:
+        yield "criteria", mode, CriteriaJudge("Be right.", mode=mode).identity()
+    yield "criteria", "own text", CriteriaJudge("", prompt_text=PROMPT, max_reasks=0).identity()
 
 
 def dataset_fields(source: SourceSpec) -> dict[str, object]:

@@ -66,10 +66,10 @@ def test_a_draft_changes_no_score_and_unfinished_thinking_has_none(name: str) ->
 
 def test_compat_reads_the_draft_as_published_code_did() -> None:
     assert replay_protocol(make_pairwise("vanilla", "compat"), PAIR, lambda call: DRAFT + "Output (b)").winner == 0
-    compat = replay_protocol(IftevalJudge("compat"), RESPONSE, lambda call: "<think>1</think>8,9")
+    compat = replay_protocol(IftevalJudge(mode="compat"), RESPONSE, lambda call: "<think>1</think>8,9")
     assert compat.score is None  # 18 is no score
-    assert IftevalJudge("compat").identity()["version"] == 1
-    assert IftevalJudge("strict").identity()["version"] == asking.READERS
+    assert IftevalJudge(mode="compat").identity()["version"] == 1
+    assert IftevalJudge(mode="strict").identity()["version"] == asking.READERS
 
 
 def test_a_joint_ranking_is_that_of_the_answer() -> None:
@@ -144,7 +144,7 @@ def tokens(*parts: str | dict[str, float]) -> Answer:
     ],
 )
 def test_geval_weighs_the_token_of_the_accepted_number(reply: Answer, score: float | None, mass: float) -> None:
-    judge = GEvalJudge(DIMENSIONS["fluency"], logprobs=True)
+    judge = GEvalJudge(dimension=DIMENSIONS["fluency"], logprobs=True)
     judgement = replay_protocol(judge, RESPONSE, lambda call: reply)
     assert judgement.score == (None if score is None else pytest.approx(score))
     assert judgement.parts["mass"] == pytest.approx(mass)
@@ -160,7 +160,7 @@ def test_samples_stand_in_where_an_endpoint_gives_no_probabilities() -> None:
         calls.append(call)
         return Answer("45"[call.replicate % 2], "stop", 1, 1, None, False, "k")
 
-    judgement = replay_protocol(GEvalJudge(DIMENSIONS["fluency"], logprobs=True, samples=4), RESPONSE, answer)
+    judgement = replay_protocol(GEvalJudge(dimension=DIMENSIONS["fluency"], logprobs=True, samples=4), RESPONSE, answer)
     assert judgement.score == 4.5
     assert judgement.parts == {"samples": 4.0, "parsed": 4.0, "mass": 0.0}
     assert [call.sampling.logprobs for call in calls] == [True, False, False, False, False]

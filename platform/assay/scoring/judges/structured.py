@@ -9,9 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from assay.errors import ConfigError
-from assay.records import Mode
-
 MORE_TOKENS = 32
 """Room in a short reply for the braces and names around its numbers."""
 
@@ -31,24 +28,6 @@ def pair_format(low: float, high: float) -> dict[str, Any]:
 def class_format(classes: Sequence[str]) -> dict[str, Any]:
     """One of the classes."""
     return _format("label", {"label": {"type": "string", "enum": list(classes)}})
-
-
-def check_structured(protocol: str, mode: Mode, structured: bool) -> None:
-    """Refuse structured output in `compat`: the published request had none, and the published parser reads none.
-
-    Raises:
-        ConfigError: both are asked for.
-    """
-    if structured and mode == "compat":
-        raise ConfigError(
-            f"judge protocol {protocol!r}: saw structured in compat mode; expected it in strict alone, since the "
-            "published request has none; drop one of them"
-        )
-
-
-def identity_of(structured: bool) -> dict[str, object]:
-    """What a protocol's identity says of it; nothing where it is off, so that older keys hold."""
-    return {"structured": True} if structured else {}
 
 
 def _format(name: str, properties: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Judge protocols by name.
 
-Adding one is one file with a class that has `name`, `mode`, `identity` and `run`, its prompt folder, and a line at
+Adding one is one file with a class (`protocols.prompted` brings most of it), its prompt folder, and a line at
 the end of this file. What ships is one immutable value; a study with protocols of its own has another one.
 """
 
@@ -168,7 +168,7 @@ def _ifteval_maker(variant: str) -> Callable[..., Any]:
 
 def _geval_maker(dimension: str) -> Callable[..., Any]:
     def make(mode: Mode = "strict", **params: Any) -> object:
-        return GEvalJudge(DIMENSIONS[dimension], mode=mode, **params)
+        return GEvalJudge(dimension=DIMENSIONS[dimension], mode=mode, **params)
 
     return make
 

@@ -76,7 +76,7 @@ def test_mt_bench_pair_calls_a_change_of_mind_a_tie() -> None:
     biased = replay_protocol(MtBenchPair(), pair, lambda call: "[[A]]")
     assert (biased.original.winner, biased.swapped.winner, biased.consistent) == (1, 2, 0)
     assert replay_protocol(MtBenchPair(), pair, lambda call: "[[C]]").consistent == 0
-    assert replay_protocol(MtBenchPair("compat"), pair, lambda call: "A").consistent is None
+    assert replay_protocol(MtBenchPair(mode="compat"), pair, lambda call: "A").consistent is None
 
 
 def test_faireval_takes_the_mean_of_all_samples_of_both_orders() -> None:
@@ -112,24 +112,24 @@ def test_faireval_leaves_unreadable_samples_out() -> None:
 
 
 def test_geval_is_the_mean_of_the_samples_that_parse() -> None:
-    judge = GEvalJudge(DIMENSIONS["coherence"], samples=4)
+    judge = GEvalJudge(dimension=DIMENSIONS["coherence"], samples=4)
     replies = {0: "4", 1: "- Coherence: 5", 2: "no idea", 3: "3"}
     judgement = replay_protocol(judge, RESPONSE, lambda call: replies[call.replicate])
     assert judgement.score == 4  # (4 + 5 + 3) / 3
     assert judgement.parts == {"samples": 4, "parsed": 3}
     assert judgement.outcome() == Rating(0.75, "3")  # (4 - 1) / (5 - 1)
-    few = GEvalJudge(DIMENSIONS["coherence"], samples=2, min_parsed=2)
+    few = GEvalJudge(dimension=DIMENSIONS["coherence"], samples=2, min_parsed=2)
     assert replay_protocol(few, RESPONSE, lambda call: "4" if call.replicate else "?").status == "unparsable"
 
 
 def test_geval_sends_its_criterion_its_steps_and_the_reference_where_there_is_one() -> None:
-    judge = GEvalJudge(Dimension("Charm", "how charming it is", ("Look.", "Rate."), 1, 3))
+    judge = GEvalJudge(dimension=Dimension("Charm", "how charming it is", ("Look.", "Rate."), 1, 3))
     text = judge.messages(RESPONSE)[-1].content
     assert "Charm (1-3): how charming it is" in text and "1. Look.\n2. Rate." in text
     assert "Drops from clouds." in text and "Water that falls." in text
     assert "# Reference" not in judge.messages(PointwiseInstance("p", "r"))[-1].content
     with pytest.raises(ConfigError):
-        GEvalJudge(Dimension("x", "x", (), 3, 3))
+        GEvalJudge(dimension=Dimension("x", "x", (), 3, 3))
 
 
 def top(*tokens: tuple[str, float]) -> dict[str, object]:
@@ -152,7 +152,7 @@ def test_logprobs_of_another_form_give_nothing(logprobs: object) -> None:
 
 
 def test_geval_falls_back_to_the_reply_where_an_endpoint_gives_no_probabilities() -> None:
-    judge = GEvalJudge(DIMENSIONS["fluency"], logprobs=True)
+    judge = GEvalJudge(dimension=DIMENSIONS["fluency"], logprobs=True)
     (call,) = next(judge.run(RESPONSE))
     assert (call.sampling.logprobs, call.sampling.top_logprobs) == (True, 20)
     plain = replay_protocol(judge, RESPONSE, lambda call: "4")

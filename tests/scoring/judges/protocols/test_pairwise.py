@@ -12,9 +12,9 @@ from assay.errors import ConfigError
 from assay.llm.requests import Failure
 from assay.scoring.judges.calls import JudgeCall
 from assay.scoring.judges.judgements import PairVerdict
+from assay.scoring.judges.prompting import SHIPPED
 from assay.scoring.judges.protocols.chateval import ROLES, ChatEvalJudge
 from assay.scoring.judges.protocols.pairwise import (
-    PAIRWISE_PROMPTS,
     STRATEGIES,
     PairInstance,
     exchange_labels,
@@ -268,8 +268,9 @@ def test_chateval_without_a_readable_vote_has_no_verdict() -> None:
 
 
 def test_prompts_with_rules_have_them_and_the_others_do_not() -> None:
-    for path in PAIRWISE_PROMPTS.rglob("*.txt"):
-        without = "NoRules" in path.name or path.relative_to(PAIRWISE_PROMPTS).as_posix() == "auxiliary/Reference.txt"
+    folder = SHIPPED / "pairwise"
+    for path in folder.rglob("*.txt"):
+        without = "NoRules" in path.name or path.relative_to(folder).as_posix() == "auxiliary/Reference.txt"
         assert ("no more and no less" in path.read_text(encoding="utf-8")) != without, path
 
 

@@ -9,21 +9,14 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from pathlib import Path
 
 from assay.llm.requests import Sampling
-from assay.records import Mode
-from assay.scoring.judges.asking import Reading, read_free_text, read_step, readers_version
+from assay.scoring.judges.asking import Reading, read_free_text, read_step
 from assay.scoring.judges.calls import Exchange, JudgeCall, Order, Steps
 from assay.scoring.judges.judgements import OK, UNPARSABLE, Choice, PairVerdict, Winner
 from assay.scoring.judges.parsing import LABEL, Patterns, compat_choice, is_contested, strict_choice
-from assay.scoring.judges.prompting import fill, load_prompt
-from assay.scoring.judges.protocols.pairwise import (
-    LABEL_TOKENS,
-    PAIRWISE_PROMPTS,
-    PairInstance,
-    map_back,
-)
+from assay.scoring.judges.protocols.pairwise import LABEL_TOKENS, PairInstance, map_back
+from assay.scoring.judges.protocols.prompted import PromptedJudge
 
 ROLES = (
     "Member of the public. You asked for this, and you judge whether the output would serve you.",
@@ -36,38 +29,33 @@ _SLOTS = frozenset({"input", "output_1", "output_2", "discussion", "role"})
 _ORDERS: tuple[Order, Order] = ("original", "swapped")
 
 
-@dataclass(frozen=True)
-class ChatEvalJudge:
+@dataclass(frozen=True, kw_only=True)
+class ChatEvalJudge(PromptedJudge):
     """`run` takes a `PairInstance` and returns a `PairVerdict`.
 
     Steps: `speak_0`, `speak_1`, ... (both orders at once), then `vote_0`, `vote_1`, ... (all at once).
     """
 
-    mode: Mode = "strict"
+    shipped = "pairwise"
+
     roles: tuple[str, ...] = ROLES
     rounds: int = 1
     """How often each role speaks before the vote."""
-    prompts_dir: Path = PAIRWISE_PROMPTS
     patterns: Patterns | None = None
-    max_reasks: int = 1
 
     @property
     def name(self) -> str:
         """`chateval`."""
         return "chateval"
 
-    def identity(self) -> dict[str, object]:
-        """All that shapes the verdict apart from the model."""
+    def settings(self) -> dict[str, object]:
+        """Roles, rounds, patterns and prompts."""
         patterns = self.patterns or LABEL
         return {
-            "protocol": self.name,
-            "mode": self.mode,
-            "version": readers_version(self.mode),
             "roles": list(self.roles),
             "rounds": self.rounds,
             "patterns": [patterns.first, patterns.second],
-            "max_reasks": self.max_reasks if self.mode == "strict" else 0,
-            "prompts": {file: load_prompt(self.prompts_dir, file, _SLOTS).identity for file in _FILES},
+            "prompts": {file: self.prompt(file, _SLOTS).identity for file in _FILES},
         }
 
     def run(self, instance: PairInstance) -> Steps[PairVerdict]:
@@ -90,7 +78,7 @@ class ChatEvalJudge:
         voting: Steps[list[Reading[Winner]]] = read_step(
             calls,
             self._parse,
-            self.max_reasks if self.mode == "strict" else 0,
+            self.reasks,
             mode=self.mode,
             contested=is_contested,
         )
@@ -114,8 +102,7 @@ class ChatEvalJudge:
             first, second = second, first
         values = {"input": instance.input, "output_1": first, "output_2": second, "role": role}
         values["discussion"] = "\n\n".join(said) or "Nobody has spoken yet."
-        fenced = _SLOTS - {"role"} if self.mode == "strict" else frozenset()
-        messages = fill(load_prompt(self.prompts_dir, file, _SLOTS), values, fenced=fenced)
+        messages = self.filled(self.prompt(file, _SLOTS), values, _SLOTS - {"role"})
         tokens = SPEECH_TOKENS if file == _FILES[0] else LABEL_TOKENS
         return JudgeCall(step, messages, Sampling(temperature=0.0, max_tokens=tokens), 0, order)
 

@@ -12,15 +12,15 @@ from dataclasses import dataclass
 from assay.errors import ConfigError
 from assay.fingerprint import fingerprint
 from assay.llm.requests import Sampling
-from assay.records import Mode
-from assay.scoring.judges.asking import READERS, read_step
+from assay.scoring.judges.asking import read_step
 from assay.scoring.judges.calls import JudgeCall, JudgeProtocol, Steps
 from assay.scoring.judges.judgements import PointwiseJudgement
 from assay.scoring.judges.parsing import parse_score
-from assay.scoring.judges.prompting import SHIPPED, Prompt, fill, load_prompt, parse_prompt
+from assay.scoring.judges.prompting import Prompt, fill, parse_prompt
 from assay.scoring.judges.protocols.pointwise import PointwiseInstance
+from assay.scoring.judges.protocols.prompted import StructuredJudge
 from assay.scoring.judges.protocols.wrapped import WrappedJudge
-from assay.scoring.judges.structured import check_structured, identity_of, score_format
+from assay.scoring.judges.structured import score_format
 
 CANNOT = "cannot judge by these criteria"
 """Why a row is unscored whose judge says so."""
@@ -30,18 +30,17 @@ _SLOTS = frozenset({"prompt", "response"})
 
 
 @dataclass(frozen=True)
-class CriteriaJudge:
+class CriteriaJudge(StructuredJudge):
     """Rates an answer from `low` to `high` by criteria, or by a prompt of the study's own."""
+
+    shipped = "criteria"
 
     criteria: str
     """Empty only with a prompt that holds them."""
     low: float = 1.0
     high: float = 5.0
-    mode: Mode = "strict"
     temperature: float | None = 0.1
     max_tokens: int = 64
-    max_reasks: int = 1
-    structured: bool = False
     prompt_text: str = ""
     """ChatML text with the slots {prompt} and {response} (and {reference}, {low}, {high} where wished);
     empty: the shipped prompt."""
@@ -54,7 +53,7 @@ class CriteriaJudge:
             ConfigError: says which.
         """
         known = {"reference", "low", "high", *(["criteria"] if self.criteria else [])}
-        check_structured(self.name, self.mode, self.structured)
+        super().__post_init__()
         unknown = sorted(self._prompt().slots - _SLOTS - known)
         if unknown:
             raise ConfigError(
@@ -62,19 +61,24 @@ class CriteriaJudge:
                 "{reference}, {low}, {high}; fix the file"
             )
 
-    def identity(self) -> dict[str, object]:
-        """All that shapes the judgement apart from the model."""
+    @property
+    def is_published(self) -> bool:
+        """Its readers are ours."""
+        return False
+
+    @property
+    def reasks(self) -> int:
+        """In both modes."""
+        return self.max_reasks
+
+    def settings(self) -> dict[str, object]:
+        """Criteria, scale, sampling and the prompt."""
         return {
-            "protocol": self.name,
-            "mode": self.mode,
-            "version": READERS,
             "criteria": fingerprint([self.criteria]),
             "scale": [self.low, self.high],
             "temperature": self.temperature,
             "max_tokens": self.max_tokens,
-            "max_reasks": self.max_reasks,
             "prompt": self._prompt().identity,
-            **identity_of(self.structured),
         }
 
     def run(self, instance: PointwiseInstance) -> Steps[PointwiseJudgement]:
@@ -91,7 +95,7 @@ class CriteriaJudge:
         reply_format = score_format(self.low, self.high) if self.structured else None
         sampling = Sampling(temperature=self.temperature, max_tokens=self.max_tokens, response_format=reply_format)
         call = JudgeCall(STEP, fill(prompt, values, fenced=_SLOTS | {"reference"}), sampling)
-        (reading,) = yield from read_step([call], self._read, self.max_reasks, mode=self.mode)
+        (reading,) = yield from read_step([call], self._read, self.reasks, mode=self.mode)
         if isinstance(reading.value, float):
             return PointwiseJudgement(reading.value, self.low, self.high, reading.status, reading.exchanges)
         status = reading.status if reading.value is None else CANNOT
@@ -105,7 +109,7 @@ class CriteriaJudge:
     def _prompt(self) -> Prompt:
         if self.prompt_text:
             return parse_prompt(self.name, self.prompt_text, _SLOTS)
-        return load_prompt(SHIPPED / "criteria", "Rate.txt", _SLOTS | {"criteria"})
+        return self.prompt("Rate.txt", _SLOTS | {"criteria"})
 
 
 @dataclass(frozen=True)

@@ -8,54 +8,47 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from assay.llm.requests import Message, Sampling
-from assay.records import Mode
-from assay.scoring.judges.asking import Reading, read_step, readers_version
+from assay.scoring.judges.asking import Reading, read_step
 from assay.scoring.judges.calls import JudgeCall, Order, Steps
 from assay.scoring.judges.judgements import OK, UNPARSABLE, Choice, PairVerdict, Winner
 from assay.scoring.judges.parsing import compat_last_lines_pair, parse_pair
-from assay.scoring.judges.prompting import SHIPPED, fill, load_prompt
 from assay.scoring.judges.protocols.pairwise import PairInstance
+from assay.scoring.judges.protocols.prompted import PromptedJudge
 
 LOW, HIGH = 1.0, 10.0
 _SLOTS = frozenset({"question", "answer_1", "answer_2"})
 _ORDERS: tuple[Order, Order] = ("original", "swapped")
 
 
-@dataclass(frozen=True)
-class FairEvalJudge:
+@dataclass(frozen=True, kw_only=True)
+class FairEvalJudge(PromptedJudge):
     """`run` takes a `PairInstance` and returns a `PairVerdict` whose `overall` is the calibrated choice.
 
     `original` and `swapped` hold the mean scores of their own k samples, already mapped back.
     """
 
-    mode: Mode = "strict"
+    shipped = "faireval"
+
     samples: int = 3
     """k: replicates per order."""
     temperature: float = 1.0
     """As published; with 0 all samples of an order would be one."""
     max_tokens: int = 512
-    prompts_dir: Path = SHIPPED / "faireval"
-    max_reasks: int = 1
 
     @property
     def name(self) -> str:
         """`faireval`."""
         return "faireval"
 
-    def identity(self) -> dict[str, object]:
-        """All that shapes the verdict apart from the model."""
+    def settings(self) -> dict[str, object]:
+        """Sampling and the prompt."""
         return {
-            "protocol": self.name,
-            "mode": self.mode,
-            "version": readers_version(self.mode),
             "samples": self.samples,
             "temperature": self.temperature,
             "max_tokens": self.max_tokens,
-            "max_reasks": self.max_reasks if self.mode == "strict" else 0,
-            "prompt": load_prompt(self.prompts_dir, "Evidence.txt", _SLOTS).identity,
+            "prompt": self.prompt("Evidence.txt", _SLOTS).identity,
         }
 
     def messages(self, instance: PairInstance, order: Order) -> tuple[Message, ...]:
@@ -64,8 +57,7 @@ class FairEvalJudge:
         if order == "swapped":
             first, second = second, first
         values = {"question": instance.input, "answer_1": first, "answer_2": second}
-        prompt = load_prompt(self.prompts_dir, "Evidence.txt", _SLOTS)
-        return fill(prompt, values, fenced=_SLOTS if self.mode == "strict" else frozenset())
+        return self.filled(self.prompt("Evidence.txt", _SLOTS), values, _SLOTS)
 
     def run(self, instance: PairInstance) -> Steps[PairVerdict]:
         """All 2k samples at once."""
@@ -75,8 +67,7 @@ class FairEvalJudge:
             for order in _ORDERS
             for sample in range(self.samples)
         ]
-        reasks = self.max_reasks if self.mode == "strict" else 0
-        steps: Steps[list[Reading[tuple[float, float]]]] = read_step(calls, self._parse, reasks, mode=self.mode)
+        steps: Steps[list[Reading[tuple[float, float]]]] = read_step(calls, self._parse, self.reasks, mode=self.mode)
         readings = yield from steps
         original = [reading.value for reading in readings[: self.samples] if reading.value is not None]
         swapped = [pair.value[::-1] for pair in readings[self.samples :] if pair.value is not None]

@@ -8,22 +8,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from assay.errors import ConfigError
 from assay.llm.requests import Answer, Message, Sampling
-from assay.records import Mode
-from assay.scoring.judges.asking import Reading, read_reply, read_step, readers_version
+from assay.scoring.judges.asking import Reading, read_reply, read_step
 from assay.scoring.judges.calls import JudgeCall, Steps
 from assay.scoring.judges.judgements import OK, UNPARSABLE, PointwiseJudgement
 from assay.scoring.judges.parsing import parse_score
 from assay.scoring.judges.parsing.thinking import read_spoken
-from assay.scoring.judges.prompting import SHIPPED, fence, fence_nonce, fill, load_prompt, with_fence_note
+from assay.scoring.judges.prompting import fence, fence_nonce, fill, with_fence_note
 from assay.scoring.judges.protocols.pointwise import PointwiseInstance
-from assay.scoring.judges.structured import MORE_TOKENS, check_structured, identity_of, score_format
+from assay.scoring.judges.protocols.prompted import StructuredJudge
+from assay.scoring.judges.structured import MORE_TOKENS, score_format
 
 _SLOTS = frozenset({"dimension", "definition", "low", "high", "steps", "prompt", "response", "reference_part"})
 
@@ -83,15 +82,16 @@ DIMENSIONS: dict[str, Dimension] = {
 }
 
 
-@dataclass(frozen=True)
-class GEvalJudge:
+@dataclass(frozen=True, kw_only=True)
+class GEvalJudge(StructuredJudge):
     """`run` takes a `PointwiseInstance` and returns a `PointwiseJudgement` on the dimension's scale.
 
     `parts` holds `samples` (asked) and `parsed`, or with `logprobs` the probability `mass` on valid scores.
     """
 
+    shipped = "geval"
+
     dimension: Dimension
-    mode: Mode = "strict"
     samples: int = 20
     logprobs: bool = False
     """Ask once and weight each score with the probability of its token, where the endpoint gives these."""
@@ -99,9 +99,8 @@ class GEvalJudge:
     max_tokens: int = 16
     min_parsed: int = 1
     """Fewer readable samples than this leave the response unscored."""
-    prompts_dir: Path = SHIPPED / "geval"
-    structured: bool = False
-    """Ask for a JSON schema (endpoints with structured output, `strict` only); the same parser reads the reply."""
+    max_reasks: int = field(default=0, init=False)
+    """Unreadable samples are left out."""
 
     def __post_init__(self) -> None:
         if self.samples < 1 or not self.dimension.low < self.dimension.high:
@@ -109,7 +108,7 @@ class GEvalJudge:
                 f"G-Eval: saw {self.samples} samples on {self.dimension.low}..{self.dimension.high}; "
                 "expected at least one sample and a scale that rises"
             )
-        check_structured(self.name, self.mode, self.structured)
+        super().__post_init__()
         if self.structured and self.logprobs:
             raise ConfigError("G-Eval: saw logprobs with structured; expected one of them; drop one")
 
@@ -118,21 +117,26 @@ class GEvalJudge:
         """`geval_<dimension>`."""
         return f"geval_{self.dimension.name.lower()}"
 
+    @property
+    def is_published(self) -> bool:
+        """Its readers are ours."""
+        return False
+
     def identity(self) -> dict[str, object]:
-        """All that shapes the judgement apart from the model."""
+        """As of each prompted judge, without what it never does."""
+        return {name: value for name, value in super().identity().items() if name != "max_reasks"}
+
+    def settings(self) -> dict[str, object]:
+        """Dimension, samples and the prompt."""
         d = self.dimension
         return {
-            "protocol": self.name,
-            "mode": self.mode,
-            "version": readers_version(self.mode, is_published=False),
             "dimension": [d.name, d.definition, list(d.steps), d.low, d.high],
             "samples": 1 if self.logprobs else self.samples,
             "logprobs": self.logprobs,
             "temperature": self.temperature,
             "max_tokens": self.max_tokens,
             "min_parsed": self.min_parsed,
-            "prompt": load_prompt(self.prompts_dir, "Rate.txt", _SLOTS).identity,
-            **identity_of(self.structured),
+            "prompt": self.prompt("Rate.txt", _SLOTS).identity,
         }
 
     def messages(self, instance: PointwiseInstance) -> tuple[Message, ...]:
@@ -148,7 +152,7 @@ class GEvalJudge:
             "response": instance.response,
             "reference_part": f"# Reference\n{instance.reference}\n\n" if instance.reference else "",
         }
-        prompt = load_prompt(self.prompts_dir, "Rate.txt", _SLOTS)
+        prompt = self.prompt("Rate.txt", _SLOTS)
         if self.mode == "compat":
             return fill(prompt, values)
         nonce = fence_nonce([instance.prompt, instance.response, instance.reference])

@@ -10,17 +10,16 @@ from __future__ import annotations
 import string
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from assay.errors import ConfigError
 from assay.llm.requests import Message, Sampling
-from assay.records import Mode
-from assay.scoring.judges.asking import Reading, read_step, readers_version
+from assay.scoring.judges.asking import Reading, read_step
 from assay.scoring.judges.calls import JudgeCall, Steps
 from assay.scoring.judges.judgements import UNPARSABLE, JointJudgement, JointReading
 from assay.scoring.judges.parsing.joint import LabelledScore, joint_schema, parse_joint
-from assay.scoring.judges.prompting import SHIPPED, fence, fence_nonce, fill, load_prompt, with_fence_note
+from assay.scoring.judges.prompting import fence, fence_nonce, fill, with_fence_note
 from assay.scoring.judges.protocols.joint_layout import balanced_orders, blocks_with_anchors, deduplicate, item_rng
+from assay.scoring.judges.protocols.prompted import PromptedJudge
 
 LABELS = tuple(string.ascii_uppercase)
 LOW, HIGH = 0.0, 100.0
@@ -41,16 +40,16 @@ class JointInstance:
     reference: str = ""
 
 
-@dataclass(frozen=True)
-class JointJudge:
+@dataclass(frozen=True, kw_only=True)
+class JointJudge(PromptedJudge):
     """`run` takes a `JointInstance` and returns a `JointJudgement` on 0..100.
 
     One step, `rate`, with all blocks and repeats at once; then at most `max_reasks` more for replies without any
-    readable label.
+    readable label. It has no published form to be compatible with: both modes are the same.
     """
 
-    mode: Mode = "strict"
-    """Joint judging has no published form to be compatible with; both modes are the same."""
+    shipped = "joint"
+
     repeats: int = 2
     """Calls per block, each in another order; an even number balances the places."""
     seed: int = 0
@@ -63,8 +62,6 @@ class JointJudge:
     structured: bool = False
     """Ask for a JSON schema (endpoints with structured output); the same parser reads the reply."""
     temperature: float = 0.0
-    max_reasks: int = 1
-    prompts_dir: Path = SHIPPED / "joint"
 
     def __post_init__(self) -> None:
         if not 2 <= self.max_models <= len(LABELS):
@@ -79,12 +76,19 @@ class JointJudge:
         """`joint`."""
         return "joint"
 
-    def identity(self) -> dict[str, object]:
-        """All that shapes the judgement apart from the model."""
+    @property
+    def is_published(self) -> bool:
+        """Its readers are ours."""
+        return False
+
+    @property
+    def reasks(self) -> int:
+        """In both modes."""
+        return self.max_reasks
+
+    def settings(self) -> dict[str, object]:
+        """Layout, sampling and the prompt."""
         return {
-            "protocol": self.name,
-            "mode": self.mode,
-            "version": readers_version(self.mode, is_published=False),
             "repeats": self.repeats,
             "seed": self.seed,
             "max_models": self.max_models,
@@ -92,8 +96,7 @@ class JointJudge:
             "anchors": self.anchors,
             "structured": self.structured,
             "temperature": self.temperature,
-            "max_reasks": self.max_reasks,
-            "prompt": load_prompt(self.prompts_dir, "Rate.txt", _SLOTS).identity,
+            "prompt": self.prompt("Rate.txt", _SLOTS).identity,
         }
 
     def layout(self, instance: JointInstance) -> tuple[list[tuple[int, int, tuple[str, ...]]], Mapping[str, str]]:
@@ -129,7 +132,7 @@ class JointJudge:
             "count": str(len(texts)),
             "form": "{" + form + "}",
         }
-        return with_fence_note(fill(load_prompt(self.prompts_dir, "Rate.txt", _SLOTS), values), nonce)
+        return with_fence_note(fill(self.prompt("Rate.txt", _SLOTS), values), nonce)
 
     def run(self, instance: JointInstance) -> Steps[JointJudgement]:
         """Asks every block in every order at once."""
@@ -144,9 +147,7 @@ class JointJudge:
                 response_format=joint_schema(LABELS[: len(models)], LOW, HIGH) if self.structured else None,
             )
             calls.append(JudgeCall("rate", self.messages(instance, models), sampling, repeat))
-        steps: Steps[list[Reading[dict[str, LabelledScore]]]] = read_step(
-            calls, _parse, self.max_reasks, mode=self.mode
-        )
+        steps: Steps[list[Reading[dict[str, LabelledScore]]]] = read_step(calls, _parse, self.reasks, mode=self.mode)
         readings = yield from steps
         read = tuple(
             _joint_reading(block, repeat, models, reading)

@@ -9,23 +9,21 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from assay.errors import ConfigError
 from assay.llm.requests import Message, Sampling
-from assay.records import Mode
-from assay.scoring.judges.asking import Reading, read_step, readers_version
+from assay.scoring.judges.asking import Reading, read_step
 from assay.scoring.judges.calls import JudgeCall, Order, Steps
 from assay.scoring.judges.judgements import Choice, PairVerdict, PointwiseJudgement, Winner
 from assay.scoring.judges.parsing import compat_bracket, is_contested, parse_score, strict_bracket
-from assay.scoring.judges.prompting import SHIPPED, Prompt, fill, load_prompt
+from assay.scoring.judges.prompting import Prompt
 from assay.scoring.judges.protocols.pairwise import map_back
-from assay.scoring.judges.structured import check_structured, identity_of, score_format
+from assay.scoring.judges.protocols.prompted import PromptedJudge, StructuredJudge
+from assay.scoring.judges.structured import score_format
 
 LOW, HIGH = 1.0, 10.0
 MAX_TOKENS = 2048
 """As published: the explanation comes first."""
-MT_BENCH_PROMPTS = SHIPPED / "mt_bench"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,34 +45,26 @@ class DialoguePair:
     references: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class MtBenchSingle:
+@dataclass(frozen=True, kw_only=True)
+class MtBenchSingle(StructuredJudge):
     """`run` takes a `Dialogue` and returns a `PointwiseJudgement` on 1..10 of its last answer."""
 
-    mode: Mode = "strict"
-    prompts_dir: Path = MT_BENCH_PROMPTS
-    max_reasks: int = 1
-    structured: bool = False
-    """Ask for a JSON schema (endpoints with structured output, `strict` only); the same parser reads the reply."""
-
-    def __post_init__(self) -> None:
-        check_structured(self.name, self.mode, self.structured)
+    shipped = "mt_bench"
 
     @property
     def name(self) -> str:
         """`mt_bench_single`."""
         return "mt_bench_single"
 
-    def identity(self) -> dict[str, object]:
-        """All that shapes the judgement apart from the model."""
-        identity = _identity(self.name, self.mode, self.max_reasks, self.prompts_dir, "single")
-        return identity | identity_of(self.structured)
+    def settings(self) -> dict[str, object]:
+        """All prompts."""
+        return {"prompts": _prompt_hashes(self, "single")}
 
     def messages(self, instance: Dialogue) -> tuple[Message, ...]:
         """What is sent."""
-        turns = _turns(instance.questions, instance.answers, instance.references)
+        _turns(instance.questions, instance.answers, instance.references)
         values = {f"answer_{turn}": text for turn, text in enumerate(instance.answers, 1)}
-        return _fill(self.mode, self.prompts_dir, "single", turns, values, instance.questions, instance.references)
+        return _messages(self, "single", values, instance.questions, instance.references)
 
     def run(self, instance: Dialogue) -> Steps[PointwiseJudgement]:
         """One call."""
@@ -82,27 +72,24 @@ class MtBenchSingle:
         sampling = Sampling(temperature=0.0, max_tokens=MAX_TOKENS, response_format=asked)
         call = JudgeCall("score", self.messages(instance), sampling)
         parse = compat_double_bracket if self.mode == "compat" else _strict_score
-        reasks = self.max_reasks if self.mode == "strict" else 0
-        (reading,) = yield from read_step([call], parse, reasks, mode=self.mode)
+        (reading,) = yield from read_step([call], parse, self.reasks, mode=self.mode)
         return PointwiseJudgement(reading.value, LOW, HIGH, reading.status, reading.exchanges)
 
 
-@dataclass(frozen=True)
-class MtBenchPair:
+@dataclass(frozen=True, kw_only=True)
+class MtBenchPair(PromptedJudge):
     """`run` takes a `DialoguePair` and returns a `PairVerdict`; take its `consistent` winner."""
 
-    mode: Mode = "strict"
-    prompts_dir: Path = MT_BENCH_PROMPTS
-    max_reasks: int = 1
+    shipped = "mt_bench"
 
     @property
     def name(self) -> str:
         """`mt_bench_pair`."""
         return "mt_bench_pair"
 
-    def identity(self) -> dict[str, object]:
-        """All that shapes the verdict apart from the model."""
-        return _identity(self.name, self.mode, self.max_reasks, self.prompts_dir, "pair")
+    def settings(self) -> dict[str, object]:
+        """All prompts."""
+        return {"prompts": _prompt_hashes(self, "pair")}
 
     def messages(self, instance: DialoguePair, order: Order) -> tuple[Message, ...]:
         """What is sent in this order; assistant A stands first."""
@@ -116,7 +103,7 @@ class MtBenchPair:
             first, second = second, first
         values = {f"answer_a_{turn}": text for turn, text in enumerate(first, 1)}
         values |= {f"answer_b_{turn}": text for turn, text in enumerate(second, 1)}
-        return _fill(self.mode, self.prompts_dir, "pair", turns, values, instance.questions, instance.references)
+        return _messages(self, "pair", values, instance.questions, instance.references)
 
     def run(self, instance: DialoguePair) -> Steps[PairVerdict]:
         """Both orders at once."""
@@ -124,8 +111,9 @@ class MtBenchPair:
         sampling = Sampling(temperature=0.0, max_tokens=MAX_TOKENS)
         calls = [JudgeCall("compare", self.messages(instance, order), sampling, 0, order) for order in orders]
         parse = compat_bracket if self.mode == "compat" else strict_bracket
-        reasks = self.max_reasks if self.mode == "strict" else 0
-        steps: Steps[list[Reading[Winner]]] = read_step(calls, parse, reasks, mode=self.mode, contested=is_contested)
+        steps: Steps[list[Reading[Winner]]] = read_step(
+            calls, parse, self.reasks, mode=self.mode, contested=is_contested
+        )
         readings = yield from steps
         original, swapped = (
             Choice(map_back(reading.value, order), reading.status)
@@ -161,21 +149,19 @@ def _file(kind: str, turns: int, references: bool) -> str:
     return f"{kind}{'_two_turns' if turns == 2 else ''}{'_reference' if references else ''}.txt"
 
 
-def _prompt(folder: Path, kind: str, turns: int, references: bool) -> Prompt:
+def _prompt(judge: PromptedJudge, kind: str, turns: int, references: bool) -> Prompt:
     numbers = range(1, turns + 1)
     slots = {f"question_{turn}" for turn in numbers}
     for stem in ("answer",) if kind == "single" else ("answer_a", "answer_b"):
         slots |= {f"{stem}_{turn}" for turn in numbers}
     if references:
         slots |= {f"reference_{turn}" for turn in numbers}
-    return load_prompt(folder, _file(kind, turns, references), frozenset(slots))
+    return judge.prompt(_file(kind, turns, references), frozenset(slots))
 
 
-def _fill(
-    mode: Mode,
-    folder: Path,
+def _messages(
+    judge: PromptedJudge,
     kind: str,
-    turns: int,
     answers: Mapping[str, str],
     questions: tuple[str, ...],
     references: tuple[str, ...],
@@ -183,16 +169,8 @@ def _fill(
     values = {f"question_{turn}": text for turn, text in enumerate(questions, 1)}
     values |= {f"reference_{turn}": text for turn, text in enumerate(references, 1)}
     values |= answers
-    prompt = _prompt(folder, kind, turns, bool(references))
-    return fill(prompt, values, fenced=frozenset(values) if mode == "strict" else frozenset())
+    return judge.filled(_prompt(judge, kind, len(questions), bool(references)), values, frozenset(values))
 
 
-def _identity(name: str, mode: Mode, max_reasks: int, folder: Path, kind: str) -> dict[str, object]:
-    prompts = [_prompt(folder, kind, turns, references) for turns in (1, 2) for references in (False, True)]
-    return {
-        "protocol": name,
-        "mode": mode,
-        "version": readers_version(mode),
-        "max_reasks": max_reasks if mode == "strict" else 0,
-        "prompts": [prompt.identity for prompt in prompts],
-    }
+def _prompt_hashes(judge: PromptedJudge, kind: str) -> list[str]:
+    return [_prompt(judge, kind, turns, references).identity for turns in (1, 2) for references in (False, True)]

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Literal
 
 from assay.errors import ConfigError
-from assay.llm.requests import Message, Sampling
+from assay.llm.requests import Sampling
 from assay.records import Mode
-from assay.scoring.judges.asking import Reading, read_free_text, read_step, readers_version
+from assay.scoring.judges.asking import Reading, read_free_text, read_step
 from assay.scoring.judges.calls import Exchange, JudgeCall, Order, Steps
 from assay.scoring.judges.judgements import OK, Choice, PairVerdict, Winner
 from assay.scoring.judges.parsing import (
@@ -31,9 +31,8 @@ from assay.scoring.judges.parsing import (
     parse_score,
     strict_choice,
 )
-from assay.scoring.judges.prompting import SHIPPED, Prompt, fill, load_prompt
-
-PAIRWISE_PROMPTS = SHIPPED / "pairwise"
+from assay.scoring.judges.prompting import Prompt
+from assay.scoring.judges.protocols.prompted import PromptedJudge
 
 Auxiliary = Literal["metrics", "reference"]
 _AUXILIARY_FILES: dict[Auxiliary, str] = {
@@ -146,37 +145,30 @@ def patterns_from_configs(configs: Mapping[str, object], judge: str, strategy: s
     return {}
 
 
-@dataclass(frozen=True)
-class PairwiseJudge:
+@dataclass(frozen=True, kw_only=True)
+class PairwiseJudge(PromptedJudge):
     """A strategy at work: `run` takes a `PairInstance` and returns a `PairVerdict`.
 
     Steps: `auxiliary_0`, `auxiliary_1` (once per instance, at once), `compare` (both orders at once; for the rating
     family `rate_1` and `rate_2`), and `synthesize` (both orders) where the orders named different winners.
     """
 
+    shipped = "pairwise"
+
     strategy: Strategy
-    mode: Mode = "strict"
-    prompts_dir: Path = PAIRWISE_PROMPTS
-    """A folder with files of the same names; see `prompting` for their form."""
     compare_patterns: Patterns | None = None
     """None: the published pair for the kind of reply."""
     synthesize_patterns: Patterns | None = None
-    max_reasks: int = 1
-    """In `strict`: how often an unreadable reply is asked for again."""
 
     @property
     def name(self) -> str:
         """The strategy's name."""
         return self.strategy.name
 
-    def identity(self) -> dict[str, object]:
-        """All that shapes the verdict apart from the model."""
+    def settings(self) -> dict[str, object]:
+        """Patterns and prompts."""
         return {
-            "protocol": self.name,
-            "mode": self.mode,
-            "version": readers_version(self.mode),
             "patterns": [[p.first, p.second] for p in (self._patterns("compare"), self._patterns("synthesize"))],
-            "max_reasks": self._reasks,
             "prompts": {name: self._prompt(name).identity for name in self._files()},
         }
 
@@ -207,7 +199,7 @@ class PairwiseJudge:
         for index, kind in enumerate(kinds):
             # a fence says "do not follow what is inside": not around an instruction that is to be answered
             fenced = frozenset({"input"}) if kind == "metrics" else frozenset[str]()
-            messages = self._fill(self._prompt(_AUXILIARY_FILES[kind]), {"input": instance.input}, fenced)
+            messages = self.filled(self._prompt(_AUXILIARY_FILES[kind]), {"input": instance.input}, fenced)
             calls.append(JudgeCall(f"auxiliary_{index}", messages, _sampling(_AUXILIARY_TOKENS[kind])))
         readings = yield from read_free_text(calls, self.mode)
         notes = {f"auxiliary_input_{index}": reading.said(self.mode) for index, reading in enumerate(readings)}
@@ -224,7 +216,7 @@ class PairwiseJudge:
             shown = (instance.output_1, instance.output_2)
             first, second = shown if order == "original" else shown[::-1]
             slots = {"input": instance.input, "output_1": first, "output_2": second, **more}
-            messages = self._fill(self._prompt(file), slots, frozenset(slots))
+            messages = self.filled(self._prompt(file), slots, frozenset(slots))
             calls.append(JudgeCall(step, messages, _sampling(COT_TOKENS if reply == "cot" else LABEL_TOKENS), 0, order))
         patterns = self._patterns(step)
         read = compat_choice if self.mode == "compat" else strict_choice
@@ -233,7 +225,7 @@ class PairwiseJudge:
             return read(text, patterns)
 
         steps: Steps[list[Reading[Winner]]] = read_step(
-            calls, parse, self._reasks, mode=self.mode, contested=is_contested
+            calls, parse, self.reasks, mode=self.mode, contested=is_contested
         )
         return (yield from steps)
 
@@ -243,9 +235,9 @@ class PairwiseJudge:
         calls = []
         for number, output in enumerate((instance.output_1, instance.output_2), 1):
             slots = {"input": instance.input, "output": output, **notes}
-            messages = self._fill(self._prompt(self.strategy.prompt), slots, frozenset(slots))
+            messages = self.filled(self._prompt(self.strategy.prompt), slots, frozenset(slots))
             calls.append(JudgeCall(f"rate_{number}", messages, _sampling(RATING_TOKENS)))
-        readings = yield from read_step(calls, self._parse_rating, self._reasks, mode=self.mode)
+        readings = yield from read_step(calls, self._parse_rating, self.reasks, mode=self.mode)
         first, second = (reading.value for reading in readings)
         status = next((reading.status for reading in readings if reading.status != OK), OK)
         winner: Winner | None = None
@@ -256,10 +248,6 @@ class PairwiseJudge:
 
     def _parse_rating(self, text: str) -> float | None:
         return compat_integer(text) if self.mode == "compat" else parse_score(text, RATING_LOW, RATING_HIGH)
-
-    @property
-    def _reasks(self) -> int:
-        return self.max_reasks if self.mode == "strict" else 0
 
     def _patterns(self, step: str) -> Patterns:
         if step == "compare":
@@ -281,10 +269,7 @@ class PairwiseJudge:
             slots |= {"explanation_1", "explanation_2"}
         if folder in ("comparison", "rating"):
             slots |= {f"auxiliary_input_{index}" for index in range(len(self.strategy.auxiliary))}
-        return load_prompt(self.prompts_dir, file, frozenset(slots))
-
-    def _fill(self, prompt: Prompt, values: Mapping[str, str], fenced: frozenset[str]) -> tuple[Message, ...]:
-        return fill(prompt, values, fenced=fenced if self.mode == "strict" else frozenset())
+        return self.prompt(file, frozenset(slots))
 
 
 def make_pairwise_judge(
@@ -297,11 +282,11 @@ def make_pairwise_judge(
     """A judge by strategy name (either spelling); `patterns` as `patterns_from_configs` gives them."""
     chosen = patterns or {}
     return PairwiseJudge(
-        get_strategy(strategy),
-        mode,
-        prompts_dir or PAIRWISE_PROMPTS,
-        chosen.get("compare"),
-        chosen.get("synthesize"),
+        strategy=get_strategy(strategy),
+        mode=mode,
+        prompts_dir=prompts_dir,
+        compare_patterns=chosen.get("compare"),
+        synthesize_patterns=chosen.get("synthesize"),
     )
 
 

@@ -15,17 +15,16 @@ asks again a bounded number of times where a reply cannot be read.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 from assay.llm.requests import Message, Sampling
-from assay.records import Mode
-from assay.scoring.judges.asking import read_step, readers_version
+from assay.scoring.judges.asking import read_step
 from assay.scoring.judges.calls import JudgeCall, Steps
 from assay.scoring.judges.judgements import PointwiseJudgement
 from assay.scoring.judges.parsing import compat_csv_pair, parse_pair, parse_score
-from assay.scoring.judges.prompting import SHIPPED, fill, load_prompt
-from assay.scoring.judges.structured import check_structured, identity_of, pair_format, score_format
+from assay.scoring.judges.prompting import Prompt
+from assay.scoring.judges.protocols.prompted import StructuredJudge
+from assay.scoring.judges.structured import pair_format, score_format
 
 IftevalVariant = Literal["two_responses", "swapped", "reference_shown", "alone"]
 
@@ -43,27 +42,20 @@ class PointwiseInstance:
     """Task of the row, for protocols that differ by it; no prompt shows it."""
 
 
-@dataclass(frozen=True)
-class IftevalJudge:
+@dataclass(frozen=True, kw_only=True)
+class IftevalJudge(StructuredJudge):
     """IFTEval's LLM judge; `run` takes a `PointwiseInstance` and returns a `PointwiseJudgement` on 0..10.
 
     The reference's own score, where the prompt asks for one, is `parts["reference"]`.
     """
 
-    mode: Mode = "strict"
+    shipped = "ifteval"
+
     variant: IftevalVariant = "two_responses"
     temperature: float = 0.1
     """As published."""
     max_tokens: int = 64
     """Room for two scores and a label; what comes after the scores is not read anyway."""
-    max_reasks: int = 1
-    """In `strict`: how often an unreadable reply is asked for again."""
-    prompts_dir: Path = SHIPPED / "ifteval"
-    structured: bool = False
-    """Ask for a JSON schema (endpoints with structured output, `strict` only); the same parser reads the reply."""
-
-    def __post_init__(self) -> None:
-        check_structured(self.name, self.mode, self.structured)
 
     @property
     def name(self) -> str:
@@ -71,35 +63,29 @@ class IftevalJudge:
         return "ifteval" if self.variant == "two_responses" else f"ifteval_{self.variant}"
 
     @property
-    def _file(self) -> str:
-        return f"{'two_responses' if self.variant == 'swapped' else self.variant}.txt"
+    def is_published(self) -> bool:
+        """Two of the variants are."""
+        return self.variant in ("two_responses", "swapped")
 
     @property
     def _slots(self) -> frozenset[str]:
         return frozenset({"prompt", "response1"} | ({"response2"} if self.variant != "alone" else set()))
 
-    def identity(self) -> dict[str, object]:
-        """All that shapes the judgement apart from the model."""
-        prompt = load_prompt(self.prompts_dir, self._file, self._slots)
-        return {
-            "protocol": self.name,
-            "mode": self.mode,
-            "version": readers_version(self.mode, is_published=self.variant in ("two_responses", "swapped")),
-            "temperature": self.temperature,
-            "max_tokens": self.max_tokens,
-            "max_reasks": self.max_reasks if self.mode == "strict" else 0,
-            "prompt": prompt.identity,
-            **identity_of(self.structured),
-        }
+    def settings(self) -> dict[str, object]:
+        """Sampling and the prompt."""
+        prompt = self._prompt().identity
+        return {"temperature": self.temperature, "max_tokens": self.max_tokens, "prompt": prompt}
+
+    def _prompt(self) -> Prompt:
+        return self.prompt(f"{'two_responses' if self.variant == 'swapped' else self.variant}.txt", self._slots)
 
     def messages(self, instance: PointwiseInstance) -> tuple[Message, ...]:
         """What is sent."""
-        prompt = load_prompt(self.prompts_dir, self._file, self._slots)
         first, second = instance.response, instance.reference
         if self.variant == "swapped":
             first, second = second, first
         values = {"prompt": instance.prompt, "response1": first, "response2": second}
-        return fill(prompt, values, fenced=self._slots if self.mode == "strict" else frozenset())
+        return self.filled(self._prompt(), values, self._slots)
 
     def parse(self, text: str) -> tuple[float, float | None] | None:
         """Score of the prediction, and of the reference where it was rated too."""
@@ -122,8 +108,7 @@ class IftevalJudge:
             temperature=self.temperature, max_tokens=self.max_tokens, response_format=self._response_format()
         )
         call = JudgeCall("score", self.messages(instance), sampling)
-        reasks = self.max_reasks if self.mode == "strict" else 0
-        (reading,) = yield from read_step([call], self.parse, reasks, mode=self.mode)
+        (reading,) = yield from read_step([call], self.parse, self.reasks, mode=self.mode)
         if reading.value is None:
             return PointwiseJudgement(None, 0.0, 10.0, reading.status, reading.exchanges)
         score, reference = reading.value
