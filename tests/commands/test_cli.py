@@ -11,6 +11,7 @@ from assay.cli import run_app
 from assay.commands.compare import compare_rows
 from assay.commands.progress import LineProgress
 from assay.store import Store
+from assay.studies.folder import StudyFolder
 
 ROW = {"id": "a", "task": "sst2", "prediction": "positive", "reference": "positive"}
 
@@ -189,6 +190,32 @@ def test_compare_says_apart_only_where_intervals_do_not_touch() -> None:
     assert (row["apart"], row["difference"]) == (True, pytest.approx(0.4))
     (row,) = compare_rows({key: low}, {key: {**high, "low": 0.15}})
     assert row["apart"] is False
+
+
+def test_studies_of_preferences_are_compared_method_by_method(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import pyarrow as pa
+
+    store = Store(str(tmp_path))
+    for name, shift in (("one", 0.0), ("two", 0.3)):
+        measured = [
+            {"base_model": "tiny", "pairs": "plain", "method": method, "measure": "truth", "value": value + shift,
+             "low": value + shift - 0.1, "high": value + shift + 0.1}
+            for method, value in (("dpo", 0.4), ("kto", 0.2))
+        ]  # fmt: skip
+        folder = StudyFolder(store, name, "0" * 32)
+        store.write_study_json(name, "study.json", {"key": folder.key, "study": {}})
+        folder.write_tables({"preference_measures": pa.Table.from_pylist(measured)})
+        folder.finish(tables=["preference_measures"], mlflow="")
+    assert run_app(["compare", "one", "two", "--storage", str(tmp_path), "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)["rows"]
+    assert [(row["method"], row["measure"], row["apart"]) for row in rows] == [
+        ("dpo", "truth", True), ("kto", "truth", True),
+    ]  # fmt: skip
+    assert [row["difference"] for row in rows] == pytest.approx([0.3, 0.3])
+    assert run_app(["compare", "one", "two", "--storage", str(tmp_path)]) == 0
+    assert "0.400 [0.300, 0.500]" in capsys.readouterr().out
 
 
 def test_plain_progress_says_start_and_end(capsys: pytest.CaptureFixture[str]) -> None:

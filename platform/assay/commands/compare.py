@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import typer
@@ -13,37 +13,49 @@ from assay.store import Store
 from assay.studies.folder import find_folder
 
 CURVE_KEY = ("task", "scorer", "num_target")
+CURVES, MEASURES = "curves", "preference_measures"
+MEASURE_KEY = ("pairs", "method", "measure")
 
 
 def compare_command(first: str, second: str, storage: str, as_json: bool) -> None:
-    """Print the learning curves of both studies where they share task, scorer and N.
+    """Print where both studies have a point of a learning curve, or, of preferences, a method with a measure.
 
     Intervals are each study's own; the two are called different only where their intervals do not touch, since
     studies are no paired samples of each other.
     """
     store = Store(storage)
-    rows = compare_rows(_curves(store, first), _curves(store, second))
+    tables = [_tables(store, name) for name in (first, second)]
+    of_preferences = all(MEASURES in found for found in tables)
+    rows = _measures(*tables) if of_preferences else _curves(*tables)
     if not rows:
-        raise ConfigError(
-            f"compare {first} {second}: saw no task, scorer and N that both have; expected some; nothing to compare"
-        )
+        what = "no pairs, method and measure" if of_preferences else "no task, scorer and N"
+        raise ConfigError(f"compare {first} {second}: saw {what} that both have; expected some; nothing to compare")
     if as_json:
         typer.echo(json.dumps({"a": first, "b": second, "rows": rows}, indent=2))
         return
+    key = MEASURE_KEY if of_preferences else CURVE_KEY
+    widths = [max(len(name), *(len(str(row[name])) for row in rows)) for name in key]
     typer.echo(f"A = {first}, B = {second}; mean [95 % interval]; * where the intervals do not touch")
-    typer.echo(f"{'task':<16} {'scorer':<14} {'N':>6}  {'A':<24} {'B':<24} {'B - A':>8}")
+    titles = "  ".join(f"{name.replace('num_target', 'N'):<{width}}" for name, width in zip(key, widths, strict=True))
+    typer.echo(f"{titles}  {'A':<24} {'B':<24} {'B - A':>8}")
     for row in rows:
         mark = "*" if row["apart"] else " "
-        typer.echo(
-            f"{row['task']:<16} {row['scorer']:<14} {row['num_target']:>6}  "
-            f"{_cell(row, 'a'):<24} {_cell(row, 'b'):<24} {row['difference']:>+8.3f} {mark}"
-        )
+        cells = "  ".join(f"{row[name]!s:<{width}}" for name, width in zip(key, widths, strict=True))
+        typer.echo(f"{cells}  {_cell(row, 'a'):<24} {_cell(row, 'b'):<24} {row['difference']:>+8.3f} {mark}")
 
 
 def compare_rows(
-    first: Mapping[tuple[Any, ...], Mapping[str, Any]], second: Mapping[tuple[Any, ...], Mapping[str, Any]]
+    first: Mapping[tuple[Any, ...], Mapping[str, Any]],
+    second: Mapping[tuple[Any, ...], Mapping[str, Any]],
+    named: Sequence[str] = CURVE_KEY,
 ) -> list[dict[str, Any]]:
-    """One row per point that both studies have, in key order."""
+    """One row per point that both studies have, in key order.
+
+    Args:
+        first: base model and the values of `named` -> mean, low and high.
+        second: the same of the other study.
+        named: what the parts of a key after the first are.
+    """
     rows = []
     for key in sorted(set(first) & set(second)):
         a, b = first[key], second[key]
@@ -52,7 +64,7 @@ def compare_rows(
         known = None not in (a["low"], a["high"], b["low"], b["high"])
         rows.append(
             {
-                **dict(zip(CURVE_KEY, key[1:], strict=True)),
+                **dict(zip(named, key[1:], strict=True)),
                 "base_model": key[0],
                 **{f"a_{name}": a[name] for name in ("mean", "low", "high")},
                 **{f"b_{name}": b[name] for name in ("mean", "low", "high")},
@@ -63,11 +75,31 @@ def compare_rows(
     return rows
 
 
-def _curves(store: Store, name: str) -> dict[tuple[Any, ...], dict[str, Any]]:
+def _tables(store: Store, name: str) -> dict[str, list[dict[str, Any]]]:
     folder = find_folder(store, name)
-    folder.done_or_fail()
-    table = store.read_study_table(folder.name, "tables/curves.parquet").to_pylist()
-    return {(row["base_model"], *(row[part] for part in CURVE_KEY)): row for row in table}
+    return {
+        table: store.read_study_table(folder.name, f"tables/{table}.parquet").to_pylist()
+        for table in folder.done_or_fail()["tables"]
+        if table in (CURVES, MEASURES)
+    }
+
+
+def _curves(*tables: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[dict[str, Any]]:
+    first, second = (
+        {(row["base_model"], *(row[part] for part in CURVE_KEY)): row for row in found[CURVES]} for found in tables
+    )
+    return compare_rows(first, second)
+
+
+def _measures(*tables: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[dict[str, Any]]:
+    first, second = (
+        {
+            (row["base_model"], *(row[part] for part in MEASURE_KEY)): {**row, "mean": row["value"]}
+            for row in found[MEASURES]
+        }
+        for found in tables
+    )
+    return compare_rows(first, second, MEASURE_KEY)
 
 
 def _cell(row: Mapping[str, Any], side: str) -> str:
