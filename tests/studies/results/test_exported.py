@@ -13,6 +13,7 @@ from assay.errors import ConfigError, DataError
 from assay.records import INSTRUCTIONS
 from assay.store import Store
 from assay.studies.builtin.paper import quickstart
+from assay.studies.catalog import load_study
 from assay.studies.prepared import PreparedStudy, prepare_study
 from assay.studies.results.exported import Choice, best_arm, export_model
 from assay.studies.spec import TINY, Study
@@ -99,6 +100,29 @@ def test_what_cannot_be_exported_is_told_in_one_line(trained: tuple[Store, Path]
     (out / "mine").mkdir(parents=True)
     with pytest.raises(ConfigError, match="saw something there already"):
         export_model(study, trained[0], TRAINED, out, merge=False)
+
+
+def test_a_model_that_learnt_from_preferences_leaves_with_its_own_recipe_and_how_to_ask_it(tmp_path: Path) -> None:
+    file = Path(__file__).resolve().parents[3] / "jobs" / "studies" / "preference_small.yaml"
+    study = prepare_study(load_study(str(file), ["grid.seeds=1"]), "rubric")
+    store, plan = Store(str(tmp_path / "runs")), study.artifacts
+    base = make_model(tmp_path / "model", "llama")
+    with store.writing("base", plan.merged[0].key) as artifact:
+        artifact.folder(base)
+    arm = "conditional on biased (learning_rate 0.003)"
+    key = next(run.adapter_key for run in plan.runs if run.arm == arm)
+    make_adapters(base, [tmp_path / "adapter"])
+    with store.writing("adapter", key) as artifact:
+        artifact.folder(tmp_path / "adapter")
+    out = tmp_path / "winner"
+    export_model(study, store, Choice(arm), out, merge=False)
+    card = (out / "README.md").read_text()
+    assert "source `biased` of preferences, from the base with the study's instruction adapter in it" in card
+    assert "- length_bias: 0.04" in card and "'method': 'conditional'" in card and "- learning_rate: 0.003" in card
+    assert "Ask it with `[good] ` in front of the question" in card
+    assert (out / "base" / "config.json").exists()
+    with pytest.raises(ConfigError, match="its base model as it is"):
+        export_model(study, store, Choice("start"), tmp_path / "start", merge=False)
 
 
 def row(arm: str, evaluation_set: str, mean: float | None) -> dict[str, object]:

@@ -118,9 +118,8 @@ def export_model(
             f"study {prepared.study.name!r}: saw no model of {run.arm!r} (draw {run.draw}, seed {run.training_seed}) "
             f"in {store.uri}; expected it; run `assay run {prepared.study.name}` with the same --storage"
         )
-    mixture = prepared.artifacts.mixtures.get(run.mixture_key)
     kind: ModelKind = "whole weights" if is_whole else "merged weights" if merge else "adapter"
-    exported = Exported(prepared.study, prepared.key, run, mixture, kind)
+    exported = _told(prepared, run, kind)
     folder = store.local_dir(ADAPTER_KIND, trained)
     try:
         _claim(out)
@@ -146,6 +145,22 @@ def _write(prepared: PreparedStudy, store: Store, job: GenerationJob, adapter: P
         merge_adapter(str(base), [str(adapter)], out, dtype=prepared.study.train.dtype)
     else:
         _write_adapter(adapter, base, job.base_source, out, is_own=is_own)
+
+
+def _told(prepared: PreparedStudy, run: RunRow, kind: ModelKind) -> Exported:
+    """What the card says of a model."""
+    plan = prepared.artifacts
+    training = next((job for job in plan.trainings if job.key == plan.trained_by.get(run.predictions_key)), None)
+    return Exported(
+        prepared.study,
+        prepared.key,
+        run,
+        plan.mixtures.get(run.mixture_key),
+        kind,
+        prepared.study.train if training is None else training.spec,
+        next((cell.pairs for cell, key in plan.cells if key == run.adapter_key), None),
+        plan.prefixes.get(run.predictions_key, ""),
+    )
 
 
 def _chosen(prepared: PreparedStudy, choice: Choice) -> tuple[RunRow, GenerationJob]:

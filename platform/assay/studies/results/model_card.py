@@ -8,7 +8,9 @@ from typing import Any, Literal
 
 from assay.metaeval.study_tables.frame import RunRow
 from assay.mixtures.spec import MixtureSpec
+from assay.preference.sources import PairsAsked
 from assay.studies.spec import Study
+from assay.training.spec import TrainSpec
 
 ModelKind = Literal["adapter", "merged weights", "whole weights"]
 
@@ -21,9 +23,15 @@ class Exported:
     study_key: str
     run: RunRow
     mixture: MixtureSpec | None
-    """None: of an arm that is its starting point."""
+    """None: of an arm that is its starting point, or learnt from preferences."""
     kind: ModelKind
     """"whole weights" were trained as such."""
+    recipe: TrainSpec
+    """Of its own training."""
+    pairs: PairsAsked | None = None
+    """The preferences that it learnt from."""
+    prefix: str = ""
+    """What stands before the questions that it is asked."""
 
 
 KINDS = {
@@ -47,13 +55,13 @@ def model_card(exported: Exported, leaderboard: Sequence[Mapping[str, Any]]) -> 
         f"{KINDS[exported.kind]} of base model `{run.base_model}`, draw {run.draw}, training seed {run.training_seed}.",
         f"Study key `{exported.study_key}`, adapter `{run.adapter_key}`.",
         "",
-        "## Mixture",
+        "## Mixture" if exported.pairs is None else "## Preferences",
         "",
-        *_mixture(exported.mixture),
+        *(_mixture(exported.mixture) if exported.pairs is None else _preferences(exported, exported.pairs)),
         "",
         "## Recipe",
         "",
-        *(f"- {name}: {value}" for name, value in exported.study.train.model_dump(mode="json").items()
+        *(f"- {name}: {value}" for name, value in exported.recipe.model_dump(mode="json").items()
           if name != "seed"),
         "",
         "## Scores of the arm",
@@ -76,6 +84,20 @@ def _mixture(mixture: MixtureSpec | None) -> Iterator[str]:
     for part in mixture.train:
         share = f"weight {part.weight}" if part.count is None else f"{part.count} rows"
         yield f"- {part.name}: {share} of dataset `{part.dataset}`"
+
+
+def _preferences(exported: Exported, asked: PairsAsked) -> Iterator[str]:
+    grid = exported.study.grid.preferences
+    assert grid is not None
+    told = {"merged": "the base with the study's instruction adapter in it", "base": "the base"}
+    yield f"Trained on the source `{asked.name}` of preferences, from {told.get(grid.start, grid.start)}:"
+    yield ""
+    yield from (f"- {name}: {value}" for name, value in asked.spec.model_dump(mode="json").items())
+    if asked.rounds > 1:
+        yield f"- rounds: {asked.rounds}"
+    if exported.prefix:
+        yield ""
+        yield f"Ask it with `{exported.prefix}` in front of the question: that is the condition of good answers."
 
 
 def _scores(run: RunRow, leaderboard: Sequence[Mapping[str, Any]]) -> Iterator[str]:
