@@ -38,11 +38,13 @@ def study_status(study: Study, store: Store, embedded_name: str) -> dict[str, An
     """Counts by stage, and where the report is. Starts nothing and writes nothing."""
     prepared = prepare_study(study, embedded_name, store)
     plan = prepared.artifacts
+    pairs = [*(part for part, _ in plan.rounds), *plan.pairs]
+    trainings = [*plan.tunings, *(job for _, job in plan.rounds), *plan.trainings]
     stages = [
         _stage(store, "base", BASE_KIND, prepared.own_bases),
         _stage(store, "mixtures", MIXTURE_KIND, list(plan.mixtures)),
-        *([_stage(store, "pairs", PAIRS_KIND, [part.key for part in plan.pairs])] if plan.pairs else []),
-        _stage(store, "trainings", ADAPTER_KIND, [job.key for job in (*plan.tunings, *plan.trainings)]),
+        *([_stage(store, "pairs", PAIRS_KIND, [part.key for part in pairs])] if pairs else []),
+        _stage(store, "trainings", ADAPTER_KIND, [job.key for job in trainings]),
         _stage(store, "predictions", PREDICTIONS_KIND, [job.key for job in plan.generations]),
         _stage(store, "scores", SCORES_KIND, prepared.scoring.keys),
     ]
