@@ -6,7 +6,6 @@ content, so that a judge that always names the first output is right in half of 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ from assay.errors import ConfigError, DataError
 from assay.fingerprint import content_hash
 from assay.judging.accuracy import PairItem
 from assay.judging.llmbar import PairSet
-from assay.preference.rows import PreferenceRow, Prompt
+from assay.preference.rows import PreferenceRow, question_text
 from assay.row_files import expand, subset_names
 from assay.tasks.datasets.preference_formats import LAYOUTS
 from assay.tasks.datasets.preferences import load_preferences
@@ -67,16 +66,7 @@ def _given(name: str, file: Path, layout: str, limit: int | None) -> GivenPairs:
 
 
 def _item(row: PreferenceRow) -> PairItem:
-    question = _question(row.prompt)
+    question = question_text(row.prompt)
     if int(content_hash(row.id.encode()), 16) % 2:
         return PairItem(question, row.rejected, row.chosen, 2)
     return PairItem(question, row.chosen, row.rejected, 1)
-
-
-def _question(prompt: Prompt) -> str:
-    """What was asked, earlier turns in front of it, each with who spoke."""
-    asked = f"{prompt.instruction}\n\n{prompt.input}" if prompt.input else prompt.instruction
-    turns = json.loads(prompt.history_json) if prompt.history_json else []
-    if not turns:
-        return asked
-    return "\n\n".join(f"{role.capitalize()}: {text}" for role, text in [*turns, ["user", asked]])

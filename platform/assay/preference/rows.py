@@ -107,6 +107,15 @@ def prompt_of(example: Example) -> Prompt:
     return Prompt(example.instruction, example.input, example.history_json)
 
 
+def question_text(prompt: Prompt) -> str:
+    """What was asked as one text, earlier turns in front of it, each with who spoke."""
+    asked = f"{prompt.instruction}\n\n{prompt.input}" if prompt.input else prompt.instruction
+    turns = json.loads(prompt.history_json) if prompt.history_json else []
+    if not turns:
+        return asked
+    return "\n\n".join(f"{role.capitalize()}: {text}" for role, text in [*turns, ["user", asked]])
+
+
 def sides_fault(answers: Sequence[str]) -> str:
     """Why answers make no preference: "empty side", "equal sides" or "one side"; empty where they make one."""
     if any(not text.strip() for text in answers):

@@ -5,11 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator, model_validator
+from pydantic import (
+    BeforeValidator,
+    Discriminator,
+    Field,
+    Tag,
+    field_validator,
+    model_validator,
+)
 
-from assay.config import Config
+from assay.config import Config, Later
 
 
 class GivenPairs(Config):
@@ -20,15 +27,49 @@ class GivenPairs(Config):
     """Name of a source of `data.sources` with its field `preference` set."""
 
 
+JUDGE = "judge"
+"""The label of the study's judge that rates each answer."""
+PAIRWISE, SELF = "pairwise", "self"
+"""Labels by comparing answers two by two: the study's judge, and the start itself (RLAIF)."""
+VANILLA = "vanilla"
+
+
 class LabelledAnswers(Config):
     """Answers of the start model, and who says which is better."""
 
     temperature: float = Field(0.8, gt=0, le=2)
     """Of sampling."""
-    label: str = "judge"
-    """"judge", or a local scorer by name ("truth", "heuristic", "reward"); one of the study's `scorers`."""
+    label: str = JUDGE
+    """One of the study's `scorers`: "judge" rates each answer, or a local scorer by name ("truth", "heuristic",
+    "reward"). Or "pairwise": the judge compares every two answers in both orders; "self": the start itself does. The
+    score of an answer is then the share of its comparisons that it won."""
+    strategy: Annotated[str, Later(VANILLA)] = VANILLA
+    """Of the labels "pairwise" and "self": how two answers are compared, a strategy of `assay metaeval llmbar`."""
     length_bias: float = 0.0
     """Planted: added to the score for each word of an answer. For data whose truth is known; 0 plants nothing."""
+
+    @model_validator(mode="after")
+    def _is_compared_where_it_says_how(self) -> Self:
+        if self.strategy != VANILLA and not self.is_compared:
+            raise ValueError(f"strategy: saw {self.strategy!r} with the label {self.label!r}, which compares nothing")
+        if self.length_bias and self.is_compared:
+            raise ValueError(f"length_bias={self.length_bias:g}: expected 0 with the label {self.label!r}, no scorer's")
+        return self
+
+    @property
+    def is_compared(self) -> bool:
+        """Whether answers are compared two by two, instead of rated one by one."""
+        return self.label in (PAIRWISE, SELF)
+
+    @property
+    def is_judged_by_start(self) -> bool:
+        """Whether the start says which of its answers is better."""
+        return self.label == SELF
+
+    @property
+    def scorer(self) -> str:
+        """What makes its labels: labels of one name by two strategies are two."""
+        return f"{self.label} by {self.strategy}" if self.is_compared else self.label
 
 
 class SampledPairs(LabelledAnswers):
@@ -100,6 +141,18 @@ def answers_to_a_prompt(spec: Config) -> int:
     if isinstance(spec, (SampledPairs, RsoPairs)):
         return spec.num
     return 2 if isinstance(spec, StrongerPairs) else 3 if isinstance(spec, PrinciplePairs) else 0
+
+
+def judge_verdicts(spec: Config) -> int:
+    """Most that the study's judge is asked about the answers to one prompt: ratings, or both orders of every two."""
+    if not isinstance(spec, (SampledPairs, RsoPairs)):
+        return 0
+    return spec.num if spec.label == JUDGE else spec.num * (spec.num - 1) if spec.label == PAIRWISE else 0
+
+
+def start_verdicts(spec: Config) -> int:
+    """The same of the start itself."""
+    return spec.num * (spec.num - 1) if isinstance(spec, (SampledPairs, RsoPairs)) and spec.label == SELF else 0
 
 
 def _kind_of(value: Any) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from pydantic import Field
 
@@ -197,7 +198,7 @@ def scores_key(spec: ScorerSpec, batch: ScoringBatch) -> str:
     return artifact_key(KIND, SCHEMA_VERSION, spec.identity(), {"predictions": list(batch.predictions)})
 
 
-def judge_spec(name: str, protocol: PointwiseProtocol, endpoint: EndpointSpec) -> ScorerSpec:
+def judge_spec(name: str, protocol: JudgeProtocol[Any, Any], endpoint: EndpointSpec) -> ScorerSpec:
     """What a judge is: protocol, prompts and settings, model, and the endpoint's name (never its address)."""
     return ScorerSpec(
         name=name,

@@ -280,15 +280,15 @@ class _Collected:
     def _pairs(self, cell: Cell, asked: PairsAsked, recipe: TrainSpec, start: Base, prompts: str) -> str:
         """Key of the preferences that a cell learns from; of expert iteration those of its last round."""
         assert self.preferences is not None
-        sampler = Sampler(start.key, start.path)
+        first = sampler = Sampler(start.key, start.path)
         for number in range(1, asked.rounds):
-            wanted = wanted_pairs(self.study, asked, sampler, prompts, self.preferences)
+            wanted = wanted_pairs(self.study, asked, sampler, prompts, self.preferences, first)
             key = adapter_key(recipe, base_key=start.key, mixture_key=wanted.key)
             labels = {"arm": f"{cell.arm}, round {number}", "seed": str(cell.training_seed), "base": start.name}
             job = self._training(key, start, prompts, recipe, None, labels)
             self.rounds.setdefault(key, (wanted, _on_pairs(job, wanted.key, cell)))
             sampler = replace(sampler, adapter_key=key, lora_rank=cell.train.lora_rank)
-        wanted = wanted_pairs(self.study, asked, sampler, prompts, self.preferences, self._winner(asked))
+        wanted = wanted_pairs(self.study, asked, sampler, prompts, self.preferences, first, self._winner(asked))
         self.pairs.setdefault(wanted.key, wanted)
         return wanted.key
 

@@ -485,7 +485,7 @@ class Pipeline:
     def _endpoint(self, stack: ExitStack) -> EndpointSpec:
         """The judge's endpoint; starts the embedded server where it is the judge."""
         url = None
-        if self.study.judge.is_embedded and JUDGE in self.study.scorers:
+        if self.study.judge.is_embedded and (JUDGE in self.study.scorers or self.study.grid.asks_judge):
             url = stack.enter_context(self.embedded.start())
         return endpoint_of(self.study.judge, embedded_url=url, embedded_name=self.embedded.name)
 

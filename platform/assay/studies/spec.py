@@ -433,7 +433,7 @@ class Study(Config):
     @property
     def asks_judge(self) -> bool:
         """Whether anything is put before the LLM judge: predictions, or the preference answers of trials."""
-        return JUDGE in self.scorers or (self.ifs is not None and self.ifs.objecqa is not None)
+        return JUDGE in self.scorers or self.grid.asks_judge or (self.ifs is not None and self.ifs.objecqa is not None)
 
     @property
     def seeds_at_zero(self) -> tuple[int, ...]:

@@ -26,6 +26,6 @@ def test_longer_chosen_answers_are_counted_and_correlated() -> None:
 
 
 def test_rows_without_scores_have_no_correlation() -> None:
-    found = label_row("tiny", "given", Label("human", is_scorer=False), [row(0, 2, 1, None)], {})
+    found = label_row("tiny", "given", Label("human", named="given"), [row(0, 2, 1, None)], {})
     assert (found["label"], found["num_scored"]) == ("given", 0)
     assert math.isnan(found["length_correlation"])

@@ -133,6 +133,9 @@ def test_expert_iteration_samples_what_its_last_round_trained() -> None:
         ("grid.pairs={stronger: {}}", "the start on both sides"),
         ("grid.pairs={principles: {file: ../p.txt}}", "expected a path below"),
         ("grid.rounds=1", "greater than or equal to 2"),
+        ("grid.pairs={sampled: {label: pairwise, strategy: rating}}", "expected one of vanilla_norules, vanilla"),
+        ("grid.pairs={sampled: {label: truth, strategy: cot}}", "which compares nothing"),
+        ("grid.pairs={sampled: {label: self, length_bias: 0.1}}", "expected 0 with the label 'self'"),
     ],
 )
 def test_what_does_not_fit_is_refused_in_one_line(override: str, said: str) -> None:
@@ -156,6 +159,22 @@ def test_all_methods_at_three_points_and_five_seeds_are_priced_before_anything_r
     answers = 8 * 320 + 2 * 8 * 320 * 3 * 5 * 2  # once from the start, and from each model of two later rounds
     assert any(f"{answers:,} answers sampled for pairs" in note for note in found.assumptions)
     assert found.gpu_hours is not None
+
+
+def test_answers_compared_two_by_two_are_labels_of_their_own_and_priced() -> None:
+    study = small(
+        "grid.pairs={one: {kind: sampled, num: 4, label: pairwise}, two: {kind: sampled, num: 4, label: pairwise, "
+        "strategy: cot}, own: {kind: sampled, num: 4, label: self}}"
+    )
+    assert study.asks_judge and "judge" not in study.scorers
+    made = artifacts(study)
+    assert len({part.samples.job.key for part in made.pairs if part.samples}) == 1  # who labels differs alone
+    assert len({part.scores_key for part in made.pairs}) == len({part.key for part in made.pairs}) == 3
+    (own,) = [part for part in made.pairs if part.start is not None]
+    assert own.start and own.start.base_key == made.merged[0].key
+    found = plan(study)
+    assert found.judge_calls == 2 * 320 * 4 * 3  # both orders of six pairs for each of two strategies
+    assert any(f"{320 * 4 * 3:,} verdicts asked of the start itself" in note for note in found.assumptions)
 
 
 def runs_of(study: Study) -> list[RunRow]:

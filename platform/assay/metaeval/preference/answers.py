@@ -46,8 +46,9 @@ class Label:
     scorer: str
     length_bias: float = 0.0
     """Planted, for each word of an answer."""
-    is_scorer: bool = True
-    """False: the pairs are given, and the scorer named is the study's human column."""
+    named: str = ""
+    """What tables say where no scorer of the study labelled ("given", "pairwise"); the scorer is then the human column
+    of the study. Empty: the scorer labelled."""
 
     def of(self, run: RunAnswers, example: str) -> float:
         """The label's score of an answer, its bias included; NaN where there is none."""

@@ -24,7 +24,10 @@ COLUMNS: Mapping[str, tuple[Column, ...]] = {
         count("num_runs", "trainings that are reported"),
         count("trained_tokens", "answer tokens trained, over all points and seeds"),
         count("sampled_answers", "answers sampled for the pairs, shared by all methods on them"),
-        count("judged_answers", "of these, answers that a judge labelled"),
+        count(
+            "judge_verdicts", "asked of the study's judge to label them, at most: a rating each, or both orders of two"
+        ),
+        count("start_verdicts", "asked of the start itself, at most: both orders of every two answers"),
     ),
     "preference_points": (
         _BASE,

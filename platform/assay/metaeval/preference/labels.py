@@ -30,7 +30,7 @@ def label_row(
     return {
         "base_model": base_model,
         "pairs": pairs,
-        "label": label.scorer if label.is_scorer else "given",
+        "label": label.named or label.scorer,
         "length_bias": label.length_bias,
         "num_rows": len(rows),
         "left_out": json.dumps(dict(sorted(left_out.items()))),

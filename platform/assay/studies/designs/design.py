@@ -71,6 +71,11 @@ class DesignBase(Config, ABC):
         """Whether cells of N = 0 are trainings, with training seeds of their own."""
 
     @property
+    def asks_judge(self) -> bool:
+        """Whether the design itself asks the study's judge, beside the scorer of that name."""
+        return False
+
+    @property
     def default_baseline(self) -> str | None:
         """Arm that the leaderboard compares with where the study names none; None: N = 0 of the arm's own series."""
         return None

@@ -15,6 +15,7 @@ from assay.metaeval.study_tables.frame import MANY
 from assay.mixtures.designs import INSTRUCTION_DRAW, Instructions, instructions_alone
 from assay.mixtures.spec import ComponentSpec, MixtureSpec
 from assay.preference.sources import (
+    PAIRWISE,
     START,
     GivenPairs,
     LabelledAnswers,
@@ -24,6 +25,7 @@ from assay.preference.sources import (
     StrongerPairs,
 )
 from assay.records import TEST, VALIDATION
+from assay.scoring.judges.protocols.pairwise import STRATEGIES
 from assay.studies.designs.asked import AskedSet, instruction_sets, task_set
 from assay.studies.designs.cell import Cell, Tuned
 from assay.studies.designs.design import DesignBase, by_rules_of, no_repeats
@@ -36,6 +38,8 @@ if TYPE_CHECKING:
 BEST_OF_N, EXPERT_ITERATION = "best_of_n", "expert_iteration"
 OBJECTIVES: Mapping[str, str] = {EXPERT_ITERATION: "sft_chosen"}
 """Methods that are a training of another name on rows of their own -> its objective."""
+COMPARING = tuple(name for name, strategy in STRATEGIES.items() if strategy.reply != "rating")
+"""Strategies that compare two answers."""
 TUNING_SET, REPORTED_SET = "tuning", "preferences"
 """Evaluation sets: prompts on which tuning points are chosen, and prompts that are reported."""
 
@@ -133,6 +137,11 @@ class PreferenceGrid(DesignBase):
         return False
 
     @property
+    def asks_judge(self) -> bool:
+        """Whether the judge compares answers, be it among the scorers or not."""
+        return any(isinstance(spec, LabelledAnswers) and spec.label == PAIRWISE for spec in self.pairs.values())
+
+    @property
     def preferences(self) -> PreferenceGrid:
         """Itself."""
         return self
@@ -180,8 +189,12 @@ class PreferenceGrid(DesignBase):
         if self.start == "merged" and self.start_rows is None and self.prompt_dataset(study) == study.data.instructions:
             raise ValueError("grid.start_rows: expected a number where prompts are rows of the instruction set, too")
         for name, spec in self.pairs.items():
-            if isinstance(spec, LabelledAnswers) and spec.label not in study.scorers:
-                raise ValueError(f"grid.pairs.{name}.label={spec.label!r} must be one of scorers")
+            if isinstance(spec, LabelledAnswers) and not spec.is_compared and spec.label not in study.scorers:
+                raise ValueError(f"grid.pairs.{name}.label={spec.label!r} must be one of scorers, or pairwise or self")
+            if isinstance(spec, LabelledAnswers) and spec.is_compared and spec.strategy not in COMPARING:
+                raise ValueError(
+                    f"grid.pairs.{name}.strategy={spec.strategy!r}: expected one of {', '.join(COMPARING)}"
+                )
             if isinstance(spec, GivenPairs):
                 source = study.data.sources.get(spec.dataset)
                 if source is None or source.preference == "none":

@@ -13,6 +13,8 @@ from assay.preference.sources import (
     SampledPairs,
     StrongerPairs,
     answers_to_a_prompt,
+    judge_verdicts,
+    start_verdicts,
 )
 from assay.studies.designs.preference import EXPERT_ITERATION, PreferenceGrid
 from assay.studies.planning.outline import CHARS_PER_TOKEN, DatasetOutline
@@ -27,7 +29,7 @@ class PreferenceWork:
     answers: int
     """Sampled, by all base models."""
     judged: int
-    """Of these, answers that the judge scores."""
+    """Verdicts asked of the judge: ratings, and both orders of two answers."""
     tokens: float
     """Read and written by each base model in sampling, and read for reference log-probabilities and divergences."""
     note: str
@@ -36,23 +38,23 @@ class PreferenceWork:
 def preference_work(study: Study, grid: PreferenceGrid, outlines: Mapping[str, DatasetOutline]) -> PreferenceWork:
     """Samples of every source, each once; the start's answers for best of n; what is read for log-probabilities."""
     mean_tokens = outlines[grid.prompt_dataset(study)].mean_chars / CHARS_PER_TOKEN
-    sampled: dict[tuple[int, float], set[str]] = {}
-    for spec in grid.pairs.values():
-        if isinstance(spec, (SampledPairs, RsoPairs)):
-            sampled.setdefault((spec.num, spec.temperature), set()).add(spec.label)
-    answers = sum(num for num, _ in sampled) * grid.num_prompts
+    labelled = [spec for spec in grid.pairs.values() if isinstance(spec, (SampledPairs, RsoPairs))]
+    answers = sum(num for num, _ in {(spec.num, spec.temperature) for spec in labelled}) * grid.num_prompts
     unlabelled = [spec for spec in grid.pairs.values() if isinstance(spec, (StrongerPairs, PrinciplePairs))]
     answers += grid.num_prompts * sum(map(answers_to_a_prompt, unlabelled))
-    if EXPERT_ITERATION in grid.methods:
-        later = (grid.rounds - 1) * grid.num_points * grid.seeds * grid.num_prompts
-        answers += later * sum(spec.num for spec in grid.pairs.values() if isinstance(spec, SampledPairs))
+    later = (grid.rounds - 1) * grid.num_points * grid.seeds if EXPERT_ITERATION in grid.methods else 0
+    answers += later * grid.num_prompts * sum(spec.num for spec in labelled)
     frontier = grid.frontier * grid.reported_prompts
-    judged = sum(num * grid.num_prompts for (num, _), labels in sampled.items() if JUDGE in labels)
+    distinct = {(spec.scorer, spec.num, spec.temperature): spec for spec in labelled}.values()
+    asked = [*distinct, *(spec for spec in labelled for _ in range(later))]
+    judged = grid.num_prompts * sum(map(judge_verdicts, asked))
     judged += frontier if JUDGE in study.scorers else 0
+    asked_of_start = grid.num_prompts * sum(map(start_verdicts, asked))
     read = 2 * grid.num_prompts * len(grid.pairs)
     own = len(grid.pairs) * len(grid.trained_methods) * grid.seeds * grid.reported_prompts
     written = study.evaluation.instruction_max_new_tokens / 2
     tokens = (answers + frontier) * (mean_tokens + written) + (read + 2 * own) * mean_tokens
+    tokens += asked_of_start * (mean_tokens + 2 * written)  # a question and two answers to it
     bases = len(study.base_models)
     given = sum(isinstance(spec, GivenPairs) for spec in grid.pairs.values())
     note = (
@@ -60,6 +62,7 @@ def preference_work(study: Study, grid: PreferenceGrid, outlines: Mapping[str, D
         f"{len(grid.pairs)} sources of pairs; {answers * bases:,} answers sampled for pairs, shared by all methods, "
         f"and {frontier * bases:,} for best of n; reference log-probabilities computed once for each source; at most "
         f"one row of pairs for each of {grid.num_prompts:,} prompts is assumed"
+        + (f", {asked_of_start * bases:,} verdicts asked of the start itself" if asked_of_start else "")
         + (f", given pairs ({given}) counted as so many, too" if given else "")
     )
     return PreferenceWork((answers + frontier) * bases, judged * bases, tokens, note)

@@ -1,8 +1,8 @@
 """Which tuning point of each method is reported: the one whose answers to the tuning prompts its label likes best.
 
 A point's score is the mean over its seeds and the tuning prompts, by the scorer that labelled the pairs with the bias
-that was planted there: nobody who tunes knows the truth. Given pairs have no scorer, so there the study's human column
-is taken. Pure.
+that was planted there: nobody who tunes knows the truth. Given pairs, and answers compared two by two, have no scorer
+that rates one answer, so there the study's human column is taken. Pure.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeGuard
 
 import numpy as np
 
@@ -53,7 +54,12 @@ class Chosen:
 
 def label_of(spec: PairsSpec, human: str) -> tuple[str, float]:
     """The scorer that stands for a source's labels, and the bias that was planted."""
-    return (spec.label, spec.length_bias) if isinstance(spec, LabelledAnswers) else (human, 0.0)
+    return (spec.label, spec.length_bias) if has_scorer(spec) else (human, 0.0)
+
+
+def has_scorer(spec: PairsSpec) -> TypeGuard[LabelledAnswers]:
+    """Whether a scorer of the study labelled, so that whatever is answered later can be scored by the same."""
+    return isinstance(spec, LabelledAnswers) and not spec.is_compared
 
 
 def choose(

@@ -11,6 +11,7 @@ from assay.preference.principles import read_principles
 from assay.preference.sources import GivenPairs, LabelledAnswers, PairsSpec, PrinciplePairs
 from assay.scoring.jobs import judge_spec
 from assay.scoring.protocol import ScorerSpec
+from assay.studies.preferences.comparing import judge_as_scorer, start_as_scorer
 from assay.studies.preferences.wanted import PreferenceInputs
 from assay.studies.scores import local_scorers, study_protocol
 from assay.studies.spec import JUDGE, Study
@@ -30,10 +31,16 @@ def preference_inputs(study: Study, endpoint: EndpointSpec) -> PreferenceInputs:
 
 
 def _labels(study: Study, sources: Mapping[str, PairsSpec], endpoint: EndpointSpec) -> dict[str, ScorerSpec]:
-    names = {spec.label for spec in sources.values() if isinstance(spec, LabelledAnswers)}
+    labelled = [spec for spec in sources.values() if isinstance(spec, LabelledAnswers)]
+    names = {spec.label for spec in labelled}
     found = {spec.name: spec for spec in local_scorers(study) if spec.name in names}
     if JUDGE in names:
         found[JUDGE] = judge_spec(JUDGE, study_protocol(study), endpoint)
+    for spec in labelled:
+        if spec.is_judged_by_start:
+            found[spec.scorer] = start_as_scorer(spec, study.mode)
+        elif spec.is_compared:
+            found[spec.scorer] = judge_as_scorer(spec, study.mode, endpoint)
     return found
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from assay.errors import DataError, StageError
-from assay.fingerprint import content_hash
+from assay.fingerprint import artifact_key, content_hash
 from assay.generation.spec import KIND as PREDICTIONS
 from assay.generation.spec import PREDICTIONS_FILE
 from assay.hooks import Progress
@@ -22,17 +22,32 @@ from assay.preference.labelling import label_score, ranked, rejection_sampled
 from assay.preference.principles import ask_critique, ask_revision
 from assay.preference.rows import KIND, PreferenceRow, PreferenceRows, prompt_of, sides_fault
 from assay.preference.sources import GivenPairs, LabelledAnswers, PairsAsked, RsoPairs
-from assay.records import TEST, TRAIN, Example, MixtureRow, Prediction, ScoreRow, from_table
+from assay.records import TEST, TRAIN, Example, MixtureRow, Prediction, ScoreRow, from_table, to_table
 from assay.scoring.jobs import KIND as SCORES_KIND
-from assay.scoring.jobs import SCORES_FILE, JudgeSetup, LocalScoring
+from assay.scoring.jobs import SCORES_FILE, JudgeSetup, LocalScoring, sorted_rows, summarise
+from assay.scoring.jobs import SUMMARY_FILE as SCORES_SUMMARY
+from assay.scoring.judges.calls import JudgeCall
+from assay.scoring.judges.judgements import PairVerdict
+from assay.scoring.judges.protocols.pairwise import PairInstance, PairwiseJudge
 from assay.scoring.protocol import ScorerSpec
 from assay.store import Store
-from assay.studies.preferences.wanted import Samples, WantedPairs, answer_id, repeated
+from assay.studies.preferences.comparing import as_example, asked_at_once, compared_rows, judged_pairs, protocol_of
+from assay.studies.preferences.wanted import (
+    SAMPLES_SCHEMA,
+    Sampler,
+    Samples,
+    WantedPairs,
+    answer_id,
+    repeated,
+    sampled,
+)
 from assay.studies.spec import Study
 from assay.tasks.datasets.preferences import materialise_pairs, store_pairs
 from assay.tasks.datasets.splits import content_split, split_line
 
 NO_ANSWER = "no answer"
+VERDICT_TOKENS = 48
+"""Of a reply in which the start says which of two answers is better."""
 
 
 @dataclass(frozen=True)
@@ -124,11 +139,53 @@ class PairMaker:
         samples, label = wanted.samples, wanted.label
         assert samples is not None and label is not None
         prompts = self.prompts(samples)
-        self.score(samples, prompts, [label])
+        if isinstance(wanted.asked.spec, LabelledAnswers) and wanted.asked.spec.is_compared:
+            self._compare(wanted, wanted.asked.spec, prompts)
+        else:
+            self.score(samples, prompts, [label])
         answers = stored_answers(self.store, samples.job.key)
         scores = stored_ratings(self.store, wanted.scores_key)
         rows, left_out = rows_of(wanted.asked, prompts, answers, scores, samples.num)
         return self._store(wanted, prompts, rows, left_out)
+
+    def _compare(self, wanted: WantedPairs, spec: LabelledAnswers, prompts: Sequence[Example]) -> None:
+        """Have answers compared two by two, where that was not done."""
+        samples, label = wanted.samples, wanted.label
+        assert samples is not None and label is not None
+        if self.store.exists(SCORES_KIND, wanted.scores_key):
+            return
+        protocol = protocol_of(spec, self.study.mode)
+
+        def compare(instances: Sequence[PairInstance]) -> Sequence[PairVerdict]:
+            if wanted.start is not None:
+                return self._asked_of_start(protocol, instances, wanted.start, samples)
+            return judged_pairs(self.judge(label), protocol, instances, self.progress)
+
+        answers = stored_answers(self.store, samples.job.key)
+        rows = sorted_rows(compared_rows(label.name, samples.job.key, prompts, samples.num, answers, compare))
+        described = {"scorer": label.identity(), "predictions": [samples.job.key]}
+        with self.store.writing(SCORES_KIND, wanted.scores_key, described) as artifact:
+            artifact.table(SCORES_FILE, to_table(rows, ScoreRow))
+            artifact.json(SCORES_SUMMARY, summarise(label, rows))
+
+    def _asked_of_start(
+        self, protocol: PairwiseJudge, instances: Sequence[PairInstance], start: Sampler, samples: Samples
+    ) -> list[PairVerdict]:
+        """Verdicts of the start, whose replies are predictions like any other."""
+        spec = self.study.generation.replace(
+            temperature=0.0, max_prompt_tokens=self.study.generation.max_model_len - VERDICT_TOKENS
+        )
+
+        def reply(number: int, calls: Sequence[JudgeCall]) -> list[str]:
+            said = {"asked": protocol.identity(), "step": number}
+            rows = artifact_key("evaluation", SAMPLES_SCHEMA, said, {"answers": samples.job.key})
+            asked = sampled(spec, start, rows, num=1, max_new_tokens=VERDICT_TOKENS)
+            examples = [as_example(call, place) for place, call in enumerate(calls)]
+            self.answer([asked], lambda _: examples)
+            texts = stored_answers(self.store, asked.job.key)
+            return [texts.get(answer_id(row.example_id, 0), "") for row in examples]
+
+        return asked_at_once(protocol, instances, reply)
 
     def _prefer(self, wanted: WantedPairs, losing: Samples) -> str:
         """One side's answers to the other's, whatever they say."""

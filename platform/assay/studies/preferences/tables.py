@@ -23,16 +23,15 @@ from assay.metaeval.study_tables.columns import make_table
 from assay.preference.labelling import label_score, num_words
 from assay.preference.rows import KIND as PAIRS_KIND
 from assay.preference.rows import read_rows
-from assay.preference.sources import START, LabelledAnswers, answers_to_a_prompt
+from assay.preference.sources import START, LabelledAnswers, answers_to_a_prompt, judge_verdicts, start_verdicts
 from assay.scoring.jobs import scores_key
 from assay.scoring.protocol import ScorerSpec
 from assay.studies.designs.preference import REPORTED_SET, TUNING_SET, arm_name
-from assay.studies.preferences.chosen import Chosen, label_of
+from assay.studies.preferences.chosen import Chosen, has_scorer, label_of
 from assay.studies.preferences.divergence import FILE, KIND, divergence_key
 from assay.studies.preferences.making import stored_answers, stored_ratings
 from assay.studies.preferences.stage import AfterScores
 from assay.studies.preferences.wanted import Samples, answer_id
-from assay.studies.spec import JUDGE
 from assay.tasks.datasets.preferences import SUMMARY_FILE
 
 if TYPE_CHECKING:
@@ -97,7 +96,8 @@ class _Made:
     def label(self, source: str) -> Label:
         """Who labelled a source."""
         spec = self.after.grid.pairs[source]
-        return Label(*label_of(spec, self.after.study.statistics.human), isinstance(spec, LabelledAnswers))
+        named = "" if has_scorer(spec) else spec.scorer if isinstance(spec, LabelledAnswers) else "given"
+        return Label(*label_of(spec, self.after.study.statistics.human), named)
 
     def reported(self, base_model: str, source: str) -> Reported:
         """The arms of one base model and source."""
@@ -205,7 +205,7 @@ class _Made:
             run.adapter_key for run in self.after.plan.runs if run.base_model == part.base_model and run.arm in arms
         }
         spec = grid.pairs[part.source]
-        sampled = answers_to_a_prompt(spec) * grid.num_prompts
+        prompts = grid.num_prompts
         return {
             "base_model": part.base_model,
             "pairs": part.source,
@@ -216,8 +216,9 @@ class _Made:
             "num_points": grid.num_points,
             "num_runs": grid.seeds,
             "trained_tokens": sum(self._trained_tokens(key) for key in keys),
-            "sampled_answers": sampled,
-            "judged_answers": sampled if isinstance(spec, LabelledAnswers) and spec.label == JUDGE else 0,
+            "sampled_answers": answers_to_a_prompt(spec) * prompts,
+            "judge_verdicts": judge_verdicts(spec) * prompts,
+            "start_verdicts": start_verdicts(spec) * prompts,
         }
 
     def _trained_tokens(self, adapter: str) -> int:

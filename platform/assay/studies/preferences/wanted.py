@@ -30,7 +30,7 @@ class PreferenceInputs:
     """What pairs rest on beside the start."""
 
     labels: Mapping[str, ScorerSpec] = field(default_factory=dict)
-    """Scorer by the name that a source's `label` may say."""
+    """Scorer by what a source calls it, `LabelledAnswers.scorer`."""
     given: Mapping[str, str] = field(default_factory=dict)
     """Key of the pairs of each given dataset, by the study's name for it."""
     principles: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -58,6 +58,17 @@ class Samples:
 
 
 @dataclass(frozen=True)
+class Sampler:
+    """The model whose answers are sampled."""
+
+    base_key: str
+    base_path: str
+    """Empty where it is not made yet."""
+    adapter_key: str | None = None
+    lora_rank: int = 0
+
+
+@dataclass(frozen=True)
 class WantedPairs:
     """A `pairs` artifact."""
 
@@ -71,6 +82,8 @@ class WantedPairs:
     critique: Samples | None = None
     """Where `samples` are revisions of the answers of `losing`: what was said of those."""
     principles: tuple[str, ...] = ()
+    start: Sampler | None = None
+    """Where the start labels: itself, whichever round sampled the answers."""
 
     @property
     def scores_key(self) -> str:
@@ -83,18 +96,8 @@ class WantedPairs:
             return self
         losing = None if self.losing is None else self.losing.at(paths)
         critique = None if self.critique is None else self.critique.at(paths)
-        return replace(self, samples=self.samples.at(paths), losing=losing, critique=critique)
-
-
-@dataclass(frozen=True)
-class Sampler:
-    """The model whose answers are sampled."""
-
-    base_key: str
-    base_path: str
-    """Empty where it is not made yet."""
-    adapter_key: str | None = None
-    lora_rank: int = 0
+        start = self.start and replace(self.start, base_path=paths.get(self.start.base_key, self.start.base_path))
+        return replace(self, samples=self.samples.at(paths), losing=losing, critique=critique, start=start)
 
 
 def wanted_pairs(
@@ -103,6 +106,7 @@ def wanted_pairs(
     sampler: Sampler,
     prompts: str,
     inputs: PreferenceInputs,
+    start: Sampler,
     winner: Sampler | None = None,
 ) -> WantedPairs:
     """The pairs of one source.
@@ -113,6 +117,7 @@ def wanted_pairs(
         sampler: the start, or what a round of expert iteration trained.
         prompts: key of the mixture that holds the prompts.
         inputs: labels and given pairs.
+        start: the model that all arms start from.
         winner: a stronger model that the source names.
     """
     spec = asked.spec
@@ -126,12 +131,12 @@ def wanted_pairs(
     if isinstance(spec, PrinciplePairs):
         return _revised(asked, generation, sampler, prompts, tokens, inputs.principles[spec.file])
     samples = sampled(generation, sampler, prompts, num=spec.num, max_new_tokens=tokens)
-    label = inputs.labels[spec.label]
+    label = inputs.labels[spec.scorer]
     made = {"pairs": spec}
     scores = scores_key(label, samples.batch)
     schema = RSO_SCHEMA if isinstance(spec, RsoPairs) else PAIRS_SCHEMA
     key = artifact_key(KIND, schema, made, {"samples": samples.job.key, "scores": scores})
-    return WantedPairs(key, asked, samples, label=label)
+    return WantedPairs(key, asked, samples, label=label, start=start if spec.is_judged_by_start else None)
 
 
 def _stronger(
