@@ -1,4 +1,4 @@
-"""Which mixtures are trained first, which next, and which not at all."""
+"""Which mixtures are trained next, and which not at all."""
 
 from __future__ import annotations
 
@@ -6,24 +6,13 @@ import math
 
 import numpy as np
 
-from assay.metaeval.predict.design import Limit, first_mixtures, hope, next_batch
+from assay.metaeval.predict.design import Limit, hope, next_batch
 from assay.metaeval.predict.stacking import Predictions
 
 
 def predictions(mean: list[float], half: float, sd: float = 0.1) -> Predictions:
     middle = np.array(mean)
     return Predictions(middle, middle - half, middle + half, np.full(middle.size, sd))
-
-
-def test_the_first_mixtures_are_corners_the_centroid_and_then_far_from_each_other() -> None:
-    found = first_mixtures(3, 7, seed=1)
-    np.testing.assert_array_equal(found[:3], np.eye(3))
-    np.testing.assert_allclose(found[3], 1 / 3)
-    np.testing.assert_allclose(found.sum(axis=1), 1)
-    apart = [np.linalg.norm(a - b) for place, a in enumerate(found) for b in found[:place]]
-    by_chance = np.random.default_rng(0).dirichlet(np.ones(3), 7)
-    assert min(apart) > min(np.linalg.norm(a - b) for place, a in enumerate(by_chance) for b in by_chance[:place])
-    np.testing.assert_array_equal(first_mixtures(3, 9, seed=1)[:7], found)
 
 
 def test_the_next_batch_goes_where_most_may_be_gained_and_not_twice_to_one_place() -> None:

@@ -10,6 +10,7 @@ import pytest
 from assay.commands.search import claim_lines
 from assay.errors import ConfigError
 from assay.metaeval.statistics.clustered import ITEMS_ONLY, student_quantile
+from assay.mixtures.space import SpaceSpec, space_points
 from assay.studies.builtin.paper import quickstart
 from assay.studies.designs.searched import SearchedSpace
 from assay.studies.designs.weights import LEAST_WEIGHT
@@ -188,6 +189,9 @@ def test_the_modelling_searcher_finds_the_best_shares_cancels_the_rest_and_asks_
 
     points, decisions = run()
     assert points[:3] == [{name: float(name == part) for name in components} for part in components]
+    assert points[3] == pytest.approx(dict.fromkeys(components, 1 / 3), abs=2e-6)
+    space = SpaceSpec(num=3, seed=3)  # a study's own design: one way to fill a simplex
+    assert points[4:7] == [point for _, point in space_points(space, components)]
     kept = [point for point in points if 0.5 * point["toy_sentiment"] <= 0.2]
     best_share = max(kept, key=lambda point: 1 - (point["toy_sentiment"] - 0.6) ** 2 - 0.2 * point["toy_question"])
     assert 0.25 < best_share["toy_sentiment"] <= 0.4

@@ -1,7 +1,6 @@
-"""Which mixtures to train first, and which in the next batch. Pure.
+"""Which mixtures to train in the next batch, and which need not be trained any more. Pure.
 
-First what is extreme (each component alone), what is even (the centroid) and what lies far from all others; then, batch
-by batch, where a run may still improve on the best: noisy expected improvement under a limit on a second score.
+Batch by batch, where a run may still improve on the best: noisy expected improvement under a limit on a second score.
 
 Axes: m candidates, K components. Source: Gardner et al. 2014 and Letham et al. 2019 (improvement times the chance to
 keep the limit; against the best predicted, not the best measured, so that noise is no achievement).
@@ -19,23 +18,8 @@ from assay.metaeval.statistics.estimate import BoolArray, FloatArray
 LEAST_CHANCE = 0.01
 """A candidate with less chance to be the best need not be trained."""
 _DRAWS = 4000
-_FILL_FROM = 2000
 _NEAR = 0.1
 """Distance in shares within which two mixtures of one batch tell much the same."""
-
-
-def first_mixtures(components: int, count: int, *, seed: int = 0) -> FloatArray:
-    """The first mixtures, shape (count, K): components alone, the centroid, then each as far as can be from the others.
-
-    With 2 K + 1 of them every component is seen alone, in the middle and in between.
-    """
-    corners = [*np.eye(components), np.full(components, 1 / components)]
-    chosen = np.array(corners[:count])
-    free = np.random.default_rng(seed).dirichlet(np.ones(components), _FILL_FROM)
-    while len(chosen) < count:
-        distance = np.linalg.norm(free[:, None, :] - chosen[None], axis=2).min(axis=1)
-        chosen = np.vstack([chosen, free[distance.argmax()]])
-    return chosen
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,15 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 import numpy as np
 
 from assay.metaeval.predict.choice import Bounds, candidates
-from assay.metaeval.predict.design import Hope, Limit, first_mixtures, hope, next_batch
+from assay.metaeval.predict.design import Hope, Limit, hope, next_batch
 from assay.metaeval.predict.members import MEMBERS
 from assay.metaeval.predict.stacking import Predictions, fit_predictor
 from assay.metaeval.statistics.estimate import FloatArray
+from assay.mixtures.space import SpaceSpec, space_points
 from assay.studies.search.weights import SearchSpec, Trial
 
 MIN_TOLD = 6
@@ -44,8 +46,8 @@ class ModelSuggestions:
         left = first - len(self._asked)
         scored = [trial for trial in self._told if trial.score is not None and trial.forgetting is not None]
         if left > 0 or len(scored) < MIN_TOLD:
-            known = first_mixtures(len(self.components), len(self._asked) + count, seed=self.spec.seed)
-            chosen = list(known[len(self._asked) :][: max(left, 1) if left > 0 else count])
+            known = self._design(len(self._asked) + count)
+            chosen = known[len(self._asked) :][: max(left, 1) if left > 0 else count]
         else:
             chosen = self._modelled(scored, count)
         named = []
@@ -63,6 +65,12 @@ class ModelSuggestions:
     def tell(self, name: str, trial: Trial) -> None:
         """How a point did."""
         self._told.append(trial)
+
+    def _design(self, count: int) -> list[FloatArray]:
+        """The first mixtures: components alone, the centroid, then what fills the simplex evenly; a longer one goes on."""
+        space = SpaceSpec(num=count, include=("vertices", "centroid"), seed=self.spec.seed)
+        points = islice(space_points(space, self.components), count)
+        return [np.array([shares[name] for name in self.components]) for _, shares in points]
 
     def _modelled(self, scored: Sequence[Trial], count: int) -> list[FloatArray]:
         shares = np.array([[trial.weights[part] for part in self.components] for trial in scored])
