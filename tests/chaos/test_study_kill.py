@@ -145,3 +145,43 @@ def test_a_study_killed_at_every_stage_repeats_nothing_and_ends_with_the_same_ta
         assert ended.code == 0, ended.err
         assert set(ledger_calls(undisturbed)) == set(calls)
     assert table_bytes(killed) == table_bytes(undisturbed)
+
+
+IN_ROUNDS = {
+    "grid.draws": "3",
+    "training_seeds_at_zero": "[0, 1, 2]",
+    "decide": "{scorer: heuristic, spend: {rounds: [2, 3], items: [6, 12]}}",
+}
+"""No margin, so both rounds are wanted; the second adds draws and items."""
+
+
+def decision_bytes(storage: Path) -> dict[str, bytes]:
+    """The record that the study shows, and each round's artifact."""
+    files = [storage / "studies/tiny/side/decisions.json", *(storage / "artifacts/decision").glob("*/decision.json")]
+    return {str(path.relative_to(storage)): path.read_bytes() for path in files}
+
+
+def test_a_study_in_rounds_killed_inside_and_between_them_comes_to_the_same_decisions(tmp_path: Path) -> None:
+    undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
+    ended = run_tiny(undisturbed, changes=IN_ROUNDS)
+    assert ended.code == 0, ended.err
+    assert stored(undisturbed, "decision") == 2
+
+    link_artifacts(undisturbed, killed, ["dataset", "base", "lengths"])
+    points: tuple[tuple[Reached, int], ...] = (
+        (lambda storage, _: stored(storage, "adapter") >= 3, 0),
+        (lambda storage, _: stored(storage, "decision") >= 1, 1),
+    )
+    files: dict[str, tuple[int, int]] = {}
+    for reached, decided in points:
+        run_and_kill(killed, IN_ROUNDS, reached)
+        assert stored(killed, "decision") == decided, "killed too late to show anything"
+        assert stored(killed, "adapter") < stored(undisturbed, "adapter")
+        assert_unchanged(files, artifact_files(killed))
+        files = artifact_files(killed)
+    ended = run_tiny(killed, changes=IN_ROUNDS)
+    assert ended.code == 0, ended.err
+    assert_unchanged(files, artifact_files(killed))
+    assert decision_bytes(killed) == decision_bytes(undisturbed)
+    assert table_bytes(killed) == table_bytes(undisturbed)
+    assert set(ledger_calls(killed)) == set(ledger_calls(undisturbed))

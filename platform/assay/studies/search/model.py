@@ -67,7 +67,7 @@ class ModelSuggestions:
         self._told.append(trial)
 
     def _design(self, count: int) -> list[FloatArray]:
-        """The first mixtures: components alone, the centroid, then what fills the simplex evenly; a longer one goes on."""
+        """So many first mixtures: components alone, the centroid, then points that fill the simplex evenly."""
         space = SpaceSpec(num=count, include=("vertices", "centroid"), seed=self.spec.seed)
         points = islice(space_points(space, self.components), count)
         return [np.array([shares[name] for name in self.components]) for _, shares in points]
