@@ -332,7 +332,7 @@ def run_app(arguments: list[str]) -> int:
 def whole_app() -> typer.Typer:
     """The command line with the commands around judges, labels and data, which hang themselves on."""
     from assay.commands import data, export, tracking
-    from assay.commands.deciding import decide, exits, predict
+    from assay.commands.deciding import decide, exits, predict, proxy
     from assay.commands.instruments import app as instrument_app
     from assay.commands.judges.register import register
     from assay.commands.label import label_app
@@ -343,6 +343,7 @@ def whole_app() -> typer.Typer:
     exits.register(app)
     tracking.register(app)
     predict.register(app)
+    proxy.register(app)
     export.register(app)
     app.add_typer(label_app, name="label")
     app.add_typer(instrument_app, name="instrument")

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from assay.commands.deciding.predict import Runs, read_runs
+from assay.commands.deciding.mixture_tables import Runs, read_runs
 from assay.metaeval.predict.account import Account, account
 from assay.metaeval.predict.stacking import fit_predictor
 

@@ -38,3 +38,9 @@ def test_adapters_on_different_layers_are_no_stack() -> None:
     other = save({name.replace("q_proj", "k_proj"): value for name, value in load(data).items()})
     with pytest.raises(StageError, match="target_modules"):
         stacked([first, (other, config)])
+
+
+def test_a_weighted_stack_adds_shares_of_what_its_adapters_add() -> None:
+    first, second = adapter(2, 8.0, 0), adapter(3, 3.0, 1)
+    data, config = stacked([first, second], [0.25, 0.75])
+    np.testing.assert_allclose(change(data, config), 0.25 * change(*first) + 0.75 * change(*second), rtol=1e-5)

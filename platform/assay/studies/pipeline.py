@@ -57,6 +57,7 @@ from assay.studies.scores import (
     check_judged,
     of_runs,
     repeat_table,
+    score_jobs,
     stored_scores,
     study_protocol,
 )
@@ -174,6 +175,17 @@ class Pipeline:
             sets, plan, scoring = rounds.seen_sets, rounds.plan, rounds.scoring
         decisions = None if self.study.decide is None else self.store.read_study_json(folder.name, DECISIONS)
         return Results(self.study, folder, datasets, sets, plan, scoring, tables, self.costs, decisions)
+
+    def answered(self, plan: StudyArtifacts, sets: Mapping[str, EvaluationSet], datasets: Datasets) -> ScoreJobs:
+        """Generate and score what a plan of models that are there lacks, as a wave of the study would be.
+
+        Raises:
+            LimitReached: the budget stopped the judge.
+            StageError: something failed after its retries.
+        """
+        scoring = score_jobs(self.study, plan, self.prepared.endpoint)
+        self._waves(self._placed(plan), sets, datasets, scoring, None, None)
+        return scoring
 
     def save_costs(self, folder: StudyFolder) -> None:
         """Keep what was spent so far with the study, interrupted or not."""

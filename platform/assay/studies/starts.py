@@ -38,19 +38,22 @@ def make_stacks(store: Store, stacks: Sequence[StackedAdapter]) -> None:
     for stack in stacks:
         if store.exists(ADAPTER_KIND, stack.key):
             continue
-        weights, config = stacked([_read(store, key) for key in stack.parts])
+        weights, config = stacked([read_adapter(store, key) for key in stack.parts])
         with store.writing(ADAPTER_KIND, stack.key, {"adapters": list(stack.parts)}) as artifact:
             artifact.file(WEIGHTS, weights)
             artifact.json(CONFIG, config)
 
 
-def stacked(adapters: Sequence[tuple[bytes, dict[str, Any]]]) -> tuple[bytes, dict[str, Any]]:
+def stacked(
+    adapters: Sequence[tuple[bytes, dict[str, Any]]], weights: Sequence[float] | None = None
+) -> tuple[bytes, dict[str, Any]]:
     """LoRA adapters of one base as one: A matrices below each other, scaled B matrices side by side.
 
-    The sum over adapters of s B A, with s = alpha / rank, is [s1 B1, s2 B2] [A1; A2] at scale 1.
+    The sum over adapters of w s B A, with s = alpha / rank, is [w1 s1 B1, w2 s2 B2] [A1; A2] at scale 1.
 
     Args:
         adapters: (safetensors, adapter configuration) of each, all on the same layers.
+        weights: w, one for each adapter; None: 1.
 
     Raises:
         StageError: they are not on the same layers.
@@ -64,6 +67,8 @@ def stacked(adapters: Sequence[tuple[bytes, dict[str, Any]]]) -> tuple[bytes, di
     import numpy as np
 
     scales = [config["lora_alpha"] / config["r"] for config in configs]
+    if weights is not None:
+        scales = [weight * scale for weight, scale in zip(weights, scales, strict=True)]
     merged = {}
     for name in tensors[0]:
         if ".lora_A." in name:
@@ -77,6 +82,7 @@ def stacked(adapters: Sequence[tuple[bytes, dict[str, Any]]]) -> tuple[bytes, di
     return save(merged), {**configs[-1], "r": rank, "lora_alpha": rank}
 
 
-def _read(store: Store, key: str) -> tuple[bytes, dict[str, Any]]:
+def read_adapter(store: Store, key: str) -> tuple[bytes, dict[str, Any]]:
+    """An adapter of the store as `stacked` takes it: safetensors and configuration."""
     config = json.loads(store.read_bytes(ADAPTER_KIND, key, CONFIG))
     return store.read_bytes(ADAPTER_KIND, key, WEIGHTS), config

@@ -11,16 +11,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import numpy as np
 import typer
 
-from assay.commands.metaeval import read_table, require_columns, write_json
+from assay.commands.deciding.mixture_tables import Queue, Runs, read_proxies, read_queue, read_runs
+from assay.commands.metaeval import write_json
 from assay.errors import ConfigError, DataError
 from assay.option_groups import with_groups
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
     from assay.metaeval.predict.choice import Bounds
+    from assay.metaeval.predict.proxy import ProxyTable
     from assay.metaeval.predict.stacking import Predictor
-    from assay.metaeval.statistics.estimate import FloatArray
 
 BOUND = "COMPONENT=SHARE"
 
@@ -36,24 +35,6 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
-class Runs:
-    """Mixtures and one score of each, joined by their key."""
-
-    components: tuple[str, ...]
-    keys: tuple[object, ...]
-    shares: FloatArray
-    scores: Mapping[str, FloatArray]
-
-
-@dataclass(frozen=True, slots=True)
-class Queue:
-    """Mixtures that wait to be trained."""
-
-    keys: tuple[object, ...]
-    shares: FloatArray
-
-
-@dataclass(frozen=True, slots=True)
 class Further:
     """What is asked beside predictions."""
 
@@ -61,6 +42,8 @@ class Further:
     """Mixtures to propose."""
     queued: Queue | None = None
     seed: int = 0
+    proxies: ProxyTable | None = None
+    """A score that is known of every mixture without training it; then only mixtures that have one are proposed."""
 
 
 def predict_command(
@@ -86,7 +69,7 @@ def predict_command(
     scores = trained.scores[column]
     seed = further.seed
     bounds = _bounds(trained.components, limits)
-    model = _fit(trained, column, seed)
+    model = _fit(trained, column, seed, further.proxies)
     noise = noise_sd(check_shares(trained.shares), scores)
     report: dict[str, Any] = {
         "column": column,
@@ -113,6 +96,8 @@ def predict_command(
                 strict=True,
             )
         ]
+    if further.proxies is not None:
+        report["proxy"] = _proxy_account(trained, column, further.proxies)
     report |= _proposals(trained, column, model, goal, limits, bounds, further)
     if further.queued is not None:
         report["queued"] = _queue(further.queued, model, trained, goal, noise, seed)
@@ -123,11 +108,11 @@ def predict_command(
     typer.echo(f"all figures: {out}")
 
 
-def _fit(runs: Runs, column: str, seed: int) -> Predictor:
+def _fit(runs: Runs, column: str, seed: int, proxies: ProxyTable | None = None) -> Predictor:
     from assay.metaeval.predict.stacking import fit_predictor
 
     try:
-        return fit_predictor(runs.shares, runs.scores[column], seed=seed)
+        return fit_predictor(runs.shares, runs.scores[column], seed=seed, proxies=proxies)
     except ValueError as error:
         raise DataError(f"--mixtures, column {column!r}: saw {error}; correct the table") from error
 
@@ -147,7 +132,10 @@ def _proposals(
 
     seed = further.seed
     trained = check_shares(runs.shares)
-    shares = candidates(bounds, trained, seed=seed)
+    if further.proxies is None:
+        shares = candidates(bounds, trained, seed=seed)
+    else:
+        shares = further.proxies.shares[bounds.keep(further.proxies.shares)]
     for name, limit in limits.kept.items():
         expected = _fit(runs, name, seed).predict(shares).mean
         shares = shares[expected >= limit if goal == "max" else expected <= limit]
@@ -207,6 +195,16 @@ def _queue(
     ]
 
 
+def _proxy_account(runs: Runs, column: str, proxies: ProxyTable) -> dict[str, Any]:
+    """How well the proxy alone orders the trained mixtures, each with the mean of its runs."""
+    from assay.metaeval.predict.account import rank_agreement
+    from assay.metaeval.predict.stacking import check_shares
+
+    mixtures, place = np.unique(np.round(check_shares(runs.shares), 6), axis=0, return_inverse=True)
+    means = np.bincount(place, weights=runs.scores[column]) / np.bincount(place)
+    return {"rank_correlation": rank_agreement(proxies.beside(mixtures)[:, -1], means).as_json()}
+
+
 def _bounds(components: Sequence[str], limits: Limits) -> Bounds:
     from assay.metaeval.predict.choice import Bounds
 
@@ -227,6 +225,9 @@ def _print(report: Mapping[str, Any]) -> None:
     typer.echo(f"{report['column']}: {report['num_runs']} runs of {len(report['components'])} components; {weights}")
     outside = report["out_of_fold_rank_correlation"]
     typer.echo(f"rank correlation on runs left out of the fit: {_rank(outside, 'all their scores are equal')}")
+    if "proxy" in report:
+        alone = rho_text(report["proxy"]["rank_correlation"])
+        typer.echo(f"rank correlation of the proxy alone with trained mixtures: {alone}")
     if "test" in report:
         test = report["test"]
         typer.echo(
@@ -241,6 +242,14 @@ def _print(report: Mapping[str, Any]) -> None:
         typer.echo(f"{what}: {mixture['mean']:.4f} [{mixture['low']:.4f}, {mixture['high']:.4f}] at {shares}")
 
 
+def rho_text(rho: Mapping[str, Any]) -> str:
+    """A rank correlation with its interval and mixtures, or why there is none."""
+    if rho["value"] is None:
+        return f"not known ({rho['reason']})"
+    ends = "" if rho["low"] is None else f" [{rho['low']:.3f}, {rho['high']:.3f}]"
+    return f"{rho['value']:.3f}{ends} over {rho['n']} mixtures"
+
+
 def _print_queue(rows: Sequence[Mapping[str, Any]]) -> None:
     gone = [row for row in rows if row["cancel"]]
     typer.echo(f"of {len(rows)} queued mixtures {len(gone)} need not be trained")
@@ -251,62 +260,6 @@ def _print_queue(rows: Sequence[Mapping[str, Any]]) -> None:
 
 def _rank(value: float, why_not: str, scale: float = 1.0) -> str:
     return f"not known ({why_not})" if math.isnan(value) else f"{scale * value:.{3 if scale == 1 else 1}f}"
-
-
-def read_queue(path: Path, components: Sequence[str]) -> Queue:
-    """Mixtures that wait: the components of the trained ones, and a key if there is another column.
-
-    Raises:
-        DataError: the file cannot be read, or a cell holds no number.
-        ConfigError: a component is missing.
-    """
-    table = read_table(path, "--queued")
-    if missing := [name for name in components if name not in table.column_names]:
-        raise ConfigError(f"--queued {path}: saw no column {missing[0]!r}; expected those of --mixtures")
-    others = [name for name in table.column_names if name not in components]
-    keys = table[others[0]].to_pylist() if others else list(range(table.num_rows))
-    return Queue(tuple(keys), np.stack([_numbers(table, name, path) for name in components], axis=1))
-
-
-def read_runs(
-    mixtures: Path, scores: Path, key: str | None, columns: Sequence[str], prefix: Literal["--", "--test-"] = "--"
-) -> Runs:
-    """Shares and scores, joined; the key is the first column that both tables have unless one is named.
-
-    Raises:
-        DataError: a file is missing or does not parse, keys do not match, or a cell holds no number.
-        ConfigError: no column in common, or a score column that is not there.
-    """
-    left, right = read_table(mixtures, f"{prefix}mixtures"), read_table(scores, f"{prefix}scores")
-    both = [name for name in left.column_names if name in right.column_names]
-    by = key or (both[0] if both else None)
-    if by is None or by not in both:
-        raise ConfigError(f"--key {by or '(none)'}: saw no such column in both {mixtures} and {scores}; name one")
-    require_columns(right, columns, scores)
-    rows = {value: row for row, value in enumerate(right[by].to_pylist())}
-    keys = left[by].to_pylist()
-    missing = [value for value in keys if value not in rows]
-    if missing or len(rows) != right.num_rows or len(set(keys)) != len(keys):
-        seen = f"no scores for {by}={missing[0]!r}" if missing else f"a repeated {by}"
-        raise DataError(f"{mixtures}, {scores}: saw {seen}; expected each {by} once in both")
-    components = tuple(name for name in left.column_names if name != by)
-    order = [rows[value] for value in keys]
-    return Runs(
-        components,
-        tuple(keys),
-        np.stack([_numbers(left, name, mixtures) for name in components], axis=1),
-        {name: _numbers(right, name, scores)[order] for name in columns},
-    )
-
-
-def _numbers(table: pa.Table, column: str, path: Path) -> FloatArray:
-    try:
-        found = np.array([float(value) for value in table[column].to_pylist()])
-    except (TypeError, ValueError) as error:
-        raise DataError(f"{path}, column {column!r}: saw a cell without a number; expected numbers alone") from error
-    if not np.isfinite(found).all():
-        raise DataError(f"{path}, column {column!r}: saw {found[~np.isfinite(found)][0]:g}; expected finite numbers")
-    return found
 
 
 def named_numbers(option: str, given: Sequence[str] | None) -> dict[str, float]:
@@ -345,6 +298,10 @@ class RunFiles:
     mixtures: Annotated[Path, typer.Option(help="CSV, JSONL or Parquet: a key, and one column of shares each.")]
     scores: Annotated[Path, typer.Option(help="The same keys, and scores or losses of the trained models.")]
     column: Annotated[str, typer.Option(help="The score to predict.")]
+    proxies: Annotated[
+        Path | None,
+        typer.Option(help="Mixtures with the same score of adapters that were added up (`assay proxy`)."),
+    ] = None
     test_mixtures: Annotated[Path | None, typer.Option(help="Further mixtures, for the account.")] = None
     test_scores: Annotated[Path | None, typer.Option(help="What they were measured to score.")] = None
     key: Annotated[str | None, typer.Option(help="Column that joins; default: the first in common.")] = None
@@ -411,4 +368,5 @@ def predict(
     limits = kept.limits()
     trained, test = files.read(limits.kept)
     queued = None if then.queued is None else read_queue(then.queued, trained.components)
-    predict_command(trained, files.column, out, goal, limits, test, Further(then.batch, queued, then.seed))
+    proxies = None if files.proxies is None else read_proxies(files.proxies, trained.components, files.column)
+    predict_command(trained, files.column, out, goal, limits, test, Further(then.batch, queued, then.seed, proxies))

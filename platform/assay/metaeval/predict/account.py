@@ -8,10 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from assay.metaeval.predict.stacking import Predictions
-from assay.metaeval.statistics.correlation import spearman
-from assay.metaeval.statistics.estimate import FloatArray
+from assay.metaeval.statistics.bootstrap import interval, rows_as_clusters, seeded
+from assay.metaeval.statistics.correlation import spearman, spearman_resamples
+from assay.metaeval.statistics.estimate import Estimate, FloatArray
 
 _CEILING_DRAWS = 200
+_LEAST = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,20 @@ def account(predictions: Predictions, scores_m: FloatArray) -> Account:
         coverage=float(inside.mean()),
         mean_width=float((predictions.high - predictions.low).mean()),
     )
+
+
+def rank_agreement(proxy_m: FloatArray, measured_m: FloatArray) -> Estimate:
+    """Spearman's rho between a proxy and what was measured, with an interval over mixtures.
+
+    Undefined with its reason where one side is constant or there are fewer than three mixtures.
+    """
+    if proxy_m.size < _LEAST:
+        return Estimate.undefined(f"{proxy_m.size} mixtures, at least {_LEAST} are needed", proxy_m.size, proxy_m.size)
+
+    def statistic(weights_NK: FloatArray) -> FloatArray:
+        return spearman_resamples(proxy_m, measured_m, weights_NK)
+
+    return interval(statistic, rows_as_clusters(proxy_m.size), seeded("proxy"), method="bca", scale="fisher")
 
 
 def pair_accuracy(predicted: FloatArray, measured: FloatArray) -> float:

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from assay.metaeval.predict.members import MEMBERS, Belief, Fitted, Member
+from assay.metaeval.predict.proxy import ProxyTable, with_proxy
 from assay.metaeval.statistics.estimate import FloatArray, IntArray
 
 FOLDS = 10
@@ -54,11 +55,16 @@ class Predictor:
     _models: Sequence[Fitted]
     _surprise: FloatArray
     """How far off the mean was for each unseen run, in units of its spread; sorted."""
+    _proxies: ProxyTable | None = None
 
     def predict(self, shares_mK: FloatArray, *, alpha: float = 0.05) -> Predictions:
-        """Scores of mixtures, with intervals that one further run of each lies in at about 1 - alpha."""
-        shares = check_shares(shares_mK)
-        mean, sd = _mix([model.predict(shares) for model in self._models], np.array(list(self.weights.values())))
+        """Scores of mixtures, with intervals that one further run of each lies in at about 1 - alpha.
+
+        Raises:
+            ValueError: shares that do not add up to 1, or a mixture without a proxy where the others have one.
+        """
+        x = _seen(check_shares(shares_mK), self._proxies)
+        mean, sd = _mix([model.predict(x) for model in self._models], np.array(list(self.weights.values())))
         n = self._surprise.size
         # too few runs for the level: the widest that they allow
         half = sd * self._surprise[min(math.ceil((1 - alpha) * (n + 1)), n) - 1]
@@ -66,7 +72,12 @@ class Predictor:
 
 
 def fit_predictor(
-    shares_nK: FloatArray, scores_n: FloatArray, *, seed: int = 0, members: Mapping[str, Member] = MEMBERS
+    shares_nK: FloatArray,
+    scores_n: FloatArray,
+    *,
+    seed: int = 0,
+    members: Mapping[str, Member] = MEMBERS,
+    proxies: ProxyTable | None = None,
 ) -> Predictor:
     """Learn from trained mixtures.
 
@@ -74,28 +85,33 @@ def fit_predictor(
         shares_nK: each run's shares, rows of the simplex, shape (n, K).
         scores_n: each run's score or loss, in any unit.
         seed: which runs share a fold.
-        members: the models by name.
+        members: the models of shares by name.
+        proxies: a score that is known of every mixture without training it; None: there is none.
 
     Raises:
-        ValueError: fewer than 6 runs, a missing score, or shares that do not add up to 1.
+        ValueError: fewer than 6 runs, a missing score, shares that do not add up to 1, or a run without a proxy.
     """
     shares, scores = check_shares(shares_nK), np.asarray(scores_n, dtype=float)
     if scores.shape != (len(shares),) or scores.size < _MIN_RUNS or not np.isfinite(scores).all():
         raise ValueError(f"{len(shares)} mixtures, scores {scores.shape}; expected {_MIN_RUNS} or more, none missing")
     fold_of_run = folds(shares, seed)
+    x = _seen(shares, proxies)
+    if proxies is not None:
+        members = with_proxy(members)
     models = list(members.values())
     mean_Pn, sd_Pn = np.empty((2, len(models), scores.size))
     for fold in range(int(fold_of_run.max()) + 1):
         out = fold_of_run == fold
         for place, model in enumerate(models):
-            mean_Pn[place, out], sd_Pn[place, out] = model.fit(shares[~out], scores[~out]).predict(shares[out])
+            mean_Pn[place, out], sd_Pn[place, out] = model.fit(x[~out], scores[~out]).predict(x[out])
     weights = stacking_weights(mean_Pn, sd_Pn, scores)
     outside = _mix([Belief(mean_Pn[place], sd_Pn[place]) for place in range(len(models))], weights)
     return Predictor(
         dict(zip(members, weights.tolist(), strict=True)),
         outside.mean,
-        [model.fit(shares, scores) for model in models],
+        [model.fit(x, scores) for model in models],
         np.sort(np.abs(scores - outside.mean) / outside.sd),
+        proxies,
     )
 
 
@@ -134,6 +150,11 @@ def check_shares(shares_nK: FloatArray) -> FloatArray:
         row = int(np.abs(totals[:, 0] - 1).argmax())
         raise ValueError(f"row {row}: shares add up to {totals[row, 0]:.3f}; expected 1")
     return np.asarray(shares / totals)
+
+
+def _seen(shares_nK: FloatArray, proxies: ProxyTable | None) -> FloatArray:
+    """What models see of mixtures."""
+    return shares_nK if proxies is None else proxies.beside(shares_nK)
 
 
 def _mix(beliefs: Sequence[Belief], weights: FloatArray) -> Belief:
