@@ -28,6 +28,7 @@ from assay.store import Store
 from assay.studies.artifacts import EvaluationSet, MergedBase, StudyArtifacts, placed
 from assay.studies.costs import Costs
 from assay.studies.deciding.parts import store_joined
+from assay.studies.deciding.prices import planned_prices
 from assay.studies.deciding.rounds import families_of
 from assay.studies.deciding.study_rounds import StudyRounds, forgetting_sets, replayed
 from assay.studies.derived import make_derived
@@ -47,6 +48,7 @@ from assay.studies.inputs import (
 from assay.studies.inside_trials import InsideTrials, prepare_inside
 from assay.studies.judge_endpoint import check_endpoint, endpoint_of
 from assay.studies.lengths import KIND as LENGTHS_KIND
+from assay.studies.planning.estimate import plan as plan_of
 from assay.studies.preferences.steps import AskJudge, PreferenceSteps
 from assay.studies.preferences.wanted import asked_with
 from assay.studies.prepared import PreparedStudy, prepare_study
@@ -399,13 +401,16 @@ class Pipeline:
         prepared = self.prepared
         rounds = StudyRounds(prepared, item_counts(prepared.sets, datasets))
         sets = {part.key: part for of_round in rounds.sets for part in of_round.values()}
+        items, hour = rounds.num_items, rounds.spec.gpu_hour_usd
+        prices = planned_prices(plan_of(self.study.replace(decide=None)), rounds.deciding.seeds, items, hour)
         self.progress.start(DECIDE, len(rounds.spec.rounds), unit="rounds")
         while (work := rounds.begin()) is not None:
             self._list_wanted(folder, rounds, datasets)
             self._waves(self._placed(work.plan), sets, datasets, work.scoring, None, None)
             decision = rounds.learn(self.store)
             decision.store(self.store)
-            known = {"decisions": [one.key for one in rounds.decisions], **decision.content}
+            keys = [one.key for one in rounds.decisions]
+            known = {"decisions": keys, "prices": prices.as_dict(), **decision.content}
             self.store.write_study_json(folder.name, DECISIONS, known)
             self.costs.note(DECIDE, rounds.sentence())
             log_event(DECIDE, "decided", round=work.place + 1, key=decision.key, found=rounds.sentence())

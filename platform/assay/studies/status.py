@@ -15,6 +15,7 @@ from assay.mixtures.spec import KIND as MIXTURE_KIND
 from assay.preference.rows import KIND as PAIRS_KIND
 from assay.scoring.jobs import KIND as SCORES_KIND
 from assay.store import Store
+from assay.studies.deciding.prices import prices_of
 from assay.studies.deciding.wording import decision_lines
 from assay.studies.folder import DECISIONS, STUDY, StudyFolder, find_folder
 from assay.studies.garbage import ARTIFACTS
@@ -109,7 +110,9 @@ def _decisions(store: Store, name: str) -> list[str]:
     """A line for each round of each question of a study with `decide`, with its evidence; none of other studies."""
     if not store.study_has(name, DECISIONS):
         return []
-    return [line for family in store.read_study_json(name, DECISIONS)["families"] for line in decision_lines(family)]
+    told = store.read_study_json(name, DECISIONS)
+    prices = prices_of(told)
+    return [line for family in told["families"] for line in decision_lines(family, prices)]
 
 
 def _stage(store: Store, name: str, kind: str, wanted_keys: list[str]) -> dict[str, Any]:

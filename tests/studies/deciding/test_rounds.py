@@ -299,3 +299,19 @@ def test_rounds_with_the_same_draws_and_more_items_are_looks_of_their_own() -> N
     deciding.learn(answers({one.predictions_key: close[one.arm] for one in RUNS}, [5, ITEMS], 4))
     first, second = deciding.rounds(deciding.families[0])
     assert first.look == second.look == 3 and first.leader_mean != second.leader_mean
+
+
+def test_rounds_are_worked_out_once_until_more_is_learned(monkeypatch: pytest.MonkeyPatch) -> None:
+    deciding, looks = Deciding(spec(), families_of(RUNS, spec())), []
+
+    def counted(evidence: object, rule: object) -> list[object]:
+        looks.append(rule)
+        return []
+
+    monkeypatch.setattr("assay.studies.deciding.rounds.by_rounds", counted)
+    for _ in range(2):
+        deciding.record(), deciding.wanted(1), deciding.is_answered
+    assert len(looks) == 1
+    deciding.learn({RUNS[0].predictions_key: {"item": 1.0}})
+    deciding.record()
+    assert len(looks) == 2

@@ -67,11 +67,14 @@ def test_a_study_without_components_alone_has_no_proxy(tmp_path: Path) -> None:
 
 
 def test_further_mixtures_fill_the_study_s_own_space() -> None:
-    study: Study = load_study(FILE, ["grid.space.bounds={toy_sentiment: [0.5, 0.9]}"])
+    alone = "grid.points=[" + ", ".join(f"{{{part}: 1}}" for part in PARTS) + "]"
+    study: Study = load_study(FILE, ["grid.space.bounds={toy_sentiment: [0.5, 0.9]}", alone])
     found = further_points(study, 40, seed=5)
-    assert len(found) == 40 and all(sorted(point) == list(PARTS) for point in found.values())
-    assert all(0.5 <= point["toy_sentiment"] <= 0.9 for point in found.values())
-    assert further_points(study, 0, seed=5) == {}
+    assert len(found) == 40 and all(sorted(point) == list(PARTS) for point in found)
+    assert all(0.5 <= point["toy_sentiment"] <= 0.9 for point in found)
+    assert further_points(study, 0, seed=5) == []
+    with pytest.raises(ConfigError, match="expected mixture"):
+        further_points(load_study("quickstart", []), 4, seed=5)
 
 
 def test_agreement_is_over_mixtures_once_each_and_leaves_components_alone_out() -> None:

@@ -34,9 +34,9 @@ def proxy_command(study: Study, storage: str, out: Path, further: int, seed: int
     from assay.store import Store
     from assay.studies.pipeline import Pipeline
     from assay.studies.proxies.scored import OBJECTIVE, agreement, scored_proxies, trained_mixtures
-    from assay.studies.proxies.wanted import further_points, mixture_grid
+    from assay.studies.proxies.wanted import check_components, further_points
 
-    mixture_grid(study)
+    check_components(study)
     if len(study.base_models) > 1:
         first = study.base_models[0]
         raise ConfigError(f"proxy: saw {len(study.base_models)} base models; expected one: --set base_models=[{first}]")
@@ -47,7 +47,7 @@ def proxy_command(study: Study, storage: str, out: Path, further: int, seed: int
     base = results.wanted.trainings[0].base_name
     trained = trained_mixtures(results, base, study.goal_scorer)
     with clean_stop():
-        points = [*trained.shares, *further_points(study, further, seed).values()]
+        points = [*trained.shares, *further_points(study, further, seed)]
         proxies = scored_proxies(pipeline, results, base, study.goal_scorer, points)
     columns = [*sorted(results.sets), OBJECTIVE]
     _write(out, trained, proxies)

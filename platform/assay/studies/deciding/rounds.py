@@ -129,6 +129,13 @@ class Deciding:
     """All items of each evaluation set; needed where rounds ask for some of them."""
     ratings: dict[str, Ratings] = field(default_factory=dict)
     """By predictions key, of the deciding scorer."""
+    _decided: dict[str, list[Round]] = field(default_factory=dict)
+    """Rounds by the family's label, until more is learned."""
+
+    @property
+    def seeds(self) -> int:
+        """Trainings of one draw of an arm, the most of any."""
+        return max(len(draw) for family in self.families for draws in family.arms.values() for draw in draws)
 
     @property
     def rule(self) -> Rule:
@@ -149,9 +156,15 @@ class Deciding:
                         if key in ratings and not ratings[key]:
                             raise StageError(f"decide: {arm} has no {self.spec.scorer} score for {family.label}")
         self.ratings.update(ratings)
+        self._decided.clear()
 
     def rounds(self, family: Family) -> list[Round]:
         """What was decided so far."""
+        if family.label not in self._decided:
+            self._decided[family.label] = self._rounds(family)
+        return self._decided[family.label]
+
+    def _rounds(self, family: Family) -> list[Round]:
         evidence = []
         for place, look in enumerate(self.spec.rounds):
             known = self._evidence(family, place, look)

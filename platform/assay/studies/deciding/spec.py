@@ -56,6 +56,8 @@ class DecideSpec(Config):
     """Arms that get all rounds although they are out (`--keep`). No guarantee speaks for them; the report says so."""
     max_usd: Annotated[float | None, NOT_IDENTITY] = Field(None, ge=0)
     """Stop, to be continued (exit 3), before the study has cost more."""
+    gpu_hour_usd: Annotated[float | None, NOT_IDENTITY] = Field(None, ge=0)
+    """Dollars of a GPU-hour: then what an open difference would take is told with its price, the cheapest first."""
 
     @property
     def rounds(self) -> tuple[int, ...]:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from assay.studies.deciding.prices import Prices, would_take
 
-def decision_lines(family: Mapping[str, Any]) -> list[str]:
+
+def decision_lines(family: Mapping[str, Any], prices: Prices | None = None) -> list[str]:
     """A line for each round of one question: what it saw, what is out and by how much, what is open."""
     label = f"{family['task']} on {family['base_model']}"
     lines = []
@@ -15,7 +17,7 @@ def decision_lines(family: Mapping[str, Any]) -> list[str]:
         parts = [f"best so far {one['leader']} {one['leader_mean']:.3f}{_ends(one['leader_low'], one['leader_high'])}"]
         parts += [f"{arm} out: {_why(one, arm, why)}" for arm, why in one["dropped"].items()]
         parts += [f"{arm} kept as asked, though {_why(one, arm, why)}" for arm, why in one["kept"].items()]
-        parts.append("answered" if one["is_answered"] else _open(one))
+        parts.append("answered" if one["is_answered"] else _open(one, family["task"], prices))
         lines.append(f"{label}, after {one['look']} draws{items}: {'; '.join(parts)}")
     return lines
 
@@ -31,14 +33,16 @@ def _why(one: Mapping[str, Any], arm: str, why: str) -> str:
     return why
 
 
-def _open(one: Mapping[str, Any]) -> str:
+def _open(one: Mapping[str, Any], task: str, prices: Prices | None) -> str:
     waiting = [finding for finding in one["findings"] if finding["word"] == "undecided"]
-    more = [finding["more"] for finding in waiting if finding["more"] is not None]
-    needed = f", the nearest to be told by about {min(more):,} more draws" if more else ""
-    shares = [finding["items_share"] for finding in waiting]
-    if shares and max(shares) > 0.5:
-        needed += f" ({max(shares):.0%} of the variance of one is the items': more of those would help it more)"
-    return f"{len(waiting)} of {len(one['findings'])} differences open{needed}"
+    told = f"undecided: {len(waiting)} of {len(one['findings'])} differences open"
+    nearest = min((part for part in waiting if part["more"] is not None), key=lambda part: part["more"], default=None)
+    if nearest is None:
+        return told
+    needed = would_take(nearest, one["look"], one.get("items"), task, prices)
+    return (
+        f"{told}; the nearest, {nearest['first']} against {nearest['second']}, would need {needed}" if needed else told
+    )
 
 
 def _ends(low: float | None, high: float | None) -> str:

@@ -91,6 +91,11 @@ class DesignBase(Config, ABC):
         return None
 
     @property
+    def arm_of_component(self) -> Mapping[str, str]:
+        """Arm that is trained on one component alone, by component; empty where mixtures have no shares."""
+        return {}
+
+    @property
     def preferences(self) -> PreferenceGrid | None:
         """What it says of pairs and methods that learn from them; None: it has none."""
         return None

@@ -191,6 +191,13 @@ class MixtureGrid(DesignBase):
 
         return SearchedSpace(self.names, self.names[:-1], 0.0, 1.0, False, weights, not region.is_whole)
 
+    @property
+    def arm_of_component(self) -> Mapping[str, str]:
+        """Arm that is trained on one component alone, by component."""
+        return {
+            name: arm.name for name in self.names for arm in self.arms if arm.shares[name] == 1 and not arm.is_natural
+        }
+
     def with_points(self, points: Sequence[Mapping[str, float]]) -> Self:
         """The named points and these, and no space of others."""
         taken = {arm.name for arm in self.replace(space=None).arms}

@@ -73,6 +73,8 @@ class Estimate:
     """Hours of one `device` in training and generation; None where a base model's size is unknown."""
     device: str
     assumptions: tuple[str, ...]
+    train_gpu_hours: float | None = None
+    """Of `gpu_hours`, those in training."""
     decide: Mapping[str, Mapping[str, float | None]] | None = None
     """Of a study that trains in rounds: "expected" and "worst", each with trainings, predictions, judge_calls, usd of
     the judge, and gpu_hours; the other figures are those of its whole grid."""
@@ -177,6 +179,7 @@ def plan(study: Study, speed: Rates | None = None) -> Estimate:
         gpu_hours=None if unknown else round(device_s / 3600, 4),
         device=rate.device,
         assumptions=tuple(dict.fromkeys(assumptions)),
+        train_gpu_hours=None if unknown else round(train_s / 3600, 4),
         decide=decide,
     )
 

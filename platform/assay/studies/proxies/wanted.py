@@ -13,9 +13,9 @@ from assay.errors import ConfigError
 from assay.fingerprint import artifact_key
 from assay.generation.spec import GenerationJob, predictions_key
 from assay.metaeval.study_tables.frame import RunRow
-from assay.mixtures.space import SpaceSpec, space_points
+from assay.mixtures.sobol import sobol
 from assay.studies.artifacts import EvaluationSet, StudyArtifacts
-from assay.studies.designs.mixture import MixtureGrid
+from assay.studies.designs.searched import SearchedSpace
 from assay.studies.spec import Study
 from assay.training.spec import ADAPTER_KIND, TrainingJob
 
@@ -51,13 +51,28 @@ class WantedProxies:
     """What they answer: no training, every adapter on every evaluation set."""
 
 
-def further_points(study: Study, count: int, seed: int) -> dict[str, Shares]:
+def check_components(study: Study) -> SearchedSpace:
+    """The space of the study's mixtures.
+
+    Raises:
+        ConfigError: another design, or a component that no mixture has alone.
+    """
+    space = study.grid.searched
+    if space is None or study.objective is None:
+        raise ConfigError(f"proxy: saw the design {study.grid.design!r}; expected mixture")
+    if missing := [name for name in space.components if name not in study.grid.arm_of_component]:
+        raise ConfigError(
+            f"proxy: saw no mixture of {missing[0]!r} alone; expected one of each component; add "
+            "grid.space.include: [vertices], or the points"
+        )
+    return space
+
+
+def further_points(study: Study, count: int, seed: int) -> list[Shares]:
     """So many more mixtures of a study's components, spread evenly over the part of the simplex that it tries."""
-    grid = mixture_grid(study)
-    if not count:
-        return {}
-    bounds = {} if grid.space is None else grid.space.bounds
-    return dict(space_points(SpaceSpec(num=count, bounds=bounds, seed=seed), grid.names))
+    space = check_components(study)
+    points = sobol(count, len(space.names), seed).tolist() if count else []
+    return [space.weights(dict(zip(space.names, point, strict=True))) for point in points]
 
 
 def wanted_proxies(
@@ -117,20 +132,9 @@ def wanted_proxies(
     return WantedProxies(shares, adapters, asked)
 
 
-def mixture_grid(study: Study) -> MixtureGrid:
-    """The study's design.
-
-    Raises:
-        ConfigError: it is none of mixtures.
-    """
-    if not isinstance(study.grid, MixtureGrid):
-        raise ConfigError(f"proxy: saw the design {study.grid.design!r}; expected mixture")
-    return study.grid
-
-
 def _alone(study: Study, plan: StudyArtifacts, base_model: str) -> dict[str, TrainingJob]:
     """The first training on each component alone, in the order of components."""
-    grid = mixture_grid(study)
+    space = check_components(study)
     trainings = {job.key: job for job in plan.trainings}
     first: dict[str, TrainingJob] = {}
     for cell, key in plan.cells:
@@ -138,17 +142,8 @@ def _alone(study: Study, plan: StudyArtifacts, base_model: str) -> dict[str, Tra
             first.setdefault(cell.arm, trainings[key])
     if not first:
         names = sorted({job.base_name for job in plan.trainings})
-        raise ConfigError(f"--base {base_model}: expected one of {', '.join(names)}")
-    found = {}
-    for name in grid.names:
-        alone = [arm.name for arm in grid.arms if arm.shares[name] == 1 and not arm.is_natural]
-        if not alone or alone[0] not in first:
-            raise ConfigError(
-                f"proxy: saw no mixture of {name!r} alone; expected one of each component; add "
-                "grid.space.include: [vertices], or the points"
-            )
-        found[name] = first[alone[0]]
-    return found
+        raise ConfigError(f"base model {base_model}: expected one of {', '.join(names)}")
+    return {name: first[study.grid.arm_of_component[name]] for name in space.components}
 
 
 def _asked(study: Study, alone: TrainingJob, adapter: SummedAdapter, rows: EvaluationSet) -> GenerationJob:

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from assay.studies.deciding.prices import Prices, prices_of, would_take
 from assay.studies.deciding.wording import decision_lines
 from assay.studies.results.browser import browser_rows
 from assay.studies.scores import stored_scores
@@ -59,6 +60,7 @@ def decision_sections(decisions: Mapping[str, Any] | None) -> list[dict[str, Any
     """The questions of a study with `decide`, as the report shows them; none of other studies."""
     if decisions is None:
         return []
+    prices = prices_of(decisions)
     found = []
     for family in decisions["families"]:
         last = family["rounds"][-1] if family["rounds"] else None
@@ -69,21 +71,23 @@ def decision_sections(decisions: Mapping[str, Any] | None) -> list[dict[str, Any
                 "scorer": decisions["scorer"],
                 "rule": family["rule"],
                 "is_answered": family["is_answered"],
-                "lines": decision_lines(family),
+                "lines": decision_lines(family, prices),
                 "kept": sorted({arm for one in family["rounds"] for arm in one["kept"]}),
-                "findings": list(_last_findings(family)),
+                "findings": list(_last_findings(family, prices)),
                 "leader": last and {name: last[name] for name in LEADER},
             }
         )
     return found
 
 
-def _last_findings(family: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+def _last_findings(family: Mapping[str, Any], prices: Prices | None) -> Iterator[dict[str, Any]]:
     """Each difference as it was last known, with the draws that it was known by."""
     known: dict[tuple[str, str], dict[str, Any]] = {}
     for one in family["rounds"]:
         for finding in one["findings"]:
-            known[finding["first"], finding["second"]] = {**finding, "draws": one["look"], "items": one.get("items")}
+            takes = would_take(finding, one["look"], one.get("items"), family["task"], prices)
+            told = {**finding, "draws": one["look"], "items": one.get("items"), "takes": takes}
+            known[finding["first"], finding["second"]] = told
     yield from (known[pair] for pair in sorted(known))
 
 
