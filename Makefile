@@ -12,8 +12,12 @@ ACCELERATOR ?= $(shell command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi -L 2>
 WORKERS := -n 2
 TORCH := torch==2.13.0+cpu
 TORCH_CPU_INDEX := https://download.pytorch.org/whl/cpu
+# where the lock file of the CPU build finds torch's +cpu wheel
+LOCK_TORCH ?= --torch-backend cpu
+LOCK := $(BIN)/uv pip compile pyproject.toml --quiet --upgrade --python-version 3.11 --python-platform x86_64-manylinux_2_28 \
+	--no-annotate --no-emit-index-url --no-emit-find-links
 
-.PHONY: help setup demo test test-all test-gpu check format bench wheel clean
+.PHONY: help setup demo test test-all test-gpu check format bench lock wheel clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -60,6 +64,10 @@ bench: $(READY) ## the measured figures of tests/bench/README.md
 format: $(READY) ## format the code
 	$(BIN)/ruff format platform jobs tests
 	$(BIN)/ruff check --fix platform jobs tests
+
+lock: $(READY) ## pin what the machines of a cluster install, for both builds
+	UV_CUSTOM_COMPILE_COMMAND="make lock" $(LOCK) --extra cpu $(LOCK_TORCH) --output-file jobs/requirements-cpu.txt
+	UV_CUSTOM_COMPILE_COMMAND="make lock" $(LOCK) --no-config --extra gpu --output-file jobs/requirements-gpu.txt
 
 wheel: $(READY) ## dist/assay-*.whl, which the nodes of a cluster install
 	$(BIN)/uv build --quiet --wheel --out-dir dist .

@@ -10,12 +10,15 @@ from __future__ import annotations
 import re
 import shlex
 import subprocess
+import tomllib
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from assay.cluster.capacity import Capacity, planned_nodes
 from assay.studies.catalog import load_study
@@ -130,6 +133,8 @@ def test_nodes_install_the_wheel_of_this_version(name: str) -> None:
     config = read(name)
     assert config["file_mounts"]["/home/ubuntu/install_node.sh"] == "jobs/install_node.sh"
     assert config["file_mounts"]["/home/ubuntu/assay-dist"] == "dist"
+    for lock in LOCKS.values():
+        assert config["file_mounts"][f"/home/ubuntu/{Path(lock).name}"] == lock
     (install,) = (line for line in config["setup_commands"] if "install_node.sh" in line)
     assert WHEEL in install
     assert 'version = "0.1.0"' in (ROOT / "pyproject.toml").read_text()
@@ -144,6 +149,62 @@ def test_the_install_script_is_valid_shell_and_installs_what_pyproject_pins() ->
     assert f"torch=={pinned[1]}+cpu" in text
     for package in ("torchvision", "torchaudio", "torchcodec"):
         assert package in text
+
+
+LOCKS = {"cpu": "jobs/requirements-cpu.txt", "gpu": "jobs/requirements-gpu.txt"}
+
+
+@pytest.mark.parametrize(("build", "name"), LOCKS.items())
+def test_a_lock_file_pins_what_the_project_asks_for_and_names_no_index(build: str, name: str) -> None:
+    lines = (ROOT / name).read_text().splitlines()
+    assert [line for line in lines if line.startswith("#")][-1].strip("# ") == "make lock"
+    requirements = [Requirement(line) for line in lines if not line.startswith("#")]
+    assert all(str(part.specifier).startswith("==") and part.url is None for part in requirements)
+    pinned = {canonicalize_name(part.name): str(part.specifier).removeprefix("==") for part in requirements}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    for asked in map(Requirement, (*project["dependencies"], *project["optional-dependencies"][build])):
+        assert asked.specifier.contains(pinned[canonicalize_name(asked.name)]), asked
+    assert (pinned["torch"] == "2.13.0+cpu") == (build == "cpu")
+    assert any(part.startswith("nvidia-") for part in pinned) == (build == "gpu")
+    assert not {"torchvision", "torchaudio", "torchcodec"} & set(pinned) or build == "gpu"
+
+
+FAKE_UV = """#!/bin/bash
+echo "$@" >> {log}
+place="${{@: -1}}/bin"
+if [ "$1" = venv ]; then mkdir -p "$place"; cp {tool} "$place/python"; cp {tool} "$place/assay"; fi
+"""
+
+
+@pytest.mark.parametrize("build", ["cpu", "gpu"])
+def test_a_node_installs_what_the_lock_file_of_its_build_says_once(tmp_path: Path, build: str) -> None:
+    tools, home, log = tmp_path / "tools", tmp_path / "home", tmp_path / "log"
+    tools.mkdir()
+    home.mkdir()
+    nothing = tools / "nothing"
+    nothing.write_text("#!/bin/bash\n")
+    (tools / "uv").write_text(FAKE_UV.format(log=log, tool=nothing))
+    (tools / "nvidia-smi").write_text(f"#!/bin/bash\necho '{'GPU 0: L4' if build == 'gpu' else ''}'\n")
+    for tool in tools.iterdir():
+        tool.chmod(0o755)
+    for name in ("install_node.sh", *(Path(lock).name for lock in LOCKS.values())):
+        (home / name).write_bytes((ROOT / "jobs" / name).read_bytes())
+    (home / WHEEL).write_bytes(b"wheel")
+
+    def install() -> list[str]:
+        before = log.read_text().splitlines() if log.exists() else []
+        environment = {"PATH": f"{tools}:/usr/bin:/bin", "HOME": str(tmp_path)}
+        call = ["bash", str(home / "install_node.sh"), str(home / WHEEL), str(tmp_path / "env"), "boto3"]
+        subprocess.run(call, check=True, env=environment)
+        return log.read_text().splitlines()[len(before) :]
+
+    said = install()
+    assert f"-r {home}/requirements-{build}.txt {home / WHEEL}[{build}] boto3" in said[-1]
+    assert len(said) == (2 if build == "gpu" else 3)
+    assert install() == []
+    with (home / f"requirements-{build}.txt").open("a") as file:
+        file.write("# newer\n")
+    assert install(), "a node with another lock file is another node"
 
 
 def test_rayjob_autoscales_from_zero_and_runs_a_study_that_exists() -> None:
@@ -176,7 +237,9 @@ def test_the_image_recipe_builds_on_rays_image_as_an_ordinary_user() -> None:
     assert [word for word, _ in steps] == ["FROM", "USER", "RUN", "USER", "WORKDIR", "COPY", "RUN", "COPY", "RUN"]
     assert steps[0][1] == "rayproject/ray:2.60.0-py311-cu128"
     assert [rest for word, rest in steps if word == "USER"][-1] == "ray"
-    assert WHEEL in "".join(rest for word, rest in steps if word == "COPY")
+    copied = "".join(rest for word, rest in steps if word == "COPY")
+    assert WHEEL in copied and LOCKS["gpu"] in copied
+    assert any("-r /tmp/requirements-gpu.txt" in rest for word, rest in steps if word == "RUN")
 
 
 def test_the_skypilot_task_runs_a_study_on_spot_machines_and_comes_back() -> None:
