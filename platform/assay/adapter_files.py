@@ -8,16 +8,48 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from assay.errors import DataError
+from assay.errors import DataError, InputError
+from assay.file_hashes import known_file_hash
+from assay.fingerprint import artifact_key
 
 WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
 UNSAFE_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 MAX_CONFIG_BYTES = 1 << 20
 MAX_HEADER_BYTES = 100_000_000
 """Of a safetensors file, as its format says."""
+
+
+@dataclass(frozen=True, slots=True)
+class FoundAdapter:
+    """A LoRA adapter that somebody trained, by its content."""
+
+    key: str
+    path: str
+    rank: int
+
+
+def find_adapter(folder: Path) -> FoundAdapter:
+    """A given adapter's folder; `key` is 32 hex digits over its configuration and weights.
+
+    Raises:
+        InputError: no LoRA adapter lies there.
+        DataError: one lies there that cannot be read safely.
+    """
+    config, weights = folder / CONFIG, folder / WEIGHTS
+    try:
+        rank = adapter_rank(json.loads(config.read_text(encoding="utf-8")))
+        content = {"config": known_file_hash(config), "weights": known_file_hash(weights)}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(
+            f"adapter {folder}: saw no LoRA adapter ({type(error).__name__}); expected {CONFIG} with r and "
+            f"{WEIGHTS}; check the path"
+        ) from None
+    check_adapter(folder)
+    return FoundAdapter(artifact_key("adapter-folder", 1, {}, content), str(folder.resolve()), rank)
 
 
 def check_adapter(folder: Path | str) -> Path:

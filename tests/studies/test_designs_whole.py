@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+import yaml
 from safetensors.numpy import save
 
 from assay.commands.study import embedded_judge, write_report
@@ -24,15 +25,18 @@ from assay.hooks import SilentProgress
 from assay.judge_server.config import Biases
 from assay.judge_server.rubric.judge import Rubric
 from assay.judge_server.server.exchange import JudgeRequest, content_key
+from assay.metaeval.statistics.clustered import GIVEN_MODELS
 from assay.records import Example, Prediction, ScoreRow, from_table, to_table
 from assay.scoring.jobs import KIND as SCORES
 from assay.scoring.jobs import SCORES_FILE, judge_instance, score_locally, score_row, scores_key
 from assay.store import Store
 from assay.studies.artifacts import MergedBase, StudyArtifacts
 from assay.studies.builtin.paper import quickstart
+from assay.studies.catalog import load_study
 from assay.studies.pipeline import Pipeline, Results
 from assay.studies.scores import study_protocol
 from assay.studies.spec import Study
+from assay.tasks.datasets.loaders import load_examples
 from support.replayed import replay_protocol
 from support.tiny_models import make_tokenizer
 
@@ -398,3 +402,72 @@ def test_mixtures_are_compared_in_their_objective_and_say_what_they_took(tmp_pat
             assert sum(row["share"] for row in part) == pytest.approx(1)
             assert total != 72 or sum(row["num_rows"] for row in part) == 72
     assert "Which shares" in page
+
+
+def given_answers(folder: Path) -> dict[str, Any]:
+    """Fields of a study of three files of answers to 24 toy questions: right, half of them right, and none."""
+    source = quickstart().data.sources["toy_sentiment"].replace(num_train=4, num_validation=4, num_test=24)
+    rows = [row for row in load_examples(source, None) if row.split == "test"]
+    for name, right in (("good", 24), ("half", 12), ("bad", 0)):
+        answers = [
+            {"id": row.example_id, "response": row.reference if number < right else f"no idea {number}"}
+            for number, row in enumerate(rows)
+        ]
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in answers[: 20 + right]))
+    (folder / "losses.jsonl").write_text(
+        "".join(json.dumps({"model": name, "loss": loss}) + "\n" for name, loss in LOSSES.items())
+    )
+    return {
+        "name": "given",
+        "base_models": [],
+        "data": {"root": str(folder), "sources": {"toy_sentiment": source.model_dump(mode="json")}},
+        "grid": {
+            "design": "models",
+            "models": [{"name": name, "answers": f"{name}.jsonl"} for name in ("bad", "half", "good")],
+            "losses": "losses.jsonl",
+        },
+        "evaluation": {"sets": {"toy_sentiment": {"rows": 24}}},
+        "scorers": ["exact_match", "judge"],
+        "statistics": {"human": "exact_match", "resamples": 200},
+    }
+
+
+LOSSES = {"good": 1.0, "half": 2.0, "bad": 3.0}
+
+
+def test_models_as_they_are_are_scored_and_ranked_jointly(tmp_path: Path) -> None:
+    path = tmp_path / "given.yaml"
+    path.write_text(yaml.safe_dump({"extends": "quickstart", **given_answers(tmp_path), "tiny_base": None}))
+    made = load_study(str(path))
+    assert made.grid.test_losses == LOSSES
+    pipeline = ScoredHere(made, Store(str(tmp_path / "store")), SilentProgress(), embedded_judge())
+    pipeline.done = []
+    found = pipeline.run(pipeline.open())
+    assert found is not None
+    assert found.wanted.trainings == ()
+    board = {row["arm"]: row for row in found.tables["objective"].to_pylist() if row["scorer"] == "exact_match"}
+    assert {name: row["mean"] for name, row in board.items()} == {"good": 1.0, "half": 0.5, "bad": 0.0}
+    assert board["bad"]["is_baseline"]
+    assert board["half"]["verdict"] == board["good"]["verdict"] == "better"
+    assert (board["good"]["num_items"], board["good"]["num_items_left_out"], board["good"]["unit"]) == (
+        20,
+        4,
+        GIVEN_MODELS,
+    )
+    ranked = sorted(found.tables["ranking"].to_pylist(), key=lambda row: row["rank"])
+    assert [row["arm"] for row in ranked] == ["good", "half", "bad"]
+    assert [row["num_without_answer"] for row in ranked] == [0, 0, 4]
+    assert all(row["low"] < row["value"] < row["high"] for row in ranked)
+    (line,) = found.tables["loss_line"].to_pylist()
+    assert (line["spearman"], line["num_models"]) == (-1.0, 3)
+    page = write_report(found).html.decode()
+    for said in ("How the judge ranks the models", "Judged score against test loss", "Nothing was trained: 3 models"):
+        assert said in page
+    assert "Learning curves" not in page
+    again = ScoredHere(made, Store(str(tmp_path / "store")), SilentProgress(), embedded_judge())
+    again.done = []
+    repeated = again.run(again.open())
+    assert repeated is not None
+    assert all(table.equals(repeated.tables[name]) for name, table in found.tables.items())
+    told = {row["stage"]: row["what"] for row in repeated.costs.rows()}
+    assert "48 calls, 48 from the ledger" in told["rank"]

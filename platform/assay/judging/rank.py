@@ -145,7 +145,7 @@ def rank_jointly(
     report["calls"] = calls_of(asked)
     report["tokens"] = _tokens(judge, instances, asked) if without is None else None
     if losses is not None:
-        report["loss"] = _loss_report(report, losses)
+        report["loss"] = loss_report({row["model"]: row["effect"]["value"] for row in report["models"]}, losses)
     if without:
         report["without"] = _invariance(report, joint_report(items, asked.judgements[1], connection.judge), without)
     return report
@@ -199,6 +199,26 @@ def joint_report(items: Sequence[RankItem], judgements: Sequence[JointJudgement]
         "positions": {str(place + 1): effect.as_json() for place, effect in sorted(fit.positions.items())},
         "model_by_position": _by_place(cells, centred),
         "residual_sd": fit.residual_sd,
+    }
+
+
+def loss_report(scores: Mapping[str, float], losses: Mapping[str, float]) -> dict[str, Any]:
+    """How judged score follows loss, over the models that have both, as JSON.
+
+    Args:
+        scores: judged score by model; higher is better.
+        losses: test loss by model.
+    """
+    names = [model for model in scores if model in losses]
+    if len(names) < 3:
+        return Estimate.undefined(f"{len(names)} models have a loss; 3 are needed").as_json()
+    line = loss_line(names, [losses[name] for name in names], [scores[name] for name in names], seeded("loss", *names))
+    return {
+        "spearman": line.spearman.as_json(),
+        "slope": line.slope,
+        "intercept": line.intercept,
+        "off_the_line": list(line.off_the_line),
+        "num_models": len(names),
     }
 
 
@@ -356,23 +376,6 @@ def _tokens(judge: JointJudge, instances: Sequence[JointInstance], asked: Asked)
 
 def _chars(judge: JointJudge, instance: JointInstance, models: Sequence[str]) -> int:
     return sum(len(message.content) for message in judge.messages(instance, models))
-
-
-def _loss_report(report: Mapping[str, Any], losses: Mapping[str, float]) -> dict[str, Any]:
-    known = [row for row in report["models"] if row["model"] in losses]
-    if len(known) < 3:
-        return Estimate.undefined(f"{len(known)} models have a loss; 3 are needed").as_json()
-    names = [row["model"] for row in known]
-    line = loss_line(
-        names, [losses[name] for name in names], [row["effect"]["value"] for row in known], seeded("loss", *names)
-    )
-    return {
-        "spearman": line.spearman.as_json(),
-        "slope": line.slope,
-        "intercept": line.intercept,
-        "off_the_line": list(line.off_the_line),
-        "num_models": len(names),
-    }
 
 
 def _invariance(report: Mapping[str, Any], other: Mapping[str, Any], without: str) -> dict[str, Any]:

@@ -35,12 +35,13 @@ def taken(rows: Rows) -> list[tuple[str, list[str], list[tuple[str, Cells]]]]:
     return told
 
 
-def best_mixtures(objective: Rows, shares: Rows) -> list[str]:
-    """Of each base model, the mixture with the highest objective among those that keep the constraint."""
-    return [_best(row, objective, shares) for row in objective if row["is_goal"] and row["is_best"]]
+def best_mixtures(objective: Rows, shares: Rows, arm: str = "mixture") -> list[str]:
+    """Of each base model, the arm (mixture or model) with the highest objective among those that keep the constraint."""
+    return [_best(row, objective, shares, arm) for row in objective if row["is_goal"] and row["is_best"]]
 
 
-def _best(row: Mapping[str, Any], objective: Rows, shares: Rows) -> str:
+def _best(row: Mapping[str, Any], objective: Rows, shares: Rows, arm: str) -> str:
+    subject = f"{arm.capitalize()}s" + (f" on {row['base_model']}" if shares else "")
     key = ("scorer", "base_model")
     rows = [other for other in objective if all(other[name] == row[name] for name in key)]
     baseline = next((str(other["arm"]) for other in rows if other["is_baseline"]), "the baseline")
@@ -53,7 +54,7 @@ def _best(row: Mapping[str, Any], objective: Rows, shares: Rows) -> str:
     sets = f"the weighted mean over {plural(row['num_sets'], 'target set')}"
     if row["is_baseline"]:
         return (
-            f"Mixtures on {row['base_model']}: {among} none is above the baseline {baseline}, {number(row['mean'])} by "
+            f"{subject}: {among} none is above the baseline {baseline}, {number(row['mean'])} by "
             f"{row['scorer']}, {sets}."
         )
     lost = ""
@@ -63,7 +64,6 @@ def _best(row: Mapping[str, Any], objective: Rows, shares: Rows) -> str:
     parts = [part for part in shares if (part["base_model"], part["arm"]) == (row["base_model"], row["arm"])]
     first = min((part["draw"] for part in parts), default=0)
     told = ", ".join(f"{part['component']} {percent(part['share'])}" for part in parts if part["draw"] == first)
+    took = f" ({told})" if told else ""
     against = against_baseline({**row, "baseline": baseline}, row["scorer"])
-    return (
-        f"Mixtures on {row['base_model']}: {among}, {row['arm']} ({told}) {standing(row)}. By {sets} {against}{lost}."
-    )
+    return f"{subject}: {among}, {row['arm']}{took} {standing(row)}. By {sets} {against}{lost}."

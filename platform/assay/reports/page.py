@@ -18,8 +18,10 @@ from assay.reports.mixture_plots import share_curves, simplex
 from assay.reports.mixture_section import best_mixtures, objectives, taken
 from assay.reports.plots import draw_plots
 from assay.reports.preference_plots import preference_plots
+from assay.reports.ranking import boards, loss_plot, ranked_first, ranking_plot
 from assay.reports.wording import (
     headlines,
+    listed,
     number,
     p_value,
     percent,
@@ -65,6 +67,8 @@ class ReportInput:
     """Rows asked for, trained and cut by dataset and base, see `studies.results.row_figures`."""
     paper_places: Mapping[str, str] = field(default_factory=dict)
     """Figure -> the paper's figure or table that its numbers stand for."""
+    arm: str = "mixture"
+    """What an arm is: a mixture, or a model as it is."""
     objective: Mapping[str, Any] | None = None
     """Of a mixture study: `scorer`, `weights` of the target sets and `most_lost`, as the table `objective` has them."""
     forgetting: Sequence[str] = INSTRUCTION_SET.sets
@@ -103,24 +107,36 @@ def render_report(report: ReportInput) -> Report:
         plots += [plot] if plot is not None else []
     plots += preference_plots(tables, report.human)
     if report.objective is not None:
-        rows = [tables[name] for name in ("objective", "shares")]
+        rows = [tables.get(name, []) for name in ("objective", "shares")]
         plots += [plot for plot in (share_curves(*rows), simplex(*rows)) if plot is not None]
+    ranking = tables.get("ranking", [])
+    for plot in (ranking_plot(ranking), loss_plot(tables.get("losses", []), tables.get("loss_line", []))):
+        plots += [plot] if plot is not None else []
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters.update(
-        number=number, signed=signed, percent=percent, seconds=seconds, rate=rate, p_value=p_value, reasons=reasons
+        number=number,
+        signed=signed,
+        percent=percent,
+        seconds=seconds,
+        rate=rate,
+        p_value=p_value,
+        reasons=reasons,
+        listed=listed,
     )
     page = environment.from_string(_asset("report.html.jinja"))
     text = page.render(
         report=report,
         headlines=[
-            *best_mixtures(tables.get("objective", ()), tables.get("shares", ())),
-            *headlines(tables, report.human, report.lost),
+            *ranked_first(ranking),
+            *best_mixtures(tables.get("objective", ()), tables.get("shares", ()), report.arm),
+            *headlines(tables, report.human, report.lost, report.arm),
         ],
         plots={plot.name: plot for plot in plots},
         tables=tables,
         leaderboards=leaderboards(tables["leaderboard"], report.human, report.lost.sets),
         objectives=objectives(tables["objective"]) if report.objective is not None else [],
-        taken=taken(tables["shares"]) if report.objective is not None else [],
+        taken=taken(tables.get("shares", ())) if report.objective is not None else [],
+        ranking=boards(ranking),
         place_in_paper=place_in_paper,
         verdict_words=verdict_words,
         margin=MARGIN,

@@ -66,7 +66,12 @@ def reasons(counts_json: str) -> str:
     return ", ".join(f"{reason}: {count:,}" for reason, count in sorted(counts.items()))
 
 
-def headlines(tables: Mapping[str, Rows], human: str, lost: Lost = INSTRUCTION_SET) -> list[str]:
+def listed(names_json: str) -> str:
+    """A table's JSON list of names, in words."""
+    return ", ".join(json.loads(names_json))
+
+
+def headlines(tables: Mapping[str, Rows], human: str, lost: Lost = INSTRUCTION_SET, arm: str = "mixture") -> list[str]:
     """What the study found, in sentences: the best mixture of each task, and the scorer that agrees best.
 
     A mixture is better than the baseline where Holm's p is below .05 and the interval knows how runs differ.
@@ -75,7 +80,7 @@ def headlines(tables: Mapping[str, Rows], human: str, lost: Lost = INSTRUCTION_S
     for base, task in sorted({(row["base_model"], row["evaluation_set"]) for row in tables["leaderboard"]}):
         if task in lost.sets:
             continue
-        sentence = _best_arm(tables["leaderboard"], base, task, human, lost)
+        sentence = _best_arm(tables["leaderboard"], (base, task), human, lost, arm)
         if sentence:
             found.append(sentence)
     sentence = _best_scorer(tables["metaeval"], tables.get("scorer_pairs", ()))
@@ -97,7 +102,8 @@ def _infusion(row: Mapping[str, Any]) -> str:
     )
 
 
-def _best_arm(rows: Rows, base: str, task: str, human: str, lost: Lost) -> str | None:
+def _best_arm(rows: Rows, place: tuple[str, str], human: str, lost: Lost, arm: str) -> str | None:
+    base, task = place
     ranked = sorted(
         (
             row
@@ -114,7 +120,7 @@ def _best_arm(rows: Rows, base: str, task: str, human: str, lost: Lost) -> str |
     best = ranked[0]
     name = f"{task} on {base}"
     if best["is_baseline"]:
-        return f"{name}: no mixture scores above the baseline ({best['arm']}, {number(best['mean'])} by {human})."
+        return f"{name}: no {arm} scores above the baseline ({best['arm']}, {number(best['mean'])} by {human})."
     forgets = ""
     if best["forgetting"] is not None:
         forgets = (

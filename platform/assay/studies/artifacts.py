@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
-from assay.fingerprint import artifact_key
+from assay.errors import ConfigError
+from assay.fingerprint import artifact_key, fingerprint
 from assay.generation.spec import GenerationJob, predictions_key
 from assay.ifs.trial_spec import evaluation_keys
 from assay.metaeval.study_tables.build import RunRow
@@ -18,6 +19,8 @@ from assay.model_folders import model_type
 from assay.preference.sources import START, PairsAsked, StrongerPairs
 from assay.studies.designs.asked import AskedSet
 from assay.studies.designs.cell import Cell
+from assay.studies.designs.models import AS_GIVEN
+from assay.studies.given.found import FoundGiven, Given, Place, answers_job
 from assay.studies.preferences.wanted import PreferenceInputs, Sampler, WantedPairs, asked_with, wanted_pairs
 from assay.studies.spec import Study
 from assay.training.spec import TrainingJob, TrainSpec, adapter_key
@@ -84,6 +87,13 @@ class Wave:
 
     trainings: tuple[TrainingJob, ...]
     generations: tuple[GenerationJob, ...]
+    given: tuple[Given, ...] = ()
+    """Answers that no engine writes."""
+
+    @property
+    def answers(self) -> list[tuple[str, str]]:
+        """Keys of predictions and of the rows that they answer."""
+        return [(job.key, job.evaluation_key) for job in (*self.generations, *self.given)]
 
 
 @dataclass(frozen=True)
@@ -112,6 +122,13 @@ class StudyArtifacts:
     """Of expert iteration: pairs and the training on them, whose answers the next round samples; earlier ones first."""
     prefixes: Mapping[str, str] = field(default_factory=dict)
     """Predictions key -> what stands before the questions, where a model was trained on conditions."""
+    given: tuple[Given, ...] = ()
+    """Answers of models that no engine here loads."""
+
+    @property
+    def predictions(self) -> list[str]:
+        """Keys of all predictions."""
+        return [job.key for job in (*self.generations, *self.given)]
 
     @property
     def whole(self) -> tuple[str, ...]:
@@ -128,7 +145,7 @@ class StudyArtifacts:
             trainings = self.trainings[start : start + size]
             first = by_training.get("", []) if start == 0 else []
             own = [job for training in trainings for job in by_training.get(training.key, [])]
-            waves.append(Wave(trainings, (*first, *own)))
+            waves.append(Wave(trainings, (*first, *own), self.given if start == 0 else ()))
         return waves
 
     def at(self, paths: Mapping[str, str]) -> StudyArtifacts:
@@ -175,6 +192,7 @@ def study_artifacts(
     dataset_keys: Mapping[str, str],
     preferences: PreferenceInputs | None = None,
     sets: Mapping[str, EvaluationSet] | None = None,
+    given: Mapping[str, FoundGiven] | None = None,
 ) -> StudyArtifacts:
     """The artifacts of these cells.
 
@@ -185,9 +203,10 @@ def study_artifacts(
         dataset_keys: key of each dataset by the study's name for it.
         preferences: what cells that learn from preferences rest on beside that.
         sets: evaluation sets by name, where they are not the study's own; cells do not answer those left out.
+        given: models that cells name to be compared as they are.
     """
     asked = evaluation_sets(study, dataset_keys) if sets is None else sets
-    made = _Collected(study, bases, dataset_keys, asked, preferences)
+    made = _Collected(study, bases, dataset_keys, asked, preferences, given or {})
     for cell in cells:
         made.add(cell)
     return StudyArtifacts(
@@ -203,6 +222,7 @@ def study_artifacts(
         pairs=tuple(made.pairs.values()),
         prefixes=made.prefixes,
         rounds=tuple(made.rounds.values()),
+        given=tuple(made.given_jobs.values()),
     )
 
 
@@ -224,6 +244,8 @@ class _Collected:
     dataset_keys: Mapping[str, str]
     sets: Mapping[str, EvaluationSet]
     preferences: PreferenceInputs | None = None
+    given: Mapping[str, FoundGiven] = field(default_factory=dict)
+    given_jobs: dict[str, Given] = field(default_factory=dict)
     pairs: dict[str, WantedPairs] = field(default_factory=dict)
     prefixes: dict[str, str] = field(default_factory=dict)
     rounds: dict[str, tuple[WantedPairs, TrainingJob]] = field(default_factory=dict)
@@ -241,6 +263,9 @@ class _Collected:
 
     def add(self, cell: Cell) -> None:
         """What one cell wants."""
+        if cell.given:
+            self._answer(cell, self.given[cell.given])
+            return
         point = self._starting_point(cell)
         if not cell.is_trained:
             key = point.start_adapter or point.base.key
@@ -276,6 +301,42 @@ class _Collected:
             self.stacked[key] = stack
             adapter, rank = stack.key, stack.rank
         self._evaluate(cell, point, rows, adapter, rank, key, training=key)
+
+    def _answer(self, cell: Cell, model: FoundGiven) -> None:
+        """Answers of a model as it is. One board holds all of them, so they bear one base's name."""
+        base = self.bases.get(model.spec.base or "")
+        identity = fingerprint([model.name, model.content, "" if base is None else base.key])
+        self.placed.append((cell, identity))
+        place = None if base is None else Place(base.key, base.path, base.source)
+        for name in cell.evaluates:
+            rows = self.sets[name]
+            job = answers_job(
+                model, place, self.study.generation, evaluation_key=rows.key, max_new_tokens=rows.max_new_tokens
+            )
+            if isinstance(job, GenerationJob):
+                self.generations.setdefault(job.key, job)
+            else:
+                self.given_jobs.setdefault(job.key, job)
+            if job.key in self.runs:
+                raise ConfigError(
+                    f"grid.models: saw {model.name!r} and {self.runs[job.key].arm!r}, whose files or endpoint are the "
+                    "same; expected models to differ; leave one out"
+                )
+            self.runs[job.key] = RunRow(
+                predictions_key=job.key,
+                adapter_key=identity,
+                mixture_key="",
+                base_model=AS_GIVEN,
+                trained_task="",
+                evaluation_set=name,
+                num_target=0,
+                draw=-1,
+                training_seed=cell.training_seed,
+                arm=cell.arm,
+                purpose=rows.purpose,
+                is_trained=False,
+                is_given=True,
+            )
 
     def _pairs(self, cell: Cell, asked: PairsAsked, recipe: TrainSpec, start: Base, prompts: str) -> str:
         """Key of the preferences that a cell learns from; of expert iteration those of its last round."""

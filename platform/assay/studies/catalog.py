@@ -10,6 +10,7 @@ from assay.errors import ConfigError
 from assay.records import Mode
 from assay.studies.builtin.paper import BUILTIN, builtin
 from assay.studies.dtypes import without_ruled_dtypes
+from assay.studies.given.losses import with_losses_read
 from assay.studies.ifs_models.builtin import IFS_STUDIES
 from assay.studies.modes import MODES
 from assay.studies.prompt_file import with_prompt_read
@@ -34,7 +35,7 @@ def load_study(reference: str, overrides: Sequence[str] = ()) -> Study:
         if (mode := data.get("mode")) in MODES:  # a builtin below takes what follows from the mode, see `modes`
             data = apply_overrides(_read(reference, mode), overrides)
         folder = Path(reference).resolve().parent if is_file else Path.cwd()
-        data = with_prompt_read(data, folder)
+        data = with_losses_read(with_prompt_read(data, folder), folder)
         if is_file:
             data = {**data, "study_folder": str(folder)}
         return validate(Study, data, reference if is_file else f"study {reference!r}")

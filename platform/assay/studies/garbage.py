@@ -47,8 +47,8 @@ def references(
         BASE_KIND: {*bases, *(merged.key for merged in plan.merged)},
         MIXTURE_KIND: set(plan.mixtures),
         "adapter": {job.key for job in (*plan.tunings, *plan.trainings)}
-        | {job.adapter_key for job in plan.generations if job.adapter_key is not None},
-        "predictions": {job.key for job in plan.generations},
+        | {job.adapter_key for job in plan.generations if job.adapter_key is not None and job.adapter_dir is None},
+        "predictions": set(plan.predictions),
         SCORES_KIND: set(scores),
     }
     pairs = [*plan.pairs, *(part for part, _ in plan.rounds)]

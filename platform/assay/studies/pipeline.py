@@ -36,6 +36,8 @@ from assay.studies.error_analysis import ask_patterns, low_rows
 from assay.studies.exclusions import count_missing, row_tokens, without_template
 from assay.studies.folder import DECISIONS, StudyFolder, open_folder
 from assay.studies.garbage import ARTIFACTS, references
+from assay.studies.given.answers import Booking, store_given
+from assay.studies.given.found import Given
 from assay.studies.inputs import (
     Datasets,
     check_evaluation,
@@ -258,6 +260,8 @@ class Pipeline:
                 after = steps.after(plan, scoring)
                 tables = self._tables(steps.shown(after), scoring, inside, folder, categories)
                 tables |= preference_tables(after, scoring.infos, scoring.specs)
+        with self.costs.stage("rank"):
+            tables |= self._ranked(plan, sets, datasets)
         with self.costs.stage("errors"):
             errors = self._errors(plan, scoring, datasets, sets)
         decisions = None if self.study.decide is None else self.store.read_study_json(folder.name, DECISIONS)
@@ -445,7 +449,7 @@ class Pipeline:
         if self._has_scores(scoring) and not self.retry_failed and (steps is None or steps.is_whole(plan, scoring)):
             return
         adapters = self.store.present("adapter", [job.key for job in (*plan.tunings, *plan.trainings)])
-        predictions = self.store.present("predictions", [job.key for job in plan.generations])
+        predictions = self.store.present("predictions", plan.predictions)
         examples = {part.key: datasets.evaluation_rows(part) for part in sets.values()}
         with ExitStack() as stack:
             self._join_ray(stack)
@@ -469,6 +473,7 @@ class Pipeline:
                 with self.costs.stage("generate"):
                     todo = [job for job in wave.generations if job.key not in predictions]
                     self._generate_missing(plan, placed(todo, self._whole(plan, wave.trainings)), examples)
+                    self._answer_given([job for job in wave.given if job.key not in predictions], examples)
                 if until == "generate":
                     continue
                 if endpoint is None:
@@ -553,6 +558,12 @@ class Pipeline:
             own = [job for job in jobs if plan.prefixes.get(job.key, "") == prefix]
             self._generate(own, examples, asked_with(self.study.generation, prefix))
 
+    def _answer_given(self, jobs: Sequence[Given], examples: Mapping[str, Sequence[Example]]) -> None:
+        """Answers that lie in files, or that endpoints give."""
+        booking = Booking(ledger_url(self.store.uri), self.study.name, self.budget_usd)
+        for said in store_given(self.store, jobs, examples, booking, self.progress) if jobs else ():
+            self.costs.note("generate", said)
+
     def _generate(
         self, jobs: Sequence[GenerationJob], examples: Mapping[str, Sequence[Example]], spec: GenerationSpec
     ) -> None:
@@ -625,6 +636,31 @@ class Pipeline:
         if stats is not None:
             self.costs.note("objecqa", f"{stats.done:,} labels, {stats.cached:,} from the ledger")
 
+    def _ranked(
+        self, plan: StudyArtifacts, sets: Mapping[str, EvaluationSet], datasets: Datasets
+    ) -> dict[str, pa.Table]:
+        """All models ranked over the prompts that they share, where the design asks for it; replies are kept."""
+        how = self.study.grid.ranking
+        if how is None:
+            return {}
+        from assay.judging.asking import JudgeConnection
+        from assay.studies.given.ranking import RankedBy, rank_models, shared_prompts
+
+        by = RankedBy(how, self.study.baseline or "", self.study.mode)
+        shared = shared_prompts(
+            self.store, plan.runs, {name: datasets.evaluation_rows(part) for name, part in sets.items()}
+        )
+        with ExitStack() as stack:
+            judge, ledger = self.study.judge, ledger_url(self.store.uri)
+            connection = JudgeConnection(
+                self._endpoint(stack), ledger, self.budget_usd, self.study.name, judge.retry_unreadable
+            )
+            ranked = rank_models(shared, by, self.study.grid.test_losses, connection, self.progress)
+        calls = ranked.calls
+        usd = "price unknown" if calls["usd"] is None else f"{calls['usd']:.4f} dollars"
+        self.costs.note("rank", f"{calls['calls']:,} calls, {calls['from_ledger']:,} from the ledger, {usd}")
+        return dict(ranked.tables)
+
     def _tables(
         self,
         plan: StudyArtifacts,
@@ -644,7 +680,7 @@ class Pipeline:
             categories=categories,
             repeats=repeat_table(self.store, scores, self.study.judge.repeats),
         )
-        if self.study.objective is not None:
+        if plan.mixtures and self.study.objective is not None:
             from assay.studies.results.shares_table import shares_table
 
             tables["shares"] = shares_table(self.store, plan)

@@ -17,6 +17,7 @@ from assay.studies.artifacts import Base, EvaluationSet, StudyArtifacts, evaluat
 from assay.studies.cells import expand
 from assay.studies.designs.cell import Cell
 from assay.studies.exclusions import Counts, Exclusions, exclusions_of, remembered_counts
+from assay.studies.given.found import FoundGiven, find_given
 from assay.studies.inputs import dataset_keys, study_bases, study_key
 from assay.studies.inside_trials import objecqa_labels
 from assay.studies.judge_endpoint import endpoint_of
@@ -42,6 +43,8 @@ class PreparedStudy:
     """The judge's endpoint as the ledger and the scores know it, whether or not it runs."""
     cells: Sequence[Cell]
     artifacts: StudyArtifacts
+    given: Mapping[str, FoundGiven]
+    """Models that are compared as they are, by name."""
     preferences: PreferenceInputs
     """What pairs rest on; empty where the design has none."""
     scoring: ScoreJobs
@@ -63,7 +66,7 @@ class PreparedStudy:
         exclusions = exclusions_of(self.study, counts)
         if (exclusions.names, exclusions.token_names) == (self.exclusions.names, self.exclusions.token_names):
             return replace(self, counts=counts, exclusions=exclusions)
-        wanted = _wanted(self.study, exclusions, self.bases, self.datasets, self.endpoint, self.preferences)
+        wanted = _wanted(self.study, exclusions, self.bases, self.datasets, self.endpoint, self.preferences, self.given)
         return replace(self, counts=counts, exclusions=exclusions, **wanted)
 
 
@@ -84,6 +87,8 @@ def prepare_study(study: Study, embedded_name: str, store: Store | None = None) 
     endpoint = endpoint_of(study.judge, embedded_name=embedded_name)
     preferences = preference_inputs(study, endpoint)
     read = {**datasets, **{f"pairs of {name}": key for name, key in preferences.given.items()}}
+    given = find_given(study.grid.given, study.data.root)
+    read |= {f"model {name}": model.content for name, model in given.items()}
     key = study_key(study, read, {name: base.key for name, base in bases.items()}, endpoint.endpoint_name)
     counts = Counts() if store is None else remembered_counts(study, store, datasets, bases)
     exclusions = exclusions_of(study, counts)
@@ -94,10 +99,11 @@ def prepare_study(study: Study, embedded_name: str, store: Store | None = None) 
         sets=evaluation_sets(study, datasets),
         bases=bases,
         endpoint=endpoint,
+        given=given,
         preferences=preferences,
         counts=counts,
         exclusions=exclusions,
-        **_wanted(study, exclusions, bases, datasets, endpoint, preferences),
+        **_wanted(study, exclusions, bases, datasets, endpoint, preferences, given),
     )
 
 
@@ -117,9 +123,10 @@ def _wanted(
     datasets: Mapping[str, str],
     endpoint: EndpointSpec,
     preferences: PreferenceInputs,
+    given: Mapping[str, FoundGiven],
 ) -> _Wanted:
     cells = exclusions.apply(expand(study))
-    artifacts = study_artifacts(study, cells, bases, datasets, preferences)
+    artifacts = study_artifacts(study, cells, bases, datasets, preferences, given=given)
     return {
         "cells": cells,
         "artifacts": artifacts,

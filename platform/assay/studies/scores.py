@@ -87,7 +87,7 @@ def score_jobs(study: Study, plan: StudyArtifacts, endpoint: EndpointSpec) -> Sc
         judge = judge_spec(JUDGE, study_protocol(study), endpoint)
     waves = []
     for wave in plan.waves(study.resources.wave_size):
-        waves.append(make_batches([(job.key, job.evaluation_key) for job in wave.generations]))
+        waves.append(make_batches(wave.answers))
     return ScoreJobs(local, judge, tuple(waves))
 
 

@@ -201,9 +201,9 @@ class Study(Config):
     tasks: Annotated[Mapping[str, OwnTask], NOT_IDENTITY] = Field(default_factory=dict)
     """Tasks of the study's own by name, or what changes of a catalogued one."""
     data: DataSpec
-    base_models: Annotated[tuple[str, ...], NOT_IDENTITY] = Field(min_length=1)
-    """Folders or Hugging Face ids of causal language models, or "tiny"; several make an axis of the study.
-    They are known by their content, see `inputs.study_key`."""
+    base_models: Annotated[tuple[str, ...], NOT_IDENTITY] = ()
+    """Folders or Hugging Face ids of causal language models, or "tiny"; several make an axis of the study. None in the
+    design `models`, which names its own. They are known by their content, see `inputs.study_key`."""
     tiny_base: TinyBaseSpec | None = None
     """How the base named "tiny" is made."""
     leaks: Annotated[LeakSpec | None, Later(None)] = None
@@ -290,6 +290,8 @@ class Study(Config):
         for name in self.own_tasks:
             if self.registry.own[name].criteria and JUDGE not in self.scorers:
                 raise ValueError(f"tasks.{name}.criteria are for the scorer judge, which is none of scorers; add it")
+        if not self.base_models and not self.grid.given:
+            raise ValueError("base_models: saw none; expected at least one folder, hub id or 'tiny'")
         if TINY in self.all_models and self.tiny_base is None:
             raise ValueError("base_models names 'tiny', which needs the field tiny_base")
         if self.statistics.human not in self.scorers:
@@ -369,7 +371,7 @@ class Study(Config):
     @property
     def all_models(self) -> tuple[str, ...]:
         """Every model that something is trained into: the bases, and the tuned models that S2 starts from."""
-        return self.grid.models(self.base_models)
+        return self.grid.all_models(self.base_models)
 
     @property
     def target_sets(self) -> tuple[str, ...]:

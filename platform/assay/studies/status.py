@@ -46,7 +46,7 @@ def study_status(study: Study, store: Store, embedded_name: str) -> dict[str, An
         _stage(store, "mixtures", MIXTURE_KIND, list(plan.mixtures)),
         *([_stage(store, "pairs", PAIRS_KIND, [part.key for part in pairs])] if pairs else []),
         _stage(store, "trainings", ADAPTER_KIND, [job.key for job in trainings]),
-        _stage(store, "predictions", PREDICTIONS_KIND, [job.key for job in plan.generations]),
+        _stage(store, "predictions", PREDICTIONS_KIND, plan.predictions),
         _stage(store, "scores", SCORES_KIND, prepared.scoring.keys),
     ]
     folder = _folder(store, study.name, prepared.key)

@@ -57,6 +57,8 @@ class Block:
     """Training seed of each run, to tell crossed seeds apart; None: not known."""
     is_fixed: bool = False
     """Nothing was trained: the block is one given model, which another study would meet again as it is."""
+    is_asked_about: bool = False
+    """The statistic is about this model itself: items are all that varies, and no spread of runs is missing."""
     spread: RunSpread | None = None
     """What is known from elsewhere about the variance of one run's mean, where the block itself has one cluster."""
 
@@ -71,6 +73,8 @@ class Block:
         return float(np.nanmean(self.scores)) if np.isfinite(self.scores).any() else math.nan
 
 
+GIVEN_MODELS = "items: the models are given"
+"""Unit of an interval about given models, of which no other runs are asked about."""
 ITEMS_ONLY = "items only: says nothing about retraining"
 """Unit of an interval without any knowledge of how runs differ."""
 
@@ -90,6 +94,8 @@ class ClusteredVariance:
     """The part that more runs would lower."""
     is_borrowed: bool = False
     """Whether a side's spread is that of the study's other arms."""
+    is_of_given: bool = False
+    """Whether all blocks are of given models that the statistic is about: there is no spread of runs to know."""
     is_one_seed: bool = False
     """Whether some block has several draws and one training seed, whose effect no spread shows."""
 
@@ -103,6 +109,8 @@ class ClusteredVariance:
         """What the interval speaks about."""
         if not self.num_runs:
             return "clusters"
+        if self.is_of_given:
+            return GIVEN_MODELS
         if not self.has_run_spread:
             return ITEMS_ONLY
         notes = ["one training seed"] if self.is_one_seed else []
@@ -174,6 +182,7 @@ def clustered_variance(blocks: Sequence[Block]) -> ClusteredVariance:
         bool(parts) and not runs.is_incomplete,
         run_variance,
         runs.is_borrowed,
+        all(block.is_asked_about for block in blocks),
         any(_is_one_seed(block) for block in blocks),
     )
 

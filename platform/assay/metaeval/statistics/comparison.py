@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from assay.metaeval.statistics.clustered import (
+    GIVEN_MODELS,
     ITEMS_ONLY,
     Block,
     ClusteredVariance,
@@ -23,6 +24,8 @@ from assay.metaeval.statistics.clustered import (
     score_interval,
     student_interval,
     student_p,
+    student_quantile,
+    t_test,
 )
 from assay.metaeval.statistics.estimate import BoolArray, Estimate
 from assay.metaeval.statistics.rates import square_and_add, wilson
@@ -83,7 +86,8 @@ def compare(arm: Block, baseline: Block, *, low: float | None = None, high: floa
     variance = clustered_variance([arm, baseline])
     if _is_flat(variance, mean, baseline_mean):
         estimate, p = _without_spread(arm, baseline, low, high)
-        return Comparison(estimate, p, math.nan, mean, baseline_mean, num_items, left_out, ITEMS_ONLY)
+        flat = Comparison(estimate, p, math.nan, mean, baseline_mean, num_items, left_out, ITEMS_ONLY)
+        return _of_given(flat) if variance.is_of_given else flat
     span = high - low if low is not None and high is not None else math.inf
     return _studentised(
         (mean, baseline_mean),
@@ -169,10 +173,13 @@ def compare_weighted(pairs: Sequence[Pair], *, low: float | None = None, high: f
     variance = clustered_variance(blocks)
     clusters = [min(len(set(pair.arm.clusters)), len(set(pair.baseline.clusters))) for pair in kept]
     if _is_flat(variance, mean, baseline_mean):
-        estimate = Estimate(value, math.nan, math.nan, num_items, num_items, "", "no interval: no spread")
         # what an exchange of the runs gives: runs without spread are no proof that runs have none
         p = min(1.0, 2 / math.comb(2 * min(clusters), min(clusters))) if value else 1.0
-        return Comparison(estimate, p, math.nan, mean, baseline_mean, num_items, left_out, ITEMS_ONLY)
+        estimate = Estimate(value, math.nan, math.nan, num_items, num_items, "", "no interval: no spread")
+        if variance.is_of_given and (low, high) == (0.0, 1.0):
+            estimate = _all_or_nothing(kept, value, num_items)
+        flat = Comparison(estimate, p, math.nan, mean, baseline_mean, num_items, left_out, ITEMS_ONLY)
+        return _of_given(flat) if variance.is_of_given else flat
     span = high - low if low is not None and high is not None else math.inf
     return _studentised((mean, baseline_mean), variance, span, min(clusters), (num_items, left_out))
 
@@ -218,6 +225,33 @@ def pareto_front(gain: ArrayLike, loss: ArrayLike) -> np.ndarray:
     return front
 
 
+def _of_given(flat: Comparison) -> Comparison:
+    """Two given models, one right on every item and one wrong on every one: decided by the interval over items."""
+    found = flat.difference
+    if not flat.difference.value or math.isnan(found.low) or math.isnan(found.high):
+        return replace(flat, unit=GIVEN_MODELS, is_about_runs=True)
+    nearer = min(found.high - found.value, found.value - found.low, key=lambda half: (half <= 0, half))
+    error = nearer / student_quantile(0.975, math.inf)
+    return replace(
+        flat,
+        standard_error=error,
+        dof=math.inf,
+        p=t_test(found.value, error, math.inf),
+        unit=GIVEN_MODELS,
+        is_about_runs=True,
+    )
+
+
+def _all_or_nothing(pairs: Sequence[Pair], value: float, num_items: int) -> Estimate:
+    """Interval of a weighted difference whose sides have one score, 0 or 1, for all answers of a set."""
+    sides = [(sign * pair.weight, block) for pair in pairs for sign, block in ((1.0, pair.arm), (-1.0, pair.baseline))]
+    if any(block.mean not in (0.0, 1.0) for _, block in sides):
+        return Estimate(value, math.nan, math.nan, num_items, num_items, "", "no interval: no spread")
+    counts = [(weight, block.mean, block.scores.shape[1]) for weight, block in sides]
+    low, high = square_and_add([(weight, wilson(mean * count, count)) for weight, mean, count in counts])
+    return Estimate(value, low, high, num_items, num_items, "Wilson over items (Newcombe)")
+
+
 def _without_spread(arm: Block, baseline: Block, low: float | None, high: float | None) -> tuple[Estimate, float]:
     """Interval and p where neither side varies: all answers of each side have one score.
 
@@ -257,9 +291,9 @@ def _studentised(
         variance.unit,
         variance.standard_error,
         variance.dof,
-        math.sqrt(variance.run_variance),
+        math.nan if variance.is_of_given else math.sqrt(variance.run_variance),
         num_clusters,
-        variance.has_run_spread,
+        variance.has_run_spread or variance.is_of_given,
     )
 
 

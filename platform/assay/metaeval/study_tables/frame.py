@@ -59,6 +59,8 @@ class RunRow:
     """What the evaluation set is asked for; empty: forgetting of the instruction set, a target of any other."""
     is_trained: bool = True
     """False: a given model as it is, which another study would meet again."""
+    is_given: bool = False
+    """The question is about this model itself, and not about what a mixture would give another time."""
 
     @property
     def is_forgetting(self) -> bool:
@@ -127,6 +129,7 @@ class Panel:
             [run.cluster for run in runs],
             [run.training_seed for run in runs],
             bool(runs) and not any(run.is_trained for run in runs),
+            bool(runs) and all(run.is_given for run in runs),
         )
 
 

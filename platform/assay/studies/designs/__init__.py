@@ -13,6 +13,7 @@ from pydantic import Discriminator, Tag
 
 from assay.studies.designs.hold_out import HoldOutGrid
 from assay.studies.designs.mixture import MixtureGrid
+from assay.studies.designs.models import ModelsGrid
 from assay.studies.designs.preference import PreferenceGrid
 from assay.studies.designs.sources import SourceGrid
 from assay.studies.designs.target import TargetGrid
@@ -23,6 +24,7 @@ __all__ = [
     "Design",
     "HoldOutGrid",
     "MixtureGrid",
+    "ModelsGrid",
     "PreferenceGrid",
     "SourceGrid",
     "TargetGrid",
@@ -43,6 +45,7 @@ Design = Annotated[
     | Annotated[TransferGrid, Tag("@transfer")]
     | Annotated[WeightGrid, Tag("@weights")]
     | Annotated[MixtureGrid, Tag("@mixture")]
+    | Annotated[ModelsGrid, Tag("@models")]
     | Annotated[PreferenceGrid, Tag("@preference")],
     Discriminator(_which),
 ]

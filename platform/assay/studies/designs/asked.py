@@ -54,3 +54,29 @@ def instruction_sets(study: Study) -> tuple[AskedSet, ...]:
     field = "evaluation.instruction_rows"
     asked = AskedSet(INSTRUCTIONS, study.data.instructions, spec.instruction_rows, tokens, field, "forgetting")
     return (asked,)
+
+
+def own_sets(study: Study) -> tuple[AskedSet, ...]:
+    """Those of `evaluation.sets`, of designs that let the study say what is asked."""
+    return tuple(
+        AskedSet(
+            name,
+            part.dataset or name,
+            part.rows,
+            part.max_new_tokens or _new_tokens(study, part.dataset or name),
+            f"evaluation.sets.{name}.rows",
+            part.purpose,
+            weight=part.weight,
+        )
+        for name, part in sorted(study.evaluation.sets.items())
+    )
+
+
+def _new_tokens(study: Study, dataset: str) -> int:
+    """As the task of the dataset's rows says; of an instruction set, and of rows of no task, as the study says."""
+    source = study.data.sources.get(dataset)
+    task, tasks = source.task if source is not None and source.task else dataset, study.registry.tasks
+    limit = study.evaluation.instruction_max_new_tokens
+    if task in tasks.names and task != INSTRUCTIONS:
+        limit = tasks.get(task).max_new_tokens
+    return study.evaluation.max_new_tokens.get(task, limit)

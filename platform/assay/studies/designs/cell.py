@@ -56,6 +56,9 @@ class Cell:
     pairs: PairsAsked | None = None
     """Preferences that are trained on instead of the mixture, whose validation rows are their prompts."""
 
+    given: str = ""
+    """Name of the model that is compared as it is; empty: the cell has a base model and what is trained into it."""
+
     @property
     def is_trained(self) -> bool:
         """Whether the cell has training rows; one without is its starting point, as it is."""

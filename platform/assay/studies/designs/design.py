@@ -16,6 +16,7 @@ from assay.records import Mode
 from assay.studies.designs.asked import AskedSet
 from assay.studies.designs.cell import Cell, Condition
 from assay.studies.designs.searched import SearchedSpace
+from assay.studies.given.model import GivenModel, Ranking
 from assay.training.spec import TrainSpec
 
 if TYPE_CHECKING:
@@ -96,6 +97,21 @@ class DesignBase(Config, ABC):
         return {}
 
     @property
+    def given(self) -> tuple[GivenModel, ...]:
+        """Models that are compared as they are; empty in designs that train."""
+        return ()
+
+    @property
+    def ranking(self) -> Ranking | None:
+        """How the judge ranks all models over the prompts that they share; None: it does not."""
+        return None
+
+    @property
+    def test_losses(self) -> Mapping[str, float]:
+        """Test loss of some models that are compared as they are, to be held against their judged score."""
+        return {}
+
+    @property
     def preferences(self) -> PreferenceGrid | None:
         """What it says of pairs and methods that learn from them; None: it has none."""
         return None
@@ -109,11 +125,13 @@ class DesignBase(Config, ABC):
         if not self.asks_own_sets:
             for field, value in (("evaluation.sets", study.evaluation.sets), ("goal", study.goal)):
                 if value:
-                    raise ValueError(f"{field} is for the design mixture; the design {self.design} says it itself")
+                    raise ValueError(
+                        f"{field} is for the designs mixture and models; the design {self.design} says it itself"
+                    )
         if study.evaluation.cross_category_rows and not self.crosses_categories:
             raise ValueError("evaluation.cross_category_rows is for the design hold_out; use instruction_rows")
 
-    def models(self, base_models: Sequence[str]) -> tuple[str, ...]:
+    def all_models(self, base_models: Sequence[str]) -> tuple[str, ...]:
         """Every model that something is trained into."""
         return tuple(base_models)
 

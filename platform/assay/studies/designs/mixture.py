@@ -18,8 +18,7 @@ from assay.mixtures.designs import INSTRUCTION_DRAW
 from assay.mixtures.shares import largest_remainder
 from assay.mixtures.space import MILLION, Region, SpaceSpec, space_points
 from assay.mixtures.spec import ComponentSpec, MixtureSpec
-from assay.records import INSTRUCTIONS
-from assay.studies.designs.asked import AskedSet
+from assay.studies.designs.asked import AskedSet, own_sets
 from assay.studies.designs.cell import Cell, Condition
 from assay.studies.designs.design import DesignBase, no_repeats, with_seeds
 from assay.studies.designs.searched import SearchedSpace
@@ -254,18 +253,7 @@ class MixtureGrid(DesignBase):
 
     def evaluation_sets(self, study: Study) -> tuple[AskedSet, ...]:
         """Those of `evaluation.sets`."""
-        return tuple(
-            AskedSet(
-                name,
-                part.dataset or name,
-                part.rows,
-                part.max_new_tokens or _new_tokens(study, part.dataset or name),
-                f"evaluation.sets.{name}.rows",
-                part.purpose,
-                weight=part.weight,
-            )
-            for name, part in sorted(study.evaluation.sets.items())
-        )
+        return own_sets(study)
 
     def cells(self, study: Study) -> Iterable[Cell]:
         """Point, draw; of a total of tokens for each base's own tokenizer."""
@@ -330,16 +318,6 @@ class MixtureGrid(DesignBase):
 def tokens_of(base_model: str) -> str:
     """`MixtureSpec.count_by` of tokens that nobody counted yet; `exclusions.counted` names them by their tokenizer."""
     return f"tokens of {base_model}"
-
-
-def _new_tokens(study: Study, dataset: str) -> int:
-    """As the task of the dataset's rows says; of an instruction set, and of rows of no task, as the study says."""
-    source = study.data.sources.get(dataset)
-    task, tasks = source.task if source is not None and source.task else dataset, study.registry.tasks
-    limit = study.evaluation.instruction_max_new_tokens
-    if task in tasks.names and task != INSTRUCTIONS:
-        limit = tasks.get(task).max_new_tokens
-    return study.evaluation.max_new_tokens.get(task, limit)
 
 
 def _in_words(shares: Mapping[str, float]) -> str:

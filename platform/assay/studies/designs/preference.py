@@ -206,7 +206,7 @@ class PreferenceGrid(DesignBase):
         if labels == {study.statistics.human} == set(study.scorers):
             raise ValueError("scorers: expected one beside the label's own, or over-optimisation cannot show")
 
-    def models(self, base_models: Sequence[str]) -> tuple[str, ...]:
+    def all_models(self, base_models: Sequence[str]) -> tuple[str, ...]:
         """The bases, or the tuned models that all arms start from, and stronger ones that are asked."""
         starts = [self.instruct_models[name] if self.start == "instruct" else name for name in base_models]
         winners = [spec.winner for spec in self.pairs.values() if isinstance(spec, StrongerPairs)]

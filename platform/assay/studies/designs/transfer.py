@@ -80,7 +80,7 @@ class TransferGrid(Targets):
         if study.ifs is not None:
             raise ValueError("ifs is for studies that train once; a transfer study trains in two steps")
 
-    def models(self, base_models: Sequence[str]) -> tuple[str, ...]:
+    def all_models(self, base_models: Sequence[str]) -> tuple[str, ...]:
         """The bases, and the tuned models that somebody else made."""
         return tuple(dict.fromkeys((*base_models, *self.instruct_models.values())))
 

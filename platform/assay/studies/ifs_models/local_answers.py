@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from assay.adapter_files import CONFIG, WEIGHTS, adapter_rank
-from assay.errors import InputError, StageError
-from assay.file_hashes import known_file_hash
+from assay.adapter_files import find_adapter
+from assay.errors import StageError
 from assay.fingerprint import artifact_key
 from assay.generation.spec import KIND as PREDICTIONS_KIND
 from assay.generation.spec import PREDICTIONS_FILE, GenerationJob, predictions_key
@@ -182,7 +180,8 @@ def _find_models(
             else:
                 base = replace(base, adapter_key=job.key, lora_rank=study.train.lora_rank)
         elif model.adapter is not None:
-            base = _with_adapter(base, Path(model.adapter).expanduser())
+            adapter = find_adapter(Path(model.adapter).expanduser())
+            base = replace(base, adapter_key=adapter.key, adapter_dir=adapter.path, lora_rank=adapter.rank)
         found.append(base)
     missing = [job for job in jobs if not store.exists(ADAPTER_KIND, job.key)]
     if missing:
@@ -200,21 +199,6 @@ def _find_models(
 def _find_base(name: str) -> _Local:
     base = find_model(name, "base model")
     return _Local(base.name, base.key, base.path)
-
-
-def _with_adapter(base: _Local, folder: Path) -> _Local:
-    config, weights = folder / CONFIG, folder / WEIGHTS
-    try:
-        rank = adapter_rank(json.loads(config.read_text(encoding="utf-8")))
-        key = artifact_key(
-            "adapter-folder", 1, {}, {"config": known_file_hash(config), "weights": known_file_hash(weights)}
-        )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(
-            f"adapter {folder}: saw no LoRA adapter ({type(error).__name__}); expected {CONFIG} with r and "
-            f"{WEIGHTS}; check the path"
-        ) from None
-    return replace(base, adapter_key=key, adapter_dir=str(folder.resolve()), lora_rank=rank)
 
 
 def _tuning_job(study: IfsStudy, store: Store, base: _Local, dataset: str, examples: Sequence[Example]) -> TrainingJob:

@@ -23,6 +23,7 @@ from assay.studies.cells import expand
 from assay.studies.deciding.spec import DecideSpec
 from assay.studies.designs.asked import AskedSet
 from assay.studies.designs.cell import Cell
+from assay.studies.given.found import find_endpoints
 from assay.studies.judge_endpoint import endpoint_of
 from assay.studies.planning.deciding import DecideEstimate, decide_estimate
 from assay.studies.planning.outline import CHARS_PER_TOKEN, DatasetOutline, outline_datasets
@@ -129,6 +130,9 @@ def plan(study: Study, speed: Rates | None = None) -> Estimate:
         judge_calls += work.judged * calls_per_row(study_protocol(study))
         device_s += sum(rate.generate_s(work.tokens, sizes[base] or math.nan) for base in study.all_models)
         assumptions.append(work.note)
+    if study.grid.ranking is not None:
+        ranked = sum(_set_rows(part, outlines) for part in study.grid.evaluation_sets(study))
+        judge_calls += ranked * study.grid.ranking.calls_per_prompt(len(study.grid.given))
     if study.ifs is not None:
         labels, written, note = _inside_trials(study, study.ifs, list(trainings.values()), outlines)
         judge_calls += labels
@@ -137,6 +141,9 @@ def plan(study: Study, speed: Rates | None = None) -> Estimate:
         assumptions.append(note)
     usd, note = _judge_dollars(study, judge_calls, outlines)
     assumptions.append(note)
+    answers_usd, notes = _answers_cost(study, outlines)
+    usd = None if usd is None or answers_usd is None else round(usd + answers_usd, 2)
+    assumptions += notes
     writer_calls, writer_usd = _writer_cost(study, outlines)
     if writer_calls:
         usd = None if usd is None or writer_usd is None else round(usd + writer_usd, 2)
@@ -168,8 +175,8 @@ def plan(study: Study, speed: Rates | None = None) -> Estimate:
         mode=study.mode,
         cells=len(cells),
         distinct_trainings=len(tunings) + len(trainings),
-        cells_per_base=len(cells) // len(study.base_models),
-        trainings_per_base=(len(tunings) + len(trainings)) // len(study.base_models),
+        cells_per_base=len(cells) // max(1, len(study.base_models)),
+        trainings_per_base=(len(tunings) + len(trainings)) // max(1, len(study.base_models)),
         train_rows=train_rows,
         train_tokens=train_tokens,
         predictions=predictions,
@@ -291,7 +298,7 @@ class _Names:
             self.known[id(cell.mixture)] = mixture
         start = "" if cell.start is None else "stacked" if cell.start.is_stacked else "merged"
         pairs = "" if cell.pairs is None else f"{cell.pairs.name}/{cell.pairs.rounds}"
-        return f"{cell.base_model}/{start}/{mixture}/{recipe}/{cell.stops}/{pairs}"
+        return f"{cell.base_model}/{start}/{mixture}/{recipe}/{cell.stops}/{pairs}/{cell.given}"
 
 
 def parameters(base: str, study: Study) -> float | None:
@@ -357,7 +364,8 @@ def _generation(
             asked, outline = sets[name], outlines[sets[name].dataset]
             count = _set_rows(asked, outlines)
             predictions += count
-            tokens[cell.base_model] += count * (outline.mean_chars / CHARS_PER_TOKEN + asked.max_new_tokens / 2)
+            if cell.base_model in tokens:  # not where a file or an endpoint answers
+                tokens[cell.base_model] += count * (outline.mean_chars / CHARS_PER_TOKEN + asked.max_new_tokens / 2)
     return predictions, tokens
 
 
@@ -381,6 +389,25 @@ def _inside_trials(
         "if no trial is stopped"
     )
     return total * num_questions + sample, tokens, note
+
+
+def _answers_cost(study: Study, outlines: Mapping[str, DatasetOutline]) -> tuple[float | None, list[str]]:
+    """Dollars, at most, of answers that endpoints give (None where a price is not known), and a note for each model."""
+    usd: float | None = 0.0
+    notes = []
+    for name, model in find_endpoints(study.grid.given).items():
+        price = price_of(model)
+        calls, prompt_tokens, reply_tokens = 0, 0.0, 0
+        for asked in study.grid.evaluation_sets(study):
+            rows = _set_rows(asked, outlines)
+            calls += rows
+            prompt_tokens += rows * outlines[asked.dataset].mean_chars / CHARS_PER_TOKEN
+            reply_tokens += rows * (model.max_reply_tokens or asked.max_new_tokens)
+        cost = None if price is None else price.usd(round(prompt_tokens), reply_tokens)
+        usd = None if usd is None or cost is None else usd + cost
+        told = "an unknown price" if cost is None else f"{cost:,.2f} dollars at most, in usd"
+        notes.append(f"{name}: {calls:,} answers are asked of {model.endpoint_name}, {told}")
+    return usd, notes
 
 
 def _writer_cost(study: Study, outlines: Mapping[str, DatasetOutline]) -> tuple[int, float | None]:

@@ -43,6 +43,7 @@ def report_content(results: Results) -> dict[str, Any]:
         ],
         "notes": notes(study),
         "human": study.statistics.human,
+        "arm": "model" if study.grid.given else "mixture",
         "paper_places": study.grid.paper_places,
         "objective": None if study.objective is None else dataclasses.asdict(study.objective),
         "forgetting": [part.name for part in study.grid.evaluation_sets(study) if part.purpose == "forgetting"],
@@ -137,7 +138,7 @@ def notes(study: Study) -> list[str]:
             "agreement with that scorer, not with people."
         )
     found += [_task_note(study.registry.tasks.get(name)) for name in study.own_tasks]
-    if TINY in study.base_models:
+    if TINY in study.all_models:
         found.append(
             "The base model is a tiny one, trained by the study itself. It shows that every part works and what the "
             "curves look like; it says nothing about models of useful size."
