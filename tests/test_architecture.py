@@ -95,8 +95,8 @@ def test_import_contracts_hold() -> None:
 
 
 DESIGN_CLASSES = {
-    *("DesignBase", "HoldOutGrid", "MixtureGrid", "PreferenceGrid", "SourceGrid", "TargetGrid", "TransferGrid"),
-    "WeightGrid",
+    *("DesignBase", "HoldOutGrid", "MixtureGrid", "ModelsGrid", "PreferenceGrid", "SourceGrid", "TargetGrid"),
+    *("TransferGrid", "WeightGrid"),
 }
 
 

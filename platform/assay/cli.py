@@ -19,6 +19,7 @@ from assay.commands.options import (
     ColumnOptions,
     JsonOption,
     ReportOption,
+    RunFlags,
     ScoreOptions,
     TrackingOption,
     set_option,
@@ -80,40 +81,31 @@ def plan(
     plan_command(study, overrides or [], as_json, speed, storage)
 
 
-@app.command()
 def run(
+    *,
     study: StudyArgument,
     overrides: SetOption = None,
     storage: StorageOption = "runs",
-    max_usd: Annotated[float | None, typer.Option(help="Stop before judges cost more than this.")] = None,
-    until: Annotated[
-        str | None,
-        typer.Option(metavar="STAGE", help="Stop after this stage: data, base, train, generate, score."),
-    ] = None,
-    retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="Ask the judge again where it gave no reply, and only there.")
-    ] = False,
-    keep: Annotated[
-        list[str] | None,
-        typer.Option(metavar="ARM", help="Of a study with decide: spend on this arm though it is out; repeatable."),
-    ] = None,
-    log_json: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Append the run's events as JSON lines; - is standard output.")
-    ] = None,
+    flags: RunFlags,
 ) -> None:
     """Run a study, or continue it: what the store holds is not done again."""
     from assay.commands.ifs import is_ifs_study, run_ifs_study
     from assay.commands.study import RunOptions, run_command
 
     if is_ifs_study(study):
-        if max_usd is not None or until is not None or retry_failed or keep:
+        if flags != RunFlags():
             raise ConfigError(
-                f"{study}: an IFS study knows no --max-usd, --until, --retry-failed or --keep; leave them out"
+                f"{study}: an IFS study knows no --max-usd, --until, --retry-failed, --keep, --loss or --log-json; "
+                "leave them out"
             )
         run_ifs_study(study, overrides or [], storage)
         return
-    how = RunOptions(max_usd, until, retry_failed, tuple(keep or ()), log_json)
-    run_command(study, overrides or [], storage, how)
+    losses = [] if flags.loss is None else [f"grid.losses={flags.loss.resolve()}"]
+    how = RunOptions(flags.max_usd, flags.until, flags.retry_failed, tuple(flags.keep or ()), flags.log_json)
+    run_command(study, [*(overrides or []), *losses], storage, how)
+
+
+app.command()(with_groups(run))
 
 
 @app.command()
@@ -331,7 +323,7 @@ def run_app(arguments: list[str]) -> int:
 @cache
 def whole_app() -> typer.Typer:
     """The command line with the commands around judges, labels and data, which hang themselves on."""
-    from assay.commands import data, export, tracking
+    from assay.commands import data, export, generate, tracking
     from assay.commands.deciding import decide, exits, predict, proxy
     from assay.commands.instruments import app as instrument_app
     from assay.commands.judges.register import register
@@ -345,6 +337,7 @@ def whole_app() -> typer.Typer:
     predict.register(app)
     proxy.register(app)
     export.register(app)
+    generate.register(app)
     app.add_typer(label_app, name="label")
     app.add_typer(instrument_app, name="instrument")
     return app

@@ -9,12 +9,14 @@ from typing import Any
 import pytest
 
 from assay.commands.data_options import AskedModel
+from assay.commands.generate import given_models
 from assay.commands.ifs import _measure
 from assay.commands.judges.reports import connection_of
 from assay.commands.options import CallOptions, LedgerOptions
 from assay.commands.score import _asked_judge
 from assay.config import validate
 from assay.errors import ConfigError
+from assay.generation.spec import GenerationSpec
 from assay.hooks import SilentProgress
 from assay.ifs import objecqa_labels
 from assay.judging.asking import JudgeConnection, Work, ask_judge
@@ -22,6 +24,10 @@ from assay.llm.endpoint import BatchLimits, EndpointSpec, Reach
 from assay.llm.ledger.tables import ledger_url
 from assay.llm.local_model import LocalModel
 from assay.stoppable import run_stoppable
+from assay.store import Store
+from assay.studies.given.answers import Booking, store_given
+from assay.studies.given.found import answers_job, find_given
+from assay.studies.given.model import GivenModel
 from assay.studies.ifs_models.endpoint_answers import endpoint_answers
 from assay.studies.ifs_models.spec import IfsModel
 from assay.studies.judge_endpoint import endpoint_of
@@ -126,6 +132,23 @@ def _ifs_model(storage: str) -> None:
     endpoint_answers(study, {}, ledger_url(storage), SilentProgress())
 
 
+def _given_model(storage: str) -> None:
+    model = validate(GivenModel, {**TOLD, "name": "n", "model": "m"}, "model")
+    _answered(model, storage)
+
+
+def _generate(storage: str) -> None:
+    (model,) = given_models(["n=m"], TOLD["base_url"], _flags())
+    _answered(model, storage)
+
+
+def _answered(model: GivenModel, storage: str) -> None:
+    found = find_given([model])["n"]
+    job: Any = answers_job(found, None, GenerationSpec(), evaluation_key="e" * 32, max_new_tokens=4)
+    booking = Booking(ledger_url(storage), "s")
+    store_given(Store(storage), [job], {"e" * 32: []}, booking, SilentProgress())
+
+
 DOORS: dict[str, Callable[[str], None]] = {
     "score": _score,
     "writer": _writer,
@@ -133,6 +156,8 @@ DOORS: dict[str, Callable[[str], None]] = {
     "objecqa": _objecqa,
     "flags": _flagged,
     "ifs model": _ifs_model,
+    "given model": _given_model,
+    "generate": _generate,
 }
 
 
@@ -171,7 +196,6 @@ def test_a_study_of_ifs_models_keeps_its_replies_where_the_environment_says(
 
 def test_the_answers_of_trials_go_to_the_judge_of_the_study(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A local judge was once asked at api.openai.com, and a batch judge at full price."""
-    from assay.store import Store
     from assay.studies.catalog import load_study
     from assay.studies.pipeline import Pipeline
 

@@ -19,7 +19,7 @@ from safetensors.numpy import save
 
 from assay.commands.study import embedded_judge, write_report
 from assay.commands.tracking import track_command, track_or_say
-from assay.errors import InputError
+from assay.errors import ConfigError, InputError
 from assay.fingerprint import content_hash
 from assay.hooks import SilentProgress
 from assay.judge_server.config import Biases
@@ -471,3 +471,31 @@ def test_models_as_they_are_are_scored_and_ranked_jointly(tmp_path: Path) -> Non
     assert all(table.equals(repeated.tables[name]) for name, table in found.tables.items())
     told = {row["stage"]: row["what"] for row in repeated.costs.rows()}
     assert "48 calls, 48 from the ledger" in told["rank"]
+
+
+def test_models_as_they_are_are_ranked_by_wins_over_one_of_them(tmp_path: Path) -> None:
+    fields = given_answers(tmp_path)
+    fields["grid"] = {**fields["grid"], "losses": {}, "baseline": "half", "rank": {"protocol": "vanilla"}}
+    path = tmp_path / "given.yaml"
+    path.write_text(yaml.safe_dump({"extends": "quickstart", **fields, "tiny_base": None}))
+    pipeline = ScoredHere(load_study(str(path)), Store(str(tmp_path / "store")), SilentProgress(), embedded_judge())
+    pipeline.done = []
+    found = pipeline.run(pipeline.open())
+    assert found is not None
+    rows = {row["arm"]: row for row in found.tables["ranking"].to_pylist()}
+    assert rows.keys() == {"good", "bad"}
+    assert {row["baseline"] for row in rows.values()} == {"half"}
+    assert rows["good"]["value"] > 0.5 > rows["bad"]["value"]
+    assert (rows["good"]["rank"], rows["bad"]["rank"], rows["bad"]["num_asked"]) == (1, 2, 20)
+    assert "loss_line" not in found.tables
+    assert "Each model against half by vanilla" in write_report(found).html.decode()
+
+
+def test_two_names_for_one_model_are_refused(tmp_path: Path) -> None:
+    fields = given_answers(tmp_path)
+    fields["grid"]["models"].append({"name": "twin", "answers": "good.jsonl"})
+    path = tmp_path / "given.yaml"
+    path.write_text(yaml.safe_dump({"extends": "quickstart", **fields, "tiny_base": None}))
+    pipeline = ScoredHere(load_study(str(path)), Store(str(tmp_path / "store")), SilentProgress(), embedded_judge())
+    with pytest.raises(ConfigError, match="saw 'twin' and 'good', whose files or endpoint are the same"):
+        pipeline.open()

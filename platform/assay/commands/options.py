@@ -85,6 +85,31 @@ class LedgerOptions:
 
 
 @dataclass(frozen=True)
+class RunFlags:
+    """How a study is run."""
+
+    max_usd: Annotated[float | None, typer.Option(help="Stop before judges cost more than this.")] = None
+    until: Annotated[
+        str | None,
+        typer.Option(metavar="STAGE", help="Stop after this stage: data, base, train, generate, score."),
+    ] = None
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Ask the judge again where it gave no reply, and only there.")
+    ] = False
+    keep: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ARM", help="Of a study with decide: spend on this arm though it is out; repeatable."),
+    ] = None
+    loss: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Of a study of models as they are: rows of model and test loss to plot."),
+    ] = None
+    log_json: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Append the run's events as JSON lines; - is standard output.")
+    ] = None
+
+
+@dataclass(frozen=True)
 class CallOptions:
     """How a judge is called, and within which limits."""
 

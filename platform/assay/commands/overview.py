@@ -8,7 +8,7 @@ from typer.core import TyperGroup
 
 SECTIONS: dict[str, tuple[str, ...]] = {
     "Start here": ("demo", "init", "doctor"),
-    "Studies": ("plan", "run", "status", "report", "compare", "export", "mixtures", "track", "gc"),
+    "Studies": ("plan", "run", "status", "report", "compare", "generate", "export", "mixtures", "track", "gc"),
     "Decide with less": ("decide", "exits", "predict", "proxy", "search"),
     "Scorers and judges": (
         "score",

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from assay.llm.figures import GatewayStats
 
 TOOL = "Tool: "
-"""Begins the user's turn that a tool's reply is sent as: without the call that it answers, endpoints refuse the role."""
+"""Begins the user's turn that a tool's reply is sent as: endpoints refuse the role without the call that it answers."""
 
 
 @dataclass(frozen=True)

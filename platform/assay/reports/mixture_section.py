@@ -36,7 +36,10 @@ def taken(rows: Rows) -> list[tuple[str, list[str], list[tuple[str, Cells]]]]:
 
 
 def best_mixtures(objective: Rows, shares: Rows, arm: str = "mixture") -> list[str]:
-    """Of each base model, the arm (mixture or model) with the highest objective among those that keep the constraint."""
+    """Of each base model, the arm with the highest objective among those that keep the constraint.
+
+    `arm` is what an arm is: a mixture, or a model as it is.
+    """
     return [_best(row, objective, shares, arm) for row in objective if row["is_goal"] and row["is_best"]]
 
 

@@ -33,15 +33,17 @@ def ranked_first(rows: Rows) -> list[str]:
     interval = rate(best["low"], best["high"], 2)
     over = f"over {plural(best['num_scored'], 'prompt')} of {name}"
     if best["protocol"] != JOINT:
-        return [
+        sentence = (
             f"Ranked by wins against {best['baseline']} ({best['protocol']}, both orders): {best['arm']} comes first "
             f"with {number(best['value'], 2)} {interval} of the prompts, {over}."
-        ]
+        )
+        return [sentence]
     ranks = "rank 1 in all of its interval" if best["rank_high"] == 1 else f"its rank may be 1 to {best['rank_high']}"
-    return [
+    sentence = (
         f"Ranked jointly, all answers in one call: {best['arm']} comes first, {signed(best['value'], 1)} {interval} "
         f"points of 100 above the mean of {plural(len(board), 'model')} {over}; {ranks}."
-    ]
+    )
+    return [sentence]
 
 
 def ranking_plot(rows: Rows) -> Plot | None:

@@ -118,7 +118,7 @@ def _best_arm(rows: Rows, place: tuple[str, str], human: str, lost: Lost, arm: s
     if not ranked:
         return None
     best = ranked[0]
-    name = f"{task} on {base}"
+    name = f"{task} on {base}" if arm == "mixture" else task
     if best["is_baseline"]:
         return f"{name}: no {arm} scores above the baseline ({best['arm']}, {number(best['mean'])} by {human})."
     forgets = ""

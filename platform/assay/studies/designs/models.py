@@ -62,7 +62,9 @@ class ModelsGrid(DesignBase):
         if self.draws != 1:
             raise ValueError(f"draws={self.draws}: nothing is drawn where nothing is trained; leave it out")
         if self.rank is not None and not self.rank.is_joint:
-            SHIPPED_PROTOCOLS.pairwise(self.rank.protocol, "strict")  # refuses a name that is none
+            known = SHIPPED_PROTOCOLS.names("pairwise")
+            if self.rank.protocol not in known:
+                raise ValueError(f"rank.protocol: saw {self.rank.protocol!r}; expected joint, {', '.join(known)}")
         return self
 
     @property
@@ -143,7 +145,8 @@ class ModelsGrid(DesignBase):
 
     def notes(self) -> tuple[str, ...]:
         """Models as they are: what varies."""
-        return (
+        note = (
             f"Nothing was trained: {len(self.models)} models are compared as they are. Intervals are over test rows; "
-            "what another training run of a model would give is not in them.",
+            "what another training run of a model would give is not in them."
         )
+        return (note,)

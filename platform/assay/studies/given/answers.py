@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from assay.errors import DataError, StageError
+from assay.fingerprint import artifact_key
 from assay.generation.endpoint_answers import AskedEndpoint, ask_endpoint, chat_turns, prediction_of, silence
 from assay.generation.spec import KIND, PREDICTIONS_FILE
 from assay.hooks import Progress
@@ -23,6 +24,7 @@ PROMPT_FIELDS = ("question", "prompt", "instruction")
 ID_FIELDS = ("id", "example_id")
 NOT_THERE = "no answer in the file"
 """Why a row of a file of answers has no prediction."""
+ROWS_SCHEMA = 1
 PROTOCOL = "answers"
 """What the ledger calls requests for answers."""
 
@@ -83,8 +85,8 @@ def _asked(
     found = ask_endpoint(asked, requests, progress)
     if (detail := silence(found.replies)) is not None:
         raise StageError(
-            f"model {job.model.name!r} at {endpoint.base_url} answers none of {len(rows):,} prompts ({detail}); correct "
-            "the endpoint or the model's name, and run the same command again"
+            f"model {job.model.name!r} at {endpoint.base_url} answers none of {len(rows):,} prompts ({detail}); "
+            "correct the endpoint or the model's name, and run the same command again"
         )
     stats = found.stats
     usd = "price unknown" if stats.usd is None else f"{stats.usd:.4f} dollars"
@@ -148,3 +150,9 @@ def _keep(found: dict[str, str], name: str | None, text: str | None, where: str,
 
 def _first(row: Mapping[str, Any], names: Sequence[str]) -> str | None:
     return next((str(row[name]) for name in names if isinstance(row.get(name), str | int)), None)
+
+
+def rows_key(examples: Sequence[Example]) -> str:
+    """Names rows that belong to no dataset by their content."""
+    texts = [[row.example_id, row.instruction, row.input, row.history_json] for row in examples]
+    return artifact_key("evaluation", ROWS_SCHEMA, {"prompts": texts}, {})

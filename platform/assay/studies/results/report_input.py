@@ -38,7 +38,11 @@ def report_content(results: Results) -> dict[str, Any]:
             ["distinct trainings", f"{len(wanted.tunings) + len(wanted.trainings):,}"],
             ["predictions", f"{_num_predictions(results):,}"],
             ["scores", f"{scores.num_rows:,}"],
-            ["base models", ", ".join(sorted({run.base_model for run in wanted.runs}))],
+            *(
+                []
+                if study.grid.given
+                else [["base models", ", ".join(sorted({run.base_model for run in wanted.runs}))]]
+            ),
             ["target tasks", str(len(study.target_sets))],
         ],
         "notes": notes(study),
