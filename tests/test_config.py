@@ -13,6 +13,7 @@ from assay.config import NOT_IDENTITY, Config, Later, apply_overrides, read_yaml
 from assay.errors import ConfigError
 from assay.fingerprint import fingerprint
 from assay.llm.endpoint import EndpointSpec, Reach
+from assay.studies.given.model import GivenModel
 from assay.studies.ifs_models.spec import IfsModel
 from assay.studies.spec import JudgeConfig
 
@@ -161,7 +162,7 @@ def test_a_config_inside_another_value_is_named_by_its_identity() -> None:
     assert fingerprint([Reached(host="there")]) == fingerprint([{"model": "m"}]) != fingerprint([Reached(model="n")])
 
 
-@pytest.mark.parametrize("kind", [JudgeConfig, IfsModel, EndpointSpec])
+@pytest.mark.parametrize("kind", [JudgeConfig, IfsModel, GivenModel, EndpointSpec])
 def test_how_an_endpoint_is_reached_is_no_identity_at_any_door(kind: type[Reach]) -> None:
     """A class that gives a field another default must mark it again."""
     own = {IfsModel: {"base_url"}, EndpointSpec: {"base_url"}}  # known by where it is asked

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from assay.metaeval.study_tables.frame import MANY
 from assay.mixtures.spec import MixtureSpec
-from assay.records import Mode
 from assay.scoring.judges.table import SHIPPED_PROTOCOLS
 from assay.studies.designs.asked import AskedSet, own_sets
 from assay.studies.designs.cell import Cell
@@ -137,11 +136,6 @@ class ModelsGrid(DesignBase):
                 evaluates=sets,
                 given=model.name,
             )
-
-    def identity(self, mode: Mode) -> dict[str, Any]:
-        """What its results depend on, beside the content of the models' files."""
-        plain = {**super().identity(mode), "models": [model.identity() for model in self.models]}
-        return {name: value for name, value in plain.items() if value or name != "losses"}
 
     def notes(self) -> tuple[str, ...]:
         """Models as they are: what varies."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated, Any
 
 from pydantic import Field, model_validator
 
-from assay.config import Config
+from assay.config import NOT_IDENTITY, Config
 from assay.errors import ConfigError
 from assay.llm.endpoint import Reach, ReplySettings
 
@@ -25,7 +26,7 @@ class GivenModel(Reach, ReplySettings):
     """File of answers (JSON lines, or a list): `response`, and `id` or the prompt's text. Below the data root."""
     endpoint: str | None = None
     """Name of the endpoint in the ledger; default: the host of `base_url`."""
-    max_concurrency: int = Field(32, ge=1)
+    max_concurrency: Annotated[int, NOT_IDENTITY] = Field(32, ge=1)
     """Requests in flight."""
 
     @model_validator(mode="after")
@@ -51,7 +52,7 @@ class GivenModel(Reach, ReplySettings):
         """Name of the base model that an engine here must load; None: there is none."""
         return None if self.answers is not None or self.is_asked else self.model
 
-    def identity(self) -> dict[str, object]:
+    def identity(self) -> dict[str, Any]:
         """What it is beside the content of its files: what it is called, and of an endpoint whom is asked what."""
         asked = {"model": self.model, "endpoint": self.endpoint, **self.reply_settings()} if self.is_asked else {}
         rows = {"rows": self.model} if self.answers is not None else {}
