@@ -95,13 +95,14 @@ def run(
     if is_ifs_study(study):
         if flags != RunFlags():
             raise ConfigError(
-                f"{study}: an IFS study knows no --max-usd, --until, --retry-failed, --keep, --loss or --log-json; "
-                "leave them out"
+                f"{study}: an IFS study knows no --max-usd, --until, --retry-failed, --keep, --preflight, --loss or "
+                "--log-json; leave them out"
             )
         run_ifs_study(study, overrides or [], storage)
         return
     losses = [] if flags.loss is None else [f"grid.losses={flags.loss.resolve()}"]
-    how = RunOptions(flags.max_usd, flags.until, flags.retry_failed, tuple(flags.keep or ()), flags.log_json)
+    kept = tuple(flags.keep or ())
+    how = RunOptions(flags.max_usd, flags.until, flags.retry_failed, kept, flags.log_json, flags.preflight)
     run_command(study, [*(overrides or []), *losses], storage, how)
 
 

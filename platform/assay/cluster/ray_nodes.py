@@ -40,6 +40,16 @@ def capacity() -> Capacity:
     return Capacity(nodes, is_open=True)
 
 
+def machine_kinds() -> list[dict[str, float]]:
+    """What differs between the machines of the cluster, each kind once: CPUs, GPUs and which accelerator these are."""
+
+    def tells(name: str) -> bool:
+        return name in ("CPU", "GPU") or name.startswith("accelerator_type:")
+
+    kinds = {tuple(sorted((name, node[name]) for name in node if tells(name))) for node in capacity().nodes}
+    return [dict(kind) for kind in sorted(kinds)]
+
+
 def beside_the_driver() -> dict[str, Any]:
     """Options of an actor that must outlive every other node: it lives on this one, whose end is the run's anyway."""
     node = ray.get_runtime_context().get_node_id()

@@ -104,6 +104,14 @@ class RunFlags:
         Path | None,
         typer.Option(metavar="FILE", help="Of a study of models as they are: rows of model and test loss to plot."),
     ] = None
+    preflight: Annotated[
+        bool | None,
+        typer.Option(
+            "--preflight/--no-preflight",
+            help="Try a training step, an engine and the judge first; by default not on a study's own tiny base.",
+            show_default=False,
+        ),
+    ] = None
     log_json: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Append the run's events as JSON lines; - is standard output.")
     ] = None

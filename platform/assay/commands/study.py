@@ -40,6 +40,8 @@ class RunOptions:
     keep: tuple[str, ...] = ()
     """Arms on which a study with decide spends although they are out: the same as its field `decide.keep`."""
     log_json: Path | None = None
+    preflight: bool | None = None
+    """Try each base before its sweep; None: where a base is not the study's own tiny one."""
 
 
 DEFAULTS = RunOptions()
@@ -69,11 +71,14 @@ def run_study(study: Study, storage: str, how: RunOptions) -> StudyFolder:
     from assay.store import Store
     from assay.studies.pipeline import Pipeline
     from assay.studies.results.tracked import tracking_uri
+    from assay.studies.spec import TINY
 
     store = Store(storage)
     tracking_uri(study, store)  # refused now, not after hours
     progress = LoggedProgress(console_progress())
-    pipeline = Pipeline(study, store, progress, embedded_judge(), how.max_usd, retry_failed=how.retry_failed)
+    pipeline = Pipeline(study, store, progress, embedded_judge(), how.max_usd)
+    pipeline.retry_failed = how.retry_failed
+    pipeline.preflight = {*study.all_models} != {TINY} if how.preflight is None else how.preflight
     folder = pipeline.open()
     done = folder.done()
     if done is not None and not how.retry_failed:

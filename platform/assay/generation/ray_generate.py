@@ -155,7 +155,7 @@ def _run_base(
             compute=ray.data.ActorPoolStrategy(size=min(num_engines, num_calls)),
             num_cpus=resources.cpus_per_engine,
             num_gpus=resources.gpus_per_engine,
-            runtime_env={"env_vars": _engine_environment(resources)},
+            runtime_env={"env_vars": engine_environment(resources)},
         )
         missing = {number: sizes[job.evaluation_key] for number, job in enumerate(jobs)}
         parts: dict[int, list[pa.Table]] = {}
@@ -263,7 +263,7 @@ def _room_for_engines(resources: GenerationResources) -> int:
     return min(wanted or room, room)
 
 
-def _engine_environment(resources: GenerationResources) -> dict[str, str]:
+def engine_environment(resources: GenerationResources) -> dict[str, str]:
     """Environment of engine processes; read at import, so it must stand before the process starts."""
     return {
         **device_environment(resources.gpus_per_engine),

@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any
 
 from assay.errors import ConfigError, StageError
 from assay.fingerprint import fingerprint
-from assay.hooks import Progress, log_event
+from assay.hooks import Progress, SilentProgress, log_event
 from assay.llm.ledger.tables import ledger_url
 from assay.mixtures.sampling import MixtureBuilder, store_mixture
 from assay.mixtures.spec import KIND as MIXTURE_KIND
 from assay.mixtures.spec import MixtureSpec, mixture_key
 from assay.model_folders import TRAINED_KIND
-from assay.scoring.jobs import CallFigures, JudgeSetup, LocalScoring, ScoringBatch
+from assay.scoring.jobs import CallFigures, JudgeSetup, LocalScoring, ScoringBatch, judge_instance
 from assay.stoppable import run_stoppable
 from assay.store import Store
 from assay.studies.artifacts import EvaluationSet, MergedBase, StudyArtifacts, placed
@@ -118,6 +118,8 @@ class Pipeline:
     max_usd: float | None = None
     retry_failed: bool = False
     """Ask the judge again where a call brought no reply; what it did answer is not asked again."""
+    preflight: bool = False
+    """Try each base and the judge before the sweep, see `preflight`."""
     costs: Costs = field(default_factory=Costs)
     _builder: MixtureBuilder | None = None
     """Looks for leaks and copies once, though mixtures are drawn for a check before the base and for good after it."""
@@ -454,6 +456,11 @@ class Pipeline:
         with ExitStack() as stack:
             self._join_ray(stack)
             endpoint = None
+            if self.preflight:
+                trained = [job for job in (*plan.tunings, *plan.trainings) if job.key not in adapters]
+                asked = [job for job in plan.generations if job.key not in predictions and until != "train"]
+                with self.costs.stage("preflight"):
+                    self._preflight(trained, asked, examples)
             with self.costs.stage("train"):
                 self._train([job for job in plan.tunings if job.key not in adapters], None)
                 plan = plan.at(self._merged(plan.merged) | self._whole(plan, plan.tunings))
@@ -498,6 +505,42 @@ class Pipeline:
                 make_merged_base(self.store, merged, self.study.train.dtype)
                 self.costs.note("train", "instruction adapter written into its base")
         return {merged.key: str(self.store.local_dir(BASE_KIND, merged.key)) for merged in wanted_bases}
+
+    def _preflight(
+        self,
+        trainings: Sequence[TrainingJob],
+        generations: Sequence[GenerationJob],
+        examples: Mapping[str, Sequence[Example]],
+    ) -> None:
+        """Try each base, and the judge, before hours of training."""
+        from assay.studies.preflight.ray_preflight import how_it_runs, run_preflight
+        from assay.studies.preflight.rehearsal import rehearsals
+
+        resources = self.study.resources
+        how = how_it_runs(resources.training, self.study.generation, resources.generation)
+        for said in run_preflight(self.store, rehearsals(trainings, generations), examples, how):
+            self.costs.note("preflight", said)
+        if generations and JUDGE in self.study.scorers and not self.study.judge.is_embedded:
+            self._ask_once(next(iter(examples[generations[0].evaluation_key])))
+
+    def _ask_once(self, row: Example) -> None:
+        """One call of the judge, over a row's own reference; a local judge is loaded with its first batch.
+
+        Raises:
+            EndpointError: it brings no reply.
+        """
+        from assay.judging.asking import JudgeConnection, Work, ask_judge, calls_of, check_answered
+
+        endpoint = self.prepared.endpoint
+        if not endpoint.kind.is_remote:
+            return
+        ledger = ledger_url(self.store.uri)
+        connection = JudgeConnection(endpoint, ledger, self.budget_usd, self.study.name)
+        work = Work(study_protocol(self.study), [judge_instance(row, row.reference)], "preflight")
+        asked = ask_judge(connection, [work], self.study.mode, SilentProgress())
+        calls = calls_of(asked)
+        check_answered({**calls, "unanswered": [{**part, "unread": ""} for part in calls["unanswered"]]})
+        self.costs.note("preflight", f"the judge {self.study.judge.model} replied")
 
     def _whole(self, plan: StudyArtifacts, trainings: Sequence[TrainingJob]) -> dict[str, str]:
         """Folder of every model that these trainings trained whole."""
