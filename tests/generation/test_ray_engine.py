@@ -82,9 +82,9 @@ def test_as_many_engines_as_fit_unless_a_number_is_asked_for(
 
 @pytest.mark.parametrize(("gpus", "hidden"), [(0.0, ""), (1.0, None)])
 def test_an_engine_without_a_gpu_sees_none(gpus: float, hidden: str | None) -> None:
-    from assay.generation.ray_generate import _engine_environment
+    from assay.generation.ray_generate import engine_environment
 
-    assert _engine_environment(GenerationResources(gpus_per_engine=gpus)).get("CUDA_VISIBLE_DEVICES") == hidden
+    assert engine_environment(GenerationResources(gpus_per_engine=gpus)).get("CUDA_VISIBLE_DEVICES") == hidden
 
 
 @pytest.mark.parametrize(("field", "count", "served"), [("num_local_experts", 4, False), ("n_routed_experts", 1, True)])
