@@ -212,6 +212,9 @@ class PairwiseOptions:
         typer.Option(metavar="FILE", help="JSON with the patterns that read a verdict, per judge/strategy."),
     ] = None
     prompts: Annotated[Path | None, typer.Option(metavar="DIR", help="Your own prompts, in files of our names.")] = None
+    structured: Annotated[
+        bool, typer.Option("--structured", help="Ask for a JSON schema, which a small local judge cannot miss.")
+    ] = False
     limit: LimitOption = None
 
     @property

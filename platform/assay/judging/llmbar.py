@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,13 @@ from assay.row_files import expand, read_rows, subset_names, text_field
 from assay.scoring.judges.calls import JudgeProtocol
 from assay.scoring.judges.judgements import PairVerdict
 from assay.scoring.judges.parsing.choices import Patterns
-from assay.scoring.judges.protocols.pairwise import STRATEGIES, PairInstance, get_strategy, patterns_from_configs
+from assay.scoring.judges.protocols.pairwise import (
+    STRATEGIES,
+    PairInstance,
+    PairwiseJudge,
+    get_strategy,
+    patterns_from_configs,
+)
 from assay.scoring.judges.table import SHIPPED_PROTOCOLS
 
 
@@ -56,7 +62,13 @@ def read_llmbar(paths: Sequence[Path], limit: int | None = None) -> list[PairSet
 
 
 def make_strategies(
-    names: Sequence[str], judge: str, mode: Mode, *, prompts: Path | None = None, patterns: Path | None = None
+    names: Sequence[str],
+    judge: str,
+    mode: Mode,
+    *,
+    prompts: Path | None = None,
+    patterns: Path | None = None,
+    structured: bool = False,
 ) -> list[NamedStrategy]:
     """The strategies by name, either spelling, each once.
 
@@ -66,6 +78,7 @@ def make_strategies(
         mode: as published, or done right.
         prompts: a folder of prompts in place of ours.
         patterns: a file of patterns per (judge, strategy), in the form of LLMBar's evaluator configurations.
+        structured: ask for a JSON schema.
 
     Raises:
         ConfigError: an unknown strategy, a prompt or pattern that cannot be used.
@@ -80,11 +93,24 @@ def make_strategies(
             get_strategy(spelled)
             found = patterns_from_configs(configs, judge, spelled)
         protocol = SHIPPED_PROTOCOLS.pairwise(spelled, mode, prompts_dir=prompts, patterns=found)
+        if structured:
+            protocol = _structured(protocol, spelled)
         protocol.identity()  # reads every prompt file, so that a missing one is told before the first call
         made.setdefault(protocol.name, NamedStrategy(spelled, protocol, bool(found)))
     if not made:
         raise ConfigError(f"--strategy: saw none; expected some of {', '.join([*STRATEGIES, 'chateval'])}")
     return list(made.values())
+
+
+def _structured(
+    protocol: JudgeProtocol[PairInstance, PairVerdict], spelled: str
+) -> JudgeProtocol[PairInstance, PairVerdict]:
+    if not isinstance(protocol, PairwiseJudge):
+        raise ConfigError(
+            f"--structured with --strategy {spelled}: saw a protocol without a schema; expected one of "
+            f"{', '.join(STRATEGIES)}; leave out one of them"
+        )
+    return replace(protocol, structured=True)
 
 
 def read_patterns(path: Path) -> Mapping[str, object]:

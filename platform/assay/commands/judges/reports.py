@@ -105,7 +105,14 @@ def llmbar_command(
 def _strategies(asking: PairwiseOptions, judge: str, mode: Mode) -> Sequence[NamedStrategy]:
     from assay.judging.llmbar import make_strategies
 
-    return make_strategies(asking.strategies, judge, mode, prompts=asking.prompts, patterns=asking.patterns)
+    return make_strategies(
+        asking.strategies,
+        judge,
+        mode,
+        prompts=asking.prompts,
+        patterns=asking.patterns,
+        structured=asking.structured,
+    )
 
 
 def _note_patterns(patterns: Path | None, named: Sequence[NamedStrategy], judge: str) -> None:

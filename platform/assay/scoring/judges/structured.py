@@ -25,6 +25,14 @@ def pair_format(low: float, high: float) -> dict[str, Any]:
     return _format("scores", {"score_1": score, "score_2": score})
 
 
+def choice_format(*, explained: bool = False) -> dict[str, Any]:
+    """Which of two outputs, by the names that pairwise prompts give them; with `explained` an explanation before it."""
+    verdict = {"type": "string", "enum": ["Output (a)", "Output (b)"]}
+    return _format(
+        "verdict", {"explanation": {"type": "string"}, "verdict": verdict} if explained else {"verdict": verdict}
+    )
+
+
 def class_format(classes: Sequence[str]) -> dict[str, Any]:
     """One of the classes."""
     return _format("label", {"label": {"type": "string", "enum": list(classes)}})

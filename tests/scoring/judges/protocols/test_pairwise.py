@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -95,6 +96,32 @@ def test_lengths_and_temperature_are_the_published_ones() -> None:
     assert {call.sampling.temperature for call in calls} == {0.0}
     assert [call.sampling.max_tokens for call in asked("cot", truthful)[1]] == [300, 300]
     assert [call.sampling.max_tokens for call in asked("rating", truthful)[1]] == [50, 50]
+
+
+@pytest.mark.parametrize(("strategy", "names"), [
+    ("vanilla", ["verdict"]), ("cot", ["explanation", "verdict"]), ("rating", ["score"]),
+])  # fmt: skip
+def test_a_judge_held_to_a_schema_is_read_by_the_same_parser(strategy: str, names: list[str]) -> None:
+    judge = replace(make_pairwise_judge(strategy), structured=True)
+    formats = []
+
+    def answer(call: JudgeCall) -> str:
+        formats.append(call.sampling.response_format)
+        said = truthful(call)
+        value = {"score": int(said)} if strategy == "rating" else {"verdict": label_of(said)}
+        return json.dumps({"explanation": "Output (a) and Output (b) differ."} | value)
+
+    verdict = replay_protocol(judge, PAIR, answer)
+    assert (verdict.original.winner, verdict.swapped.winner) == (1, 1)
+    assert [list(asked["json_schema"]["schema"]["properties"]) for asked in formats] == [names] * 2
+    assert judge.identity() == make_pairwise_judge(strategy).identity() | {"structured": True}
+    with pytest.raises(ConfigError, match=r"saw structured in compat mode; expected it in strict alone"):
+        replace(make_pairwise_judge(strategy, "compat"), structured=True)
+
+
+def label_of(said: str) -> str:
+    """The label in what a judge says."""
+    return "Output (a)" if "Output (a)" in said else "Output (b)"
 
 
 def test_auxiliary_replies_reach_the_comparison_in_their_slots() -> None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from assay.errors import ConfigError
 from assay.llm.requests import Sampling
@@ -32,7 +32,8 @@ from assay.scoring.judges.parsing import (
     strict_choice,
 )
 from assay.scoring.judges.prompting import Prompt
-from assay.scoring.judges.protocols.prompted import PromptedJudge
+from assay.scoring.judges.protocols.prompted import StructuredJudge
+from assay.scoring.judges.structured import choice_format, score_format
 
 Auxiliary = Literal["metrics", "reference"]
 _AUXILIARY_FILES: dict[Auxiliary, str] = {
@@ -146,7 +147,7 @@ def patterns_from_configs(configs: Mapping[str, object], judge: str, strategy: s
 
 
 @dataclass(frozen=True, kw_only=True)
-class PairwiseJudge(PromptedJudge):
+class PairwiseJudge(StructuredJudge):
     """A strategy at work: `run` takes a `PairInstance` and returns a `PairVerdict`.
 
     Steps: `auxiliary_0`, `auxiliary_1` (once per instance, at once), `compare` (both orders at once; for the rating
@@ -217,7 +218,9 @@ class PairwiseJudge(PromptedJudge):
             first, second = shown if order == "original" else shown[::-1]
             slots = {"input": instance.input, "output_1": first, "output_2": second, **more}
             messages = self.filled(self._prompt(file), slots, frozenset(slots))
-            calls.append(JudgeCall(step, messages, _sampling(COT_TOKENS if reply == "cot" else LABEL_TOKENS), 0, order))
+            asked = choice_format(explained=reply == "cot") if self.structured else None
+            longest = COT_TOKENS if reply == "cot" else LABEL_TOKENS
+            calls.append(JudgeCall(step, messages, _sampling(longest, asked), 0, order))
         patterns = self._patterns(step)
         read = compat_choice if self.mode == "compat" else strict_choice
 
@@ -236,7 +239,8 @@ class PairwiseJudge(PromptedJudge):
         for number, output in enumerate((instance.output_1, instance.output_2), 1):
             slots = {"input": instance.input, "output": output, **notes}
             messages = self.filled(self._prompt(self.strategy.prompt), slots, frozenset(slots))
-            calls.append(JudgeCall(f"rate_{number}", messages, _sampling(RATING_TOKENS)))
+            asked = score_format(RATING_LOW, RATING_HIGH) if self.structured else None
+            calls.append(JudgeCall(f"rate_{number}", messages, _sampling(RATING_TOKENS, asked)))
         readings = yield from read_step(calls, self._parse_rating, self.reasks, mode=self.mode)
         first, second = (reading.value for reading in readings)
         status = next((reading.status for reading in readings if reading.status != OK), OK)
@@ -333,5 +337,5 @@ def _all_exchanges(
     return tuple(item for reading in readings for item in reading.exchanges)
 
 
-def _sampling(max_tokens: int) -> Sampling:
-    return Sampling(temperature=0.0, max_tokens=max_tokens)
+def _sampling(max_tokens: int, response_format: Mapping[str, Any] | None = None) -> Sampling:
+    return Sampling(temperature=0.0, max_tokens=max_tokens, response_format=response_format)
