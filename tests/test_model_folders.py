@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,10 @@ import pytest
 from safetensors.numpy import save
 
 from assay.errors import InputError
-from assay.model_folders import find_model, local_model, num_parameters
+from assay.model_folders import SHIPPED, find_model, local_model, num_parameters
 from assay.store import Store
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture
@@ -148,3 +151,33 @@ def test_two_machines_with_caches_of_their_own_read_the_same_commit(folder: Path
     shutil.rmtree(tmp_path / "head")
     found = on("node", str(tmp_path / "store"), path, source)
     assert found == str(tmp_path / "node" / "hub" / "models--owner--model" / "snapshots" / commits[0])
+
+
+TOY = SHIPPED["toy"]
+
+
+def test_the_toy_base_is_found_by_its_name_wherever_one_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "toy").mkdir()  # a user's folder of this name is reached as ./toy
+    monkeypatch.chdir(tmp_path)
+    found = find_model("toy", "base model")
+    assert (found.name, found.path, found.source) == ("toy", str(TOY), "toy")
+    moved = shutil.copytree(TOY, tmp_path / "elsewhere")
+    assert find_model(str(moved), "base model").key == found.key
+
+
+def test_the_toy_base_is_small_and_in_the_wheel() -> None:
+    config = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    package = ROOT / "platform" / "assay"
+    patterns = config["tool"]["setuptools"]["package-data"]["assay"]
+    packed = {path for pattern in patterns for path in package.glob(pattern)}
+    files = set(TOY.iterdir())
+    assert files
+    assert files <= packed
+    assert sum(path.stat().st_size for path in files) < 4e6
+
+
+def test_another_machine_takes_the_toy_base_from_its_own_package(tmp_path: Path) -> None:
+    found, store = find_model("toy", "base model"), Store(str(tmp_path))
+    assert local_model(store, "/of/the/driver/toy", found.key, found.source) == str(TOY)
+    with pytest.raises(InputError, match=r"saw other content in this machine's package; .*install the same version"):
+        local_model(store, "/of/the/driver/toy", "0" * 32, found.source)

@@ -1,4 +1,4 @@
-"""Where a model lies and what it is called: a local folder by its content, a hub id by its revision.
+"""Where a model lies and what it is called: a folder by its content, a hub id by its revision.
 
 Base models, encoders and reward models alike; nothing here loads one.
 """
@@ -29,6 +29,8 @@ UNSAFE_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt")
 MODEL_SUFFIXES = (".safetensors", ".json", ".model", ".txt", ".jinja", ".tiktoken")
 """Files that make a model: weights, configuration, tokenizer, chat template."""
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "spiece.model", "tekken.json")
+SHIPPED = {"toy": Path(__file__).parent / "shipped_models" / "toy"}
+"""Models that come with the package, by the name that a study gives them. `jobs/make_toy_base.py` makes "toy" anew."""
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 
@@ -43,7 +45,8 @@ class FoundModel:
     path: str
     """Local folder with weights, configuration and tokenizer."""
     source: str = ""
-    """Where another machine finds the same: `owner/model@commit` of the hub; empty for a folder."""
+    """Where another machine finds the same: `owner/model@commit` of the hub, or a name of `SHIPPED`; empty for a user's
+    folder."""
 
 
 def find_model(
@@ -52,7 +55,7 @@ def find_model(
     """Find a model and check that it can be loaded safely.
 
     Args:
-        name: a local folder, or a hub id `owner/model` with an optional `@revision`.
+        name: a name of `SHIPPED`, a local folder, or a hub id `owner/model` with an optional `@revision`.
         what: "base model", "encoder", ...: begins every complaint.
         revision: branch, tag or commit on the hub; default the one in `name`, else "main".
         local_name: what to call a folder; default its last part.
@@ -62,6 +65,8 @@ def find_model(
         InputError: one line: no such folder, no tokenizer, weights only in an unsafe format, or the hub cannot be
             reached.
     """
+    if name in SHIPPED:
+        return FoundModel(name, folder_key(SHIPPED[name], what), str(SHIPPED[name]), source=name)
     folder = Path(name).expanduser()
     if folder.is_dir():
         return FoundModel(
@@ -85,7 +90,8 @@ def local_model(store: Store, path: str, key: str, source: str = "") -> str:
         store: where bases that a study made, and models that it trained whole, lie.
         path: the folder on the machine that found it; taken where this one has it too.
         key: of the base; the store's artifact of that key is fetched once a machine.
-        source: `owner/model@commit`: the same commit from the hub, or out of this machine's copy of it.
+        source: `owner/model@commit`: the same commit from the hub, or out of this machine's copy of it; or a name of
+            `SHIPPED`: what this machine's package has under it, where its content is the same.
 
     Raises:
         InputError: this machine has none of them.
@@ -95,6 +101,14 @@ def local_model(store: Store, path: str, key: str, source: str = "") -> str:
     for kind in (BASE_KIND, TRAINED_KIND):
         if key and store.exists(kind, key):
             return str(store.local_dir(kind, key))
+    if source in SHIPPED:
+        found = find_model(source, "base model")
+        if found.key == key:
+            return found.path
+        raise InputError(
+            f"base model {source!r}: saw other content in this machine's package; expected that of the machine that "
+            "started the study; install the same version of Assay on all machines"
+        )
     if source:
         hub_id, _, commit = source.partition("@")
         return _from_hub(hub_id, "base model", commit).path

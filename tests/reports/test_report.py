@@ -213,6 +213,17 @@ def test_a_noisy_winner_does_not_hide_the_mixture_that_is_told_apart() -> None:
     assert "is equivalent (within 0.02) to the baseline" in line
 
 
+def test_mixtures_that_are_worse_are_named_with_what_the_lowest_rests_on() -> None:
+    baseline, better = arm("none", 0.5, 2, None, is_baseline=True), arm("a", 0.8, 1, 0.01)
+    worse = [{**arm(name, mean, rank, 0.01), "verdict": "worse"} for name, mean, rank in (("b", 0.3, 3), ("c", 0.1, 4))]
+    (line,) = headlines({"leaderboard": [baseline, better, *worse], "metaeval": []}, "truth")
+    assert line.startswith("a on tiny: a has the highest mean and is better than the baseline: 0.800 by truth")
+    assert " Worse than the baseline: c, 0.100 by truth, " in line
+    assert line.endswith("; also b.")
+    (line,) = headlines({"leaderboard": [{**baseline, "rank": 1}, worse[0]], "metaeval": []}, "truth")
+    assert "no mixture scores above the baseline (none, 0.500 by truth). Worse than the baseline: b, 0.300" in line
+
+
 def test_reasons_of_missing_rows_are_words() -> None:
     assert reasons("{}") == ""
     assert reasons('{"refused": 2, "error: timeout": 1200}') == "error: timeout: 1,200, refused: 2"

@@ -19,8 +19,8 @@ from assay.studies.planning.estimate import distinct_trainings, plan
 from assay.studies.results.report_input import notes
 from assay.studies.spec import Study
 
-KEYS = {name: f"{number:032x}" for number, name in enumerate(quickstart().data.sources)}
-BASES = {"tiny": Base("tiny", "b" * 32, "/base")}
+KEYS = {name: f"{number:032x}" for number, name in enumerate(quickstart().data.names)}
+BASES = {name: Base(name, "b" * 32, "/base") for name in ("toy", "tiny")}
 
 
 def small(**grid: object) -> Study:
@@ -172,7 +172,7 @@ def test_resources_tracking_and_places_are_no_part_of_the_identity() -> None:
         ("grid.drawz=1", "unknown field 'grid.drawz'"),
         ("name=Bad Name", "a-z"),
         ("statistics.human=nobody", "must be one of scorers"),
-        ("tiny_base=null", "needs the field tiny_base"),
+        ("base_models=[tiny]", "needs the field tiny_base"),
         ("base_models=[]", "base_models"),
         ("train.learning_rate=-1", "learning_rate"),
     ],
@@ -207,12 +207,12 @@ def test_starting_points_of_s2_are_made_once_and_never_trained_at_zero() -> None
     assert len(made.trainings) == 3 * 2
     assert plan(study).distinct_trainings == len(made.trainings) + 1
     by_series = {run.series: run for run in made.runs if run.num_target == 0 and run.evaluation_set != "instructions"}
-    assert by_series["base"].adapter_key == BASES["tiny"].key
+    assert by_series["base"].adapter_key == BASES["toy"].key
     assert by_series["our IFT, merged"].adapter_key == merged.key
     assert by_series["our IFT, stacked"].adapter_key == tuning.key
     bases = {job.key: (job.base_key, job.start_adapter_key) for job in made.trainings}
     assert set(bases.values()) == {
-        (BASES["tiny"].key, None), (merged.key, None), (BASES["tiny"].key, tuning.key)
+        (BASES["toy"].key, None), (merged.key, None), (BASES["tiny"].key, tuning.key)
     }  # fmt: skip
     assert {run.series for run in made.runs if run.repeats == "our IFT, merged"} == {"our IFT, stacked"}
     assert len([run for run in made.runs if run.repeats]) == len(made.runs) / 3

@@ -16,6 +16,7 @@ from assay.fingerprint import fingerprint
 from assay.ifs.objecqa_labels import SAMPLE, ObjecqaLabels
 from assay.ifs.trial_spec import evaluation_keys
 from assay.llm.endpoint import EndpointSpec
+from assay.model_folders import find_model
 from assay.scoring.jobs import judge_spec, make_batches, scores_key
 from assay.scoring.judges.protocols.labelers import objecqa_labeler
 from assay.studies.artifacts import Base, evaluation_sets, study_artifacts
@@ -39,7 +40,9 @@ REFERENCES = (*sorted(BUILTIN), *(str(path) for path in STUDY_FILES))
 
 def keys_of(study: Study) -> dict[str, str]:
     """The study's key, and of each kind of artifact the first that it wants, over inputs of invented content."""
-    datasets = {name: f"{number:032x}" for number, name in enumerate(study.data.names)}
+    datasets = {
+        name: f"{number:032x}" for number, name in enumerate([*sorted(study.data.sources), *sorted(study.used.derived)])
+    }
     bases = {name: Base(name, f"{number:032x}", "/base") for number, name in enumerate(study.all_models)}
     identity = fingerprint(study.identity())
     is_toy = study.ifs is None or {study.ifs.prompts.loader, study.ifs.tone.source.loader} == {"toy"}
@@ -82,6 +85,7 @@ def current_keys() -> dict[str, dict[str, str]]:
     compat = [name for name in sorted(BUILTIN) if "early" not in name]
     found |= {f"{name} (compat)": keys_of(load_study(name, ["mode=compat"])) for name in compat}
     found["artifacts"] = {
+        "toy base": find_model("toy", "base model").key,
         "dataset": dataset_key(load_study("quickstart").data.sources["instructions"], None),
         "tone": tone_key(TOY_TONE.spec, "d" * 32),
         "objecqa": objecqa_key(),

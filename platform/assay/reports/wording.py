@@ -120,7 +120,8 @@ def _best_arm(rows: Rows, place: tuple[str, str], human: str, lost: Lost, arm: s
     best = ranked[0]
     name = f"{task} on {base}" if arm == "mixture" else task
     if best["is_baseline"]:
-        return f"{name}: no {arm} scores above the baseline ({best['arm']}, {number(best['mean'])} by {human})."
+        none = f"{name}: no {arm} scores above the baseline ({best['arm']}, {number(best['mean'])} by {human})."
+        return none + _worse_arms(ranked, human)
     forgets = ""
     if best["forgetting"] is not None:
         forgets = (
@@ -131,7 +132,17 @@ def _best_arm(rows: Rows, place: tuple[str, str], human: str, lost: Lost, arm: s
     sure = [row for row in ranked if row["verdict"] == "better"]
     if sure and best not in sure:
         sentence += f" The highest that is better: {sure[0]['arm']}, {against_baseline(sure[0], human)}."
-    return sentence
+    return sentence + _worse_arms(ranked, human)
+
+
+def _worse_arms(ranked: Rows, human: str) -> str:
+    """The lowest of the mixtures that are worse than the baseline, with what it rests on, and the others by name."""
+    worse = [row for row in reversed(ranked) if row["verdict"] == "worse"]
+    if not worse:
+        return ""
+    others = ", ".join(str(row["arm"]) for row in worse[1:])
+    sentence = f" Worse than the baseline: {worse[0]['arm']}, {against_baseline(worse[0], human)}"
+    return f"{sentence}; also {others}." if others else f"{sentence}."
 
 
 def _forgetting_over(row: Mapping[str, Any]) -> str:

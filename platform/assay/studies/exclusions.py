@@ -14,7 +14,7 @@ from typing import Any
 from assay.fingerprint import fingerprint
 from assay.hooks import Progress
 from assay.mixtures.spec import ComponentSpec, MixtureSpec
-from assay.model_folders import has_chat_template
+from assay.model_folders import SHIPPED, has_chat_template
 from assay.records import TEST, Example
 from assay.store import Store
 from assay.studies.artifacts import Base
@@ -163,7 +163,7 @@ def without_template(study: Study) -> list[str]:
     """A line for each base at hand that has no chat template where the study asks for one."""
     if "chat" not in (study.train.prompt.style, study.generation.prompt.style):
         return []
-    folders = [Path(name).expanduser() for name in study.all_models if name != TINY]
+    folders = [SHIPPED.get(name, Path(name).expanduser()) for name in study.all_models if name != TINY]
     plain = [folder.name for folder in folders if folder.is_dir() and not has_chat_template(folder)]
     if TINY in study.all_models:
         plain.append(TINY)

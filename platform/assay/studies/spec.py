@@ -202,8 +202,9 @@ class Study(Config):
     """Tasks of the study's own by name, or what changes of a catalogued one."""
     data: DataSpec
     base_models: Annotated[tuple[str, ...], NOT_IDENTITY] = ()
-    """Folders or Hugging Face ids of causal language models, or "tiny"; several make an axis of the study. None in the
-    design `models`, which names its own. They are known by their content, see `inputs.study_key`."""
+    """Folders or Hugging Face ids of causal language models; "toy", which comes with Assay and knows the toy world; or
+    "tiny", which the study trains itself. Several make an axis of the study. None in the design `models`, which names
+    its own. They are known by their content, see `inputs.study_key`."""
     tiny_base: TinyBaseSpec | None = None
     """How the base named "tiny" is made."""
     leaks: Annotated[LeakSpec | None, Later(None)] = None

@@ -154,7 +154,7 @@ def test_answers_of_several_rounds_are_one_run_in_tables_and_report(tmp_path: Pa
             "t", "", "strict", "k", [], [], "truth", ["truth"], tables, [], {"note": "", "sets": {}}, decisions=sections
         )
     ).html.decode()
-    assert "What was decided" in page and "toy_sentiment on tiny, by truth" in page
+    assert "What was decided" in page and "toy_sentiment on toy, by truth" in page
     assert ("Kept by hand although out: instructions only" in page) == bool(sections[0]["kept"])
 
 

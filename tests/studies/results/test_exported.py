@@ -10,6 +10,7 @@ import pytest
 
 from assay.adapter_files import CONFIG, WEIGHTS
 from assay.errors import ConfigError, DataError
+from assay.model_folders import SHIPPED
 from assay.records import INSTRUCTIONS
 from assay.store import Store
 from assay.studies.builtin.paper import quickstart
@@ -22,8 +23,8 @@ from support.tiny_models import make_adapters, make_model
 TRAINED = Choice("toy_sentiment N=8")
 
 
-def prepared() -> PreparedStudy:
-    plain = quickstart().model_dump(mode="json")
+def prepared(base: str = TINY) -> PreparedStudy:
+    plain = {**quickstart().model_dump(mode="json"), "base_models": [base], "tiny_base": {}}
     for source in plain["data"]["sources"].values():
         source.update(num_train=60, num_validation=12, num_test=12)
     grid = {"tasks": ["toy_sentiment"], "sizes": [0, 8], "draws": 2, "validation_rows": 8}
@@ -78,6 +79,22 @@ def test_the_exported_model_answers_as_the_studys_adapter(
     assert study.key in card
     assert "Unknown: the study file states none" in card
     assert str(tmp_path) not in card
+
+
+def test_the_base_that_comes_with_assay_goes_with_the_adapter(tmp_path: Path) -> None:
+    from peft import AutoPeftModelForCausalLM
+
+    store, study, out = Store(str(tmp_path / "runs")), prepared("toy"), tmp_path / "winner"
+    keys = [job.key for job in study.artifacts.trainings]
+    adapter = make_adapters(SHIPPED["toy"], [tmp_path / "adapter"])[0]
+    for key in keys:
+        with store.writing("adapter", key) as artifact:
+            artifact.file(WEIGHTS, (adapter / WEIGHTS).read_bytes())
+            artifact.json(CONFIG, json.loads((adapter / CONFIG).read_text()))
+    export_model(study, store, TRAINED, out, merge=False)
+    assert (out / "base" / "model.safetensors").read_bytes() == (SHIPPED["toy"] / "model.safetensors").read_bytes()
+    assert json.loads((out / CONFIG).read_text())["base_model_name_or_path"] == str((out / "base").resolve())
+    AutoPeftModelForCausalLM.from_pretrained(out)
 
 
 def test_draw_and_seed_are_the_first_unless_named(trained: tuple[Store, Path], tmp_path: Path) -> None:

@@ -1,8 +1,8 @@
 """The builtin studies, as Python values.
 
-`quickstart` is the embedded default: a toy world whose truth is known, a tiny base trained on the spot, a rule-based
-judge. The others are the studies of IFTEval (arXiv 2310.14103) on its four 7B bases, of which jobs/studies/ holds
-versions that run on two cores, and those of `early_stopping.py`.
+`quickstart` is the embedded default: a toy world whose truth is known, the tiny base that comes with Assay, a
+rule-based judge. The others are the studies of IFTEval (arXiv 2310.14103) on its four 7B bases, of which jobs/studies/
+holds versions that run on two cores, and those of `early_stopping.py`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ from assay.studies.builtin.parts import (
 )
 from assay.studies.designs import Design, HoldOutGrid, SourceGrid, TargetGrid, TransferGrid
 from assay.studies.spec import (
-    TINY,
     DataSpec,
     Derived,
     EvaluationSpec,
@@ -35,7 +34,6 @@ from assay.studies.spec import (
 from assay.tasks.datasets.sources import hub_source, toy_source
 from assay.tasks.tagging import JudgeTags
 from assay.training.spec import TrainSpec
-from assay.training.tiny_base.spec import QUICK_BASE
 
 TOY_TASKS = ("toy_sentiment", "toy_arithmetic", "toy_entities", "toy_question")
 
@@ -71,16 +69,28 @@ TAGGED = JudgeTags(of="instructions", judge_rows=5000)
 
 
 def quickstart() -> Study:
-    """Four toy tasks x N x three draws on a tiny base: minutes on two cores, nothing from outside."""
+    """Four toy tasks x N x three draws on a tiny base: minutes on two cores, nothing from outside.
+
+    The rows of `toy_entities` have the answers of other rows, as in a file joined wrongly: a mixture that does harm.
+    """
     toy = {task: toy_source(task, train=1024, validation=60, test=100) for task in TOY_TASKS}
     instructions = toy_source(train=200, validation=24, test=60)
     return Study(
         name="quickstart",
-        description="How many rows of a target task does an instruction mixture need, and which scorer can tell?",
-        data=DataSpec(sources={"instructions": instructions, **toy}),
-        base_models=(TINY,),
-        tiny_base=QUICK_BASE,
-        grid=TargetGrid(tasks=TOY_TASKS, sizes=(0, 16, 64, 256), draws=3, validation_rows=24),
+        description="How many rows of a target task does an instruction mixture need, and which scorer can tell? "
+        "The rows of toy_entities have the answers of other rows, as in a file that was joined wrongly.",
+        data=DataSpec(
+            sources={"instructions": instructions, **toy},
+            derived={"toy_entities_misjoined": RandomLabels(of="toy_entities")},
+        ),
+        base_models=("toy",),
+        grid=TargetGrid(
+            tasks=TOY_TASKS,
+            sizes=(0, 16, 64, 256),
+            draws=3,
+            validation_rows=24,
+            rows_from={"toy_entities": "toy_entities_misjoined"},
+        ),
         training_seeds_at_zero=(0, 1, 2),
         train=TOY_TRAIN,
         generation=TOY_GENERATION,

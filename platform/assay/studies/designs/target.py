@@ -5,7 +5,7 @@ Source: S1 of Faysse et al. 2023 (arXiv 2310.14103).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
@@ -13,7 +13,7 @@ from pydantic import Field
 from assay.mixtures.designs import with_target
 from assay.records import INSTRUCTIONS, Mode
 from assay.studies.designs.cell import INSTRUCTIONS_ONLY, Cell, Condition, with_rows
-from assay.studies.designs.design import with_seeds
+from assay.studies.designs.design import check_tasks, with_seeds
 from assay.studies.designs.sampled import TargetsAmongInstructions, answers
 
 if TYPE_CHECKING:
@@ -27,6 +27,22 @@ class TargetGrid(TargetsAmongInstructions):
     target_validation_rows: int | None = Field(None, ge=0)
     """Rows of the target task's validation split for the validation loss, where N > 0 (in `compat`, at every N). None
     is the mode's rule: none in `strict`; in `compat` the 125 of the published study, or as many as there are."""
+    rows_from: Mapping[str, str] = Field(default_factory=dict)
+    """Target task -> dataset that its N training rows come from, such as one that the study derives; others: the task's
+    own. Test rows are always the task's. What is said of a task that is not compared counts for nothing."""
+
+    def check(self, study: Study) -> None:
+        """Whether its tasks exist, and the rest of the study fits."""
+        super().check(study)
+        check_tasks(study, self.rows_from)
+
+    def datasets(self, study: Study) -> tuple[str, ...]:
+        """The instruction set, the tasks, and what rows of some come from."""
+        return (*super().datasets(study), *self._used_rows.values())
+
+    @property
+    def _used_rows(self) -> dict[str, str]:
+        return {task: dataset for task, dataset in self.rows_from.items() if task in self.tasks}
 
     def cells(self, study: Study) -> Iterable[Cell]:
         """Task, N, draw."""
@@ -36,6 +52,9 @@ class TargetGrid(TargetsAmongInstructions):
         """Says nothing of the design's name: studies had keys before there were others."""
         plain = super().identity_in(mode)
         del plain["design"]
+        del plain["rows_from"]
+        if self._used_rows:
+            plain["rows_from"] = self._used_rows
         if mode == "strict":
             plain["target_validation_rows"] = plain["target_validation_rows"] or 0
         return plain
@@ -55,7 +74,7 @@ class TargetGrid(TargetsAmongInstructions):
                 for draw in range(self.draws):
                     mixture = with_target(
                         instructions,
-                        task,
+                        self.rows_from.get(task, task),
                         size,
                         self.draw_seed(draw),
                         mode=study.mode,

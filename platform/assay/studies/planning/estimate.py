@@ -19,6 +19,7 @@ from assay.metaeval.study_tables.frame import RunRow
 from assay.mixtures.shares import largest_remainder
 from assay.mixtures.spec import ComponentSpec, MixtureSpec
 from assay.mixtures.synthesis import SyntheticRows
+from assay.model_folders import SHIPPED, num_parameters
 from assay.studies.cells import expand
 from assay.studies.deciding.spec import DecideSpec
 from assay.studies.designs.asked import AskedSet
@@ -302,7 +303,9 @@ class _Names:
 
 
 def parameters(base: str, study: Study) -> float | None:
-    """Parameters of a base model: of the tiny base by its spec, else from a name such as `Qwen2.5-0.5B`."""
+    """Parameters of a base model: of tiny ones by spec or file, else from a name such as `Qwen2.5-0.5B`."""
+    if base in SHIPPED:
+        return float(num_parameters(SHIPPED[base]))
     if base == TINY and study.tiny_base is not None:
         tiny = study.tiny_base
         per_layer = 4 * tiny.hidden_size**2 + 3 * tiny.hidden_size * tiny.feed_forward_size

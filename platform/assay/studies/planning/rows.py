@@ -7,7 +7,7 @@ from pathlib import Path
 
 from assay.errors import AssayError
 from assay.fingerprint import fingerprint
-from assay.model_folders import HUB_ID
+from assay.model_folders import HUB_ID, SHIPPED
 from assay.store import Store
 from assay.studies.exclusions import training_limit, without_template
 from assay.studies.prepared import prepare_study
@@ -56,7 +56,9 @@ def row_lines(study: Study, rows: Sequence[RowFigures]) -> list[str]:
 
 def _needs_network(study: Study) -> bool:
     """Whether a base or a dataset may have to be asked for on the hub."""
-    on_hub = [name for name in study.all_models if name != TINY and not Path(name).expanduser().is_dir()]
+    on_hub = [
+        name for name in study.all_models if name not in (TINY, *SHIPPED) and not Path(name).expanduser().is_dir()
+    ]
     root = Path(study.data.root).expanduser() if study.data.root else None
     sources = [source.hub for source in study.used.sources.values() if source.hub]
     return any(map(HUB_ID.match, on_hub)) or any(root is None or not (root / name).is_dir() for name in sources)

@@ -17,7 +17,7 @@ from assay.adapter_files import CONFIG, WEIGHTS, check_adapter
 from assay.errors import ConfigError, DataError, StorageError
 from assay.generation.spec import GenerationJob
 from assay.metaeval.study_tables.frame import RunRow
-from assay.model_folders import BASE_KIND, MODEL_SUFFIXES
+from assay.model_folders import BASE_KIND, MODEL_SUFFIXES, SHIPPED
 from assay.records import INSTRUCTIONS
 from assay.store import MANIFEST, Store
 from assay.studies.prepared import PreparedStudy
@@ -144,7 +144,7 @@ def _write(prepared: PreparedStudy, store: Store, job: GenerationJob, adapter: P
 
         merge_adapter(str(base), [str(adapter)], out, dtype=prepared.study.train.dtype)
     else:
-        _write_adapter(adapter, base, job.base_source, out, is_own=is_own)
+        _write_adapter(adapter, base, job.base_source, out, is_own=is_own or job.base_source in SHIPPED)
 
 
 def _told(prepared: PreparedStudy, run: RunRow, kind: ModelKind) -> Exported:
@@ -185,10 +185,10 @@ def _chosen(prepared: PreparedStudy, choice: Choice) -> tuple[RunRow, Generation
 
 
 def _write_adapter(adapter: Path, base: Path, source: str, out: Path, *, is_own: bool) -> None:
-    """Weights, configuration that names the base, tokenizer and, of a base that the study made, the base itself."""
+    """Weights, configuration that names the base, tokenizer and, of a base that only Assay has, the base itself."""
     shutil.copyfile(adapter / WEIGHTS, out / WEIGHTS)
     config = json.loads((adapter / CONFIG).read_text(encoding="utf-8"))
-    hub_id, _, commit = source.partition("@")
+    hub_id, _, commit = ("" if is_own else source).partition("@")
     if is_own:
         _copy(base, out / "base", MODEL_SUFFIXES)
     config["base_model_name_or_path"] = hub_id or str((out / "base" if is_own else base).resolve())

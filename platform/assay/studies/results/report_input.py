@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from assay.model_folders import SHIPPED
 from assay.studies.deciding.prices import Prices, prices_of, would_take
 from assay.studies.deciding.wording import decision_lines
 from assay.studies.results.browser import browser_rows
@@ -142,10 +143,10 @@ def notes(study: Study) -> list[str]:
             "agreement with that scorer, not with people."
         )
     found += [_task_note(study.registry.tasks.get(name)) for name in study.own_tasks]
-    if TINY in study.all_models:
+    if {TINY, *SHIPPED} & set(study.all_models):
         found.append(
-            "The base model is a tiny one, trained by the study itself. It shows that every part works and what the "
-            "curves look like; it says nothing about models of useful size."
+            "The base model is a tiny one, trained for the toy world or by the study itself. It shows that every part "
+            "works and what the curves look like; it says nothing about models of useful size."
         )
     if study.judge.is_embedded and "judge" in study.scorers:
         found.append("The judge is the embedded rubric judge: rules behind an OpenAI-compatible endpoint, no LLM.")
