@@ -49,7 +49,7 @@ def audit(plan: AuditPlan, seed: int, **bias: float) -> dict[str, Any]:
     rater = make_rater("mt_bench_single", "strict")
     ratings = all_of(rater, rating_instances(plan, rater.name))
     answers = [rating_instance(rater.name, a.question, a.response, a.reference) for a in plan.answers]
-    return audit_report(plan, JUDGE, "strict", verdicts, ratings, all_of(rater, answers))
+    return audit_report(plan, JUDGE, "strict", verdicts, ratings, all_of(rater, answers)).as_json()
 
 
 def holds(effect: dict[str, Any], value: float) -> bool:
@@ -142,7 +142,7 @@ def test_failed_calls_are_counted_and_never_scored() -> None:
     plan = make_plan(2, 2, attack_items=1)
     ratings = [PointwiseJudgement(None, 1.0, 10.0, "error: timeout") for _ in plan.probes]
     verdicts = [replay_protocol(make_pairwise("vanilla"), item, lambda _: "hm") for item in pair_instances(plan)]
-    report = audit_report(plan, JUDGE, "strict", verdicts, ratings)
+    report = audit_report(plan, JUDGE, "strict", verdicts, ratings).as_json()
     assert report["coverage"] == {
         "asked": 4 + len(ratings), "scored": 0, "unscored": {"error: timeout": len(ratings), "unparsable": 4},
     }  # fmt: skip

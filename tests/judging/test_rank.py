@@ -16,11 +16,10 @@ from assay.judging.rank import (
     RankItem,
     group_answers,
     joint_report,
-    rank_by_wins,
     rank_jointly,
     read_losses,
-    win_row,
 )
+from assay.judging.win_rates import rank_by_wins, win_row
 from assay.llm.endpoint import EndpointSpec
 from assay.llm.figures import Figures
 from assay.scoring.judges.calls import JudgeCall
@@ -54,7 +53,7 @@ def judged(
 
 
 def test_models_are_ordered_through_the_judges_moods_and_places() -> None:
-    report = joint_report(items(40), judged(40, JointJudge(), place=3.0), "simulated")
+    report = joint_report(items(40), judged(40, JointJudge(), place=3.0), "simulated").as_json()
     assert [row["model"] for row in report["models"]] == list(QUALITY)
     assert [row["model"] for row in report["bradley_terry"]] == list(QUALITY)
     mean = sum(QUALITY.values()) / len(QUALITY)
@@ -68,7 +67,7 @@ def test_models_are_ordered_through_the_judges_moods_and_places() -> None:
 
 
 def test_blocks_that_share_models_come_onto_one_scale() -> None:
-    report = joint_report(items(60), judged(60, JointJudge(max_models=4)), "simulated")
+    report = joint_report(items(60), judged(60, JointJudge(max_models=4)), "simulated").as_json()
     assert [row["model"] for row in report["models"]] == list(QUALITY)
     assert max(len(r) for r in report["model_by_position"].values()) == 4
 
@@ -79,7 +78,7 @@ def test_identical_answers_get_one_score() -> None:
         JointJudge(), JointInstance(same[0].prompt, same[0].responses),
         lambda call: json.dumps({"A": {"score": 10}, "B": {"score": 30}}),
     )  # fmt: skip
-    report = joint_report(same, [judgement], "simulated")
+    report = joint_report(same, [judgement], "simulated").as_json()
     effects = {row["model"]: row["raw_mean"]["value"] for row in report["models"]}
     assert effects["x"] == effects["y"] == 20.0
 
@@ -90,7 +89,7 @@ def test_a_label_that_is_missing_leaves_one_model_unscored() -> None:
         JointJudge(repeats=1), JointInstance(item.prompt, item.responses),
         lambda call: json.dumps({label: {"score": 40 + 5 * n} for n, label in enumerate("ABCDE")}),
     )  # fmt: skip
-    report = joint_report([item], [judgement], "simulated")
+    report = joint_report([item], [judgement], "simulated").as_json()
     assert sum(row["coverage"]["scored"] for row in report["models"]) == len(report["models"]) == 5
     (missing,) = report["unranked"]
     assert missing["coverage"] == {"asked": 1, "scored": 0, "unscored": {"unparsable": 1}}
@@ -102,7 +101,7 @@ def test_win_rates_count_halves_and_leave_out_what_has_no_verdict() -> None:
         PairVerdict(Choice(2), Choice(2)), PairVerdict(Choice(1), Choice(2)), PairVerdict(Choice(1), Choice(1)),
         PairVerdict(Choice(None, "refused"), Choice(None, "refused")),
     ]  # fmt: skip
-    row = win_row("m", "base", [RankItem("q", {"m": "long answer", "base": "short"})] * 4, verdicts)
+    row = win_row("m", "base", [RankItem("q", {"m": "long answer", "base": "short"})] * 4, verdicts).as_json()
     assert row["win_rate"]["value"] == 0.5  # 1, 1/2 and 0
     assert row["coverage"] == {"asked": 4, "scored": 3, "unscored": {"refused": 1}}
     assert row["both_orders_agree"] == 2
@@ -120,9 +119,11 @@ def test_a_judge_that_likes_length_makes_the_longer_model_win(monkeypatch: pytes
         verdicts = [[replay_protocol(w.protocol, i, longer) for i in w.instances] for w in works]
         return Asked(verdicts, "here", figures, [Unanswered(w.label, "compat") for w in works])
 
-    monkeypatch.setattr("assay.judging.rank.ask_judge", ask)
+    monkeypatch.setattr("assay.judging.win_rates.ask_judge", ask)
     two = [RankItem(f"q{n}", {"base": "of some length", "long": "of some length " * 5, "short": "no"}) for n in (1, 2)]
-    report = rank_by_wins(two, JudgeConnection(EndpointSpec(model="j"), "sqlite://"), "vanilla", "base", "compat", None)  # type: ignore[arg-type]
+    report = rank_by_wins(
+        two, JudgeConnection(EndpointSpec(model="j"), "sqlite://"), "vanilla", "base", "compat", None
+    ).as_json()  # type: ignore[arg-type]
     assert [(row["model"], row["win_rate"]["value"]) for row in report["models"]] == [("long", 1.0), ("short", 0.0)]
 
 
@@ -137,7 +138,7 @@ def test_answers_that_cannot_be_ranked_are_told() -> None:
         for i in alone
     ]
     with pytest.raises(DataError, match="no shared items connect"):
-        joint_report(alone, judgements, "simulated")
+        joint_report(alone, judgements, "simulated").as_json()
 
 
 def test_a_loss_of_nobody_is_refused(tmp_path: Path) -> None:

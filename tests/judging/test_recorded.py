@@ -113,7 +113,7 @@ def test_published_correlations_come_out_of_the_raw_replies(shared_data: Path) -
 
 
 def recorded(*paths: Path, **options: Any) -> list[dict[str, Any]]:
-    runs: list[dict[str, Any]] = recorded_report(read_pair_files(paths, **options), "strict")["runs"]
+    runs: list[dict[str, Any]] = recorded_report(read_pair_files(paths, **options), "strict").as_json()["runs"]
     return runs
 
 
@@ -173,7 +173,7 @@ def test_a_pair_that_nobody_labelled_counts_for_consistency_alone(tmp_path: Path
         }
         for label in (1, None)
     ]
-    report = recorded_report(read_pair_files([write(tmp_path / "pairs.jsonl", rows)]), "strict")
+    report = recorded_report(read_pair_files([write(tmp_path / "pairs.jsonl", rows)]), "strict").as_json()
     (run,) = report["runs"]
     assert (run["n"], run["accuracy"]) == (1, 1.0)
     assert run["intervals"]["positional_agreement"]["n"] == 2

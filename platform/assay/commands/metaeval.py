@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import typer
 
@@ -127,6 +127,31 @@ def write_json(out: Path, value: Mapping[str, Any]) -> None:
         out.write_text(text + "\n", encoding="utf-8")
     except OSError as error:
         raise StorageError(f"--out {out}: cannot write ({error.strerror}); expected a writable path") from error
+
+
+class Reported(Protocol):
+    """A report that knows its JSON."""
+
+    def as_json(self) -> dict[str, Any]:
+        """As it is written."""
+        ...
+
+
+def write_out(out: Path, report: Reported, figure: str) -> Path:
+    """A report as a JSON file, and its figure beside it as SVG; the figure's path.
+
+    Raises:
+        StorageError: the place cannot be written.
+    """
+    write_json(out, report.as_json())
+    drawn = out.with_suffix(".svg")
+    drawn.write_text(figure, encoding="utf-8")
+    return drawn
+
+
+def written(out: Path, figure: Path) -> str:
+    """The line that says where a report and its figure are."""
+    return f"all figures: {out}; drawn: {figure}"
 
 
 def _without_nan(value: Any) -> Any:

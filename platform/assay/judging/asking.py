@@ -260,11 +260,6 @@ def calls_of(asked: Asked) -> dict[str, Any]:
     }
 
 
-def with_details(coverage: dict[str, Any], unanswered: Unanswered) -> dict[str, Any]:
-    """The coverage with what the endpoint said, where a call brought no reply."""
-    return {**coverage, "details": unanswered.details} if unanswered.details else coverage
-
-
 def check_answered(calls: Mapping[str, Any]) -> None:
     """Refuse a report of which a run got no reply at all, in the endpoint's own words.
 

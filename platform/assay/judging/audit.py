@@ -7,9 +7,8 @@ probability of at most `ALPHA`. Pure, but for `run_audit`, which asks.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,19 @@ from assay.errors import ConfigError
 from assay.hooks import Progress
 from assay.judging.accuracy import Judged, PairItem, Verdicts, run_report
 from assay.judging.asking import JudgeConnection, Work, ask_judge, calls_of
+from assay.judging.audit_report import (
+    ALPHA,
+    FORMAT,
+    HIGH,
+    LOW,
+    Attack,
+    AttackTest,
+    AuditReport,
+    BiasTest,
+    FamilyTest,
+    PositionTest,
+)
+from assay.judging.coverage import Coverage
 from assay.judging.probes import (
     ATTACK_ITEMS,
     FAMILIES,
@@ -45,12 +57,9 @@ from assay.scoring.judges.protocols.pairwise import PairInstance
 from assay.scoring.judges.protocols.pointwise import PointwiseInstance
 from assay.scoring.judges.table import SHIPPED_PROTOCOLS
 
-ALPHA = 0.05
-"""Chance that an unbiased judge is called biased in any respect."""
 MOVE_POINTS = 1.0
 """A score moves where it changes by more than this."""
 _MOVED = MOVE_POINTS + 1e-9
-LOW, HIGH = 1.0, 10.0
 
 
 @dataclass(frozen=True)
@@ -127,7 +136,7 @@ def rating_instance(protocol: str, question: str, response: str, reference: str)
 
 def run_audit(
     connection: JudgeConnection, plan: AuditPlan, mode: Mode, progress: Progress, *, pointwise: str, strategy: str
-) -> dict[str, Any]:
+) -> AuditReport:
     """Ask about everything in the plan.
 
     Raises:
@@ -148,9 +157,8 @@ def run_audit(
     report = audit_report(plan, connection.judge, mode, *asked.judgements)
     protocols = {"pairwise": chooser.identity(), "pointwise": rater.identity()}
     details = {reason: detail for missing in reversed(asked.unanswered) for reason, detail in missing.details.items()}
-    if details:
-        report["coverage"]["details"] = details
-    return {**report, "protocols": protocols, "calls": calls_of(asked)}
+    coverage = replace(report.coverage, details=details)
+    return replace(report, coverage=coverage, protocols=protocols, calls=calls_of(asked))
 
 
 def pair_instances(plan: AuditPlan) -> list[PairInstance]:
@@ -170,7 +178,7 @@ def audit_report(
     verdicts: Sequence[PairVerdict],
     ratings: Sequence[PointwiseJudgement],
     answer_ratings: Sequence[PointwiseJudgement] = (),
-) -> dict[str, Any]:
+) -> AuditReport:
     """All effects with intervals, tests and what was found.
 
     Args:
@@ -182,55 +190,48 @@ def audit_report(
         answer_ratings: of `plan.answers`.
     """
     points_P = np.array([_points(rating) for rating in ratings])
-    report: dict[str, Any] = {
-        "judge": judge,
-        "mode": mode,
-        "family": "own" if plan.self_phrase else family_of(judge),
-        "alpha": ALPHA,
-        "unit": f"points of a scale of {LOW:g} to {HIGH:g}",
+    tests: dict[str, BiasTest] = {
         "position": _position(plan, judge, mode, verdicts),
         "length": _length(plan.probes, points_P, judge),
-        "format": _format(plan.probes, points_P, judge),
+        **_formats(plan.probes, points_P, judge),
         "self_preference": _self_preference(plan, points_P, judge),
         "injection": _attacks(plan.probes, points_P, "injection"),
         "master_keys": _attacks(plan.probes, points_P, "master_key"),
     }
     if plan.answers:
         points_A = np.array([_points(rating) for rating in answer_ratings])
-        report["model_families"] = _model_families(plan.answers, points_A, judge)
-    tests = _tests(report)
-    for test, p in zip(tests.values(), holm([_nan_if_none(test["p"]) for test in tests.values()]), strict=True):
-        test["p_holm"] = None if np.isnan(p) else float(p)
-        test["found"] = bool(p < ALPHA)
-    report["found"] = [name for name, test in tests.items() if test["found"]]
-    report["coverage"] = _coverage(verdicts, [*ratings, *answer_ratings])
-    return report
+        tests["model_families"] = _model_families(plan.answers, points_A, judge)
+    return AuditReport(
+        judge=judge,
+        mode=mode,
+        family="own" if plan.self_phrase else family_of(judge),
+        tests=_adjusted(tests),
+        coverage=_coverage(verdicts, [*ratings, *answer_ratings]),
+    )
 
 
-def _tests(report: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    tests = {name: report[name] for name in ("position", "length")}
-    tests |= {f"format.{name}": part for name, part in report["format"].items()}
-    tests |= {name: report[name] for name in ("self_preference", "injection", "master_keys")}
-    if "model_families" in report:
-        tests["model_families"] = report["model_families"]
-    return tests
-
-
-def _position(plan: AuditPlan, judge: str, mode: Mode, verdicts: Sequence[PairVerdict]) -> dict[str, Any]:
-    run = Judged("probes", judge, "pairwise", mode, plan.pairs, [Verdicts.of(verdict) for verdict in verdicts])
-    full = run_report(run)
-    found = full["position"] or {"effect": Estimate.undefined("each output is rated alone").as_json(), "p": None}
+def _adjusted(tests: Mapping[str, BiasTest]) -> dict[str, BiasTest]:
+    adjusted = holm([np.nan if test.p is None else test.p for test in tests.values()])
     return {
-        **found,
-        "meaning": "P(first shown wins) - P(second shown wins)",
-        "accuracy": full["intervals"]["accuracy"],
-        "none_rate": full["none_rate"],
-        "strata": full["strata"],
-        "n": full["n"],
+        name: replace(test, p_holm=None if np.isnan(p) else float(p), found=bool(p < ALPHA))
+        for (name, test), p in zip(tests.items(), adjusted, strict=True)
     }
 
 
-def _length(probes: Sequence[Probe], points_P: FloatArray, judge: str) -> dict[str, Any]:
+def _position(plan: AuditPlan, judge: str, mode: Mode, verdicts: Sequence[PairVerdict]) -> PositionTest:
+    full = run_report(
+        Judged("probes", judge, "pairwise", mode, plan.pairs, [Verdicts.of(verdict) for verdict in verdicts])
+    )
+    found = full.position
+    return PositionTest(
+        effect=Estimate.undefined("each output is rated alone") if found is None else found.effect,
+        p=None if found is None else found.p,
+        meaning="P(first shown wins) - P(second shown wins)",
+        run=full,
+    )
+
+
+def _length(probes: Sequence[Probe], points_P: FloatArray, judge: str) -> BiasTest:
     places = [p for p, probe in enumerate(probes) if probe.part == "length" and not np.isnan(points_P[p])]
     items = [probes[p].item for p in places]
     words = num_words([probes[p].response for p in places])
@@ -244,38 +245,38 @@ def _length(probes: Sequence[Probe], points_P: FloatArray, judge: str) -> dict[s
             slopes.append(float(x @ score[own]) / float(x @ x))
     effect = length_effect(score, words, items) if items else Estimate.undefined("no rating")
     p = paired_permutation(slopes, np.zeros(len(slopes)), seeded("audit", judge, "length")) if slopes else None
-    return {"effect": effect.as_json(), "p": p, "meaning": "points per doubling of the words, same content"}
+    return BiasTest(effect, p, "points per doubling of the words, same content")
 
 
-def _format(probes: Sequence[Probe], points_P: FloatArray, judge: str) -> dict[str, Any]:
+def _formats(probes: Sequence[Probe], points_P: FloatArray, judge: str) -> dict[str, BiasTest]:
     by_variant = _by_variant(probes, points_P, "format")
     return {
-        name: _paired(row, by_variant["plain"], judge, f"format {name}", "points gained over the plain answer")
+        f"{FORMAT}{name}": BiasTest(
+            *_paired(row, by_variant["plain"], judge, f"format {name}"), "points gained over the plain answer"
+        )
         for name, row in by_variant.items()
         if name != "plain"
     }
 
 
-def _self_preference(plan: AuditPlan, points_P: FloatArray, judge: str) -> dict[str, Any]:
+def _self_preference(plan: AuditPlan, points_P: FloatArray, judge: str) -> FamilyTest:
     """Points of the judge's own family's phrase over the mean of the others', same answer."""
     by_variant = _by_variant(plan.probes, points_P, "self")
     centre = _row_means(list(by_variant.values()))
-    table = {name: mean_interval(_finite(row - centre)).as_json() for name, row in by_variant.items()}
+    table = {name: mean_interval(_finite(row - centre)) for name, row in by_variant.items()}
     own = "own" if plan.self_phrase else family_of(judge)
-    shown = phrases(plan.self_phrase)
-    result: dict[str, Any] = {
-        "meaning": "points gained by the phrase of the judge's own family over those of others",
-        "by_family": {name: {**row, "phrase": shown[name]} for name, row in table.items()},
-    }
     if own is None or own not in by_variant:
         known = ", ".join(FAMILIES)
         reason = f"the family of {judge!r} is not known (of {known}); give --self-phrase"
-        return {**result, "effect": Estimate.undefined(reason).as_json(), "p": None}
-    others = _row_means([row for name, row in by_variant.items() if name not in (own, "plain")])
-    return {**result, **_paired(by_variant[own], others, judge, "self", result["meaning"])}
+        tested: tuple[Estimate, float | None] = (Estimate.undefined(reason), None)
+    else:
+        others = _row_means([row for name, row in by_variant.items() if name not in (own, "plain")])
+        tested = _paired(by_variant[own], others, judge, "self")
+    meaning = "points gained by the phrase of the judge's own family over those of others"
+    return FamilyTest(*tested, meaning, by_family=table, phrases=phrases(plan.self_phrase))
 
 
-def _attacks(probes: Sequence[Probe], points_P: FloatArray, part: str) -> dict[str, Any]:
+def _attacks(probes: Sequence[Probe], points_P: FloatArray, part: str) -> AttackTest:
     """Share of answers whose score rises by more than a point over that of a harmless text of the same length.
 
     The test asks whether it rises more often than with a second harmless text in the attack's place: noise alone
@@ -300,27 +301,23 @@ def _attacks(probes: Sequence[Probe], points_P: FloatArray, part: str) -> dict[s
     every = [move for own in moves.values() for move in own]
     up, down = (sum(sign * move > _MOVED for move in every) for sign in (1, -1))
     texts = INJECTIONS if part == "injection" else MASTER_KEYS
-    return {
-        "meaning": f"share of answers whose score rises by more than {MOVE_POINTS:g} point",
-        "num_attacks": len(moves),
-        "effect": wilson(up, len(every)).as_json(),
-        "moved_down": wilson(down, len(every)).as_json(),
-        "only_attack": only_attack,
-        "only_harmless": only_harmless,
-        "p": (sign_test(only_attack, only_harmless) if only_attack > only_harmless else 1.0) if every else None,
-        "by_attack": {
-            name: {
-                "text": texts[name],
-                "n": len(own),
-                "moved_up": sum(move > _MOVED for move in own),
-                "mean_points": float(np.mean(own)) if own else None,
-            }
+    return AttackTest(
+        effect=wilson(up, len(every)),
+        p=(sign_test(only_attack, only_harmless) if only_attack > only_harmless else 1.0) if every else None,
+        meaning=f"share of answers whose score rises by more than {MOVE_POINTS:g} point",
+        moved_down=wilson(down, len(every)),
+        only_attack=only_attack,
+        only_harmless=only_harmless,
+        by_attack={
+            name: Attack(
+                texts[name], len(own), sum(move > _MOVED for move in own), float(np.mean(own)) if own else None
+            )
             for name, own in moves.items()
         },
-    }
+    )
 
 
-def _model_families(answers: Sequence[ModelAnswer], points_A: FloatArray, judge: str) -> dict[str, Any]:
+def _model_families(answers: Sequence[ModelAnswer], points_A: FloatArray, judge: str) -> FamilyTest:
     """Judge family against model family on real answers: scores centred on the question, own minus others."""
     family_A = [family_of(answer.model) or answer.model for answer in answers]
     own = family_of(judge)
@@ -340,21 +337,21 @@ def _model_families(answers: Sequence[ModelAnswer], points_A: FloatArray, judge:
     p = None
     if differences:
         p = paired_permutation(differences, np.zeros(len(differences)), seeded("audit", judge, "families"))
-    return {
-        "meaning": "points of answers of the judge's own family over others to the same question; quality is not held "
-        "equal here, so a better family looks preferred",
-        "effect": (mean_interval(differences) if differences else Estimate.undefined("no own family")).as_json(),
-        "p": p,
-        "by_family": {name: mean_interval(own_).as_json() for name, own_ in sorted(by_family.items())},
-    }
+    return FamilyTest(
+        mean_interval(differences) if differences else Estimate.undefined("no own family"),
+        p,
+        "points of answers of the judge's own family over others to the same question; quality is not held equal here, "
+        "so a better family looks preferred",
+        by_family={name: mean_interval(points) for name, points in sorted(by_family.items())},
+    )
 
 
-def _paired(first: FloatArray, second: FloatArray, judge: str, what: str, meaning: str) -> dict[str, Any]:
+def _paired(first: FloatArray, second: FloatArray, judge: str, what: str) -> tuple[Estimate, float | None]:
     difference = _finite(first - second)
-    p = None
-    if difference.size:
-        p = paired_permutation(difference, np.zeros(difference.size), seeded("audit", judge, what))
-    return {"effect": mean_interval(difference).as_json(), "p": p, "meaning": meaning}
+    if not difference.size:
+        return mean_interval(difference), None
+    p = paired_permutation(difference, np.zeros(difference.size), seeded("audit", judge, what))
+    return mean_interval(difference), p
 
 
 def _by_variant(probes: Sequence[Probe], points_P: FloatArray, part: str) -> dict[str, FloatArray]:
@@ -376,14 +373,12 @@ def _row_means(rows: Sequence[FloatArray]) -> FloatArray:
     return np.where(count > 0, sums / np.maximum(count, 1), np.nan)
 
 
-def _coverage(verdicts: Sequence[PairVerdict], ratings: Sequence[PointwiseJudgement]) -> dict[str, Any]:
-    """Verdicts and ratings together: asked = scored + unscored by reason."""
-    reasons: Counter[str] = Counter()
-    for verdict in verdicts:
-        reasons.update(choice.status for choice in (verdict.original, verdict.swapped) if choice.winner is None)
-    reasons.update(rating.status for rating in ratings if rating.score is None)
-    asked = 2 * len(verdicts) + len(ratings)
-    return {"asked": asked, "scored": asked - reasons.total(), "unscored": dict(sorted(reasons.items()))}
+def _coverage(verdicts: Sequence[PairVerdict], ratings: Sequence[PointwiseJudgement]) -> Coverage:
+    """Of verdicts and ratings together."""
+    choices = [choice for verdict in verdicts for choice in (verdict.original, verdict.swapped)]
+    reasons = [choice.status for choice in choices if choice.winner is None]
+    reasons += [rating.status for rating in ratings if rating.score is None]
+    return Coverage.of(len(choices) + len(ratings), reasons)
 
 
 def _points(rating: PointwiseJudgement) -> float:
@@ -393,7 +388,3 @@ def _points(rating: PointwiseJudgement) -> float:
 def _finite(values: FloatArray) -> FloatArray:
     kept: FloatArray = values[~np.isnan(values)]
     return kept
-
-
-def _nan_if_none(value: float | None) -> float:
-    return np.nan if value is None else value

@@ -13,8 +13,9 @@ from typing import Any
 
 from assay.errors import ConfigError, DataError
 from assay.hooks import Progress
-from assay.judging.accuracy import Judged, PairItem, Verdicts, averages, comparisons, macro_comparisons, run_report
-from assay.judging.asking import JudgeConnection, Unanswered, Work, ask_judge, calls_of, with_details
+from assay.judging.accuracy import Judged, PairItem, RunReport, Verdicts, run_report
+from assay.judging.asking import JudgeConnection, Unanswered, Work, ask_judge, calls_of
+from assay.judging.comparisons import PairsReport, averages, comparisons, macro_comparisons
 from assay.records import Mode
 from assay.row_files import expand, read_rows, subset_names, text_field
 from assay.scoring.judges.calls import JudgeProtocol
@@ -139,11 +140,11 @@ def judge_pairs(
     connection: JudgeConnection,
     mode: Mode,
     progress: Progress,
-) -> tuple[dict[str, Any], list[Judged]]:
+) -> tuple[PairsReport, list[Judged]]:
     """Ask about every pair with every strategy.
 
     Returns:
-        The report (`runs`, `averages`, `comparisons`, `macro_comparisons`, `calls`), and the verdicts behind it.
+        The report, and the verdicts behind it.
 
     Raises:
         EndpointError: nothing answers, or key or model are refused.
@@ -163,22 +164,17 @@ def judge_pairs(
         Judged(part.name, connection.judge, strategy.spelled, mode, part.items, [Verdicts.of(v) for v in verdicts])
         for (part, strategy), verdicts in zip(places, asked.judgements, strict=True)
     ]
-    report = {
-        "runs": [
-            _asked_report(run, missing, strategy.protocol)
-            for run, missing, (_, strategy) in zip(runs, asked.unanswered, places, strict=True)
-        ],
-        "averages": averages(runs),
-        "comparisons": comparisons(runs),
-        "macro_comparisons": macro_comparisons(runs),
-        "calls": calls_of(asked),
-    }
-    return report, runs
+    reports = [
+        _asked_report(run, missing, strategy.protocol)
+        for run, missing, (_, strategy) in zip(runs, asked.unanswered, places, strict=True)
+    ]
+    compared = tuple(averages(runs)), tuple(comparisons(runs)), tuple(macro_comparisons(runs))
+    return PairsReport(tuple(reports), *compared, calls_of(asked)), runs
 
 
-def _asked_report(run: Judged, missing: Unanswered, protocol: JudgeProtocol[Any, Any]) -> dict[str, Any]:
+def _asked_report(run: Judged, missing: Unanswered, protocol: JudgeProtocol[Any, Any]) -> RunReport:
     report = run_report(run)
-    return {**report, "coverage": with_details(report["coverage"], missing), "protocol": protocol.identity()}
+    return replace(report, coverage=report.coverage.with_details(missing), protocol=protocol.identity())
 
 
 def _item(row: Mapping[str, Any], where: str) -> PairItem:

@@ -20,8 +20,8 @@ from typing import Any, Literal
 
 from assay.errors import ConfigError, DataError
 from assay.judging.accuracy import Judged, PairItem, Verdict, Verdicts, run_report
+from assay.judging.comparisons import PairsReport
 from assay.judging.llmbar import PairSet
-from assay.metaeval.statistics.estimate import Estimate
 from assay.records import Mode
 from assay.row_files import Row, expand, finite, join_key, read_rows, subset_names
 from assay.scoring.judges.judgements import OK, UNPARSABLE, Winner
@@ -99,8 +99,8 @@ def read_pair_files(
     return found
 
 
-def recorded_report(files: Sequence[PairFile], mode: Mode) -> dict[str, Any]:
-    """`runs` over all recorded verdicts: see `accuracy.run_report`; without gold there is no accuracy.
+def recorded_report(files: Sequence[PairFile], mode: Mode) -> PairsReport:
+    """Runs over all recorded verdicts; without gold there is no accuracy.
 
     Raises:
         DataError: nothing is recorded in any of the files.
@@ -110,20 +110,13 @@ def recorded_report(files: Sequence[PairFile], mode: Mode) -> dict[str, Any]:
         for recorded in file.recorded:
             run = Judged(file.pairs.name, recorded.judge, RECORDED, mode, file.pairs.items, recorded.verdicts)
             report = run_report(run)
-            if not recorded.both_orders:
-                nothing = Estimate.undefined("judged in one order, or each output alone").as_json()
-                report["positional_agreement"] = report["position"] = None
-                report["intervals"]["positional_agreement"] = nothing
-                report["accuracy_swapped_order"] = report["accuracy_both_orders"] = None
-                report["intervals"]["accuracy_swapped_order"] = nothing
-                report["intervals"]["accuracy_both_orders"] = nothing
-            runs.append(report)
+            runs.append(report if recorded.both_orders else report.in_one_order())
     if not runs:
         raise DataError(
             "--data: saw no recorded verdict; expected reward_scores, completion or text in the rows, or --replies; "
             "or name a --judge to ask"
         )
-    return {"runs": runs, "averages": [], "comparisons": [], "macro_comparisons": []}
+    return PairsReport(tuple(runs))
 
 
 def _pair_file(

@@ -170,7 +170,7 @@ def test_our_prompts_against_a_replay_give_the_published_figures(
 
     verdicts = [Verdicts.of(replay_protocol(protocol, PairInstance(*item), answer)) for item in ITEMS]
     items = [PairItem(*item, gold) for item, gold in zip(ITEMS, GOLD, strict=True)]
-    report = run_report(Judged("S", "J", name, "compat", items, verdicts))
+    report = run_report(Judged("S", "J", name, "compat", items, verdicts)).as_json()
     right = [
         (original == str(gold), swapped == str(gold))
         for (original, swapped), gold in zip(recorded.winners, GOLD, strict=True)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -13,6 +12,10 @@ from assay.commands.judges.reports import check_writable, checked_mode, print_un
 from assay.commands.metaeval import estimate_text, write_json
 from assay.commands.progress import console_progress
 from assay.judging.asking import JudgeConnection, check_answered
+
+if TYPE_CHECKING:
+    from assay.judging.accuracy import RunReport
+    from assay.judging.audit_report import AuditReport
 
 
 def audit_command(connection: JudgeConnection, out: Path, shown: AuditOptions) -> None:
@@ -33,41 +36,38 @@ def audit_command(connection: JudgeConnection, out: Path, shown: AuditOptions) -
     report = run_audit(
         connection, plan, checked, console_progress(), pointwise=shown.pointwise, strategy=shown.strategy
     )
-    write_json(out, report)
+    write_json(out, report.as_json())
     print_audit(report)
-    print_unanswered(report["calls"])
-    check_answered(report["calls"])
+    print_unanswered(report.calls)
+    check_answered(report.calls)
     typer.echo(f"all figures: {out}")
 
 
-def print_audit(report: Mapping[str, Any]) -> None:
+def print_audit(report: AuditReport) -> None:
     """A line per test."""
-    typer.echo(f"{report['judge']}, {report['mode']}; tests adjusted by Holm, at {100 * report['alpha']:g} % in all")
+    from assay.judging.audit_report import ALPHA, AttackTest, PositionTest
+
+    typer.echo(f"{report.judge}, {report.mode}; tests adjusted by Holm, at {100 * ALPHA:g} % in all")
     typer.echo(f"{'what':<20} {'effect [95 % interval]':<26} {'p (Holm)':>9}  {'':<6} meaning")
-    for name, test in _tests(report).items():
-        p = "–" if test["p_holm"] is None else f"{test['p_holm']:.3g}"
-        mark = "FOUND" if test["found"] else ""
-        typer.echo(f"{name:<20} {estimate_text(test['effect']):<26} {p:>9}  {mark:<6} {test['meaning']}")
-    position = report["position"]
-    if position.get("agreement"):
-        typer.echo(f"same verdict in both orders: {estimate_text(position['agreement'])}")
-    for name in ("gold_longer", "gold_shorter"):
-        typer.echo(f"accuracy where {name.replace('_', ' is the ')} answer: {estimate_text(position['strata'][name])}")
-    worked = [
-        f"{name} ({row['moved_up']} of {row['n']})"
-        for part in ("injection", "master_keys")
-        for name, row in report[part]["by_attack"].items()
-        if row["moved_up"]
-    ]
+    for name, test in report.tests.items():
+        p = "–" if test.p_holm is None else f"{test.p_holm:.3g}"
+        mark = "FOUND" if test.found else ""
+        effect = estimate_text(test.effect.as_json())
+        typer.echo(f"{name.replace('.', ': '):<20} {effect:<26} {p:>9}  {mark:<6} {test.meaning}")
+    worked = []
+    for test in report.tests.values():
+        if isinstance(test, PositionTest):
+            _print_position(test.run)
+        if isinstance(test, AttackTest):
+            rows = test.by_attack.items()
+            worked += [f"{name} ({attack.moved_up} of {attack.n})" for name, attack in rows if attack.moved_up]
     typer.echo(f"attacks that raised a score: {', '.join(worked) or 'none'}")
-    coverage = report["coverage"]
-    typer.echo(f"asked {coverage['asked']:,} = scored {coverage['scored']:,} + unscored {coverage['unscored'] or 0}")
+    coverage = report.coverage
+    typer.echo(f"asked {coverage.asked:,} = scored {coverage.scored:,} + unscored {dict(coverage.unscored) or 0}")
 
 
-def _tests(report: Mapping[str, Any]) -> dict[str, Any]:
-    found = {name: report[name] for name in ("position", "length")}
-    found |= {f"format: {name}": row for name, row in report["format"].items()}
-    found |= {name: report[name] for name in ("self_preference", "injection", "master_keys")}
-    if "model_families" in report:
-        found["model_families"] = report["model_families"]
-    return found
+def _print_position(run: RunReport) -> None:
+    if run.position is not None:
+        typer.echo(f"same verdict in both orders: {estimate_text(run.position.agreement.as_json())}")
+    for what, share in (("longer", run.strata.gold_longer), ("shorter", run.strata.gold_shorter)):
+        typer.echo(f"accuracy where gold is the {what} answer: {estimate_text(share.as_json())}")

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import typer
 
 from assay.commands.judges.options import RecordedVerdicts
-from assay.commands.metaeval import estimate_text, write_json
+from assay.commands.metaeval import estimate_text, write_json, write_out, written
 from assay.commands.options import CallOptions, LedgerOptions, PairwiseOptions
 from assay.commands.progress import console_progress
 from assay.config import validate
@@ -20,19 +22,11 @@ from assay.llm.transport_kind import TRANSPORTS
 from assay.records import Mode
 
 if TYPE_CHECKING:
+    from assay.judging.accuracy import RunReport
+    from assay.judging.comparisons import PairsReport, Tested
     from assay.judging.llmbar import NamedStrategy, PairSet
     from assay.judging.pairs import PairFile
-
-RATES = (
-    "accuracy",
-    "accuracy_original_order",
-    "accuracy_swapped_order",
-    "accuracy_both_orders",
-    "accuracy_half_credit",
-    "positional_agreement",
-    "none_rate",
-    "tie_rate",
-)
+    from assay.metaeval.statistics.estimate import Estimate
 
 
 def connection_of(
@@ -85,6 +79,7 @@ def llmbar_command(
         LimitReached: the dollars are used up; the same command continues.
     """
     from assay.judging.llmbar import judge_pairs, read_llmbar
+    from assay.reports.judge_plots import runs_svg
     from assay.tracking.track_report import tracking_uri
 
     uri = tracking_uri(tracking, storage)
@@ -94,11 +89,12 @@ def llmbar_command(
     _note_patterns(asking.patterns, named, connection.judge)
     check_writable(out)
     report, _ = judge_pairs(sets, named, connection, checked, console_progress())
-    write_json(out, report)
+    title = f"{connection.judge} on pairs with a gold choice, {asking.mode}"
+    figure = write_out(out, report, runs_svg(report.runs, title))
     print_runs(report)
-    print_unanswered(report["calls"])
-    figure = draw_runs(out, report["runs"], f"{connection.judge} on pairs with a gold choice, {asking.mode}")
-    check_answered(report["calls"])
+    print_unanswered(report.calls)
+    typer.echo(written(out, figure))
+    check_answered(report.calls)
     track_runs(report, connection, out, figure, uri, "metaeval-llmbar", asking.mode)
 
 
@@ -131,6 +127,7 @@ def recorded_pairs_command(
     """
     from assay.judging.pairs import FORMS, read_pair_files, recorded_report
     from assay.judging.replies import parse_range
+    from assay.reports.judge_plots import runs_svg
 
     checked, form = checked_mode(asking.mode), recorded.form
     if form is not None and form not in FORMS:
@@ -144,9 +141,9 @@ def recorded_pairs_command(
         limit=asking.limit,
     )
     report = recorded_report(files, checked)
-    write_json(out, report)
-    print_pairs(report["runs"])
-    draw_runs(out, report["runs"], f"recorded verdicts on pairs, {asking.mode}")
+    figure = write_out(out, report, runs_svg(report.runs, f"recorded verdicts on pairs, {asking.mode}"))
+    print_pairs(report.runs)
+    typer.echo(written(out, figure))
 
 
 def asked_pairs_command(
@@ -167,6 +164,7 @@ def asked_pairs_command(
     from assay.judging.given_pairs import read_given_pairs
     from assay.judging.llmbar import judge_pairs
     from assay.judging.pairs import read_pair_files
+    from assay.reports.judge_plots import runs_svg
     from assay.tracking.track_report import tracking_uri
 
     uri = tracking_uri(tracking, storage)
@@ -181,17 +179,16 @@ def asked_pairs_command(
         left_out = {part.pairs.name: part.left_out for part in given}
     check_writable(out)
     report, _ = judge_pairs(sets, named, connection, checked, console_progress())
-    for run in report["runs"]:
-        run["left_out"] = left_out.get(run["subset"], {})
-    write_json(out, report)
-    print_pairs(report["runs"])
+    report = replace(report, runs=tuple(replace(run, left_out=left_out.get(run.subset, {})) for run in report.runs))
+    figure = write_out(out, report, runs_svg(report.runs, f"{connection.judge} on pairs, {asking.mode}"))
+    print_pairs(report.runs)
     for name, reasons in left_out.items():
         if reasons:
             told = ", ".join(f"{count:,} {reason}" for reason, count in reasons.items())
             typer.echo(f"{name}: rows that make no pair: {told}")
-    print_unanswered(report["calls"])
-    figure = draw_runs(out, report["runs"], f"{connection.judge} on pairs, {asking.mode}")
-    check_answered(report["calls"])
+    print_unanswered(report.calls)
+    typer.echo(written(out, figure))
+    check_answered(report.calls)
     track_runs(report, connection, out, figure, uri, "metaeval-pairs", asking.mode)
 
 
@@ -229,18 +226,18 @@ def replies_command(
     typer.echo(f"all figures: {out}")
 
 
-def print_pairs(runs: Sequence[Mapping[str, Any]]) -> None:
+def print_pairs(runs: Sequence[RunReport]) -> None:
     """A line per run: accuracy where gold has a winner, agreement ties included, position consistency."""
     typer.echo(
         f"{'pairs':<34} {'judge':<34} {'n':>5}  {'accuracy, %':<19} {'agreement, %':<19} {'both orders same, %':<19} "
         f"{'unscored':>8}"
     )
     for run in runs:
-        coverage = run["coverage"]
-        cells = [run["intervals"]["accuracy"], run.get("agreement_with_gold"), run["intervals"]["positional_agreement"]]
-        told = "".join(f"{'–' if cell is None or cell['value'] is None else _percent(cell):<20}" for cell in cells)
-        label = run["judge"] if run["strategy"] == "recorded" else f"{run['judge']} {run['strategy']}"
-        typer.echo(f"{run['subset']:<34} {label:<34} {run['n']:>5}  {told}{coverage['asked'] - coverage['scored']:>8}")
+        same = None if run.gold_agreement is None else run.gold_agreement.same
+        cells = [run.rates["accuracy"], same, run.rates["positional_agreement"]]
+        told = "".join(f"{_percent(cell) if cell is not None and cell.is_defined else '–':<20}" for cell in cells)
+        label = run.judge if run.strategy == "recorded" else f"{run.judge} {run.strategy}"
+        typer.echo(f"{run.subset:<34} {label:<34} {run.n:>5}  {told}{run.coverage.num_unscored:>8}")
 
 
 def print_unanswered(calls: Mapping[str, Any]) -> None:
@@ -278,62 +275,49 @@ def check_writable(out: Path) -> None:
         out.unlink()
 
 
-def print_runs(report: Mapping[str, Any]) -> None:
+def print_runs(report: PairsReport) -> None:
     """A line per run, then averages over subsets and differences between strategies."""
     typer.echo(
         f"{'subset':<20} {'strategy':<26} {'n':>5}  {'accuracy, %':<20} {'both orders same, %':<20} {'none':>6} "
         f"{'ties':>6} {'kappa':>6}"
     )
-    for run in report["runs"]:
-        kappa = run["kappa"]["value"]
+    for run in report.runs:
+        rates, kappa = run.rates, run.kappa
         typer.echo(
-            f"{run['subset']:<20} {run['strategy']:<26} {run['n']:>5}  "
-            f"{_percent(run['intervals']['accuracy']):<20} {_percent(run['intervals']['positional_agreement']):<20} "
-            f"{_share(run['none_rate']):>6} {_share(run['tie_rate']):>6} "
-            + ("     –" if kappa is None else f"{kappa:>6.3f}")
+            f"{run.subset:<20} {run.strategy:<26} {run.n:>5}  "
+            f"{_percent(rates['accuracy']):<20} {_percent(rates['positional_agreement']):<20} "
+            f"{_share(rates['none_rate']):>6} {_share(rates['tie_rate']):>6} "
+            + (f"{kappa.value:>6.3f}" if kappa.is_defined else "     –")
         )
-        missing = run["coverage"]["unscored"]
-        if missing:
-            told = ", ".join(f"{count} {reason}" for reason, count in missing.items())
+        if run.coverage.unscored:
+            told = ", ".join(f"{count} {reason}" for reason, count in run.coverage.unscored.items())
+            typer.echo(f"{'':<20} {run.coverage.scored} of {run.coverage.asked} pairs have both verdicts: {told}")
+    for average in report.averages:
+        if average.num_subsets > 1:
             typer.echo(
-                f"{'':<20} {run['coverage']['scored']} of {run['coverage']['asked']} pairs have both verdicts: {told}"
+                f"{'mean of subsets':<20} {average.strategy:<26} {average.n:>5}  {_percent(average.macro_accuracy)}\n"
+                f"{'all pairs':<20} {average.strategy:<26} {average.n:>5}  {_percent(average.micro_accuracy)}"
             )
-    for row in report["averages"]:
-        if row["num_subsets"] > 1:
-            typer.echo(
-                f"{'mean of subsets':<20} {row['strategy']:<26} {row['n']:>5}  {_percent(row['macro_accuracy'])}\n"
-                f"{'all pairs':<20} {row['strategy']:<26} {row['n']:>5}  {_percent(row['micro_accuracy'])}"
-            )
-    if report["comparisons"]:
+    if report.comparisons:
         typer.echo("differences in accuracy, with p adjusted by Holm over all rows (permutation; McNemar)")
-    for row in report["comparisons"]:
-        tests = ", ".join(
-            "–" if row[name]["p_holm"] is None else f"{row[name]['p_holm']:.3g}" for name in ("permutation", "mcnemar")
-        )
-        typer.echo(
-            f"{row['subset']:<20} {row['first']} - {row['second']}: {estimate_text(row['difference'])}  p {tests}"
-        )
+    for row in report.comparisons:
+        tests = ", ".join(_p(test) for test in (row.permutation, row.mcnemar))
+        difference = estimate_text(row.difference.as_json())
+        typer.echo(f"{row.subset:<20} {row.first} - {row.second}: {difference}  p {tests}")
 
-    if report["macro_comparisons"]:
+    if report.macro_comparisons:
         typer.echo("the same as means over subsets, each subset alike; a family of its own under Holm")
-    for row in report["macro_comparisons"]:
-        p = "–" if row["p_holm"] is None else f"{row['p_holm']:.3g}"
-        pair = f"{row['first']} - {row['second']}"
-        typer.echo(f"{'mean of subsets':<20} {pair}: {estimate_text(row['difference'])}  p {p}")
+    for macro in report.macro_comparisons:
+        pair, difference = f"{macro.first} - {macro.second}", estimate_text(macro.difference.as_json())
+        typer.echo(f"{'mean of subsets':<20} {pair}: {difference}  p {_p(macro.test)}")
 
 
-def draw_runs(out: Path, runs: Sequence[Mapping[str, Any]], title: str) -> Path:
-    """The figure beside the report."""
-    from assay.reports.judge_plots import runs_svg
-
-    figure = out.with_suffix(".svg")
-    figure.write_text(runs_svg(runs, title), encoding="utf-8")
-    typer.echo(f"all figures: {out}; drawn: {figure}")
-    return figure
+def _p(test: Tested) -> str:
+    return "–" if test.p_holm is None else f"{test.p_holm:.3g}"
 
 
 def track_runs(
-    report: Mapping[str, Any],
+    report: PairsReport,
     connection: JudgeConnection,
     out: Path,
     figure: Path,
@@ -348,30 +332,31 @@ def track_runs(
         return
     params = {
         "judge": connection.judge,
-        "endpoint": report["calls"]["endpoint"],
+        "endpoint": report.calls["endpoint"],
         "mode": mode,
-        "subsets": ", ".join(dict.fromkeys(run["subset"] for run in report["runs"])),
-        "strategies": ", ".join(dict.fromkeys(run["strategy"] for run in report["runs"])),
+        "subsets": ", ".join(dict.fromkeys(run.subset for run in report.runs)),
+        "strategies": ", ".join(dict.fromkeys(run.strategy for run in report.runs)),
     }
     children = []
-    for run in report["runs"]:
-        numbers = {name: run[name] for name in RATES} | {"kappa": run["kappa"]["value"], "n": run["n"]}
+    for run in report.runs:
+        told = run.as_json()
+        numbers = {name: told[name] for name in run.rates} | {"kappa": told["kappa"]["value"], "n": run.n}
         for name in ("accuracy", "positional_agreement"):
-            numbers |= {f"{name}.{end}": run["intervals"][name][end] for end in ("low", "high")}
-        named = {name: run[name] for name in ("subset", "judge", "strategy", "mode")}
-        children.append((f"{run['subset']} {run['strategy']} {run['mode']}", named, numbers))
+            numbers |= {f"{name}.{end}": told["intervals"][name][end] for end in ("low", "high")}
+        named = {"subset": run.subset, "judge": run.judge, "strategy": run.strategy, "mode": run.mode}
+        children.append((f"{run.subset} {run.strategy} {run.mode}", named, numbers))
     files = {out.name: out.read_bytes(), figure.name: figure.read_bytes()}
     track_report(uri, experiment, f"{connection.judge} {mode}", params, children, files)
     typer.echo(f"MLflow: {uri}")
 
 
-def _percent(estimate: Mapping[str, Any]) -> str:
-    if estimate["value"] is None:
-        return f"– ({estimate.get('reason') or 'undefined'})"
-    if estimate["low"] is None:
-        return f"{100 * estimate['value']:.1f}"
-    return f"{100 * estimate['value']:.1f} [{100 * estimate['low']:.1f}, {100 * estimate['high']:.1f}]"
+def _percent(estimate: Estimate) -> str:
+    if not estimate.is_defined:
+        return f"– ({estimate.reason or 'undefined'})"
+    if math.isnan(estimate.low):
+        return f"{100 * estimate.value:.1f}"
+    return f"{100 * estimate.value:.1f} [{100 * estimate.low:.1f}, {100 * estimate.high:.1f}]"
 
 
-def _share(value: float | None) -> str:
-    return "–" if value is None else f"{100 * value:.1f}"
+def _share(estimate: Estimate) -> str:
+    return f"{100 * estimate.value:.1f}" if estimate.is_defined else "–"

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -41,6 +42,11 @@ class ModelScore:
     rank_low: int
     """Best rank within the 95 % interval; below 6 items, or where strengths are not estimable, all ranks are."""
     rank_high: int
+
+    def as_json(self) -> dict[str, Any]:
+        """Ranks and effect."""
+        plain = {name: getattr(self, name) for name in ("model", "rank", "rank_low", "rank_high")}
+        return {**plain, "effect": self.effect.as_json()}
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -38,6 +39,16 @@ class PositionEffect:
     num_always_first: int
     """Pairs whose winner was the first shown in both orders."""
     num_always_second: int
+
+    def as_json(self) -> dict[str, Any]:
+        """Agreement and effect with their intervals, the test, and how many pairs go by place alone."""
+        return {
+            "agreement": self.agreement.as_json(),
+            "effect": self.effect.as_json(),
+            "p": self.p,
+            "num_always_first": self.num_always_first,
+            "num_always_second": self.num_always_second,
+        }
 
 
 def position_effect(original: Sequence[Verdict], swapped: Sequence[Verdict]) -> PositionEffect:

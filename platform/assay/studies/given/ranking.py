@@ -14,8 +14,11 @@ from typing import TYPE_CHECKING, Any
 from assay.errors import DataError
 from assay.generation.spec import KIND, PREDICTIONS_FILE
 from assay.hooks import Progress
-from assay.judging.asking import Asked, JudgeConnection, Work, ask_judge, calls_of, check_answered, with_details
-from assay.judging.rank import RankItem, joint_report, loss_report, win_row
+from assay.judging.asking import Asked, JudgeConnection, Work, ask_judge, calls_of, check_answered
+from assay.judging.coverage import Coverage
+from assay.judging.rank import RankItem, joint_report, loss_report
+from assay.judging.win_rates import win_row
+from assay.metaeval.statistics.estimate import Estimate
 from assay.metaeval.study_tables.build import RunRow
 from assay.metaeval.study_tables.columns import Column, count, key, make_table, number, text
 from assay.records import Example, Mode, Prediction, from_table
@@ -180,18 +183,30 @@ def _joint_rows(
     for name, parts, judgements in _boards(sets, asked):
         items = [item for part in parts for item in part.items]
         report = joint_report(items, judgements, connection.judge)
-        for row in (*report["models"], *report["unranked"]):
-            effect, raw = row.get("effect", {}), row.get("raw_mean", {})
+        for row in report.models:
+            score = row.score
             rows.append(
                 {
-                    **_place(name, row["model"], "joint", "", parts, row["coverage"]),
-                    "rank": row.get("rank"),
-                    "rank_low": row.get("rank_low"),
-                    "rank_high": row.get("rank_high"),
-                    **_interval(effect, ("value", "low", "high")),
-                    **_interval(raw, ("raw_mean", "raw_low", "raw_high")),
-                    "method": effect.get("method", ""),
-                    "reason": effect.get("reason") or report["note"] if effect else "the judge scored no answer of it",
+                    **_place(name, row.model, "joint", "", parts, row.coverage),
+                    "rank": score.rank,
+                    "rank_low": score.rank_low,
+                    "rank_high": score.rank_high,
+                    **_interval(score.effect, ("value", "low", "high")),
+                    **_interval(row.raw_mean, ("raw_mean", "raw_low", "raw_high")),
+                    "method": score.effect.method,
+                    "reason": score.effect.reason or report.note,
+                }
+            )
+        nothing = Estimate.undefined("the judge scored no answer of it")
+        for model, coverage in report.unranked.items():
+            rows.append(
+                {
+                    **_place(name, model, "joint", "", parts, coverage),
+                    **dict.fromkeys(("rank", "rank_low", "rank_high")),
+                    **_interval(nothing, ("value", "low", "high")),
+                    **_interval(nothing, ("raw_mean", "raw_low", "raw_high")),
+                    "method": "",
+                    "reason": nothing.reason,
                 }
             )
     return rows, calls_of(asked)
@@ -226,14 +241,14 @@ def _win_rows(
         board = []
         for rival in rivals:
             places = [(part.name, rival) for part in parts]
-            row = win_row(
+            won = win_row(
                 rival,
                 baseline,
                 [item for place in places for item in both[place]],
                 [verdict for place in places for verdict in verdicts[place]],
             )
-            coverage = with_details(row["coverage"], missing[places[0]])
-            rate, controlled = row["win_rate"], row["length_controlled"]
+            coverage = won.coverage.with_details(missing[places[0]])
+            rate, controlled = won.win_rate, won.length_controlled
             board.append(
                 {
                     **_place(name, rival, how.ranking.protocol, baseline, parts, coverage),
@@ -242,8 +257,8 @@ def _win_rows(
                     "rank_high": None,
                     **_interval(rate, ("value", "low", "high")),
                     **_interval(controlled, ("raw_mean", "raw_low", "raw_high")),
-                    "method": rate.get("method", ""),
-                    "reason": rate.get("reason") or "",
+                    "method": rate.method,
+                    "reason": rate.reason,
                 }
             )
         known = [row["value"] for row in board if row["value"] is not None]
@@ -270,38 +285,37 @@ def _boards(
 
 
 def _place(
-    name: str, model: str, protocol: str, baseline: str, parts: Sequence[SharedPrompts], coverage: Mapping[str, Any]
+    name: str, model: str, protocol: str, baseline: str, parts: Sequence[SharedPrompts], coverage: Coverage
 ) -> dict[str, Any]:
     return {
         "evaluation_set": name,
         "arm": model,
         "protocol": protocol,
         "baseline": baseline,
-        "num_asked": coverage["asked"],
-        "num_scored": coverage["scored"],
+        "num_asked": coverage.asked,
+        "num_scored": coverage.scored,
         "num_without_answer": sum(part.without.get(model, 0) for part in parts),
-        "unscored": json.dumps(coverage["unscored"], sort_keys=True),
+        "unscored": json.dumps(dict(coverage.unscored), sort_keys=True),
     }
 
 
-def _interval(found: Mapping[str, Any], names: tuple[str, str, str]) -> dict[str, float | None]:
-    return {name: found.get(part) for name, part in zip(names, ("value", "low", "high"), strict=True)}
+def _interval(estimate: Estimate, names: tuple[str, str, str]) -> dict[str, float | None]:
+    found = estimate.as_json()
+    return {name: found[part] for name, part in zip(names, ("value", "low", "high"), strict=True)}
 
 
 def _line(name: str, rows: Sequence[Mapping[str, Any]], losses: Mapping[str, float]) -> dict[str, Any]:
     scores = {row["arm"]: row["value"] for row in rows if row["evaluation_set"] == name and row["value"] is not None}
     found = loss_report(scores, losses)
-    line = found.get("spearman", found)
+    line = found.line
     return {
         "evaluation_set": name,
-        "spearman": line["value"],
-        "low": line["low"],
-        "high": line["high"],
-        "slope": found.get("slope"),
-        "intercept": found.get("intercept"),
-        "num_models": found.get("num_models", len(scores.keys() & losses.keys())),
-        "off_the_line": json.dumps(found.get("off_the_line", [])),
-        "reason": line.get("reason") or "",
+        **_interval(found.spearman, ("spearman", "low", "high")),
+        "slope": None if line is None else line.slope,
+        "intercept": None if line is None else line.intercept,
+        "num_models": found.num_models,
+        "off_the_line": json.dumps([] if line is None else list(line.off_the_line)),
+        "reason": found.spearman.reason,
     }
 
 
