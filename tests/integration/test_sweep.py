@@ -122,6 +122,31 @@ def test_a_sweep_trains_what_is_missing_retries_what_failed_and_names_what_faile
 
 
 @pytest.mark.slow
+def test_a_sweep_whose_first_trainings_fail_alike_does_not_pay_for_the_others(folder: Path, local_ray: None) -> None:
+    from assay.training.sweep.ray_sweep import SweepFailed, run_sweep
+
+    store, markers = Store(str(folder / "alike")), folder / "begun"
+    markers.mkdir()
+    jobs = [job_of(folder, store, "llama", 30 + number, fault="always") for number in range(12)]
+    with pytest.raises(SweepFailed, match="fault always at step 2") as caught:
+        run_sweep(store, jobs, RESOURCES, make_hooks=FaultyHooks(markers))
+    failed = caught.value.report.failed
+    assert 3 <= len(failed) <= 4  # two run at a time: another may end before the sweep does
+    assert f"the first {len(failed)} trainings all failed alike, so {12 - len(failed)} of 12" in str(caught.value)
+    assert caught.value.exit_code == 1
+    assert len(list(markers.iterdir())) <= 6  # jobs that were begun
+    assert not store.keys(ADAPTER_KIND) & {job.key for job in jobs}  # one may be cut short, under a key of its own
+
+    refused = [
+        job_of(folder, store, "gpt_neox", rows, SPEC.replace(target_modules=("q_proj",))) for rows in range(40, 52)
+    ]
+    with pytest.raises(SweepFailed, match="ConfigError: target_modules: saw q_proj") as caught:
+        run_sweep(store, refused, RESOURCES)
+    assert caught.value.exit_code == 2  # as a training alone would say
+    assert len(caught.value.report.failed) < 12
+
+
+@pytest.mark.slow
 def test_what_a_scheduler_cuts_short_is_published_under_a_key_of_its_own(folder: Path, local_ray: None) -> None:
     from ray.tune.schedulers import AsyncHyperBandScheduler
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from assay.training.spec import TrainingJob, TrainSpec
-from assay.training.sweep.sweep_report import CAUSES_SHOWN, JobReport, SweepReport, failure_line
+from assay.training.sweep.sweep_report import CAUSES_SHOWN, JobReport, SweepFailed, SweepReport, failure_line
 
 
 def job(number: int) -> TrainingJob:
@@ -27,3 +27,10 @@ def test_times_add_up_over_jobs() -> None:
     jobs = (JobReport("a", "trained", wall_s=3, step_s=2, eval_s=0.5), JobReport("b", "found"))
     report = SweepReport(jobs, wall_s=4.0, slots=1, first_step_s=1.0)
     assert (report.step_s, report.eval_s, report.trial_s, report.failed) == (2, 0.5, 3, ())
+
+
+def test_bad_input_alone_ends_with_its_own_exit_code() -> None:
+    bad = JobReport("a", "failed", error="ConfigError: no", is_bad_input=True)
+    died = JobReport("b", "failed", error="RuntimeError: no")
+    assert SweepFailed("", SweepReport((bad,), wall_s=1, slots=1, first_step_s=0)).exit_code == 2
+    assert SweepFailed("", SweepReport((bad, died), wall_s=1, slots=1, first_step_s=0)).exit_code == 1

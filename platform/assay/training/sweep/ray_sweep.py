@@ -20,6 +20,7 @@ from typing import Any, Literal
 import ray
 from ray import tune
 from ray.tune.execution import class_cache
+from ray.tune.stopper import CombinedStopper
 
 from assay.cluster.ray_nodes import beside_the_driver, capacity
 from assay.errors import ConfigError, LimitReached
@@ -27,6 +28,7 @@ from assay.hooks import Progress, SilentProgress
 from assay.store import Store
 from assay.training.encoding import encoding_key
 from assay.training.spec import ADAPTER_KIND, TrainingJob, TrainResources, longest_first
+from assay.training.sweep.first_failures import FirstFailures
 from assay.training.sweep.ray_claims import prepare_claims, taken_elsewhere
 from assay.training.sweep.ray_gang import train_with_gang
 from assay.training.sweep.ray_trial import (
@@ -42,7 +44,7 @@ from assay.training.sweep.ray_trial import (
 )
 from assay.training.sweep.ray_watch import STAGE, SweepWatch
 from assay.training.sweep.slots import slots_of, trial_share
-from assay.training.sweep.sweep_report import JobReport, SweepFailed, SweepReport, failure_line
+from assay.training.sweep.sweep_report import JobReport, SweepFailed, SweepReport, failure_line, gave_up_line
 
 # Tune copies these into every trial's runtime_env, which Ray writes to its logs. Workers have the credentials of the
 # node that they run on: a private Ray's are the driver's, a cluster's are its role or its own environment.
@@ -78,6 +80,21 @@ class MetricStopper(tune.Stopper):
     def stop_all(self) -> bool:
         """Never: each trial has its own curve."""
         return False
+
+
+class _GiveUp(tune.Stopper):
+    """Ends the sweep where its first trainings all failed alike."""
+
+    def __init__(self, first_failures: FirstFailures) -> None:
+        self._first_failures = first_failures
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        """Never: a trial that runs has not failed."""
+        return False
+
+    def stop_all(self) -> bool:
+        """Whether the other trainings are not worth a start."""
+        return self._first_failures.are_alike
 
 
 @dataclass(frozen=True)
@@ -132,7 +149,8 @@ def run_sweep(
     Raises:
         ConfigError: a scheduler together with several workers.
         ResourceError: a trial asks for more than the cluster can ever have.
-        SweepFailed: (a StageError) jobs failed after their retries; the others have finished.
+        SweepFailed: (a StageError) jobs failed after their retries; the others have finished, or the first ones failed
+            alike and the others were not trained.
         LimitReached: the sweep was interrupted.
     """
     began_s = time.monotonic()
@@ -145,7 +163,7 @@ def run_sweep(
         if on_done is not None:
             on_done(distinct[key])
     missing = longest_first([job for key, job in distinct.items() if key not in found])
-    slots, first_step_s = 0, 0.0
+    slots, first_step_s, gave_up = 0, 0.0, False
     if missing:
         _check_cuts(resources, cuts)
         if not ray.is_initialized():
@@ -153,13 +171,15 @@ def run_sweep(
         slots = min(slots_of(resources, capacity()), len(missing))
         prepare_claims(store.uri)
         inputs = _inputs(store, missing, resources, readers, make_hooks)
-        watch = SweepWatch(progress, on_done, began_s)
+        watch = SweepWatch(progress, on_done, began_s, FirstFailures(slots))
         _fit_and_share(inputs, slots, watch, cuts)
         reports |= watch.reports
-        first_step_s = watch.first_step_s
+        first_step_s, gave_up = watch.first_step_s, watch.first_failures.are_alike
     done = tuple(reports[job.key] for job in jobs if job.key in reports)
     report = SweepReport(done, time.monotonic() - began_s, slots, first_step_s)
     if len(reports) < len(distinct):
+        if gave_up:
+            raise SweepFailed(gave_up_line(report, len(distinct)), report)
         raise LimitReached(
             f"training: stopped with {len(distinct) - len(reports)} of {len(distinct)} adapters missing; the same "
             "command continues it"
@@ -179,7 +199,7 @@ def _fit_and_share(inputs: SweepInputs, slots: int, watch: SweepWatch, cuts: Cut
             _fit(replace(inputs, jobs=ready), slots, watch, cuts)
             deferred = watch.take_deferred()
             if len(watch.reports) - seen + len(deferred) < len(ready):
-                return  # interrupted
+                return  # interrupted, or given up
             waiting += deferred
         for job in [job for job in waiting if store.exists(ADAPTER_KIND, job.key)]:
             watch.found_elsewhere(job)
@@ -238,7 +258,7 @@ def _fit(inputs: SweepInputs, slots: int, watch: SweepWatch, cuts: Cuts) -> None
                 name="sweep",
                 storage_path=folder,
                 verbose=0,
-                stop=cuts.stopper,
+                stop=CombinedStopper(*filter(None, [cuts.stopper]), _GiveUp(watch.first_failures)),
                 callbacks=[watch],
                 failure_config=tune.FailureConfig(max_failures=resources.max_retries),
                 checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),

@@ -14,6 +14,7 @@ from ray import tune
 from assay.cluster.ray_metrics import count, show
 from assay.hooks import Progress, log_event
 from assay.training.spec import TrainingJob
+from assay.training.sweep.first_failures import FirstFailures
 from assay.training.sweep.sweep_report import JobReport
 
 STAGE = "training"
@@ -23,8 +24,15 @@ _EXCEPTION_LINE = re.compile(r"[A-Za-z_][\w.]*(Error|Exception|Exit|Interrupt)\b
 class SweepWatch(tune.Callback):
     """Sees every trial in the driver: live progress, reports, and jobs as they are done."""
 
-    def __init__(self, progress: Progress, on_done: Callable[[TrainingJob], None] | None, began_s: float) -> None:
+    def __init__(
+        self,
+        progress: Progress,
+        on_done: Callable[[TrainingJob], None] | None,
+        began_s: float,
+        first_failures: FirstFailures,
+    ) -> None:
         self._progress, self._on_done, self._began_s = progress, on_done, began_s
+        self.first_failures = first_failures
         self.jobs: Sequence[TrainingJob] = ()
         """Of the Tune run that is watched; trials name them by number."""
         self._losses: dict[str, float] = {}
@@ -59,8 +67,13 @@ class SweepWatch(tune.Callback):
             attempts=int(trial.num_failures) + 1,
             loss=float(result.get("loss", math.nan)),
             error=refused,
+            is_bad_input=bool(refused),
         )
         report = self.reports[job.key]
+        if refused:
+            self.first_failures.failed(refused)
+        else:
+            self.first_failures.succeeded()
         log_event(
             STAGE, report.status, cell=_cell(job), key=job.key, seconds=round(report.wall_s, 3), steps=report.steps,
             attempts=report.attempts, error=refused,
@@ -75,8 +88,10 @@ class SweepWatch(tune.Callback):
         self._losses.pop(trial.trial_id, None)
         job = self.jobs[trial.config["job"]]
         attempts = int(trial.num_failures)
-        self.reports[job.key] = JobReport(job.key, "failed", attempts=attempts, error=_cause(trial.error_file))
-        log_event(STAGE, "failed", cell=_cell(job), key=job.key, attempts=attempts, error=self.reports[job.key].error)
+        cause = _cause(trial.error_file)
+        self.reports[job.key] = JobReport(job.key, "failed", attempts=attempts, error=cause)
+        self.first_failures.failed(cause)
+        log_event(STAGE, "failed", cell=_cell(job), key=job.key, attempts=attempts, error=cause)
         self._tell("failed")
         self._progress.advance(STAGE, 1, running=len(self._losses))
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from assay.errors import StageError
+from assay.errors import InputError, StageError
 from assay.training.spec import TrainingJob
 
 CAUSES_SHOWN = 3
@@ -31,6 +31,8 @@ class JobReport:
     attempts: int = 0
     loss: float = math.nan
     error: str | None = None
+    is_bad_input: bool = False
+    """Whether it failed by what the user can mend: such a job is not tried again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +69,26 @@ class SweepReport:
 
 
 class SweepFailed(StageError):
-    """Some trials failed for good; all others have finished and are in the store."""
+    """Trials failed for good; what finished is in the store.
+
+    Where bad input is all that failed, the exit code is that of bad input.
+    """
 
     def __init__(self, message: str, report: SweepReport) -> None:
         super().__init__(message)
         self.report = report
+        if all(job.is_bad_input for job in report.failed):
+            self.exit_code = InputError.exit_code
+
+
+def gave_up_line(report: SweepReport, num_wanted: int) -> str:
+    """One line: the first trainings failed alike, so the others were not trained."""
+    first = report.failed[0]
+    return (
+        f"training: the first {len(report.failed)} trainings all failed alike, so {num_wanted - len(report.jobs)} of "
+        f"{num_wanted} were not trained: {first.error} (after {first.attempts} attempt(s)); mend it and run the same "
+        "command again"
+    )
 
 
 def failure_line(report: SweepReport, jobs: Mapping[str, TrainingJob]) -> str:
