@@ -73,6 +73,8 @@ class ReportInput:
     """Of a mixture study: `scorer`, `weights` of the target sets and `most_lost`, as the table `objective` has them."""
     forgetting: Sequence[str] = INSTRUCTION_SET.sets
     """Evaluation sets of what must not be lost."""
+    method_costs: Rows = ()
+    """What each method of a study of preferences cost, see `studies.preferences.spent`."""
     errors: Sequence[Mapping[str, Any]] = ()
     """What a judge saw in low-scoring answers, with the rows that it was shown, see `studies.error_analysis`."""
     decisions: Sequence[Mapping[str, Any]] = ()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,6 +15,8 @@ class Costs:
 
     seconds: dict[str, float] = field(default_factory=dict)
     notes: dict[str, str] = field(default_factory=dict)
+    trainings: dict[str, float] = field(default_factory=dict)
+    """Adapter key -> device-seconds of its optimizer steps, of those that runs of this study trained."""
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -36,9 +38,14 @@ class Costs:
             for name, seconds in self.seconds.items()
         ]
 
-    def add(self, rows: Sequence[Mapping[str, Any]]) -> None:
+    def as_dict(self) -> dict[str, Any]:
+        """All of it, for `add`."""
+        return {"stages": self.rows(), "trainings": self.trainings}
+
+    def add(self, spent: Mapping[str, Any]) -> None:
         """Take in what earlier runs of the study spent."""
-        for row in rows:
+        self.trainings.update(spent.get("trainings", {}))  # not there in studies begun before
+        for row in spent["stages"]:
             self.seconds[row["stage"]] = self.seconds.get(row["stage"], 0.0) + row["seconds"]
             if row["what"]:
                 self.note(row["stage"], row["what"])

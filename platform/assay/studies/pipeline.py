@@ -158,7 +158,7 @@ class Pipeline:
             StageError: something failed after its retries.
         """
         if self.store.study_has(folder.name, COSTS):
-            self.costs.add(self.store.read_study_json(folder.name, COSTS)["stages"])
+            self.costs.add(self.store.read_study_json(folder.name, COSTS))
         try:
             return self._run(folder, until)
         finally:
@@ -171,7 +171,7 @@ class Pipeline:
             ConfigError: the study is not finished.
         """
         if self.store.study_has(folder.name, COSTS):
-            self.costs.add(self.store.read_study_json(folder.name, COSTS)["stages"])
+            self.costs.add(self.store.read_study_json(folder.name, COSTS))
         prepared = self.prepared
         datasets = Datasets(self.store, prepared.datasets)
         tables = folder.read_tables()
@@ -195,7 +195,7 @@ class Pipeline:
 
     def save_costs(self, folder: StudyFolder) -> None:
         """Keep what was spent so far with the study, interrupted or not."""
-        self.store.write_study_json(folder.name, COSTS, {"stages": self.costs.rows()})
+        self.store.write_study_json(folder.name, COSTS, self.costs.as_dict())
 
     def _run(self, folder: StudyFolder, until: str | None) -> Results | None:
         if self.study.decide is not None:
@@ -496,7 +496,10 @@ class Pipeline:
     def _steps(self, datasets: Datasets, sets: Mapping[str, EvaluationSet]) -> PreferenceSteps | None:
         """What a study of preferences does beside; None: it is another study."""
         grid = self.study.grid.preferences
-        return None if grid is None else PreferenceSteps(self.study, grid, self.store, self.progress, datasets, sets)
+        if grid is None:
+            return None
+        beside = (self.embedded, self.budget_usd)
+        return PreferenceSteps(self.study, grid, self.store, self.progress, datasets, sets, *beside)
 
     def _merged(self, wanted_bases: Sequence[MergedBase]) -> dict[str, str]:
         """Folder of every merged base, made where it is missing."""
@@ -580,6 +583,8 @@ class Pipeline:
         hooks = None if inside is None else inside.hooks
         report = run_sweep(self.store, jobs, self.study.resources.training, self.progress, make_hooks=hooks)
         trained = sum(job.status == "trained" for job in report.jobs)
+        workers = self.study.resources.training.num_workers
+        self.costs.trainings |= {job.key: job.step_s * workers for job in report.jobs if job.status == "trained"}
         shared = f", {len(jobs) - trained} by a study beside this one" if trained < len(jobs) else ""
         self.costs.note(
             "train",

@@ -239,6 +239,9 @@ class Study(Config):
     judge: JudgeConfig = JudgeConfig()
     writer: Annotated[JudgeConfig | None, Later(None)] = None
     """The LLM that writes synthetic rows and tags instructions; None: the judge. Its `protocol` plays no part."""
+    referee: Annotated[JudgeConfig | None, Later(None)] = None
+    """Of design `preference`: the LLM that compares a model's answers with its start's, in both orders, by the strategy
+    that `protocol` names (`vanilla`). Another one than labelled. None: win rates go by the human column alone."""
     error_rows: Annotated[int, Later(0)] = Field(0, ge=0, le=50)
     """Low-scoring answers of each task that the judge reads for patterns; 0 leaves that out."""
     statistics: StatisticsSpec = StatisticsSpec()
@@ -318,6 +321,8 @@ class Study(Config):
             )
         if self.judge.prompt is not None and self.judge.protocol in SHIPPED_PROTOCOLS.names():
             raise ValueError(f"judge.protocol: saw {self.judge.protocol!r} beside a prompt; expected a name of its own")
+        if self.referee is not None and self.grid.preferences is None:
+            raise ValueError("referee: it compares models that learnt from preferences; leave it out of other designs")
         if self.writer is not None and self.writer.repeats > 1:
             raise ValueError(f"writer.repeats={self.writer.repeats}: a writer is asked once; leave it out")
         if self.train.dtype == "float32" and self.generation.dtype not in ("float32", "bfloat16"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,9 +15,32 @@ from assay.metaeval.preference.measures import KL, LABEL, WIN, WORDS, Reported, 
 from assay.metaeval.statistics.best_of_n import kl_of_best_of_n
 from assay.metaeval.study_tables.columns import make_table
 from assay.metaeval.study_tables.frame import ScorerInfo
+from assay.preference.comparing import OrderedVerdicts
 
 EXAMPLES = [f"e{number:02d}" for number in range(40)]
 TRUTH = ScorerInfo("truth", 1, "higher", 0.0, 1.0, "human")
+
+
+def test_a_referees_win_rate_counts_both_orders_and_says_how_often_they_agree() -> None:
+    given = reported(0.1, 0.2)
+    # of every four prompts: won in both orders, lost in both, always what stands first, unread
+    kinds = [OrderedVerdicts(1, 1), OrderedVerdicts(2, 2), OrderedVerdicts(1, 2), OrderedVerdicts(None, 1)]
+    verdicts = {name: kinds[place % 4] for place, name in enumerate(EXAMPLES)}
+    arm = given.arms[0]
+    runs = tuple(replace(one, verdicts=verdicts) for one in arm.runs)
+    rows = by_measure(replace(given, arms=[replace(arm, runs=runs)], referee="other"))
+    row = rows["judged_win_rate"]
+    counts = [sum(place % 4 == kind for place in range(len(EXAMPLES))) for kind in range(4)]
+    read = sum(counts[:3])
+    assert row["value"] == pytest.approx((counts[0] + counts[2] / 2) / read)
+    assert (row["num_items"], row["num_missing"]) == (read, counts[3])
+    assert row["unit"] == (
+        f"prompts, by other in both orders, the same verdict in both orders in {(counts[0] + counts[1]) / read:.0%} of "
+        f"{3 * read} pairs"
+    )
+    assert rows["win_rate"]["value"] == 1.0  # by the human column it is always better
+    assert {"judged_win_rate_equal_length", "judged_win_rate_equal_style"} <= rows.keys()
+    assert "judged_win_rate" not in by_measure(given)
 
 
 def run(seed: int, scores: list[float], words: int, ratio: float = 0.0) -> RunAnswers:

@@ -177,6 +177,20 @@ def test_answers_compared_two_by_two_are_labels_of_their_own_and_priced() -> Non
     assert any(f"{320 * 4 * 3:,} verdicts asked of the start itself" in note for note in found.assumptions)
 
 
+def test_the_referee_is_another_judge_that_compares_and_is_priced() -> None:
+    study = small("referee={protocol: vanilla}")
+    assert plan(study).judge_calls == 2 * 2 * 6 * 3 * 96  # both orders x sources x methods x seeds x reported prompts
+    assert any("6,912 calls of the referee" in note for note in plan(study).assumptions)
+    judged = "grid.pairs={judged: {kind: sampled, label: pairwise}}"
+    with pytest.raises(ConfigError, match="saw the judge that labels; expected another one"):
+        small(judged, "referee={protocol: vanilla}")
+    assert small(judged, "referee={protocol: vanilla, model: other, base_url: 'http://127.0.0.1:1/v1'}").referee
+    with pytest.raises(ConfigError, match=r"referee\.protocol='ifteval': expected one of vanilla_norules"):
+        small("referee={model: other}")
+    with pytest.raises(ConfigError, match="it compares models that learnt from preferences"):
+        load_study("quickstart", ["referee={protocol: vanilla}"])
+
+
 def runs_of(study: Study) -> list[RunRow]:
     return [run for run in artifacts(study).runs if run.evaluation_set == TUNING_SET]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -28,6 +29,10 @@ from assay.studies.designs.preference import REPORTED_SET
 from assay.studies.preferences.divergence import FILE, divergence_key
 from assay.studies.preferences.divergence import KIND as DIVERGENCE
 from assay.studies.preferences.inputs import preference_inputs
+from assay.studies.preferences.refereed import FILE as VERDICTS_FILE
+from assay.studies.preferences.refereed import KIND as VERDICTS
+from assay.studies.preferences.refereed import referee_spec
+from assay.studies.preferences.spent import method_costs
 from assay.studies.preferences.stage import AfterScores
 from assay.studies.preferences.tables import preference_tables
 from assay.studies.preferences.wanted import answer_id
@@ -165,6 +170,11 @@ def test_the_page_has_a_section_of_its_own(made: tuple[AfterScores, ScoreJobs]) 
     ]
     tables = build_study_tables(shown, scores, jobs.infos, TableOptions("truth", "x", after.study.baseline, 200))
     tables |= preference_tables(after, jobs.infos, jobs.specs)
+    arms = tables["preference_arms"].to_pylist()
+    first = [key for cell, key in after.plan.cells if cell.arm.startswith("dpo on plain (")]
+    costs = method_costs(after.plan, arms, dict.fromkeys(first[:3], 1800.0))
+    cost = of(costs, pairs="plain", method="dpo")
+    assert (cost["trainings"], cost["timed"], cost["device_hours"]) == (4, 3, 1.5)  # two points, two seeds
     page = render_report(
         ReportInput(
             title="preferences",
@@ -177,6 +187,7 @@ def test_the_page_has_a_section_of_its_own(made: tuple[AfterScores, ScoreJobs]) 
             curve_scorers=("truth",),
             tables=tables,
             costs=(),
+            method_costs=costs,
             browser={"note": "All rows.", "sets": {}},
         )
     ).html.decode()
@@ -185,6 +196,26 @@ def test_the_page_has_a_section_of_its_own(made: tuple[AfterScores, ScoreJobs]) 
     assert "undecided, 24 prompts" in section  # invented seeds show no spread, which decides nothing
     assert "&#34;equal sides&#34;: 3" in section
     assert "Every method had 2 tuning points" in page
+    assert "1 not timed: found in the store, or killed" in page
+
+
+def test_a_referees_verdicts_stand_beside_the_human_column(made: tuple[AfterScores, ScoreJobs]) -> None:
+    after, jobs = made
+    endpoint = EndpointSpec(name="other", model="other", base_url="http://127.0.0.1:1/v1")
+    after = replace(after, referee=referee_spec("vanilla", "strict", endpoint))
+    unplayed = after.unplayed(after.chosen())
+    assert len(unplayed) == 2 * 2 * 2  # sources, methods, seeds
+    ids = [row.example_id for row in rows_of(after.sets[REPORTED_SET])]
+    for key, match in unplayed.items():
+        assert set(after.sides(match).start) == set(ids)
+        won = [{"example_id": name, "original": 1, "swapped": 1, "status": "ok"} for name in ids]
+        with after.store.writing(VERDICTS, key) as artifact:
+            artifact.table(VERDICTS_FILE, pa.Table.from_pylist(won))
+    assert not after.unplayed(after.chosen())
+    rows = preference_tables(after, jobs.infos, jobs.specs)["preference_measures"].to_pylist()
+    row = of(rows, pairs="plain", method="dpo", measure="judged_win_rate")
+    assert (row["value"], row["num_items"]) == (1.0, ROWS)
+    assert "by other in both orders, the same verdict in both orders in 100% of 48 pairs" in str(row["unit"])
 
 
 def test_generic_tables_show_the_reported_arms_alone(made: tuple[AfterScores, ScoreJobs]) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from assay.metaeval.statistics.clustered import Block
+from assay.preference.comparing import OrderedVerdicts
 from assay.preference.labelling import label_score, num_words
 
 
@@ -24,6 +25,8 @@ class RunAnswers:
     """log p(answer) of the model less that of its start, nats."""
     forgetting: Mapping[str, Mapping[str, Mapping[str, float]]] = field(default_factory=dict)
     """Evaluation set -> scorer -> rating by example."""
+    verdicts: Mapping[str, OrderedVerdicts] = field(default_factory=dict)
+    """A referee's on the answer (the first) and one of the start's, by example."""
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,8 @@ from assay.preference.labelling import num_words
 
 LABEL, WORDS, KL = "label", "words", "kl"
 WIN, WIN_LENGTH, WIN_STYLE = "win_rate", "win_rate_equal_length", "win_rate_equal_style"
+JUDGED = "judged_"
+"""Begins the names of the same win rates by a referee in both orders."""
 AT_EQUAL_KL = "at equal divergence"
 Row = dict[str, Any]
 
@@ -56,6 +58,8 @@ class Reported:
     forgetting: Mapping[str, Sequence[str]]
     """Evaluation set -> its examples."""
     frontier: Frontier | None = None
+    referee: str = ""
+    """Who compared the arms' answers with the start's; empty: nobody."""
 
 
 def measure_rows(reported: Reported) -> list[Row]:
@@ -72,7 +76,9 @@ def measure_rows(reported: Reported) -> list[Row]:
         settle(family)
     for arm in reported.arms:
         rows.append(_divergence(arm, reported.examples))
-        rows += _win_rates(arm, reported)
+        rows += _win_rates(arm, reported, "", *_by_human(arm, reported))
+        if reported.referee:
+            rows += _win_rates(arm, reported, JUDGED, *_by_referee(arm, reported))
     return rows + _at_equal_divergence(reported, rows)
 
 
@@ -153,20 +159,42 @@ def preferences(arm: ArmAnswers, other: ArmAnswers, by: Measure, examples: Seque
     return found
 
 
-def _win_rates(arm: ArmAnswers, reported: Reported) -> list[Row]:
-    by = scored_by(reported.human)
-    shares = preferences(arm, reported.start, by, reported.examples)
+def _by_human(arm: ArmAnswers, reported: Reported) -> tuple[list[float | None], str]:
+    """Share of the arm's seeds that win at each prompt by the human column, and what that is."""
+    shares = preferences(arm, reported.start, scored_by(reported.human), reported.examples)
+    return shares, f"prompts, by {reported.human}"
+
+
+def _by_referee(arm: ArmAnswers, reported: Reported) -> tuple[list[float | None], str]:
+    """The same by the referee: mean over the seeds whose answer has a verdict in both orders."""
+    shares: list[float | None] = []
+    same: list[bool] = []
+    for example in reported.examples:
+        verdicts = [run.verdicts[example] for run in arm.runs if example in run.verdicts]
+        known = [verdict for verdict in verdicts if not math.isnan(verdict.first_share)]
+        same += [verdict.original == verdict.swapped for verdict in known]
+        shares.append(float(np.mean([verdict.first_share for verdict in known])) if known else None)
+    agreed = f", the same verdict in both orders in {np.mean(same):.0%} of {len(same):,} pairs" if same else ""
+    return shares, f"prompts, by {reported.referee} in both orders{agreed}"
+
+
+def _win_rates(arm: ArmAnswers, reported: Reported, begin: str, shares: Sequence[float | None], unit: str) -> list[Row]:
+    """Win rate raw, at equal length and at equal style; names of the measures start with `begin`."""
     raw = win_rate(shares)
     lengths = [[_mean_words(side, example) for example in reported.examples] for side in (arm, reported.start)]
     equal = length_controlled_win_rate(shares, lengths[0], lengths[1])
     texts = [[_first_text(side, example) for example in reported.examples] for side in (arm, reported.start)]
     style = style_control(shares, style_differences(texts[0], texts[1]))
-    unit = f"prompts, by {reported.human}"
     rows = [
-        _rate(arm, WIN, raw.rate, raw.low, raw.high, raw.reason),
-        _rate(arm, WIN_LENGTH, equal.rate, equal.low, equal.high, equal.reason),
+        _rate(arm, begin + WIN, raw.rate, raw.low, raw.high, raw.reason),
+        _rate(arm, begin + WIN_LENGTH, equal.rate, equal.low, equal.high, equal.reason),
         _rate(
-            arm, WIN_STYLE, style.controlled.value, style.controlled.low, style.controlled.high, style.controlled.reason
+            arm,
+            begin + WIN_STYLE,
+            style.controlled.value,
+            style.controlled.low,
+            style.controlled.high,
+            style.controlled.reason,
         ),
     ]
     return [

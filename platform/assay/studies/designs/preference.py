@@ -15,6 +15,7 @@ from assay.metaeval.study_tables.frame import MANY
 from assay.mixtures.designs import INSTRUCTION_DRAW, Instructions, instructions_alone
 from assay.mixtures.spec import ComponentSpec, MixtureSpec
 from assay.preference.sources import (
+    JUDGE,
     PAIRWISE,
     START,
     GivenPairs,
@@ -203,8 +204,20 @@ class PreferenceGrid(DesignBase):
                         "preference set"
                     )
         labels = {spec.label for spec in self.pairs.values() if isinstance(spec, LabelledAnswers)}
+        self._check_referee(study, labels)
         if labels == {study.statistics.human} == set(study.scorers):
             raise ValueError("scorers: expected one beside the label's own, or over-optimisation cannot show")
+
+    def _check_referee(self, study: Study, labels: set[str]) -> None:
+        referee, judge = study.referee, study.judge
+        if referee is None:
+            return
+        if referee.protocol not in COMPARING:
+            raise ValueError(f"referee.protocol={referee.protocol!r}: expected one of {', '.join(COMPARING)}")
+        if referee.prompt is not None or referee.repeats > 1 or referee.structured:
+            raise ValueError("referee: prompt, repeats and structured are for judges that rate; leave them out")
+        if labels & {JUDGE, PAIRWISE} and (referee.model, referee.base_url) == (judge.model, judge.base_url):
+            raise ValueError(f"referee.model={referee.model!r}: saw the judge that labels; expected another one")
 
     def all_models(self, base_models: Sequence[str]) -> tuple[str, ...]:
         """The bases, or the tuned models that all arms start from, and stronger ones that are asked."""

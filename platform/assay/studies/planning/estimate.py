@@ -31,7 +31,7 @@ from assay.studies.planning.outline import CHARS_PER_TOKEN, DatasetOutline, outl
 from assay.studies.planning.preferences import pairs_tokens, preference_work
 from assay.studies.planning.throughput import Rates, rates
 from assay.studies.scores import calls_per_row, scorer_specs, study_protocol
-from assay.studies.spec import JUDGE, TINY, Study
+from assay.studies.spec import JUDGE, TINY, JudgeConfig, Study
 from assay.tasks.catalog import INSTRUCTION_CATEGORIES
 from assay.tasks.tagging import JudgeTags
 from assay.training.schedule import schedule_of
@@ -125,6 +125,7 @@ def plan(study: Study, speed: Rates | None = None) -> Estimate:
     for base, generated_tokens in generated.items():
         device_s += rate.generate_s(generated_tokens, sizes[base] or math.nan)
     judge_calls = predictions * calls_per_row(study_protocol(study)) if JUDGE in study.scorers else 0
+    work = None
     if study.grid.preferences is not None:
         work = preference_work(study, study.grid.preferences, outlines)
         predictions += work.answers
@@ -140,11 +141,16 @@ def plan(study: Study, speed: Rates | None = None) -> Estimate:
         for base, inside_tokens in written.items():
             device_s += rate.generate_s(inside_tokens, sizes[base] or math.nan)
         assumptions.append(note)
-    usd, note = _judge_dollars(study, judge_calls, outlines)
+    usd, note = _judge_dollars(study, study.judge, judge_calls, outlines)
     assumptions.append(note)
     answers_usd, notes = _answers_cost(study, outlines)
     usd = None if usd is None or answers_usd is None else round(usd + answers_usd, 2)
     assumptions += notes
+    if study.referee is not None and work is not None:
+        judge_calls += work.refereed
+        referee_usd, note = _judge_dollars(study, study.referee, work.refereed, outlines)
+        usd = None if usd is None or referee_usd is None else round(usd + referee_usd, 2)
+        assumptions.append(f"{work.refereed:,} calls of the referee, in judge calls and usd; {note}")
     writer_calls, writer_usd = _writer_cost(study, outlines)
     if writer_calls:
         usd = None if usd is None or writer_usd is None else round(usd + writer_usd, 2)
@@ -164,7 +170,7 @@ def plan(study: Study, speed: Rates | None = None) -> Estimate:
                 "trainings": round(part.trainings, 1),
                 "predictions": round(part.predictions),
                 "judge_calls": calls,
-                "usd": _judge_dollars(study, calls, outlines)[0],
+                "usd": _judge_dollars(study, study.judge, calls, outlines)[0],
                 "gpu_hours": None if unknown else round(seconds / 3600, 4),
             }
     if unknown:
@@ -437,15 +443,17 @@ def _writer_cost(study: Study, outlines: Mapping[str, DatasetOutline]) -> tuple[
     return calls, None if price is None else price.usd(round(prompt_tokens), round(reply_tokens))
 
 
-def _judge_dollars(study: Study, calls: int, outlines: Mapping[str, DatasetOutline]) -> tuple[float | None, str]:
-    if study.judge.is_embedded or calls == 0:
+def _judge_dollars(
+    study: Study, judge: JudgeConfig, calls: int, outlines: Mapping[str, DatasetOutline]
+) -> tuple[float | None, str]:
+    if judge.is_embedded or calls == 0:
         return 0.0, "usd: the embedded judge costs nothing" if calls else "usd: no judge is asked"
-    price = price_of(endpoint_of(study.judge))
+    price = price_of(endpoint_of(judge))
     if price is None:
-        return None, f"usd unknown: no price for {study.judge.model!r} in the table of {table_date()}"
+        return None, f"usd unknown: no price for {judge.model!r} in the table of {table_date()}"
     read = [outlines[part.dataset] for part in study.grid.evaluation_sets(study) if part.purpose == "target"]
     chars = sum(outline.mean_chars for outline in read) / len(read)
     prompt = JUDGE_PROMPT_TOKENS + 1.5 * chars / CHARS_PER_TOKEN
     usd = calls * price.usd(round(prompt), JUDGE_REPLY_TOKENS)
     note = f"prices of {table_date()}, about {prompt:.0f} + {JUDGE_REPLY_TOKENS} tokens a call (assumed)"
-    return round(usd, 2), f"usd: {study.judge.model} at {note}"
+    return round(usd, 2), f"usd: {judge.model} at {note}"

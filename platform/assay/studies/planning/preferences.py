@@ -30,6 +30,8 @@ class PreferenceWork:
     """Sampled, by all base models."""
     judged: int
     """Verdicts asked of the judge: ratings, and both orders of two answers."""
+    refereed: int
+    """Asked of the referee: both orders of what reported arms answer and what their start does."""
     tokens: float
     """Read and written by each base model in sampling, and read for reference log-probabilities and divergences."""
     note: str
@@ -65,7 +67,8 @@ def preference_work(study: Study, grid: PreferenceGrid, outlines: Mapping[str, D
         + (f", {asked_of_start * bases:,} verdicts asked of the start itself" if asked_of_start else "")
         + (f", given pairs ({given}) counted as so many, too" if given else "")
     )
-    return PreferenceWork((answers + frontier) * bases, judged * bases, tokens, note)
+    refereed = 0 if study.referee is None else 2 * own * bases
+    return PreferenceWork((answers + frontier) * bases, judged * bases, refereed, tokens, note)
 
 
 def pairs_tokens(

@@ -18,7 +18,7 @@ from assay.preference.comparing import OrderedVerdicts, every_two, win_shares
 from assay.preference.rows import prompt_of, question_text
 from assay.preference.sources import LabelledAnswers
 from assay.records import Example, Mode, Rating, ScoreRow, Unscored
-from assay.scoring.jobs import NO_PREDICTION, JudgeSetup, judge_spec, score_row
+from assay.scoring.jobs import NO_PREDICTION, judge_spec, score_row
 from assay.scoring.judges.calls import JudgeCall
 from assay.scoring.judges.judgements import PairVerdict
 from assay.scoring.judges.protocols.pairwise import PairInstance, PairwiseJudge, make_pairwise_judge
@@ -104,7 +104,7 @@ def _rows(
 
 
 def judged_pairs(
-    setup: JudgeSetup, protocol: PairwiseJudge, instances: Sequence[PairInstance], progress: Progress
+    connection: JudgeConnection, protocol: PairwiseJudge, instances: Sequence[PairInstance], progress: Progress
 ) -> list[PairVerdict]:
     """Verdicts of the study's judge, through its gateway and ledger.
 
@@ -113,7 +113,6 @@ def judged_pairs(
         LimitReached: the dollars are used up; the same command continues.
         StageError: no reply could be read.
     """
-    connection = JudgeConnection(setup.endpoint, setup.ledger_url, setup.budget_usd, setup.study)
     asked = ask_judge(connection, [Work(protocol, instances, "answers compared")], protocol.mode, progress)
     check_answered(calls_of(asked))
     return asked.judgements[0]

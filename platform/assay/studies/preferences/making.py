@@ -16,6 +16,7 @@ from assay.fingerprint import artifact_key, content_hash
 from assay.generation.spec import KIND as PREDICTIONS
 from assay.generation.spec import PREDICTIONS_FILE
 from assay.hooks import Progress
+from assay.judging.asking import JudgeConnection
 from assay.mixtures.sampling import VALIDATION_FILE
 from assay.mixtures.spec import KIND as MIXTURE_KIND
 from assay.preference.labelling import label_score, ranked, rejection_sampled
@@ -159,7 +160,9 @@ class PairMaker:
         def compare(instances: Sequence[PairInstance]) -> Sequence[PairVerdict]:
             if wanted.start is not None:
                 return self._asked_of_start(protocol, instances, wanted.start, samples)
-            return judged_pairs(self.judge(label), protocol, instances, self.progress)
+            asked = self.judge(label)
+            connection = JudgeConnection(asked.endpoint, asked.ledger_url, asked.budget_usd, asked.study)
+            return judged_pairs(connection, protocol, instances, self.progress)
 
         answers = stored_answers(self.store, samples.job.key)
         rows = sorted_rows(compared_rows(label.name, samples.job.key, prompts, samples.num, answers, compare))

@@ -18,7 +18,9 @@ from assay.studies.artifacts import EvaluationSet, StudyArtifacts
 from assay.studies.designs.preference import REPORTED_SET, TUNING_SET, PreferenceGrid
 from assay.studies.preferences.chosen import Answers, Chosen, choose
 from assay.studies.preferences.making import PairMaker, stored_answers
-from assay.studies.preferences.wanted import Sampler, Samples, sampled
+from assay.studies.preferences.refereed import KIND as VERDICTS
+from assay.studies.preferences.refereed import Match, Texts
+from assay.studies.preferences.wanted import Sampler, Samples, answer_id, sampled
 from assay.studies.spec import Study
 
 
@@ -34,6 +36,8 @@ class AfterScores:
     examples: Callable[[EvaluationSet], Sequence[Example]]
     scores: Mapping[str, Mapping[str, Mapping[str, float]]]
     """Predictions key -> scorer -> rating by example."""
+    referee: ScorerSpec | None = None
+    """Who compares answers with the start's, as verdicts are keyed by it."""
 
     def read(self, key: str) -> Answers:
         """Answers of a predictions artifact of the study."""
@@ -78,6 +82,29 @@ class AfterScores:
         rows, prefixes = tuple(self.examples(self.sets[REPORTED_SET])), self.plan.prefixes
         jobs = [DivergenceJob(job, rows, prefixes.get(job.key, "")) for job in self.reported_jobs(chosen)]
         return run_divergence(self.store, jobs, self.study.train, self.study.resources.training, maker.progress)
+
+    def match(self, run: RunRow) -> Match | None:
+        """A reported run's answers against the start's: each seed meets another of the start's answers."""
+        samples = self.frontiers().get(run.base_model)
+        if samples is None:
+            return None
+        return Match(run.predictions_key, samples.job.key, run.training_seed % samples.num)
+
+    def unplayed(self, chosen: Sequence[Chosen]) -> dict[str, Match]:
+        """Matches of the reported arms that have no verdicts yet, by key."""
+        if self.referee is None:
+            return {}
+        jobs = {job.key for job in self.reported_jobs(chosen)}
+        matches = [self.match(run) for run in self.plan.runs if run.predictions_key in jobs]
+        by_key = {match.key(self.referee): match for match in matches if match is not None}
+        there = self.store.present(VERDICTS, list(by_key))
+        return {key: match for key, match in by_key.items() if key not in there}
+
+    def sides(self, match: Match) -> Texts:
+        """What both sides of a match answered to the reported prompts."""
+        start = stored_answers(self.store, match.start)
+        ids = {answer_id(row.example_id, match.place): row.example_id for row in self.examples(self.sets[REPORTED_SET])}
+        return Texts(self.read(match.answers).texts, {ids[name]: text for name, text in start.items() if name in ids})
 
     def shown(self, chosen: Sequence[Chosen]) -> list[RunRow]:
         """Runs of the start and of the reported arms, answers by which points were chosen left out."""

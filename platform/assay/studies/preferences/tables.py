@@ -20,6 +20,7 @@ from assay.metaeval.statistics.estimate import FloatArray
 from assay.metaeval.statistics.win_rate import win_rate
 from assay.metaeval.study_tables.build import RunRow, ScorerInfo
 from assay.metaeval.study_tables.columns import make_table
+from assay.preference.comparing import OrderedVerdicts
 from assay.preference.labelling import label_score, num_words
 from assay.preference.rows import KIND as PAIRS_KIND
 from assay.preference.rows import read_rows
@@ -30,6 +31,7 @@ from assay.studies.designs.preference import REPORTED_SET, TUNING_SET, arm_name
 from assay.studies.preferences.chosen import Chosen, has_scorer, label_of
 from assay.studies.preferences.divergence import FILE, KIND, divergence_key
 from assay.studies.preferences.making import stored_answers, stored_ratings
+from assay.studies.preferences.refereed import read_verdicts
 from assay.studies.preferences.stage import AfterScores
 from assay.studies.preferences.wanted import Samples, answer_id
 from assay.tasks.datasets.preferences import SUMMARY_FILE
@@ -121,6 +123,7 @@ class _Made:
             self.examples[REPORTED_SET],
             others,
             None if sampled is None else self._frontier(sampled, label),
+            "" if self.after.referee is None else str(self.after.referee.params["model"]),
         )
 
     def _arm(self, base_model: str, source: str, method: str, arm: str, *, is_start: bool = False) -> ArmAnswers:
@@ -139,7 +142,13 @@ class _Made:
             for name, run in runs.items()
             if name not in (REPORTED_SET, TUNING_SET)
         }
-        return RunAnswers(seed, answers.texts, answers.scores, self._log_ratios(own), others)
+        return RunAnswers(seed, answers.texts, answers.scores, self._log_ratios(own), others, self._verdicts(own))
+
+    def _verdicts(self, run: RunRow) -> dict[str, OrderedVerdicts]:
+        match, referee = self.after.match(run), self.after.referee
+        if match is None or referee is None or not run.is_trained:
+            return {}
+        return read_verdicts(self.after.store, match.key(referee))
 
     def _log_ratios(self, run: RunRow) -> dict[str, float]:
         key = divergence_key(self._generations[run.predictions_key])

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from assay.model_folders import SHIPPED
 from assay.studies.deciding.prices import Prices, prices_of, would_take
 from assay.studies.deciding.wording import decision_lines
+from assay.studies.preferences.spent import method_costs
 from assay.studies.results.browser import browser_rows
 from assay.studies.scores import stored_scores
 from assay.studies.spec import TINY, Study
@@ -55,11 +56,18 @@ def report_content(results: Results) -> dict[str, Any]:
         "curve_scorers": curve_scorers(study.scorers),
         "tables": results.tables,
         "costs": results.costs.rows(),
+        "method_costs": _method_costs(results),
         "errors": list(results.errors),
         "decisions": decision_sections(results.decisions),
         "rows": [row.as_dict() for row in results.rows],
         "browser": browser_of(results),
     }
+
+
+def _method_costs(results: Results) -> list[dict[str, Any]]:
+    """What each method of a study of preferences cost; none of other studies."""
+    arms = results.tables.get("preference_arms")
+    return [] if arms is None else method_costs(results.wanted, arms.to_pylist(), results.costs.trainings)
 
 
 def decision_sections(decisions: Mapping[str, Any] | None) -> list[dict[str, Any]]:
