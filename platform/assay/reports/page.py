@@ -29,6 +29,7 @@ from assay.reports.wording import (
     reasons,
     seconds,
     signed,
+    verdict_word,
     verdict_words,
 )
 
@@ -140,6 +141,7 @@ def render_report(report: ReportInput) -> Report:
         taken=taken(tables.get("shares", ())) if report.objective is not None else [],
         ranking=boards(ranking),
         place_in_paper=place_in_paper,
+        verdict_word=verdict_word,
         verdict_words=verdict_words,
         margin=MARGIN,
         several_bases=len({row["base_model"] for row in tables["leaderboard"]}) > 1,

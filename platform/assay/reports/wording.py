@@ -154,11 +154,16 @@ def _forgetting_over(row: Mapping[str, Any]) -> str:
 
 def verdict_words(row: Mapping[str, Any]) -> str:
     """A row's verdict, with the margin of "equivalent" and what an undecided one would take."""
+    return f"{verdict_word(row)} ({row['needs']})" if row["needs"] else verdict_word(row)
+
+
+def verdict_word(row: Mapping[str, Any]) -> str:
+    """A row's verdict, with the margin of "equivalent"."""
     if row["verdict"] is None:
         return "not decided when this study ran"
     if row["verdict"] == "equivalent":
         return f"equivalent (within {number(row['margin'], 2)})"
-    return f"{row['verdict']} ({row['needs']})" if row["needs"] else str(row["verdict"])
+    return str(row["verdict"])
 
 
 def standing(row: Mapping[str, Any]) -> str:
