@@ -44,7 +44,9 @@ class IfsOptions:
         Path | None, typer.Option(metavar="FOLDER", help="Classify by the embeddings of this encoder.")
     ] = None
     save_tone: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Keep a copy of the classifier.")] = None
-    prompts: Annotated[str, typer.Option(help="How models see a prompt: A, B, C, assay.")] = "A,B,C"
+    prompts: Annotated[
+        str, typer.Option(help="How models see a prompt: A, B, C, assay, or chat, their own template.")
+    ] = "A,B,C"
     num_prompts: Annotated[int, typer.Option("--n", min=2, help="Prompts, half of them fragments.")] = 300
     seed: Annotated[int, typer.Option(help="Of the prompt set.")] = 0
     max_new_tokens: Annotated[int, typer.Option(min=1, help="Of a response.")] = 64

@@ -7,6 +7,7 @@ every step and for every model, so that scores are compared prompt by prompt. Ho
     B       the text and the response heading
     C       the text and nothing else
     assay   the headings that Assay itself trains with
+    chat    the model's own chat template, the text as the user's turn
 
 Source: AlShikh et al. 2023, arXiv 2307.03692.
 """
@@ -24,12 +25,15 @@ from assay.records import INSTRUCTIONS, TEST, Example
 from assay.tasks.templates import PromptSpec
 from assay.tone.texts import Dialogue, cut, with_input
 
-PromptName = Literal["A", "B", "C", "assay"]
+TextPrompt = Literal["A", "B", "C", "assay"]
+"""Prompts that are text before any tokenizer sees them."""
+PromptName = TextPrompt | Literal["chat"]
 STYLES: Mapping[PromptName, PromptSpec] = {
     "A": PromptSpec(style="alpaca_full"),
     "B": PromptSpec(style="suffix"),
     "C": PromptSpec(style="bare"),
     "assay": PromptSpec(style="alpaca"),
+    "chat": PromptSpec(style="chat"),
 }
 """How a prompt of each name is rendered."""
 PARTIAL, FULL = "partial", "full"

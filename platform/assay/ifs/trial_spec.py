@@ -14,7 +14,7 @@ from pydantic import Field
 from assay.config import Config
 from assay.fingerprint import artifact_key, fingerprint
 from assay.ifs.objecqa import preference_questions
-from assay.ifs.prompts import PromptName
+from assay.ifs.prompts import TextPrompt
 from assay.metaeval.statistics.ifs_stopping import StoppingRule
 from assay.tasks.datasets.loaders import dataset_key
 from assay.tasks.datasets.sources import SourceSpec, toy_source
@@ -40,7 +40,7 @@ class TrialIfsSpec(Config):
     """Prompts, half of them fragments; fewer than 300 cannot tell a plateau from a slope of two points."""
     prompts: SourceSpec = TOY_PROMPTS
     """Dialogues that the prompts are cut from: the test split."""
-    prompt: PromptName = "assay"
+    prompt: TextPrompt = "assay"
     """What the model sees around a prompt: A, B, C, or the headings that it is trained with."""
     prompt_seed: int = 0
     """Of the choice of prompts and their cuts."""

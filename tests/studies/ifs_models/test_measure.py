@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from assay.errors import InputError
+from assay.errors import ConfigError, InputError
 from assay.generation.spec import KIND as PREDICTIONS
 from assay.generation.spec import PREDICTIONS_FILE, predictions_key
 from assay.hooks import SilentProgress
@@ -22,6 +22,7 @@ from assay.studies.ifs_models.measure import _as_seen, _prompts, measure_ifs
 from assay.studies.ifs_models.spec import IfsModel, IfsStudy
 from assay.tasks.datasets.loaders import load_examples, materialise_dataset
 from assay.tasks.datasets.sources import SourceSpec
+from assay.tasks.templates import PromptSpec
 from assay.tone.model import ToneSpec
 from assay.tone.texts import dialogues_of, normalise
 from assay.tone.training import train_tone_model
@@ -76,6 +77,30 @@ def test_stored_answers_are_read_and_rows_without_one_are_counted(tmp_path: Path
     assert tuned["overall"]["raw"]["n"] == 39
     assert tuned["versus_first"]["raw"]["n"] == 39  # paired over what both answered
     assert [row["missing"] for row in result.rows()].count(None) == 79
+
+
+def test_a_chat_template_is_put_around_the_text_by_the_engine(tmp_path: Path, tone: Path) -> None:
+    store, folder = Store(str(tmp_path / "store")), model_folder(tmp_path, "chatty")
+    model = IfsModel(name="chatty", model=str(folder))
+    study = IfsStudy(name="x", models=(model,), dialogues=TOY, tone_folder=str(tone), prompts=("chat",), num_prompts=10)
+    with pytest.raises(ConfigError, match="saw chat for model 'chatty', which has no chat template"):
+        measure_ifs(study, store, SilentProgress(), "sqlite://")
+    (folder / "chat_template.jinja").write_text("{{ messages }}")
+    prompts = ifs_prompts(dialogues_of(load_examples(TOY, None)), 10, 0)
+    assert [_as_seen(row, "chat") for row in prompts] == prompts
+    key = predictions_key(
+        study.generation.replace(prompt=PromptSpec(style="chat")),
+        base_key=find_model(model.model, "base model").key,
+        adapter_key=None,
+        evaluation_key=_evaluation_key(prompts),
+        max_new_tokens=study.max_new_tokens,
+    )
+    said = [Prediction(row.example_id, row.reference, "stop", 1, 1) for row in prompts]
+    with store.writing(PREDICTIONS, key) as artifact:
+        artifact.table(PREDICTIONS_FILE, to_table(sorted(said, key=lambda row: row.example_id), Prediction))
+    (row,) = measure_ifs(study, store, SilentProgress(), "sqlite://").report["rows"]
+    assert row["num_prompts"] == 10
+    assert not row["missing"]
 
 
 def test_prompts_of_a_tuned_model_are_rows_that_nobody_learned_from(tmp_path: Path) -> None:

@@ -9,17 +9,17 @@ from pathlib import Path
 from typing import Any
 
 from assay.adapter_files import find_adapter
-from assay.errors import StageError
+from assay.errors import ConfigError, StageError
 from assay.fingerprint import artifact_key
 from assay.generation.spec import KIND as PREDICTIONS_KIND
 from assay.generation.spec import PREDICTIONS_FILE, GenerationJob, predictions_key
 from assay.hooks import Progress
-from assay.ifs.prompts import PromptName
+from assay.ifs.prompts import STYLES, PromptName
 from assay.mixtures.designs import Instructions, instructions_alone
 from assay.mixtures.sampling import MixtureBuilder, store_mixture
 from assay.mixtures.spec import KIND as MIXTURE_KIND
 from assay.mixtures.spec import mixture_key
-from assay.model_folders import find_model
+from assay.model_folders import find_model, has_chat_template
 from assay.records import TEST, TRAIN, Example, Prediction, from_table
 from assay.store import Store
 from assay.studies.ifs_models.spec import IfsModel, IfsStudy
@@ -81,7 +81,7 @@ def local_answers(
         progress: told of pre-training, tuning and generation.
 
     Raises:
-        InputError: a model or an adapter that cannot be used.
+        InputError: a model or an adapter that cannot be used, or one without a chat template that is asked by one.
         StageError: a model that answers nothing at all.
     """
     local = [model for model in study.models if model.base_url is None]
@@ -89,12 +89,14 @@ def local_answers(
         return {}
     with ExitStack() as stack:
         found = _find_models(study, local, store, dataset, examples, progress, stack)
-        spec = study.generation.replace(prompt=BARE)
+        if "chat" in rendered:
+            _check_templates(found)
+        specs = {name: study.generation.replace(prompt=STYLES["chat"] if name == "chat" else BARE) for name in rendered}
         sets = {_evaluation_key(rows): rows for rows in rendered.values()}
         jobs = {
             (model.name, name): GenerationJob(
                 key=predictions_key(
-                    spec,
+                    specs[name],
                     base_key=model.key,
                     adapter_key=model.adapter_key,
                     evaluation_key=_evaluation_key(rows),
@@ -111,12 +113,14 @@ def local_answers(
             for model in found
             for name, rows in rendered.items()
         }
-        if not all(store.exists(PREDICTIONS_KIND, job.key) for job in jobs.values()):
+        for spec in dict.fromkeys(specs.values()):
+            asked = [job for (_, name), job in jobs.items() if specs[name] == spec]
+            if all(store.exists(PREDICTIONS_KIND, job.key) for job in asked):
+                continue
             from assay.generation.ray_generate import run_generation
 
             _join_ray(study, stack)
-            resources = study.resources.generation
-            report = run_generation(store, list(jobs.values()), sets, spec, resources, progress)
+            report = run_generation(store, asked, sets, spec, study.resources.generation, progress)
             if report.failed:
                 key, reason = next(iter(report.failed.items()))
                 who = next(name for (name, _), job in jobs.items() if job.key == key)
@@ -194,6 +198,15 @@ def _find_models(
         replace(model, path=str(store.local_dir(ADAPTER_KIND, model.key))) if model.key in trained else model
         for model in found
     ]
+
+
+def _check_templates(models: Sequence[_Local]) -> None:
+    for model in models:
+        if not has_chat_template(Path(model.path)):
+            raise ConfigError(
+                f"prompts: saw chat for model {model.name!r}, which has no chat template; expected one that has; "
+                "leave chat out of the prompts"
+            )
 
 
 def _find_base(name: str) -> _Local:

@@ -131,8 +131,8 @@ def _prompts(study: IfsStudy, store: Store, examples: Sequence[Example]) -> list
 
 
 def _as_seen(row: Example, name: PromptName) -> Example:
-    """The prompt as the model gets it: rendered, so that all kinds are one stream through one engine."""
-    return replace(row, instruction=render_prompt(row, STYLES[name]))
+    """The prompt as the model gets it: rendered, but for a chat template, which is put around it where the model is."""
+    return row if name == "chat" else replace(row, instruction=render_prompt(row, STYLES[name]))
 
 
 # --- figures ---------------------------------------------------------------------------------------------------------
