@@ -16,8 +16,10 @@ from assay.store import Store
 from assay.studies.builtin.paper import quickstart
 from assay.studies.catalog import load_study
 from assay.studies.prepared import PreparedStudy, prepare_study
-from assay.studies.results.exported import Choice, best_arm, export_model
+from assay.studies.results.exported import Choice, best_arm, best_by_objective, export_model
+from assay.studies.results.model_card import unknown_licences
 from assay.studies.spec import TINY, Study
+from assay.studies.starts import make_stacks
 from support.tiny_models import make_adapters, make_model
 
 TRAINED = Choice("toy_sentiment N=8")
@@ -77,7 +79,8 @@ def test_the_exported_model_answers_as_the_studys_adapter(
     card = (out / "README.md").read_text()
     assert "toy_sentiment: 8 rows" in card
     assert study.key in card
-    assert "Unknown: the study file states none" in card
+    assert "- base model `tiny`: unknown to the study" in card
+    assert "- dataset `toy_sentiment`: unknown: the study file states none" in card
     assert str(tmp_path) not in card
 
 
@@ -155,3 +158,53 @@ def test_the_best_arm_has_the_highest_mean_over_sets_that_all_arms_answered() ->
     with pytest.raises(ConfigError, match="--best human: expected one of judge"):
         best_arm(rows, "human", None, None)
     assert best_arm([*rows, row("c", "x", None)], "judge", "x", None) == "b"
+
+
+def goal(base: str, arm: str, *, is_best: bool, scorer: str = "judge") -> dict[str, object]:
+    return {"base_model": base, "arm": arm, "scorer": scorer, "is_best": is_best}
+
+
+def test_the_best_mixture_goes_by_the_goals_weights_and_its_constraint() -> None:
+    rows = [goal("b", "house", is_best=False), goal("b", "sobol 1", is_best=True), goal("c", "natural", is_best=True)]
+    assert best_by_objective(rows, "judge", "b") == "sobol 1"
+    with pytest.raises(ConfigError, match="natural, sobol 1 are each the best of a base model; name --base-model"):
+        best_by_objective(rows, "judge", None)
+    with pytest.raises(ConfigError, match="saw no arm that keeps the study's constraint on forgetting"):
+        best_by_objective(rows[:1], "judge", None)
+    with pytest.raises(ConfigError, match="--best human: expected one of judge"):
+        best_by_objective(rows, "human", None)
+
+
+def test_a_stated_licence_stands_on_the_card(trained: tuple[Store, Path], tmp_path: Path) -> None:
+    study = prepared()
+    plain = study.study.model_dump(mode="json")
+    plain["data"]["sources"]["toy_sentiment"]["licence"] = "CC BY 4.0"
+    told = prepare_study(Study.model_validate(plain), "rubric")
+    assert told.key == study.key  # what rows may be used for changes no number
+    made = export_model(told, trained[0], TRAINED, tmp_path / "out", merge=False)
+    assert unknown_licences(made) == ["base model tiny", "instructions"]
+    assert "- dataset `toy_sentiment`: CC BY 4.0" in (tmp_path / "out" / "README.md").read_text()
+
+
+def test_a_stacked_start_leaves_as_one_adapter_on_the_base(tmp_path: Path) -> None:
+    plain = quickstart().model_dump(mode="json")
+    grid = {
+        "design": "transfer", "tasks": ["toy_sentiment"], "sizes": [8], "draws": 1, "validation_rows": 8,
+        "starts": ["stacked"], "instruction_validation_rows": 8, "instruction_rows": 20,
+    }  # fmt: skip
+    study = prepare_study(Study.model_validate({**plain, "name": "s2", "grid": grid}), "rubric")
+    store, plan = Store(str(tmp_path / "runs")), study.artifacts
+    base = make_model(tmp_path / "model", "llama")
+    with store.writing("base", study.bases[TINY].key) as artifact:
+        artifact.folder(base)
+    keys = [plan.tunings[0].key, plan.trainings[0].key]
+    for key, adapter in zip(keys, make_adapters(base, [tmp_path / key for key in keys]), strict=True):
+        with store.writing("adapter", key) as artifact:
+            artifact.folder(adapter)
+    make_stacks(store, list(plan.stacked.values()))
+    out = tmp_path / "winner"
+    made = export_model(study, store, Choice(plan.runs[-1].arm), out, merge=False)
+    ranks = [json.loads((tmp_path / key / CONFIG).read_text())["r"] for key in keys]
+    assert json.loads((out / CONFIG).read_text())["r"] == sum(ranks)
+    assert made.kind == "adapter"
+    assert (out / "base" / "config.json").exists()

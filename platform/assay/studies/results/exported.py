@@ -84,6 +84,30 @@ def best_arm(leaderboard: Sequence[Mapping[str, Any]], scorer: str, on: str | No
     return max(sorted(means), key=lambda arm: sum(means[arm].values()) / len(means[arm]))
 
 
+def best_by_objective(objective: Sequence[Mapping[str, Any]], scorer: str, base_model: str | None) -> str:
+    """The arm with the highest weighted mean under a scorer, of those that keep the study's constraint.
+
+    Args:
+        objective: rows of the study's table of that name, which knows weights and constraint.
+        scorer: whose means are compared; higher is better.
+        base_model: only its arms; None: of all, where one arm is the best of each.
+
+    Raises:
+        ConfigError: no such scorer, no arm that keeps the constraint, or another arm for each base model.
+    """
+    rows = [row for row in objective if base_model in (None, row["base_model"])]
+    _expect(scorer, sorted({row["scorer"] for row in rows}), "--best")
+    best: list[str] = sorted({row["arm"] for row in rows if row["scorer"] == scorer and row["is_best"]})
+    if not best:
+        raise ConfigError(
+            f"--best {scorer}: saw no arm that keeps the study's constraint on forgetting by its interval; expected "
+            "one; name --arm, or --on SET for the highest mean there"
+        )
+    if len(best) > 1:
+        raise ConfigError(f"--best {scorer}: {', '.join(best)} are each the best of a base model; name --base-model")
+    return best[0]
+
+
 def export_model(
     prepared: PreparedStudy,
     store: Store,
@@ -181,7 +205,10 @@ def _chosen(prepared: PreparedStudy, choice: Choice) -> tuple[RunRow, Generation
     seed = runs[0].training_seed if choice.seed is None else choice.seed
     _expect(str(seed), sorted({str(run.training_seed) for run in runs}), "--seed")
     run = next(run for run in runs if run.training_seed == seed)
-    return run, next(job for job in prepared.artifacts.generations if job.key == run.predictions_key)
+    job = next((job for job in prepared.artifacts.generations if job.key == run.predictions_key), None)
+    if job is None or run.is_given:
+        raise ConfigError(f"--arm {run.arm!r}: saw a given model, which nobody trained here; it lies where it lay")
+    return run, job
 
 
 def _write_adapter(adapter: Path, base: Path, source: str, out: Path, *, is_own: bool) -> None:

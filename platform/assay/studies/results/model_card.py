@@ -70,9 +70,29 @@ def model_card(exported: Exported, leaderboard: Sequence[Mapping[str, Any]]) -> 
         "",
         "## Licences",
         "",
-        "Unknown: the study file states none for its base model and its data. Look at each before you pass this on.",
+        *_licences(exported),
     ]  # fmt: skip
     return "\n".join(lines) + "\n"
+
+
+def unknown_licences(exported: Exported) -> list[str]:
+    """The base model, which a study says nothing of, and every dataset whose source states no licence."""
+    return [f"base model {exported.run.base_model}", *(name for name, said in _data(exported).items() if not said)]
+
+
+def _data(exported: Exported) -> dict[str, str]:
+    """Licence of each dataset that the model learnt from, as the study states it; empty: it does not."""
+    sources = exported.study.data.sources
+    names = exported.study.used.names if exported.mixture is None else {part.dataset for part in exported.mixture.train}
+    return {name: sources[name].licence if name in sources else "" for name in sorted(set(names))}
+
+
+def _licences(exported: Exported) -> Iterator[str]:
+    yield f"- base model `{exported.run.base_model}`: unknown to the study"
+    for name, said in _data(exported).items():
+        yield f"- dataset `{name}`: {said or 'unknown: the study file states none'}"
+    yield ""
+    yield "Look at each before you pass this on."
 
 
 def _mixture(mixture: MixtureSpec | None) -> Iterator[str]:

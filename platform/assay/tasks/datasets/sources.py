@@ -39,6 +39,8 @@ class SourceSpec(Config):
     or flat messages. "hub": a Hugging Face dataset. Another name: what a plug-in reads, rows as of jsonl."""
     name: str = ""
     """A label for messages to people; default: the task, else "instructions"."""
+    licence: Annotated[str, NOT_IDENTITY] = ""
+    """Under which licence the rows may be used, for the card of a model that learnt from them."""
     path: Annotated[str | None, NOT_IDENTITY] = None
     """File or folder below the data root. A folder holds train, validation and test as .jsonl, .json, .csv, .tsv, each
     also .gz, or .parquet."""
