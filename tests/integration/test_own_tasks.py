@@ -19,13 +19,16 @@ from support.tiny_study import PATIENCE_S, TINY, assay
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(2 * PATIENCE_S)]
 
 PLUGIN = '''
+import time
+
 import ray
 
 from assay.records import Rating
 
 
 def shortness(request):
-    """One where nothing was said; the node that scored is the detail."""
+    """One where nothing was said; the node that scored is the detail. Slow enough that one node is not enough."""
+    time.sleep(0.2)
     if len(request.prediction) > 60:
         raise OverflowError("long")
     return Rating(1 / (1 + len(request.prediction)), ray.get_runtime_context().get_node_id())
@@ -94,7 +97,7 @@ def test_own_tasks_and_a_plugin_reach_two_nodes(tmp_path: Path, shared_data: Pat
     assert all(by_scorer.values())
     assert {row.rating for row in by_scorer["heuristic"] if row.rating is not None} <= {0.0, 1.0}
     nodes = {row.detail for row in by_scorer["shortness"] if row.rating is not None}
-    assert nodes  # the head has no CPU: whoever scored has read no file of the study's folder
+    assert len(nodes) == 2  # the head has no CPU: whoever scored has read no file of the study's folder
     assert {row.unscored for row in by_scorer["shortness"]} <= {None, "no prediction", "plug-in raised OverflowError"}
     reasons = {row.unscored for row in by_scorer["judge"]}
     assert {None, CANNOT} <= reasons <= {None, CANNOT, "no prediction"}

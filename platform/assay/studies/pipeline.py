@@ -198,11 +198,11 @@ class Pipeline:
         self.store.write_study_json(folder.name, COSTS, self.costs.as_dict())
 
     def _run(self, folder: StudyFolder, until: str | None) -> Results | None:
-        if self.study.decide is not None:
+        if (by := self.study.decided_by) is not None:
             if until in ("train", "generate"):
                 raise ConfigError(f"--until {until}: a study with decide trains on by its scores; leave it out")
             # refused before anything is made
-            families_of(self.prepared.artifacts.runs, self.study.decide, forgetting_sets(self.prepared.sets))
+            families_of(self.prepared.artifacts.runs, by, forgetting_sets(self.prepared.sets))
         with self.costs.stage("data"):
             datasets, sets = store_datasets(self.study, self.store, self.prepared.datasets), self.prepared.sets
             check_evaluation(self.study, sets, datasets, before_deriving=True)

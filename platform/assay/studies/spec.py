@@ -407,6 +407,14 @@ class Study(Config):
         return self.statistics.baseline or self.grid.default_baseline
 
     @property
+    def decided_by(self) -> DecideSpec | None:
+        """`decide`; where it names no baseline and the design does, against that one."""
+        own = self.grid.default_baseline
+        if self.decide is None or own is None or self.decide.baseline != DecideSpec.model_fields["baseline"].default:
+            return self.decide
+        return self.decide.replace(baseline=own)
+
+    @property
     def below_target(self) -> float:
         """CIT and CAT take runs with fewer target rows than this; all where N counts something else."""
         return self.statistics.below_target if self.grid.counts_targets else math.inf

@@ -189,3 +189,17 @@ def test_ten_thousand_mixtures_share_what_they_can() -> None:
 def test_a_point_without_a_name_is_called_by_its_shares() -> None:
     grid = validate(MixtureGrid, {"components": {"a": {}, "b": {}}, "total": 10, "points": [{"a": 3, "b": 1}]}, "grid")
     assert grid.arms[0].name == "a 75%, b 25%"
+
+
+def test_rounds_of_a_mixture_study_ask_about_its_own_baseline() -> None:
+    decide = "decide={question: baseline, scorer: exact_match, spend: {rounds: [1, 2]}}"
+    by = small(decide).decided_by
+    assert by is not None
+    assert by.baseline == "house"
+    named = small(decide.replace("question", "baseline: uniform, question")).decided_by
+    assert named is not None
+    assert named.baseline == "uniform"
+    assert small().decided_by is None
+    target = load_study("quickstart", [decide]).decided_by
+    assert target is not None
+    assert target.baseline == "instructions only"

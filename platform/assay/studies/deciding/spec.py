@@ -51,7 +51,8 @@ class DecideSpec(Config):
     margin: float = Field(0.0, ge=0)
     """Differences within it are of no interest, in the scorer's unit; 0 asks for a winner at any price."""
     baseline: str = "instructions only"
-    """Arm that the question "baseline" compares with."""
+    """Arm that the question "baseline" compares with; in a design with a baseline of its own (`grid.baseline`), where
+    nothing else is said, that one."""
     keep: Annotated[tuple[str, ...], Later(())] = ()
     """Arms that get all rounds although they are out (`--keep`). No guarantee speaks for them; the report says so."""
     max_usd: Annotated[float | None, NOT_IDENTITY] = Field(None, ge=0)

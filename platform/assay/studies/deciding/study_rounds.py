@@ -81,7 +81,7 @@ class StudyRounds:
     @property
     def spec(self) -> DecideSpec:
         """What is asked."""
-        spec = self.prepared.study.decide
+        spec = self.prepared.study.decided_by
         assert spec is not None
         return spec
 

@@ -158,8 +158,8 @@ def plan(study: Study, speed: Rates | None = None) -> Estimate:
         assumptions.append(f"{writer_calls:,} calls at least that write or tag rows: {cost}")
     decide = None
     unknown = sorted(base for base, size in sizes.items() if size is None)
-    if study.decide is not None:
-        spent = _decide_estimate(study, study.decide, cells, outlines, names)
+    if (by := study.decided_by) is not None:
+        spent = _decide_estimate(study, by, cells, outlines, names)
         assumptions.append(spent.note)
         decide = {}
         for name, part in (("expected", spent.expected), ("worst", spent.worst)):
