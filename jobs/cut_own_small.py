@@ -18,7 +18,7 @@ from typing import Any
 
 ROWS = 1200
 """Of each file, at most."""
-SHORT_ROW, SHORT_ABSTRACT = 220, 240
+SHORT_ROW, SHORT_ABSTRACT = 180, 120
 """Characters."""
 ARTICLES = ("Immune_system", "Yuan_dynasty", "Force")
 ASKING = ("how many", "how", "what", "when", "where", "which", "who", "why")
