@@ -54,3 +54,12 @@ def test_a_pattern_that_runs_away_is_refused_in_time(pattern: str) -> None:
 def test_ordinary_patterns_pass() -> None:
     for pattern in [r"^(yes|no)\b", r"[A-Z]{2}-\d{4}", r"(?i)answer:\s*(\w+)", r"^\s*\w+(?:\s+\w+)*\s*$"]:
         assert CorrectIf(kind="regex", pattern=pattern).pattern == pattern
+
+
+@pytest.mark.parametrize(
+    "text", ["label_in_text", "number(take=last, tolerance=0.01)", "json_equal(ignore_order, keys=[asks, about])"]
+)
+def test_a_rule_is_told_as_a_study_file_writes_it(text: str) -> None:
+    rule = CorrectIf.model_validate(text)
+    assert str(rule) == text
+    assert CorrectIf.model_validate(str(rule)) == rule

@@ -84,8 +84,15 @@ class CorrectIf(Config):
         return self
 
     def __str__(self) -> str:
-        said = {name: getattr(self, name) for name in self.model_fields_set - {"kind"}}
-        return self.kind + (f"({', '.join(f'{name}={value}' for name, value in sorted(said.items()))})" if said else "")
+        said = [_written(name, getattr(self, name)) for name in sorted(self.model_fields_set - {"kind"})]
+        return self.kind + (f"({', '.join(said)})" if said else "")
+
+
+def _written(name: str, value: object) -> str:
+    """A setting as a study file writes it."""
+    if value is True:
+        return name
+    return f"{name}=[{', '.join(value)}]" if isinstance(value, tuple) else f"{name}={value}"
 
 
 @lru_cache(maxsize=256)
