@@ -77,7 +77,9 @@ def _against_divergence(measures: Rows, frontier: Rows, human: str) -> Plot:
                 if method in divergence:
                     _bar(ax, divergence[method]["value"], row, palette.style(method))
             ax.set_title(f"{_title(group, groups)}: {name}", fontsize=9, loc="left")
-            ax.set_xlabel("divergence from the start, nats")
+            ax.set_xscale("symlog", linthresh=1.0)  # best of n ends at a nat or two, trainings may go to hundreds
+            ax.set_xlim(left=min(0.0, *(row["value"] for row in divergence.values())) if divergence else 0.0)
+            ax.set_xlabel("divergence from the start, nats (logarithmic from 1)")
     shared_legend(figure, axes[0])
     caption = (
         f"Score on the reported prompts against the divergence from the start. Left the human column ({human}), right "

@@ -22,6 +22,7 @@ from assay.mixtures.sampling import MixtureBuilder, store_mixture
 from assay.mixtures.spec import KIND as MIXTURE_KIND
 from assay.mixtures.spec import MixtureSpec, mixture_key
 from assay.model_folders import TRAINED_KIND
+from assay.preference.sources import GivenPairs
 from assay.scoring.jobs import CallFigures, JudgeSetup, LocalScoring, ScoringBatch, judge_instance
 from assay.stoppable import run_stoppable
 from assay.store import Store
@@ -69,6 +70,7 @@ from assay.studies.spec import JUDGE, TINY, JudgeConfig, Study
 from assay.studies.starts import make_merged_base, make_stacks
 from assay.studies.tiny_bases import BASE_KIND, store_tiny_base
 from assay.studies.writer import EmbeddedJudge, Writer, make_writer
+from assay.tasks.datasets.preferences import materialise_pairs
 from assay.training.sweep.twins import copy_twin, twins
 
 if TYPE_CHECKING:
@@ -208,6 +210,7 @@ class Pipeline:
             check_evaluation(self.study, sets, datasets, before_deriving=True)
             for sentence in check_labels(self.study, datasets):
                 self.costs.note("data", sentence)
+            self._given_pairs()
             self._derive(datasets)
         if until == "data":
             return None
@@ -270,6 +273,13 @@ class Pipeline:
         return Results(self.study, folder, datasets, sets, plan, scoring, tables, self.costs, decisions, errors, rows)
 
     # --- stages ------------------------------------------------------------------------------------------
+
+    def _given_pairs(self) -> None:
+        """Read preferences that are given: a file that cannot be read is told before anything is trained."""
+        data, grid = self.study.data, self.study.grid.preferences
+        for spec in () if grid is None else grid.pairs.values():
+            if isinstance(spec, GivenPairs):
+                materialise_pairs(self.store, data.sources[spec.dataset], data.root)
 
     def _derive(self, datasets: Datasets) -> None:
         """Make the datasets that the study makes of its others."""

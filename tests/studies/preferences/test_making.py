@@ -42,6 +42,13 @@ def test_prompts_without_a_preference_are_counted() -> None:
     assert left_out == {"all answers score the same": 1, NO_ANSWER: 1}
 
 
+def test_answers_that_nobody_scored_are_told_apart_from_prompts_without_one() -> None:
+    asked = PairsAsked("plain", SampledPairs(num=2, label="truth"))
+    rows, left_out = rows_of(asked, [PROMPT, replace(PROMPT, example_id="q")], answers("one", "two"), {}, 2)
+    assert not rows
+    assert left_out == {"no score": 1, NO_ANSWER: 1}
+
+
 def test_rejection_sampling_keeps_what_is_good_and_repeats_itself() -> None:
     asked = PairsAsked("rso", RsoPairs(num=6, keep=2, beta=0.01, label="truth"))
     given = answers(*"abcdef"), scores(0.1, 0.9, 0.2, 0.8, 0.3, 0.0)

@@ -22,7 +22,7 @@ from assay.mixtures.spec import KIND as MIXTURE_KIND
 from assay.preference.labelling import label_score, ranked, rejection_sampled
 from assay.preference.principles import ask_critique, ask_revision
 from assay.preference.rows import KIND, PreferenceRow, PreferenceRows, prompt_of, sides_fault
-from assay.preference.sources import GivenPairs, LabelledAnswers, PairsAsked, RsoPairs
+from assay.preference.sources import LabelledAnswers, PairsAsked, RsoPairs
 from assay.records import TEST, TRAIN, Example, MixtureRow, Prediction, ScoreRow, from_table, to_table
 from assay.scoring.jobs import KIND as SCORES_KIND
 from assay.scoring.jobs import SCORES_FILE, JudgeSetup, LocalScoring, sorted_rows, summarise
@@ -43,7 +43,7 @@ from assay.studies.preferences.wanted import (
     sampled,
 )
 from assay.studies.spec import Study
-from assay.tasks.datasets.preferences import materialise_pairs, store_pairs
+from assay.tasks.datasets.preferences import store_pairs
 from assay.tasks.datasets.splits import content_split, split_line
 
 NO_ANSWER = "no answer"
@@ -72,10 +72,7 @@ class PairMaker:
         """
         there = self.store.present(KIND, [part.key for part in wanted])
         todo = [part for part in wanted if part.key not in there]
-        said, data = [], self.study.data
-        for part in todo:
-            if isinstance(part.asked.spec, GivenPairs):
-                materialise_pairs(self.store, data.sources[part.asked.spec.dataset], data.root)
+        said = []
         labelled = [part for part in todo if part.samples is not None]
         asked = [part for part in labelled if part.critique is None]
         both = [side for part in asked for side in (part.samples, part.losing) if side is not None]
@@ -234,7 +231,8 @@ def rows_of(
     left_out: Counter[str] = Counter()
     for prompt in prompts:
         ids = [answer_id(prompt.example_id, place) for place in range(num)]
-        ids = [name for name in ids if name in answers and name in scores]
+        answered = [name for name in ids if name in answers]
+        ids = [name for name in answered if name in scores]
         texts = [answers[name] for name in ids]
         labels = [label_score(scores[name], answers[name], spec.length_bias) for name in ids]
         if isinstance(spec, RsoPairs):
@@ -243,7 +241,7 @@ def rows_of(
             texts, labels = [texts[place] for place in kept], [labels[place] for place in kept]
         found, ordered, why = ranked(texts, labels)
         if why:
-            left_out[why if ids else NO_ANSWER] += 1
+            left_out[why if answered else NO_ANSWER] += 1
             continue
         rows.append(_row(prompt, found, ordered, f"{spec.kind}:{spec.label}"))
     return rows, dict(sorted(left_out.items()))
