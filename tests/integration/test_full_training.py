@@ -96,7 +96,7 @@ def test_a_study_trains_whole_models_to_its_report_and_goes_on_where_it_was(tmp_
     ended = run_tiny(storage, changes=STUDY)
     assert ended.code == 0, ended.err
     assert {name: trained[name] for name in trained} == artifact_files(storage, ["adapter"])
-    runs = {row["predictions_key"]: row for row in table(storage, "runs", "whole")}
+    runs = {row["predictions_key"]: row for row in table(storage, "run_scores", "whole")}
     assert len(runs) == 4  # of each model its task and the instructions
     store = Store(str(storage))
     keys = {row["adapter_key"] for row in runs.values()}

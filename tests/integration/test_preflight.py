@@ -8,11 +8,10 @@ from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from assay.errors import ConfigError, StageError
+from assay.errors import ConfigError
 from assay.generation.spec import GenerationJob, GenerationResources, GenerationSpec
 from assay.store import Store
 from assay.studies.preflight.rehearsal import KIND, HowItRuns, rehearsals
@@ -75,17 +74,16 @@ def test_a_base_that_works_passes_once_for_its_machine(local_ray: None, base: Pa
 
 
 @pytest.mark.parametrize(
-    ("spec", "rank", "error", "said"),
+    ("spec", "rank", "said"),
     [
-        (SPEC.replace(target_modules=("nowhere",)), 8, ConfigError, "target_modules: saw nowhere"),
-        (SPEC, 1000, ConfigError, "saw a LoRA rank of 1000"),
-        (SPEC, 4, StageError, "engine of base model llama does not work here .*rank"),  # the step's adapter has 8
+        (SPEC.replace(target_modules=("nowhere",)), 8, "target_modules: saw nowhere"),
+        (SPEC, 1000, "saw a LoRA rank of 1000"),
     ],
 )
 def test_what_fails_is_told_in_its_own_words_and_not_remembered(
-    local_ray: None, base: Path, tmp_path: Path, spec: TrainSpec, rank: int, error: Any, said: str
+    local_ray: None, base: Path, tmp_path: Path, spec: TrainSpec, rank: int, said: str
 ) -> None:
     store = Store(str(tmp_path))
-    with pytest.raises(error, match=said):
+    with pytest.raises(ConfigError, match=said):
         tried(store, base, spec, rank)
     assert not store.keys(KIND)

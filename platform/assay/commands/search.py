@@ -46,7 +46,7 @@ def search_command(
     space = searched(study)
     scorer = goal_scorer(study, spec)
     modelled = modelled_by(study, spec)  # refuses before anything is trained
-    refuse_unsupported(study.resources)
+    refuse_unsupported(study.resources, study.local_judge)
     prepare_ray_environment()
     from assay.cluster.ray_cluster import ray_cluster
     from assay.studies.search.model import ModelSuggestions

@@ -22,6 +22,7 @@ from assay.errors import ConfigError, InputError, plain_line
 from assay.studies.catalog import load_study
 
 if TYPE_CHECKING:
+    from assay.llm.local_model import LocalModel
     from assay.reports.page import Report
     from assay.studies.folder import StudyFolder
     from assay.studies.pipeline import Results
@@ -41,7 +42,7 @@ class RunOptions:
     """Arms on which a study with decide spends although they are out: the same as its field `decide.keep`."""
     log_json: Path | None = None
     preflight: bool | None = None
-    """Try each base before its sweep; None: where a base is not the study's own tiny one."""
+    """Try each base before its sweep; None: where a base is neither the study's own tiny one nor comes with Assay."""
 
 
 DEFAULTS = RunOptions()
@@ -60,7 +61,7 @@ def run_command(reference: str, overrides: list[str], storage: str, how: RunOpti
             raise ConfigError("--keep: saw a study without decide, which drops no arm; expected one; leave it out")
         kept = tuple(dict.fromkeys((*study.decide.keep, *how.keep)))
         study = study.replace(decide=study.decide.replace(keep=kept))
-    refuse_unsupported(study.resources)
+    refuse_unsupported(study.resources, study.local_judge)
     run_study(study, storage, how)
 
 
@@ -68,6 +69,7 @@ def run_study(study: Study, storage: str, how: RunOptions) -> StudyFolder:
     """Run or continue a study that was checked, and say where its results are."""
     from assay.commands.log_lines import LoggedProgress, study_log
     from assay.commands.progress import console_progress
+    from assay.model_folders import SHIPPED
     from assay.store import Store
     from assay.studies.pipeline import Pipeline
     from assay.studies.results.tracked import tracking_uri
@@ -78,7 +80,8 @@ def run_study(study: Study, storage: str, how: RunOptions) -> StudyFolder:
     progress = LoggedProgress(console_progress())
     pipeline = Pipeline(study, store, progress, embedded_judge(), how.max_usd)
     pipeline.retry_failed = how.retry_failed
-    pipeline.preflight = {*study.all_models} != {TINY} if how.preflight is None else how.preflight
+    is_small = {*study.all_models} <= {TINY, *SHIPPED}
+    pipeline.preflight = not is_small if how.preflight is None else how.preflight
     folder = pipeline.open()
     done = folder.done()
     if done is not None and not how.retry_failed:
@@ -204,8 +207,13 @@ def refuse_temporary_storage(storage: str) -> None:
         )
 
 
-def refuse_unsupported(resources: StudyResources) -> None:
-    """Refuse a GPU on a machine without one before anything is started; a cluster is asked later, by Ray itself."""
+def refuse_unsupported(resources: StudyResources, judge: LocalModel | None = None) -> None:
+    """Refuse a GPU on a machine without one before anything is started; a cluster is asked later, by Ray itself.
+
+    Args:
+        resources: a study's.
+        judge: how its judge is loaded, where that is a model of these machines.
+    """
     from assay.commands.doctor import has_gpu
     from assay.errors import ResourceError
 
@@ -213,12 +221,14 @@ def refuse_unsupported(resources: StudyResources) -> None:
         resources.training.gpus_per_worker,
         resources.generation.gpus_per_engine,
         resources.scoring.gpus_per_model_worker,
+        judge.gpus if judge else 0,
     )
     elsewhere = in_ray_job() or resources.ray_address or "RAY_ADDRESS" in os.environ
     if wanted and not elsewhere and not has_gpu():
         raise ResourceError(
             f"resources: asks for {wanted:g} GPU; saw none on this machine (nvidia-smi lists none); set "
-            "resources.training.gpus_per_worker=0 and resources.generation.gpus_per_engine=0, or submit to a cluster"
+            "resources.training.gpus_per_worker=0, resources.generation.gpus_per_engine=0 and judge.local.gpus=0, or "
+            "submit to a cluster"
         )
 
 

@@ -43,6 +43,10 @@ RATING_DECIMALS = 6
 PointwiseProtocol = JudgeProtocol[PointwiseInstance, PointwiseJudgement]
 
 
+UNKNOWN_ROOM = 4
+"""Actors with GPUs where nodes may come and nobody says how many: each waiting one asks the autoscaler for a node."""
+
+
 class ScoringResources(Config):
     """What scoring runs on: speed, never meaning."""
 
@@ -55,12 +59,25 @@ class ScoringResources(Config):
     gives them that resource, off the machines with GPUs."""
     chunk_rows: int = Field(256, ge=1)
     """Rows of one predictions artifact that travel together, for local scorers and judges."""
-    model_workers: int = Field(1, ge=1)
-    """Actors that hold an encoder or a reward model; each loads it once."""
+    model_workers: int | None = Field(None, ge=1)
+    """Actors that hold an encoder or a reward model, each of which loads it once; None: as many as fit the cluster
+    where one has a GPU, else one."""
     cpus_per_model_worker: float = Field(1.0, gt=0)
     """CPUs of such an actor, and threads of its model."""
     gpus_per_model_worker: float = Field(0.0, ge=0)
-    """GPUs of such an actor; 0 runs the model on the CPU."""
+    """GPUs of such an actor, or a share of one; 0 runs the model on the CPU."""
+
+    def num_model_workers(self, room: int | None, chunks: int) -> int:
+        """Actors to start for one model.
+
+        Args:
+            room: how many fit the cluster; None where nodes may come and nobody can say.
+            chunks: of rows that there are to score.
+        """
+        asked = self.model_workers
+        if asked is None:
+            asked = 1 if not self.gpus_per_model_worker else UNKNOWN_ROOM if room is None else room
+        return min(asked, chunks, asked if room is None else room)
 
 
 @dataclass(frozen=True)

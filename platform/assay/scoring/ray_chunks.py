@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 import ray
 
-from assay.errors import DataError
+from assay.errors import DataError, ResourceError
 from assay.records import Example, Prediction, ScoreRow, from_table, to_table
 from assay.scoring.jobs import LocalScoring, score_locally
 from assay.scoring.protocol import Scorer, ScorerSpec
@@ -61,14 +61,24 @@ def score_chunks(batch: pa.Table, reader: ChunkReader, scoring: LocalScoring) ->
 class ModelActor:
     """Scores blocks of rows by the scorers of one model, which this process keeps."""
 
-    def __init__(self, reader: ChunkReader, scoring: LocalScoring, cpus: float) -> None:
+    def __init__(self, reader: ChunkReader, scoring: LocalScoring, cpus: float, gpus: float) -> None:
         import torch
 
         torch.set_num_threads(max(1, int(cpus)))
+        self._gpus_missing = gpus if gpus and not torch.cuda.is_available() else 0.0
         self._score = functools.partial(score_chunks, reader=reader, scoring=scoring)
 
     def __call__(self, batch: pa.Table) -> pa.Table:
-        """Rows of some chunks, numbered."""
+        """Rows of some chunks, numbered.
+
+        Raises:
+            ResourceError: a GPU was asked for and torch sees none: a constructor that raises is called again for ever.
+        """
+        if self._gpus_missing:
+            raise ResourceError(
+                f"resources.scoring.gpus_per_model_worker={self._gpus_missing:g}: saw no CUDA device; expected one and "
+                "the CUDA build of torch; set it to 0"
+            )
         return self._score(batch)
 
 

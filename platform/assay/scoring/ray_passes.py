@@ -15,6 +15,7 @@ import pyarrow as pa
 import ray
 import ray.data
 
+from assay.cluster.devices import device_environment
 from assay.cluster.ray_nodes import beside_the_driver, capacity, several_machines
 from assay.cluster.ray_streams import quiet_ray_data, tables_of, workers_errors
 from assay.errors import ResourceError
@@ -80,7 +81,6 @@ class Passes:
                 f"cluster; expected {cpus:g} and {gpus:g} for one model; set resources.scoring.cpus_per_model_worker "
                 "and gpus_per_model_worker to less"
             )
-        wanted = self.resources.model_workers
         _run(
             chunks,
             ModelActor,
@@ -89,10 +89,12 @@ class Passes:
                 "reader": self._reader(MODEL_ROWS),
                 "scoring": self._scoring(todo),
                 "cpus": cpus,
+                "gpus": gpus,
             },
-            compute=ray.data.ActorPoolStrategy(size=min(wanted, len(chunks), wanted if room is None else room)),
+            compute=ray.data.ActorPoolStrategy(size=self.resources.num_model_workers(room, len(chunks))),
             num_cpus=cpus,
             num_gpus=gpus,
+            runtime_env={"env_vars": device_environment(gpus)},
         )
 
     def judge(self, todo: Sequence[WantedScores], judge: JudgeSetup) -> None:
@@ -103,7 +105,7 @@ class Passes:
         wanted = 1 if judge.endpoint.kind.travels_in_files else self.resources.judge_workers  # few and large ones
         workers = min(wanted, len(chunks))
         if "scheduling_strategy" not in place:
-            workers = min(workers, _room_for_workers(self.resources, place.get("resources")))
+            workers = min(workers, _room_for_workers(self.resources, _beside_cpus(judge, place)))
         if not judge.endpoint.kind.travels_in_files:
             start_ray_ledger(judge.ledger_url)
         board = Board.options(**beside_the_driver()).remote()
@@ -260,8 +262,18 @@ def _engine_room(judge: JudgeSetup) -> dict[str, Any]:
     if judge.endpoint.kind.is_remote:
         return {}
     settings = judge.endpoint.local
-    environment = {"OMP_NUM_THREADS": str(settings.num_threads), "VLLM_LOGGING_LEVEL": "ERROR"}
+    environment = {
+        **device_environment(settings.gpus),
+        "OMP_NUM_THREADS": str(settings.num_threads),
+        "VLLM_LOGGING_LEVEL": "ERROR",
+    }
     return {"num_gpus": settings.gpus, "runtime_env": {"env_vars": environment}}
+
+
+def _beside_cpus(judge: JudgeSetup, place: Mapping[str, Any]) -> dict[str, float]:
+    """What a judge actor asks for beside its CPUs: GPUs where it holds a model, and what the cluster file names."""
+    gpus = 0 if judge.endpoint.kind.is_remote else judge.endpoint.local.gpus
+    return {**place.get("resources", {}), **({"GPU": float(gpus)} if gpus else {})}
 
 
 def _judge_place(judge: JudgeSetup, resources: ScoringResources) -> dict[str, Any]:

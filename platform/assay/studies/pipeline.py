@@ -217,7 +217,7 @@ class Pipeline:
         check_evaluation(self.study, sets, datasets)
         check_items(self.study, sets, item_counts(sets, datasets))
         with ExitStack() as stack:
-            if self.study.resources.wants_gpu:  # a cluster without one says so before the base is trained
+            if self.study.wants_gpu:  # a cluster without one says so before the base is trained
                 self._join_ray(stack)
             if until in (None, "score"):
                 self._check_judge()
@@ -409,7 +409,7 @@ class Pipeline:
 
         with self.costs.stage("ray"):
             stack.enter_context(ray_cluster(self.study.resources))
-            check_resources(self.study.resources)
+            check_resources(self.study.resources, self.study.local_judge)
             check_storage(self.store)
 
     def _rounds(self, folder: StudyFolder, datasets: Datasets) -> StudyRounds:

@@ -7,6 +7,7 @@ from pydantic import Field
 from assay.cluster.config import ClusterResources
 from assay.errors import ResourceError
 from assay.generation.spec import GenerationResources
+from assay.llm.local_model import LocalModel
 from assay.scoring.jobs import ScoringResources
 from assay.training.spec import TrainResources
 
@@ -28,8 +29,12 @@ class StudyResources(ClusterResources):
         )
 
 
-def check_resources(resources: StudyResources) -> None:
+def check_resources(resources: StudyResources, judge: LocalModel | None = None) -> None:
     """Refuse at once what no node could ever give, instead of waiting for it.
+
+    Args:
+        resources: the study's.
+        judge: how its judge is loaded, where that is a model of these machines.
 
     Raises:
         ResourceError: one line that names the stage, what it asks for and what there is.
@@ -42,6 +47,7 @@ def check_resources(resources: StudyResources) -> None:
         ("generation", resources.generation.cpus_per_engine, resources.generation.gpus_per_engine),
         ("scoring", resources.scoring.cpus_per_worker, 0),
         ("scoring", resources.scoring.cpus_per_model_worker, resources.scoring.gpus_per_model_worker),
+        ("scoring beside judge.local.gpus", resources.scoring.cpus_per_worker, judge.gpus if judge else 0),
     ):
         if there.room_for({"CPU": cpus, "GPU": gpus}) == 0:
             raise ResourceError(

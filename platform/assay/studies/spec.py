@@ -19,6 +19,7 @@ from assay.config import NOT_IDENTITY, Config, Later
 from assay.generation.spec import LEAST_PROMPT, GenerationSpec
 from assay.ifs.trial_spec import TrialIfsSpec
 from assay.llm.endpoint import Reach, ReplySettings
+from assay.llm.local_model import LocalModel
 from assay.metaeval.study_tables.objective import Objective
 from assay.metaeval.study_tables.options import TableOptions
 from assay.mixtures.spec import LeakSpec
@@ -450,6 +451,16 @@ class Study(Config):
     def asks_judge(self) -> bool:
         """Whether anything is put before the LLM judge: predictions, or the preference answers of trials."""
         return JUDGE in self.scorers or self.grid.asks_judge or (self.ifs is not None and self.ifs.objecqa is not None)
+
+    @property
+    def local_judge(self) -> LocalModel | None:
+        """How the judge is loaded, where it is asked and is a model of these machines."""
+        return self.judge.local if self.asks_judge and self.judge.transport == "local" else None
+
+    @property
+    def wants_gpu(self) -> bool:
+        """Whether a stage, or the judge, asks for GPUs."""
+        return self.resources.wants_gpu or (self.local_judge is not None and self.local_judge.gpus > 0)
 
     @property
     def seeds_at_zero(self) -> tuple[int, ...]:

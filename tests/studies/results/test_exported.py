@@ -25,11 +25,12 @@ from support.tiny_models import make_adapters, make_model
 TRAINED = Choice("toy_sentiment N=8")
 
 
-def prepared(base: str = TINY) -> PreparedStudy:
+def prepared(base: str = TINY, **train: object) -> PreparedStudy:
     plain = {**quickstart().model_dump(mode="json"), "base_models": [base], "tiny_base": {}}
     for source in plain["data"]["sources"].values():
         source.update(num_train=60, num_validation=12, num_test=12)
     grid = {"tasks": ["toy_sentiment"], "sizes": [0, 8], "draws": 2, "validation_rows": 8}
+    plain["train"] |= train
     return prepare_study(Study.model_validate({**plain, "name": "small", "grid": grid}), "rubric")
 
 
@@ -98,6 +99,25 @@ def test_the_base_that_comes_with_assay_goes_with_the_adapter(tmp_path: Path) ->
     assert (out / "base" / "model.safetensors").read_bytes() == (SHIPPED["toy"] / "model.safetensors").read_bytes()
     assert json.loads((out / CONFIG).read_text())["base_model_name_or_path"] == str((out / "base").resolve())
     AutoPeftModelForCausalLM.from_pretrained(out)
+
+
+def test_a_model_that_was_trained_whole_leaves_as_it_is(tmp_path: Path) -> None:
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    study, store, out = prepared(method="full"), Store(str(tmp_path / "runs")), tmp_path / "winner"
+    trained = make_model(tmp_path / "model", "llama")
+    for key in study.artifacts.whole:
+        with store.writing("adapter", key) as artifact:
+            artifact.folder(trained)
+            artifact.json("summary.json", {})
+    made = export_model(study, store, TRAINED, out, merge=False)
+    assert made.kind == "whole weights" and made.run.adapter_key in study.artifacts.whole
+    assert logits(AutoModelForCausalLM.from_pretrained(out)).equal(
+        logits(AutoModelForCausalLM.from_pretrained(trained))
+    )
+    assert AutoTokenizer.from_pretrained(out)("w3 w4").input_ids[0] == 1
+    assert {path.name for path in out.iterdir()} == {path.name for path in trained.iterdir()} | {"README.md"}
+    assert "All weights, trained, of base model `tiny`" in (out / "README.md").read_text()
 
 
 def test_draw_and_seed_are_the_first_unless_named(trained: tuple[Store, Path], tmp_path: Path) -> None:

@@ -40,7 +40,7 @@ def proxy_command(study: Study, storage: str, out: Path, further: int, seed: int
     if len(study.base_models) > 1:
         first = study.base_models[0]
         raise ConfigError(f"proxy: saw {len(study.base_models)} base models; expected one: --set base_models=[{first}]")
-    refuse_unsupported(study.resources)
+    refuse_unsupported(study.resources, study.local_judge)
     prepare_ray_environment()
     pipeline = Pipeline(study, Store(storage), console_progress(), embedded_judge(), max_usd)
     results = pipeline.stored(pipeline.open())

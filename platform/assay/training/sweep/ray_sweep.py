@@ -39,6 +39,7 @@ from assay.training.sweep.ray_trial import (
     MakeHooks,
     ResidentTrial,
     SweepInputs,
+    named_rows,
     read_dataset_examples,
     read_mixture_rows,
 )
@@ -52,6 +53,8 @@ class_cache.ENV_VARS_TO_PROPAGATE.difference_update(
     {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SECURITY_TOKEN", "AWS_SESSION_TOKEN"}
 )
 
+MOST_ENCODERS = 8
+"""Processes that tokenize, a few hundred MB each."""
 OTHERS_EVERY_S = 0.5
 """Between two looks at what other studies train."""
 _TUNE_SETTINGS = {
@@ -218,18 +221,37 @@ def _inputs(
     readers: Readers,
     make_hooks: MakeHooks | None,
 ) -> SweepInputs:
-    """Start the tokenizing of every dataset that is needed; workers wait for what they use, nobody for the rest."""
-    encoder = Encoder.options(**beside_the_driver()).remote()
-    encodings: dict[EncodingId, Any] = {}
+    """Start the tokenizing of the rows that mixtures name.
+
+    On CPUs workers wait for what they use and nobody for the rest, as tokenizing takes what they leave while they
+    import their engines. Where trainings have GPUs all of it is done, side by side, before the first of them is held.
+    """
+    wanted: dict[EncodingId, TrainingJob] = {}
     mixtures: dict[str, tuple[str, ...]] = {}
     for job in jobs:
         if job.mixture_key not in mixtures:
             mixtures[job.mixture_key] = job.dataset_keys or _datasets_of(readers.rows, store, job)
         for dataset in mixtures[job.mixture_key]:
-            encoding = (job.base_key, dataset, encoding_key(job.spec))
-            if encoding not in encodings:
-                encodings[encoding] = encoder.encode.remote(store, dataset, job, readers.examples)
+            wanted.setdefault((job.base_key, dataset, encoding_key(job.spec)), job)
+    plain = {job.mixture_key for job in jobs if not job.spec.objective.learns_from_pairs}
+    named = named_rows(store, plain) if readers.rows is read_mixture_rows else None
+    count = num_encoders(len(wanted), resources, os.cpu_count())
+    encoders = [Encoder.options(**beside_the_driver()).remote() for _ in range(count)]
+    encodings: dict[EncodingId, Any] = {}
+    for number, (encoding, job) in enumerate(wanted.items()):
+        ids = None if named is None else named.get(encoding[1], set())
+        encoder = encoders[number % len(encoders)]
+        encodings[encoding] = encoder.encode.remote(store, encoding[1], job, readers.examples, ids)
+    if resources.gpus_per_worker:
+        ray.wait(list(encodings.values()), num_returns=len(encodings), fetch_local=False)
     return SweepInputs(store, list(jobs), encodings, resources, readers.rows, make_hooks, holder=uuid.uuid4().hex)
+
+
+def num_encoders(datasets: int, resources: TrainResources, cpus: int | None) -> int:
+    """Processes that tokenize: one beside workers that import their engines on the same CPUs, else as many as help."""
+    if not resources.gpus_per_worker:
+        return 1
+    return max(1, min(datasets, MOST_ENCODERS, cpus or 1))
 
 
 def _datasets_of(load_rows: LoadRows, store: Store, job: TrainingJob) -> tuple[str, ...]:

@@ -12,7 +12,8 @@ import time
 import uuid
 import warnings
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,6 +57,8 @@ MakeHooks = Callable[[TrainingJob], Sequence[EvalHook]]
 EncodingId = tuple[str, str, str]
 """Base key, dataset key, encoding key: what tokenized rows follow from."""
 NEVER_USED = ("mlflow", "sklearn")
+READERS = 8
+"""Threads that read mixtures: on a remote store each is a request."""
 INDEXES_KEPT = 16
 """Datasets whose id index a worker keeps."""
 
@@ -82,8 +85,23 @@ class Encoder:
     It takes no CPU of its own, so it can never wait for one that a trial holds.
     """
 
-    def encode(self, store: Store, dataset_key: str, job: TrainingJob, load_examples: LoadExamples) -> EncodedRows:
-        """A dataset for a base model: once per sweep, not once per trial. Test rows are never trained on."""
+    def encode(
+        self,
+        store: Store,
+        dataset_key: str,
+        job: TrainingJob,
+        load_examples: LoadExamples,
+        named: Collection[str] | None = None,
+    ) -> EncodedRows:
+        """A dataset for a base model: once per sweep, not once per trial. Test rows are never trained on.
+
+        Args:
+            store: holds the dataset, and bases that a study made.
+            dataset_key: of its rows, or of pairs.
+            job: any training of the base whose recipe encodes alike.
+            load_examples: reads a dataset.
+            named: ids of the rows that mixtures name; None takes all.
+        """
         with without_modules(*NEVER_USED):
             from transformers import AutoTokenizer
 
@@ -91,7 +109,10 @@ class Encoder:
             tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         objective = job.spec.objective
         rows = read_pairs(store, dataset_key) if objective.learns_from_pairs else load_examples(store, dataset_key)
-        return objective.encode([row for row in rows if row.split != "test"], tokenizer, job.spec)
+        wanted = [row for row in rows if row.split != "test"]
+        if named is not None and not objective.learns_from_pairs:
+            wanted = [row for row in wanted if row.example_id in named]
+        return objective.encode(wanted, tokenizer, job.spec)
 
 
 def read_mixture_rows(store: Store, job: TrainingJob) -> tuple[list[MixtureRow], list[MixtureRow]]:
@@ -104,6 +125,25 @@ def read_mixture_rows(store: Store, job: TrainingJob) -> tuple[list[MixtureRow],
         for name in ("train", "validation")
     )
     return train, validation
+
+
+def named_rows(store: Store, mixtures: Collection[str]) -> dict[str, set[str]]:
+    """Ids of the rows that stored mixtures name, by the key of their dataset."""
+
+    def read(key: str) -> list[tuple[str, list[str]]]:
+        found = []
+        for name in ("train", "validation"):
+            table = store.read_table("mixture", key, f"{name}.parquet").select(["dataset", "example_id"])
+            distinct = table.group_by("dataset").aggregate([("example_id", "distinct")])
+            found += zip(distinct["dataset"].to_pylist(), distinct["example_id_distinct"].to_pylist(), strict=True)
+        return found
+
+    named: dict[str, set[str]] = {}
+    with ThreadPoolExecutor(READERS) as pool:
+        for parts in pool.map(read, sorted(mixtures)):
+            for dataset, ids in parts:
+                named.setdefault(dataset, set()).update(ids)
+    return named
 
 
 def _split_of(rows: Sequence[PreferenceRow], split: str, key: str) -> list[MixtureRow]:
