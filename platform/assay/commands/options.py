@@ -108,7 +108,7 @@ class RunFlags:
         bool | None,
         typer.Option(
             "--preflight/--no-preflight",
-            help="Try a training step, an engine and the judge first; by default not on a tiny base of Assay's or the study's.",
+            help="Try a training step, an engine and the judge first; by default not on tiny bases.",
             show_default=False,
         ),
     ] = None
