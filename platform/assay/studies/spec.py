@@ -455,7 +455,7 @@ class Study(Config):
     @property
     def local_judge(self) -> LocalModel | None:
         """How the judge is loaded, where it is asked and is a model of these machines."""
-        return self.judge.local if self.asks_judge and self.judge.transport == "local" else None
+        return self.judge.local if self.asks_judge and not self.judge.kind.is_remote else None
 
     @property
     def wants_gpu(self) -> bool:
