@@ -17,6 +17,7 @@ bug in Assay and keeps its traceback.
 from __future__ import annotations
 
 import re
+import textwrap
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]+")
 """What moves a cursor, recolours a terminal, ends a line or reorders its text."""
@@ -72,3 +73,18 @@ class StageError(AssayError):
 def plain_line(text: str) -> str:
     """`text` as one line that a terminal shows as it is: judged text, endpoints and file names may hold escapes."""
     return " ".join(_CONTROL.sub(" ", text).split())
+
+
+LINE_WIDTH = 100
+"""Characters of a line that commands print."""
+
+
+def fitted(text: str, indent: int = 0) -> str:
+    """A text in lines of at most `LINE_WIDTH` characters, cut at spaces; those after the first begin at `indent`.
+
+    A word that is longer than a line, such as a path, is never cut.
+    """
+    lines = textwrap.wrap(
+        text, LINE_WIDTH, subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False
+    )
+    return "\n".join(lines)

@@ -365,8 +365,8 @@ def test_an_installed_package_is_known_by_its_version(installed: Path, capsys: p
     assert make_registry({}).scorers.spec("demo").params == {"plugin": "assay-demo==1.2"}
     assert "plugins" not in quickstart().identity()  # it brings nothing to this study
     assert run_app(["score", "--list"]) == 0
-    (line,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith("demo "))
-    assert "assay-demo==1.2" in line
+    _, listed = capsys.readouterr().out.split("\ndemo ")
+    assert listed.splitlines()[1].strip() == "from assay-demo==1.2"
 
 
 def test_a_node_with_another_version_says_what_to_install(installed: Path) -> None:

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import typer
 
 from assay.commands.judges.reports import check_writable
-from assay.commands.metaeval import estimate_text, write_json
+from assay.commands.metaeval import estimate_text, write_out, written
 from assay.commands.progress import console_progress
 from assay.commands.score import scorer_params
 from assay.errors import ConfigError
 from assay.fingerprint import fingerprint
 from assay.store import Store
+
+if TYPE_CHECKING:
+    from assay.human.benchmark_report import BenchmarkReport, JudgeRow
+    from assay.metaeval.statistics.estimate import Estimate
 
 SCORERS = ("exact_match", "token_f1", "rouge1", "rouge2", "rougeL", "bleu", "sbert", "bertscore")
 
@@ -68,67 +74,64 @@ def human_command(
         )
     progress.finish("scores")
     seed = fingerprint([[part.name, part.num_rows, list(part.outputs)] for part in sets])
-    report = benchmark_report(scored, seed, resamples=resamples)
-    report["specs"] = {spec.name: _described(spec.identity()) for spec in specs}
-    write_json(out, report)
+    described = {spec.name: _described(spec.identity()) for spec in specs}
+    report = replace(benchmark_report(scored, seed, resamples=resamples), specs=described)
+    figure = write_out(out, report, benchmark_svg(report.tasks, report.scorers, "Which scorer agrees with people"))
     print_benchmark(report)
-    figure = out.with_suffix(".svg")
-    figure.write_text(benchmark_svg(report, "Which scorer agrees with people"), encoding="utf-8")
-    typer.echo(f"all figures: {out}; drawn: {figure}")
+    typer.echo(written(out, figure))
     _track(report, out, figure, uri)
 
 
-def print_benchmark(report: Mapping[str, Any]) -> None:
+def print_benchmark(report: BenchmarkReport) -> None:
     """Scorers x tasks, then CIT and CAT, recorded judges, the human ceiling, and who is better than whom."""
     typer.echo("Spearman's rho with people, 95 % interval over documents")
-    for task in report["tasks"]:
+    for task in report.tasks:
         typer.echo(
-            f"  {task['name']:<13} {task['scored_by_all']:>6,} of {task['texts']:,} texts, {task['documents']:,} "
-            f"documents; human: {task['human']}; compared with: {task['compared_with']}"
+            f"  {task.name:<13} {task.scored_by_all:>6,} of {task.texts:,} texts, {task.documents:,} "
+            f"documents; human: {task.human}; compared with: {task.compared_with}"
         )
-    tasks = [task["name"] for task in report["tasks"]]
-    order = sorted(report["scorers"], key=lambda name: -(report["scorers"][name]["cit"]["value"] or -9))
+    tasks = [task.name for task in report.tasks]
+    order = sorted(report.scorers, key=lambda name: -(report.scorers[name].cit.as_json()["value"] or -9))
     typer.echo(f"\n{'scorer':<13}" + "".join(f"{name:<14}" for name in tasks))
     for name in order:
-        typer.echo(f"{name:<13}" + "".join(f"{_short(report['scorers'][name]['tasks'][task]):<14}" for task in tasks))
+        typer.echo(f"{name:<13}" + "".join(f"{_short(report.scorers[name].tasks[task]):<14}" for task in tasks))
     typer.echo(f"\n{'scorer':<13}{'CIT':<24}{'CAT':<24}{'CAT, task-centred':<24}SUM (SummEval)")
     for name in order:
-        row = report["scorers"][name]
-        cells = [_or_dash(row[key]) for key in ("cit", "cat", "cat_task_centred")]
-        cells.append(_or_dash(row["sum"]["spearman"]) if "sum" in row else "–")
+        figures = report.scorers[name]
+        cells = [_or_dash(estimate.as_json()) for estimate in figures.shown]
+        cells.append("–" if figures.summaries is None else _or_dash(figures.summaries.spearman))
         typer.echo(f"{name:<13}" + "".join(f"{cell:<24}" for cell in cells).rstrip())
     for name in order:
-        if report["scorers"][name]["cit"]["value"] is None:
-            typer.echo(f"{name} has no CIT: {report['scorers'][name]['cit']['reason']}")
-    if report["judges"]:
+        if not report.scorers[name].cit.is_defined:
+            typer.echo(f"{name} has no CIT: {report.scorers[name].cit.reason}")
+    if report.judges:
         typer.echo("\nrecorded judges, read by our parser, and the best scorers on the same attribute")
-    for row in _judges_and_best(report["judges"]):
+    for row in _judges_and_best(report.judges):
         typer.echo(
-            f"  {row['task'] + '.' + row['attribute']:<28}{row['scorer']:<38}{estimate_text(row['spearman']):<24}"
-            f"{row['n']:>5,} of {row['asked']:,}"
+            f"  {row.task + '.' + row.attribute:<28}{row.scorer:<38}{estimate_text(row.spearman):<24}"
+            f"{row.n:>5,} of {row.asked:,}"
         )
-    for row in report["ceiling"]:
-        told = estimate_text(row["one person against the others"])
-        typer.echo(f"  human ceiling, {row['task']}.{row['attribute']}: {told} ({row['annotators']} annotators)")
-    tested = [row for row in report["comparisons"] if row["perm_both_holm"] is not None]
-    alike = [row for row in tested if row["perm_both_holm"] >= 0.05]
+    for people in report.ceiling:
+        told = estimate_text(people.with_the_others.as_json())
+        typer.echo(f"  human ceiling, {people.task}.{people.attribute}: {told} ({people.annotators} annotators)")
+    tested = [row for row in report.comparisons if row.perm_both_holm is not None]
+    alike = [row for row in tested if row.perm_both_holm is not None and row.perm_both_holm >= 0.05]
     typer.echo(
         f"\n{len(tested) - len(alike)} of {len(tested)} pairs of scorers differ in CIT (PERM-BOTH, Holm, 5 %)"
         + ("; those that do not:" if alike else "")
     )
-    for row in alike:
-        typer.echo(
-            f"  {row['first']} - {row['second']}: {estimate_text(row['difference'])}  p {row['perm_both_holm']:.3f}"
-        )
+    for pair in alike:
+        difference = estimate_text(pair.difference.as_json())
+        typer.echo(f"  {pair.first} - {pair.second}: {difference}  p {pair.perm_both_holm:.3f}")
 
 
-def _judges_and_best(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    shown: list[Mapping[str, Any]] = []
-    for key in dict.fromkeys((row["task"], row["attribute"]) for row in rows):
-        own = [row for row in rows if (row["task"], row["attribute"]) == key and row["spearman"]["value"] is not None]
-        own.sort(key=lambda row: -row["spearman"]["value"])
-        best = [row for row in own if not row["is_judge"]][:2]
-        shown += [row for row in own if row["is_judge"] or row in best]
+def _judges_and_best(rows: Sequence[JudgeRow]) -> list[JudgeRow]:
+    shown: list[JudgeRow] = []
+    for key in dict.fromkeys((row.task, row.attribute) for row in rows):
+        own = [row for row in rows if (row.task, row.attribute) == key and row.spearman["value"] is not None]
+        own.sort(key=lambda row: -row.spearman["value"])
+        best = [row for row in own if not row.is_judge][:2]
+        shown += [row for row in own if row.is_judge or row in best]
     return shown
 
 
@@ -136,33 +139,33 @@ def _or_dash(estimate: Mapping[str, Any]) -> str:
     return "–" if estimate["value"] is None else estimate_text(estimate)
 
 
-def _short(estimate: Mapping[str, Any]) -> str:
-    if estimate["value"] is None:
+def _short(estimate: Estimate) -> str:
+    if not estimate.is_defined:
         return "–"
-    if estimate["low"] is None:
-        return f"{estimate['value']:.2f}"
-    return f"{estimate['value']:.2f} ±{(estimate['high'] - estimate['low']) / 2:.2f}"
+    half = (estimate.high - estimate.low) / 2
+    return f"{estimate.value:.2f}" + ("" if math.isnan(half) else f" ±{half:.2f}")
 
 
 def _described(identity: Mapping[str, Any]) -> dict[str, Any]:
     return {name: identity[name] for name in ("kind", "version", "direction", "low", "high", "mode", "params")}
 
 
-def _track(report: Mapping[str, Any], out: Path, figure: Path, uri: str | None) -> None:
+def _track(report: BenchmarkReport, out: Path, figure: Path, uri: str | None) -> None:
     from assay.tracking.track_report import track_report
 
     if uri is None:
         return
     children = []
-    for name, row in report["scorers"].items():
+    for name, figures in report.scorers.items():
+        row = figures.as_json()
         numbers = {
             f"{key}.{end}": row[key][end]
             for key in ("cit", "cat", "cat_task_centred")
             for end in ("value", "low", "high")
         }
         numbers |= {f"task.{task}": cell["value"] for task, cell in row["tasks"].items()}
-        children.append((name, {"scorer": name, **report["specs"][name]["params"]}, numbers))
-    params = {"tasks": ", ".join(task["name"] for task in report["tasks"])}
+        children.append((name, {"scorer": name, **report.specs[name]["params"]}, numbers))
+    params = {"tasks": ", ".join(task.name for task in report.tasks)}
     files = {out.name: out.read_bytes(), figure.name: figure.read_bytes()}
     track_report(uri, "metaeval-human", "human benchmark", params, children, files)
     typer.echo(f"MLflow: {uri}")

@@ -18,7 +18,7 @@ from assay.commands.known import registry_of, study_beside
 from assay.commands.options import ScoreOptions
 from assay.commands.prediction_rows import PredictionRow, prediction_rows
 from assay.config import apply_overrides, validate
-from assay.errors import ConfigError, DataError, StorageError
+from assay.errors import ConfigError, DataError, StorageError, fitted
 from assay.metaeval.statistics.rates import wilson
 from assay.records import Outcome, Rating
 from assay.scoring.jobs import CUT, MODEL_ROWS, RATING_DECIMALS
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 MODES = ("strict", "compat")
 JUDGE_ROWS = 4096
 """Rows under judgement at a time: many, so that few wait for the last of their block."""
+ASSAY = "assay"
+"""Origin of what ships."""
 COSTS: Mapping[Cost, str] = {
     "cpu": "arithmetic on the CPU",
     "model": "a model's forward pass, CPU or GPU",
@@ -114,23 +116,24 @@ def list_command(as_json: bool, study: str | None = None) -> None:
     judge = ScorerSpec(name=JUDGE, kind="judge", cost="call", params={"model": JudgeConfig().model})
     table = registry_of(study_beside(study)).scorers
     specs = [*(table.spec(name) for name in table.names), judge]
-    origins = {name: table.origin(name) for name in table.names} | {JUDGE: "assay"}
-    width = max(map(len, origins.values())) + 2
+    origins = {name: table.origin(name) for name in table.names} | {JUDGE: ASSAY}
     if as_json:
         typer.echo(
             json.dumps([{**spec.model_dump(mode="json"), "origin": origins[spec.name]} for spec in specs], indent=2)
         )
         return
-    heads = f"{'scorer':<13}{'kind':<11}{'version':<9}{'better':<8}{'range':<13}{'a row costs':<38}"
-    typer.echo(f"{heads}{'from':<{width}}parameters")
+    typer.echo(f"{'scorer':<14}{'kind':<11}{'version':<9}{'better':<8}{'range':<13}a row costs")
     for spec in specs:
         low = "-inf" if spec.low is None else f"{spec.low:g}"
         high = "inf" if spec.high is None else f"{spec.high:g}"
         shown = ", ".join(f"{name}={'-' if value is None else value}" for name, value in spec.params.items())
-        typer.echo(
-            f"{spec.name:<13}{spec.kind:<11}{spec.version:<9}{spec.direction:<8}{f'{low} .. {high}':<13}"
-            f"{COSTS[spec.cost]:<38}{origins[spec.name]:<{width}}{shown}"
-        )
+        name = _in_column(spec.name)
+        what = f"{name:<14}{spec.kind:<11}{spec.version:<9}{spec.direction:<8}{f'{low} .. {high}':<13}"
+        typer.echo(f"{what}{COSTS[spec.cost]}")
+        if origins[spec.name] != ASSAY:
+            typer.echo(fitted(f"{'':<14}from {origins[spec.name]}", 14))
+        if shown:
+            typer.echo(fitted(f"{'':<14}{shown}", 14))
 
 
 @dataclass
@@ -249,17 +252,24 @@ def _write_text(path: Path, text: str) -> None:
 
 
 def _print_summary(summary: Sequence[Mapping[str, Any]]) -> None:
-    typer.echo(f"{'scorer':<14} {'mean':>7}  {'95 % interval':<18} {'asked':>9} {'scored':>9} {'unscored':>9}")
+    typer.echo(f"{'scorer':<14} {'mean':>9}  {'95 % interval':<24} {'asked':>11} {'scored':>11} {'unscored':>11}")
     for row in summary:
         mean = "–" if row["mean"] is None else f"{row['mean']:.4f}"
         interval = "–" if row["low"] is None else f"[{row['low']:.4f}, {row['high']:.4f}]"
         reasons = ", ".join(f"{reason}: {count:,}" for reason, count in row["reasons"].items())
         typer.echo(
-            f"{row['scorer']:<14} {mean:>7}  {interval:<18} {row['asked']:>9,} {row['scored']:>9,} "
-            f"{row['asked'] - row['scored']:>9,}" + (f"  {reasons}" if reasons else "")
+            f"{_in_column(row['scorer']):<14} {mean:>9}  {interval:<24} {row['asked']:>11,} {row['scored']:>11,} "
+            f"{row['asked'] - row['scored']:>11,}"
         )
+        if reasons:
+            typer.echo(fitted(f"{'':<14} unscored: {reasons}", 15))
         if row.get("num_cut"):
             typer.echo(f"{'':<14} {row['num_cut']:,} of {row['scored']:,} rows hold a text that the encoder saw cut")
+
+
+def _in_column(name: str) -> str:
+    """A name for a column of 14: a longer one takes a line of its own."""
+    return name if len(name) < 14 else f"{name}\n{'':<14}"
 
 
 def _fields(number: int, outcomes: Mapping[str, Sequence[Outcome]], kept: Sequence[str] = ()) -> dict[str, Any]:

@@ -18,7 +18,7 @@ import typer
 from assay.cluster.environment import in_ray_job, prepare_ray_environment
 from assay.commands.stopping import clean_stop
 from assay.commands.tracking import track_or_say
-from assay.errors import ConfigError, InputError, plain_line
+from assay.errors import ConfigError, InputError, fitted, plain_line
 from assay.studies.catalog import load_study
 
 if TYPE_CHECKING:
@@ -153,15 +153,15 @@ def status_command(reference: str, overrides: list[str], storage: str, as_json: 
         typer.echo(json.dumps(status, indent=2))
         return
     state = "finished" if status["finished"] else "not finished"
-    typer.echo(f"{status['study']}: {state}, in {status['storage']}")
+    typer.echo(fitted(f"{status['study']}: {state}, in {status['storage']}", 2))
     for row in status["stages"]:
         share = f"{100 * row['done'] / row['wanted']:5.1f} %" if row["wanted"] else "      –"
         typer.echo(f"  {row['stage']:<12} {row['done']:>8,} of {row['wanted']:>8,}  {share}")
     for line in status["decisions"]:
-        typer.echo(f"  decided      {line}")
+        typer.echo(fitted(f"  decided      {line}", 15))
     if (last := status["last"]) is not None:
         said = " ".join(str(last.get(part, "")) for part in ("stage", "event", "cell", "error") if last.get(part))
-        typer.echo(f"  last event   {plain_line(said)} at {last.get('time', '?')}")
+        typer.echo(fitted(f"  last event   {plain_line(said)} at {last.get('time', '?')}", 15))
     if status["report"]:
         typer.echo(f"  report       {status['report']}")
 

@@ -11,12 +11,21 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
-from typing import Any
 
 import numpy as np
 
+from assay.human.benchmark_report import (
+    BenchmarkReport,
+    BenchmarkTask,
+    Ceiling,
+    JudgeRow,
+    ScorerComparison,
+    ScorerFigures,
+    SummaryLevels,
+    TaskDifference,
+)
 from assay.human.sets import HumanSet
 from assay.metaeval.score_table.report import agreement
 from assay.metaeval.statistics.bootstrap import (
@@ -34,8 +43,6 @@ from assay.metaeval.statistics.correlation import spearman, spearman_resamples
 from assay.metaeval.statistics.estimate import FEW_CLUSTERS, Estimate, FloatArray
 from assay.metaeval.statistics.pairwise import perm_both_draws, permutation_p
 from assay.metaeval.statistics.rates import holm
-
-CEILING = "one person against the others"
 
 
 @dataclass(frozen=True)
@@ -55,17 +62,13 @@ class Scored:
         return np.asarray(np.isfinite(self.values).all(axis=0))
 
 
-def benchmark_report(sets: Sequence[Scored], seed_key: str, *, resamples: int = 2000) -> dict[str, Any]:
-    """All figures of the human benchmark, ready for JSON.
+def benchmark_report(sets: Sequence[Scored], seed_key: str, *, resamples: int = 2000) -> BenchmarkReport:
+    """All figures of the human benchmark.
 
     Args:
         sets: with the same scorers each, in the same order.
         seed_key: seeds every resampling, with the names of scorer and statistic.
         resamples: size of bootstrap and permutation.
-
-    Returns:
-        `tasks` (what each set is, and how many texts are left out and why), `scorers` (per scorer: `tasks`,
-        `attributes`, `cit`, `cat`, `cat_task_centred`, `sum`), `judges`, `ceiling`, `comparisons`.
     """
     names = sets[0].names
     main = [part for part in sets if part.part.has_references] or list(sets)
@@ -73,44 +76,41 @@ def benchmark_report(sets: Sequence[Scored], seed_key: str, *, resamples: int = 
     for number, name in enumerate(names):
         rows = _rows(main, number)
         seed = (seed_key, name)
-        scorers[name] = {
-            "tasks": {part.part.name: _task(part, number, seed, resamples).as_json() for part in sets},
-            "attributes": {
-                f"{part.part.name}.{attribute}": _attribute(part, number, attribute, seed, resamples).as_json()
+        summaries = [part for part in sets if part.part.name == "summeval"]
+        scorers[name] = ScorerFigures(
+            tasks={part.part.name: _task(part, number, seed, resamples) for part in sets},
+            attributes={
+                f"{part.part.name}.{attribute}": _attribute(part, number, attribute, seed, resamples)
                 for part in sets
                 if len(part.part.attributes) > 1
                 for attribute in part.part.attributes
             },
-            "cit": cit(rows, seeded(*seed, "cit"), resamples=resamples).as_json(),
-            "cat": cat(rows, seeded(*seed, "cat"), resamples=resamples).as_json(),
-            "cat_task_centred": cat(rows, seeded(*seed, "centred"), resamples=resamples, task_centred=True).as_json(),
-            "unscored": {part.part.name: dict(part.unscored[name]) for part in sets if part.unscored[name]},
-        }
-        summaries = [part for part in sets if part.part.name == "summeval"]
-        if summaries:
-            scorers[name]["sum"] = _summary_levels(summaries[0], number, f"{seed_key}\0{name}", resamples)
-    return {
-        "tasks": [_described(part) for part in sets],
-        "cit_tasks": [part.part.name for part in main],
-        "scorers": scorers,
-        "judges": _judge_rows(sets, seed_key, resamples),
-        "ceiling": _ceilings(sets, seed_key, resamples),
-        "comparisons": _comparisons(main, seed_key, resamples),
-    }
+            cit=cit(rows, seeded(*seed, "cit"), resamples=resamples),
+            cat=cat(rows, seeded(*seed, "cat"), resamples=resamples),
+            cat_task_centred=cat(rows, seeded(*seed, "centred"), resamples=resamples, task_centred=True),
+            unscored={part.part.name: dict(part.unscored[name]) for part in sets if part.unscored[name]},
+            summaries=_summary_levels(summaries[0], number, f"{seed_key}\0{name}", resamples) if summaries else None,
+        )
+    return BenchmarkReport(
+        tasks=tuple(_described(part) for part in sets),
+        cit_tasks=tuple(part.part.name for part in main),
+        scorers=scorers,
+        judges=tuple(_judge_rows(sets, seed_key, resamples)),
+        ceiling=tuple(_ceilings(sets, seed_key, resamples)),
+        comparisons=tuple(_comparisons(main, seed_key, resamples)),
+    )
 
 
-def _described(part: Scored) -> dict[str, Any]:
-    asked = part.part.num_rows
-    return {
-        "name": part.part.name,
-        "texts": asked,
-        "documents": len(set(part.part.docs)),
-        "human": part.part.human_is,
-        "compared_with": part.part.reference,
-        "has_references": part.part.has_references,
-        "scored_by_all": int(part.common.sum()),
-        "left_out": asked - int(part.common.sum()),
-    }
+def _described(part: Scored) -> BenchmarkTask:
+    return BenchmarkTask(
+        name=part.part.name,
+        texts=part.part.num_rows,
+        documents=len(set(part.part.docs)),
+        human=part.part.human_is,
+        compared_with=part.part.reference,
+        has_references=part.part.has_references,
+        scored_by_all=int(part.common.sum()),
+    )
 
 
 def _task(part: Scored, number: int, seed: tuple[str, str], resamples: int) -> Estimate:
@@ -143,7 +143,7 @@ def _rows(sets: Sequence[Scored], number: int) -> Rows:
     return Rows(np.concatenate(scorer), np.concatenate(human), task_N, np.concatenate(doc), names, stratum=task_N)
 
 
-def _summary_levels(part: Scored, number: int, seed_key: str, resamples: int) -> dict[str, Any]:
+def _summary_levels(part: Scored, number: int, seed_key: str, resamples: int) -> SummaryLevels:
     """SUM: agreement on SummEval over all summaries, inside documents, and between systems."""
     scorer_N, human_N = part.values[number], part.part.human
     found = agreement(scorer_N, human_N, list(part.part.docs), seed_key=seed_key, resamples=resamples)
@@ -154,16 +154,11 @@ def _summary_levels(part: Scored, number: int, seed_key: str, resamples: int) ->
     ]
     first, second = (np.asarray(column) for column in zip(*means, strict=True))
     note = f"{first.size} systems: too few for an interval worth having"
-    return {
-        "spearman": found["spearman"],
-        "within_documents": found["spearman_within_group"],
-        "between_systems": Estimate(
-            spearman(first, second), math.nan, math.nan, int(first.size), int(first.size), "", note
-        ).as_json(),
-    }
+    systems_alone = Estimate(spearman(first, second), math.nan, math.nan, int(first.size), int(first.size), "", note)
+    return SummaryLevels(found["spearman"], found["spearman_within_group"], systems_alone)
 
 
-def _judge_rows(sets: Sequence[Scored], seed_key: str, resamples: int) -> list[dict[str, Any]]:
+def _judge_rows(sets: Sequence[Scored], seed_key: str, resamples: int) -> list[JudgeRow]:
     """Recorded judges, and every scorer on the same texts and attribute."""
     found = []
     for part in sets:
@@ -175,46 +170,33 @@ def _judge_rows(sets: Sequence[Scored], seed_key: str, resamples: int) -> list[d
             for name, scores_N in columns.items():
                 seed = f"{seed_key}\0judge\0{part.part.name}\0{attribute}\0{name}"
                 row = agreement(scores_N, human_N, list(part.part.docs), seed_key=seed, resamples=resamples)
-                found.append(
-                    {
-                        "task": part.part.name,
-                        "attribute": attribute,
-                        "scorer": name,
-                        "is_judge": name not in part.names,
-                        **{field: row[field] for field in ("asked", "n", "unscored", "spearman")},
-                        "within_documents": row["spearman_within_group"],
-                    }
-                )
+                counts = {field: row[field] for field in ("asked", "n", "unscored", "spearman")}
+                within = row["spearman_within_group"]
+                is_judge = name not in part.names
+                found.append(JudgeRow(part.part.name, attribute, name, is_judge, **counts, within_documents=within))
     return found
 
 
-def _ceilings(sets: Sequence[Scored], seed_key: str, resamples: int) -> list[dict[str, Any]]:
+def _ceilings(sets: Sequence[Scored], seed_key: str, resamples: int) -> list[Ceiling]:
     """How well one annotator agrees with the mean of the others, where a set names annotators."""
     found = []
     for part in sets:
         for attribute, scores_AN in part.part.annotators.items():
             rng = seeded(seed_key, "ceiling", part.part.name, attribute)
             ceiling = human_ceiling(scores_AN, rng, groups=np.asarray(part.part.docs), resamples=resamples)
-            found.append(
-                {
-                    "task": part.part.name,
-                    "attribute": attribute,
-                    "annotators": ceiling.num_annotators,
-                    CEILING: ceiling.with_the_others.as_json(),
-                    "between pairs": ceiling.between_pairs.as_json(),
-                }
-            )
+            people = ceiling.num_annotators, ceiling.with_the_others, ceiling.between_pairs
+            found.append(Ceiling(part.part.name, attribute, *people))
     return found
 
 
-def _comparisons(sets: Sequence[Scored], seed_key: str, resamples: int) -> list[dict[str, Any]]:
+def _comparisons(sets: Sequence[Scored], seed_key: str, resamples: int) -> list[ScorerComparison]:
     """Every two scorers: difference of CIT and of each task's rho, with PERM-BOTH."""
     names = sets[0].names
     num_clusters = min(len(set(np.asarray(part.part.docs)[part.common])) for part in sets)
     size = sum(int(part.common.sum()) for part in sets)
     intervals = (_Resampled if num_clusters >= FEW_CLUSTERS else _LeftOut)(sets, seed_key, resamples)
 
-    def compare(pair: tuple[int, int]) -> dict[str, Any]:
+    def compare(pair: tuple[int, int]) -> ScorerComparison:
         first, second = pair
         draws = [
             perm_both_draws(
@@ -237,23 +219,24 @@ def _comparisons(sets: Sequence[Scored], seed_key: str, resamples: int) -> list[
             else Estimate.undefined("a scorer is constant in one of the tasks", size)
         )
         p = permutation_p(mean, np.mean([swapped for _, swapped in draws], axis=0))
-        return {
-            "first": names[first],
-            "second": names[second],
-            "difference": difference.as_json(),
-            "perm_both": None if math.isnan(p) else p,
-            "tasks": {
-                part.part.name: {"difference": _number(value), "perm_both": _number(permutation_p(value, swapped))}
-                for part, (value, swapped) in zip(sets, draws, strict=True)
-            },
+        tasks = {
+            part.part.name: TaskDifference(_number(value), _number(permutation_p(value, swapped)))
+            for part, (value, swapped) in zip(sets, draws, strict=True)
         }
+        return ScorerComparison(names[first], names[second], difference, _number(p), tasks)
 
     with ThreadPoolExecutor(max_workers=2) as pool:  # NumPy works outside the interpreter's lock; order stays
         found = list(pool.map(compare, combinations(range(len(names)), 2)))
-    _add_holm(found)
-    for part in sets:
-        _add_holm([row["tasks"][part.part.name] for row in found])
-    return found
+    adjusted = _holm([row.perm_both for row in found])
+    by_task = {part.part.name: _holm([row.tasks[part.part.name].perm_both for row in found]) for part in sets}
+    return [
+        replace(
+            row,
+            perm_both_holm=p,
+            tasks={name: replace(task, perm_both_holm=by_task[name][place]) for name, task in row.tasks.items()},
+        )
+        for place, (row, p) in enumerate(zip(found, adjusted, strict=True))
+    ]
 
 
 class _Resampled:
@@ -303,10 +286,8 @@ def _vary(part: Scored, first: int, second: int) -> bool:
     return all(column.size > 2 and np.ptp(column) > 0 for column in columns)
 
 
-def _add_holm(rows: Sequence[dict[str, Any]]) -> None:
-    adjusted = holm([math.nan if row["perm_both"] is None else row["perm_both"] for row in rows])
-    for row, p in zip(rows, adjusted, strict=True):
-        row["perm_both_holm"] = _number(float(p))
+def _holm(p_values: Sequence[float | None]) -> list[float | None]:
+    return [_number(float(p)) for p in holm([math.nan if p is None else p for p in p_values])]
 
 
 def _number(value: float) -> float | None:

@@ -13,6 +13,7 @@ from functools import cached_property
 from assay.config import validate
 from assay.errors import ConfigError
 from assay.records import Mode
+from assay.scoring.named import check_names_differ
 from assay.scoring.protocol import Scorer, ScorerSpec
 from assay.scoring.scorers import heuristics, models, references
 from assay.scoring.scorers import tone as tone_scorer
@@ -94,14 +95,9 @@ class Scorers:
         Raises:
             ConfigError: a name is taken.
         """
-        added = Scorers((*self.entries, *further))
-        for entry in added.entries:
-            if added._by_name[entry.name] is not entry:
-                raise ConfigError(
-                    f"scorer {entry.name!r}: saw a second definition ({entry.origin}); expected one; give yours "
-                    "another name"
-                )
-        return added
+        added = (*self.entries, *further)
+        check_names_differ("scorer", (entry.name for entry in added))
+        return Scorers(added)
 
     def _entry(self, name: str) -> ScorerEntry:
         if name not in self._by_name:

@@ -19,6 +19,7 @@ from assay.plugins.code import PluginCode
 from assay.plugins.finding import installed_plugins
 from assay.plugins.opening import registrations_of
 from assay.scoring.judges.table import SHIPPED_PROTOCOLS, Protocols
+from assay.scoring.named import check_names_differ
 from assay.scoring.plugged import PluggedHeuristic, protocol_entries, scorer_entries
 from assay.scoring.scorers.heuristics import SHIPPED_HEURISTICS, Heuristics, HeuristicScorer
 from assay.scoring.table import SHIPPED_SCORERS, ScorerEntry, Scorers
@@ -107,9 +108,7 @@ def _with_plugins(plugins: tuple[PluginCode, ...]) -> Registry:
         for code in plugins
         for name in registrations_of(code).loaders
     ]
-    names = [*LOADERS, *(reader.name for reader in readers)]
-    if twice := [name for name in names if names.count(name) > 1]:
-        raise ConfigError(f"loader {twice[0]!r}: saw a second definition; expected one; give yours another name")
+    check_names_differ("loader", [*LOADERS, *(reader.name for reader in readers)])
     own = {
         name: validate(OwnTask, fields, f"plug-in {code.name!r}: task {name!r}")
         for code in plugins

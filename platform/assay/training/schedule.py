@@ -50,9 +50,7 @@ def total_steps(num_rows: int, batch: int, *, max_steps: int | None = 400, num_e
     return epochs if max_steps is None else min(max_steps, epochs)
 
 
-def rate_factor(
-    step: int, *, total: int, warmup: int, decay: Literal["linear", "cosine", "constant"] = "linear"
-) -> float:
+def rate_factor(step: int, *, total: int, warmup: int, decay: Decay = "linear") -> float:
     """Share, in (0, 1], of the peak rate at optimizer step `step`, counted from 0.
 
     Rises in `warmup` equal parts that leave out zero, is 1 at step `warmup`, then falls towards 0 at `total`, which is

@@ -15,6 +15,7 @@ from assay.tasks.templates import PromptSpec
 from assay.training.objectives.base import Objective
 from assay.training.objectives.sft import Sft
 from assay.training.objectives.shipped import read_objective
+from assay.training.schedule import Decay
 
 ADAPTER_KIND = "adapter"
 """Kind of what trainings make: a LoRA adapter's folder or, of method "full", a whole model's."""
@@ -55,7 +56,7 @@ class TrainSpec(Config):
     (q, k, v, o projections, or the fused qkv, dense and MLP linears), "all-linear" takes all but the output head."""
     learning_rate: float = Field(5e-4, gt=0)
     """Peak rate after warm-up."""
-    schedule: Literal["linear", "cosine", "constant"] = "linear"
+    schedule: Decay = "linear"
     """What follows warm-up: decay to zero, linear or by half a cosine, or the peak rate to the end."""
     warmup_steps: int | None = Field(None, ge=0)
     """None: min(100, max(4, rows // batch)), see `schedule.warmup_steps`."""

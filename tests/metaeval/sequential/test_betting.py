@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assay.metaeval.sequential.betting import cluster_means, fortunes, interval_sequence
+from assay.metaeval.sequential.betting import fortunes, interval_sequence
 from support.slow_betting import slow_fortunes
 
 ALPHA = 0.05
@@ -110,10 +110,6 @@ def test_a_cheap_scorer_that_agrees_saves_items_and_a_useless_one_costs_few() ->
     alone, helped, misled = needed
     assert helped < 0.8 * alone
     assert misled < 1.15 * alone
-
-
-def test_items_of_one_document_count_once() -> None:
-    assert cluster_means([1.0, 0.0, -1.0, 1.0], ["b", "a", "b", "b"]).tolist() == [pytest.approx(1 / 3), 0.0]
 
 
 def test_scores_outside_the_range_are_refused() -> None:

@@ -9,16 +9,28 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import ArrayLike
 from scipy.integrate import quad
 from scipy.stats import nct, studentized_range
 from scipy.stats import t as student
 
 from assay.metaeval.sequential.many import holm_on_e
-from assay.metaeval.sequential.normal_mean import t_e_values, t_interval
+from assay.metaeval.sequential.normal_mean import PRIOR_RUNS, t_interval
 from assay.metaeval.sequential.spending import pair_intervals, range_quantile, spent_shares
 from assay.metaeval.sequential.winner import winner_interval
 
 values = st.lists(st.floats(-50, 50).map(lambda v: round(v, 2)), min_size=3, max_size=10)
+
+
+def t_e_values(values_R: ArrayLike, *, null: float = 0.0, prior_runs: float = PRIOR_RUNS) -> np.ndarray:
+    """The e-value against mean = `null` after each run, of which `t_interval` is the inverse."""
+    x = np.asarray(values_R, dtype=float) - null
+    n = np.arange(1, x.size + 1)
+    squares, sums = np.cumsum(x**2), np.cumsum(x)
+    rest = squares - sums**2 / (n + prior_runs)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        log_e = 0.5 * np.log(prior_runs / (n + prior_runs)) + n / 2 * (np.log(squares) - np.log(rest))
+    return np.where(squares > 0, np.exp(np.minimum(log_e, 700.0)), 1.0)
 
 
 @pytest.mark.parametrize("runs", [[0.4, 1.1, 0.2], [1.0, -2.0, 0.5, 3.0], [2.0, 2.1, 1.9, 2.2, 2.05]])

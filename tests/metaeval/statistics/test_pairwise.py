@@ -10,38 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from assay.metaeval.statistics.correlation import pearson, spearman
-from assay.metaeval.statistics.pairwise import pairwise_accuracy, perm_both, tie_calibration, williams
+from assay.metaeval.statistics.pairwise import perm_both, tie_calibration, williams
 
 NA = math.nan
-
-
-@given(st.lists(st.integers(-50, 50), min_size=2, max_size=12))
-def test_pairwise_accuracy_sees_only_the_order(scores: list[int]) -> None:
-    gold_M = np.array(scores, dtype=float)
-    assert pairwise_accuracy(gold_M**3, gold_M) == 1.0
-
-
-@pytest.mark.parametrize(
-    ("scorer", "accuracy"),
-    [
-        # human 0, 0, 0, 0, 1, 2 has 6 tied pairs of 15
-        ([0, 0, 0, 0, 2, 1], 14 / 15),  # all ties kept, one pair of nine turned round
-        ([0, 1, 2, 3, 4, 5], 9 / 15),  # nine pairs right, all six ties broken
-        ([0, 0, 0, 0, 0, 0], 6 / 15),
-    ],
-)
-def test_ties_count(scorer: list[int], accuracy: float) -> None:
-    human = np.array([0, 0, 0, 0, 1, 2], dtype=float)
-    assert pairwise_accuracy(np.array(scorer, dtype=float), human) == pytest.approx(accuracy)
-
-
-def test_pairwise_accuracy_refuses_what_it_cannot_compare() -> None:
-    with pytest.raises(ValueError, match="must both be"):
-        pairwise_accuracy(np.ones(2), np.ones(3))
-    with pytest.raises(ValueError, match="at least 2"):
-        pairwise_accuracy(np.ones(1), np.ones(1))
-    with pytest.raises(ValueError, match="missing scores"):
-        pairwise_accuracy(np.array([1.0, NA]), np.ones(2))
 
 
 # the three worked examples that Deutsch et al. 2023 publish with their implementation

@@ -11,8 +11,6 @@ from assay.metaeval.statistics.position import (
     length_effect,
     mean_interval,
     position_effect,
-    position_table,
-    positional_agreement_compat,
 )
 
 
@@ -22,9 +20,6 @@ def test_agreement_leaves_unread_pairs_out_and_counts_them() -> None:
     found = position_effect(original, swapped)
     assert found.agreement.value == pytest.approx(2 / 3) and found.agreement.n == 3
     assert found.none_rate.value == pytest.approx(3 / 10)
-    # published form: two unread verdicts are equal
-    assert positional_agreement_compat(original, swapped) == pytest.approx(3 / 5)
-    assert math.isnan(positional_agreement_compat([], []))
 
 
 def test_the_effect_is_the_first_places_lead() -> None:
@@ -59,18 +54,6 @@ def test_length_effect_is_seen_inside_items_only() -> None:
     assert not length_effect([1.0, 2.0], [5.0, 5.0], ["a", "a"]).is_defined
     few = length_effect([1.0, 2.0, 1.0, 3.0], [5.0, 10.0, 5.0, 10.0], list("aabb"))
     assert few.value == pytest.approx(1.5) and math.isnan(few.low) and "2 items" in few.reason
-
-
-def test_position_table_frees_models_and_items() -> None:
-    # model b is 10 better, item y is 4 harder, the first place gives 1 more
-    rows = [("a", 0, "x", 1), ("b", 1, "x", 10), ("a", 1, "y", -4), ("b", 0, "y", 7)]
-    table = position_table([r[3] for r in rows], [r[0] for r in rows], [r[1] for r in rows], [r[2] for r in rows])
-    assert {key: round(value.value, 9) for key, value in table.items()} == {
-        ("a", 0): 0.5,
-        ("a", 1): -0.5,
-        ("b", 0): 0.5,
-        ("b", 1): -0.5,
-    }
 
 
 def test_mean_interval_of_one_value_has_no_width() -> None:

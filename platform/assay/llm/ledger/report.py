@@ -137,20 +137,22 @@ def versions_text(versions: Sequence[ServedVersion]) -> str:
 
 def _beside(connection: sa.Connection, study: str | None) -> tuple[list[ServedVersion], float | None]:
     """Versions of the judges that were answered by more than one, and the share of cached prompt tokens."""
-    query = sa.select(
-        CALLS.c.study, CALLS.c.judge, CALLS.c.model, CALLS.c.extra, CALLS.c.created_at, CALLS.c.prompt_tokens
-    ).where(CALLS.c.status == "answered")
+    place = CALLS.c.study, CALLS.c.judge, CALLS.c.model, CALLS.c.extra
+    created_at = CALLS.c.created_at
+    sums = sa.func.count(), sa.func.min(created_at), sa.func.max(created_at), sa.func.sum(CALLS.c.prompt_tokens)
+    # replies with equal notes come as one row: most have few kinds of notes, or none
+    query = sa.select(*place, *sums).where(CALLS.c.status == "answered").group_by(*place)
     if study is not None:
         query = query.where(CALLS.c.study == study)
     found: dict[tuple[str, str, str, str], tuple[int, float, float]] = {}
     prompt = cached = 0
     result = connection.execution_options(yield_per=ROWS_PER_GROUP).execute(query)
-    for name, judge, model, extra, created_at, tokens in result:
+    for name, judge, model, extra, num, began, ended, tokens in result:
         notes = json.loads(extra) if extra else {}
-        prompt, cached = prompt + tokens, cached + int(notes.get(CACHED, 0))
+        prompt, cached = prompt + int(tokens or 0), cached + num * int(notes.get(CACHED, 0))
         key = (name, judge, str(notes.get(SERVED_MODEL, model)), str(notes.get(FINGERPRINT, "")))
-        calls, first, last = found.get(key, (0, created_at, created_at))
-        found[key] = (calls + 1, min(first, created_at), max(last, created_at))
+        calls, first, last = found.get(key, (0, began, ended))
+        found[key] = (calls + num, min(first, began), max(last, ended))
     several = Counter((name, judge) for name, judge, *_ in found)
     versions = [
         ServedVersion(*key, calls, _day_of(first), _day_of(last))

@@ -122,14 +122,6 @@ def interval_sequence(
     return IntervalSequence(2 * np.maximum.accumulate(low) - 1, 2 * np.minimum.accumulate(high) - 1)
 
 
-def cluster_means(differences: ArrayLike, clusters: ArrayLike) -> FloatArray:
-    """Mean difference of each cluster, in order of first appearance; the unit that is drawn is the cluster."""
-    values, labels = np.asarray(differences, dtype=float), np.asarray(clusters)
-    _, first, inverse = np.unique(labels, return_index=True, return_inverse=True)
-    means = np.bincount(inverse, weights=values) / np.bincount(inverse)
-    return np.asarray(means[np.argsort(first)])
-
-
 def _stake(size: FloatArray, most: FloatArray) -> FloatArray:
     """The bet: its planned size, cut so that the worst next score takes `CAP` of the fortune.
 

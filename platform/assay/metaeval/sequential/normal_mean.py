@@ -21,28 +21,6 @@ PRIOR_RUNS = 0.25
 """Weight of "no effect", in runs: effects of about 1 / sqrt(.25) = 2 standard deviations of one run are expected."""
 
 
-def t_e_values(values_R: ArrayLike, *, null: float = 0.0, prior_runs: float = PRIOR_RUNS) -> np.ndarray:
-    """The e-value against mean = `null` after each run, shape (R,); 1 after the first, inf where runs do not vary.
-
-    In at most alpha of all studies it ever reaches 1 / alpha if the mean is `null`.
-
-    Args:
-        values_R: runs (or paired differences of runs) in their planned order.
-        null: the mean under test.
-        prior_runs: see `PRIOR_RUNS`; above 0.
-
-    Raises:
-        ValueError: a value is missing.
-    """
-    x = _finite(values_R) - null
-    n = np.arange(1, x.size + 1)
-    squares, sums = np.cumsum(x**2), np.cumsum(x)
-    rest = squares - sums**2 / (n + prior_runs)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        log_e = 0.5 * np.log(prior_runs / (n + prior_runs)) + n / 2 * (np.log(squares) - np.log(rest))
-    return np.where(squares > 0, np.exp(np.minimum(log_e, 700.0)), 1.0)
-
-
 def t_interval(values_R: ArrayLike, *, alpha: float = 0.05, prior_runs: float = PRIOR_RUNS) -> Estimate:
     """The mean with the interval of all means whose e-value is below 1 / alpha at this look.
 

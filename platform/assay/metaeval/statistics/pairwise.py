@@ -41,32 +41,6 @@ _PLAIN: dict[str, Callable[[ArrayLike, ArrayLike], float]] = {
 _RESAMPLED = {"spearman": spearman_resamples, "pearson": pearson_resamples, "kendall": kendall_resamples}
 
 
-def pairwise_accuracy(scorer_M: FloatArray, gold_M: FloatArray) -> float:
-    """Fraction, in [0, 1], of model pairs that the scorer orders as gold does.
-
-    A pair is right when both sides order it alike, or both tie it.
-
-    Args:
-        scorer_M: mean score per model, in the scorer's own unit, shape (M,).
-        gold_M: gold score of the same models, shape (M,).
-
-    Raises:
-        ValueError: shapes differ, M < 2, or a score is missing (NaN).
-
-    Source: acc_eq of Deutsch et al. 2023, "Ties Matter", without tie calibration.
-    """
-    if scorer_M.ndim != 1 or scorer_M.shape != gold_M.shape:
-        raise ValueError(f"scorer {scorer_M.shape} and gold {gold_M.shape} must both be (M,)")
-    if scorer_M.size < 2:
-        raise ValueError(f"{scorer_M.size} models; pairs need at least 2")
-    if not (np.isfinite(scorer_M).all() and np.isfinite(gold_M).all()):
-        raise ValueError("missing scores: choose a policy first, see ScoreTable.complete()")
-    first, second = np.triu_indices(scorer_M.size, 1)
-    scorer_order = np.sign(scorer_M[first] - scorer_M[second])
-    gold_order = np.sign(gold_M[first] - gold_M[second])
-    return float(np.mean(scorer_order == gold_order))
-
-
 @dataclass(frozen=True)
 class TieCalibration:
     """Pairwise accuracy as a function of the difference up to which the scorer's pairs are ties."""

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from assay.metaeval.statistics.clustered import student_quantile
-from assay.metaeval.statistics.estimate import Estimate, FloatArray
+from assay.metaeval.statistics.estimate import Estimate
 from assay.metaeval.statistics.rates import MIN_VALUES, bounded_mean, sign_test, wilson
 
 Verdict = int | None
@@ -76,13 +76,6 @@ def position_effect(original: Sequence[Verdict], swapped: Sequence[Verdict]) -> 
     )
 
 
-def positional_agreement_compat(original: Sequence[Verdict], swapped: Sequence[Verdict]) -> float:
-    """Share of pairs with equal verdicts where two unread verdicts count as equal (the published statistic)."""
-    if not original:
-        return math.nan
-    return sum(a == b for a, b in zip(original, swapped, strict=True)) / len(original)
-
-
 def mean_interval(values: ArrayLike) -> Estimate:
     """Mean of independent values with Student's interval; none below 6 values, nor where all are equal."""
     values_N = np.asarray(values, dtype=float)
@@ -131,38 +124,6 @@ def length_effect(score: ArrayLike, length: ArrayLike, items: Sequence[Hashable]
     error = math.sqrt(num_items / (num_items - 1) * float(np.sum(sums**2))) / square
     method = f"item fixed effects, {num_items} items"
     return _with_interval(slope, error, score_N.size, num_items, method, "items")
-
-
-def position_table(
-    score: ArrayLike, model: Sequence[str], position: Sequence[int], item: Sequence[Hashable]
-) -> dict[tuple[str, int], Estimate]:
-    """Mean score of every (model, position), each answer centred on its model's mean and its item's mean.
-
-    An even table of zeros: the place does not matter. Intervals over items.
-    """
-    score_N = np.asarray(score, dtype=float)
-    models, model_N = np.unique(np.asarray(model), return_inverse=True)
-    _, item_N = np.unique(np.asarray([str(label) for label in item]), return_inverse=True)
-    centred_N = _two_way_residual(score_N, model_N, item_N)
-    places = np.asarray(position)
-    return {
-        (str(name), int(place)): mean_interval(centred_N[(model_N == number) & (places == place)])
-        for number, name in enumerate(models)
-        for place in np.unique(places)
-    }
-
-
-def _two_way_residual(values_N: FloatArray, first_N: np.ndarray, second_N: np.ndarray) -> FloatArray:
-    """What neither of two labels explains, by alternating projections (exact for complete tables)."""
-    residual = values_N.copy()
-    for _ in range(100):
-        before = residual
-        for codes in (first_N, second_N):
-            means = np.bincount(codes, residual) / np.maximum(np.bincount(codes), 1)
-            residual = residual - means[codes]
-        if np.max(np.abs(residual - before), initial=0.0) < 1e-12:
-            break
-    return residual
 
 
 def _first_place(verdict: Verdict, first_output: int) -> int:

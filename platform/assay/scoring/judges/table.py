@@ -25,6 +25,7 @@ from assay.scoring.judges.protocols.labelers import category_labeler, objecqa_la
 from assay.scoring.judges.protocols.mt_bench import MtBenchPair, MtBenchSingle
 from assay.scoring.judges.protocols.pairwise import STRATEGIES, PairInstance, get_strategy, make_pairwise_judge
 from assay.scoring.judges.protocols.pointwise import IftevalJudge, PointwiseInstance
+from assay.scoring.named import check_names_differ
 
 Kind = Literal["pointwise", "pairwise", "joint", "dialogue", "dialogue_pair"]
 """What an instance is: `PointwiseInstance`, `PairInstance`, `JointInstance`, `Dialogue`, `DialoguePair`."""
@@ -114,13 +115,9 @@ class Protocols:
         Raises:
             ConfigError: a name is taken.
         """
-        added = Protocols((*self.entries, *further))
-        for entry in added.entries:
-            if added._by_name[entry.name] is not entry:
-                raise ConfigError(
-                    f"judge protocol {entry.name!r}: saw a second definition; expected one; give yours another name"
-                )
-        return added
+        added = (*self.entries, *further)
+        check_names_differ("judge protocol", (entry.name for entry in added))
+        return Protocols(added)
 
     def _of_kind(self, kind: Kind, name: str, mode: Mode, params: Mapping[str, Any]) -> JudgeProtocol[Any, Any]:
         if self.kind(name) != kind:

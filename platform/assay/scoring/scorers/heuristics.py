@@ -16,6 +16,7 @@ from typing import Literal
 
 from assay.errors import ConfigError
 from assay.records import Mode, Outcome, Rating, Unscored
+from assay.scoring.named import check_names_differ
 from assay.scoring.protocol import Scorer, ScoreRequest, ScorerSpec
 from assay.scoring.scorers.literals import UNREADABLE, find_object, find_reference_object, read_value
 from assay.scoring.scorers.references import (
@@ -156,12 +157,9 @@ class Heuristics:
         Raises:
             ConfigError: a name is taken.
         """
-        added = Heuristics((*self.entries, *further))
-        if len(added._by_name) < len(added.entries):
-            names = [name for name, _ in added.entries]
-            twice = next(name for name in names if names.count(name) > 1)
-            raise ConfigError(f"heuristic {twice!r}: saw a second definition; expected one; give yours another name")
-        return added
+        added = (*self.entries, *further)
+        check_names_differ("heuristic", (name for name, _ in added))
+        return Heuristics(added)
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -44,9 +44,11 @@ def run_divergence(
         by_base.setdefault(job.generation.base_key, []).append(job)
     progress.start(STAGE, len(keys), done=len(there), unit="models")
     task = ray.remote(num_cpus=resources.cpus_per_worker, num_gpus=resources.gpus_per_worker)(_read_answers)
-    for part in by_base.values():
-        ray.get(task.remote(store, part, train, resources))
-        progress.advance(STAGE, len(part))
+    running = {task.remote(store, part, train, resources): len(part) for part in by_base.values()}
+    while running:
+        (done,), _ = ray.wait(list(running))
+        ray.get(done)
+        progress.advance(STAGE, running.pop(done))
     progress.finish(STAGE, f"{len(todo)} models")
     return len(todo)
 
