@@ -11,7 +11,7 @@ from assay.errors import ConfigError
 from assay.store import Store
 from assay.studies.catalog import load_study
 from assay.studies.prepared import PreparedStudy, prepare_study
-from assay.studies.proxies.scored import ScoredMixtures, agreement
+from assay.studies.proxies.scored import ScoredMixtures, _columns, agreement, column_of
 from assay.studies.proxies.wanted import WantedProxies, further_points, wanted_proxies
 from assay.studies.spec import Study
 
@@ -22,6 +22,13 @@ PARTS = ("toy_arithmetic", "toy_entities", "toy_sentiment")
 @pytest.fixture
 def prepared(tmp_path: Path) -> PreparedStudy:
     return prepare_study(load_study(FILE, ["grid.draws=1"]), "rubric", Store(str(tmp_path)))
+
+
+class Asked:
+    """As much of a study's results as its columns follow from."""
+
+    def __init__(self, prepared: PreparedStudy) -> None:
+        self.study, self.sets = prepared.study, prepared.sets
 
 
 def wanted(prepared: PreparedStudy, *points: dict[str, float]) -> WantedProxies:
@@ -75,6 +82,16 @@ def test_further_mixtures_fill_the_study_s_own_space() -> None:
     assert further_points(study, 0, seed=5) == []
     with pytest.raises(ConfigError, match="expected mixture"):
         further_points(load_study("quickstart", []), 4, seed=5)
+
+
+def test_rows_keep_shares_and_scores_apart_where_sets_are_called_as_components_are(
+    prepared: PreparedStudy, tmp_path: Path
+) -> None:
+    scores = _columns([{part: 0.1 * place for place, part in enumerate(PARTS)}], Asked(prepared))  # type: ignore[arg-type]
+    share = {PARTS[0]: 0.5, PARTS[1]: 0.25, PARTS[2]: 0.25}
+    (row,) = ScoredMixtures(["a"], [share], scores).rows()
+    assert {name: row[name] for name in PARTS} == share
+    assert [row[column_of(name)] for name in PARTS] == [0.0, 0.1, 0.2] and row["objective"] == pytest.approx(0.1)
 
 
 def test_agreement_is_over_mixtures_once_each_and_leaves_components_alone_out() -> None:

@@ -33,7 +33,7 @@ def proxy_command(study: Study, storage: str, out: Path, further: int, seed: int
     from assay.commands.study import embedded_judge, refuse_unsupported
     from assay.store import Store
     from assay.studies.pipeline import Pipeline
-    from assay.studies.proxies.scored import OBJECTIVE, agreement, scored_proxies, trained_mixtures
+    from assay.studies.proxies.scored import OBJECTIVE, agreement, column_of, scored_proxies, trained_mixtures
     from assay.studies.proxies.wanted import check_components, further_points
 
     check_components(study)
@@ -49,7 +49,7 @@ def proxy_command(study: Study, storage: str, out: Path, further: int, seed: int
     with clean_stop():
         points = [*trained.shares, *further_points(study, further, seed)]
         proxies = scored_proxies(pipeline, results, base, study.goal_scorer, points)
-    columns = [*sorted(results.sets), OBJECTIVE]
+    columns = [*map(column_of, sorted(results.sets)), OBJECTIVE]
     _write(out, trained, proxies)
     typer.echo(
         f"{study.name}: {len(proxies.names)} mixtures scored by {study.goal_scorer} without training, beside "

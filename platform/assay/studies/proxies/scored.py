@@ -23,6 +23,11 @@ OBJECTIVE = "objective"
 """Column of the weighted mean over the target sets."""
 
 
+def column_of(evaluation_set: str) -> str:
+    """Column of an evaluation set's scores: sets are often called as components are, and shares lie beside them."""
+    return f"on {evaluation_set}"
+
+
 @dataclass(frozen=True)
 class ScoredMixtures:
     """Shares and scores of mixtures, one entry each in the same order."""
@@ -30,7 +35,7 @@ class ScoredMixtures:
     names: Sequence[str]
     shares: Sequence[Shares]
     scores: Mapping[str, Sequence[float]]
-    """By evaluation set, and `OBJECTIVE`; nan where nothing was scored."""
+    """By `column_of` each evaluation set, and `OBJECTIVE`; nan where nothing was scored."""
 
     def rows(self) -> list[dict[str, object]]:
         """As rows of a file: a key, a column for each component, and one for each score."""
@@ -123,7 +128,7 @@ def _columns(scores: Sequence[Mapping[str, float]], results: Results) -> dict[st
     objective = results.study.objective
     assert objective is not None, "a mixture study has one"
     whole = math.fsum(objective.weights.values())
-    columns = {name: [part.get(name, math.nan) for part in scores] for name in sorted(results.sets)}
+    columns = {column_of(name): [part.get(name, math.nan) for part in scores] for name in sorted(results.sets)}
     columns[OBJECTIVE] = [
         math.fsum(weight * part.get(name, math.nan) for name, weight in sorted(objective.weights.items())) / whole
         for part in scores
