@@ -4,7 +4,9 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 import tomllib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -181,3 +183,54 @@ def test_another_machine_takes_the_toy_base_from_its_own_package(tmp_path: Path)
     assert local_model(store, "/of/the/driver/toy", found.key, found.source) == str(TOY)
     with pytest.raises(InputError, match=r"saw other content in this machine's package; .*install the same version"):
         local_model(store, "/of/the/driver/toy", "0" * 32, found.source)
+
+
+class SlowStore:
+    """A remote store whose fetches take a while and are counted."""
+
+    uri, is_local = "s3://somewhere", False
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.fetched = folder, 0
+
+    def exists(self, kind: str, key: str) -> bool:
+        return True
+
+    def local_dir(self, kind: str, key: str) -> Path:
+        if not self.folder.is_dir():
+            self.fetched += 1
+            time.sleep(0.2)
+            self.folder.mkdir()
+        return self.folder
+
+
+def test_workers_of_one_machine_fetch_a_model_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ASSAY_CACHE", str(tmp_path / "cache"))
+    store = SlowStore(tmp_path / "fetched")
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: local_model(store, "/on/the/head/only", "b" * 32), range(4)))
+    assert found == [str(tmp_path / "fetched")] * 4
+    assert store.fetched == 1
+
+
+TOKEN = "hf_canary0123456789"
+
+
+def test_the_hubs_token_is_asked_for_only_to_download_and_is_in_no_error(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ASSAY_CACHE", str(tmp_path / "cache"))
+    asked: list[str | None] = []
+
+    def download(hub_id: str, *, token: str | None, **_: object) -> str:
+        asked.append(token)
+        raise OSError(f"401 for https://user:{token}@hub/{hub_id}")
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", download)
+    store = Store(str(tmp_path / "store"))
+    assert local_model(store, str(folder), "", "owner/gated@" + "c" * 40, token=pytest.fail) == str(folder)
+    with pytest.raises(InputError, match=r"reward model 'owner/gated' at revision 'c+'.*\(OSError\)") as caught:
+        local_model(store, "/head", "", "owner/gated@" + "c" * 40, what="reward model", token=lambda: TOKEN)
+    assert asked == [TOKEN]
+    assert TOKEN not in str(caught.value)
+    assert caught.value.__suppress_context__  # nor in what a traceback shows

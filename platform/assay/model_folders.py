@@ -7,11 +7,16 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import re
+from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock
 
 from assay.adapter_files import MAX_HEADER_BYTES
 from assay.errors import InputError
@@ -83,15 +88,27 @@ def find_model(
     return _from_hub(hub_id, what, revision or asked or "main")
 
 
-def local_model(store: Store, path: str, key: str, source: str = "") -> str:
-    """Where this machine reads a base model that another one found: trainers, tokenizers and engines ask here.
+def local_model(
+    store: Store,
+    path: str,
+    key: str,
+    source: str = "",
+    *,
+    what: str = "base model",
+    token: Callable[[], str | None] = lambda: None,
+) -> str:
+    """Where this machine reads a model that another one found. Workers of a cluster ask `ray_models.model_here`.
+
+    Processes of one machine that lack the same model fetch it once: the others wait for a lock.
 
     Args:
         store: where bases that a study made, and models that it trained whole, lie.
         path: the folder on the machine that found it; taken where this one has it too.
-        key: of the base; the store's artifact of that key is fetched once a machine.
+        key: of the model; the store's artifact of that key is fetched once a machine.
         source: `owner/model@commit`: the same commit from the hub, or out of this machine's copy of it; or a name of
             `SHIPPED`: what this machine's package has under it, where its content is the same.
+        what: "base model", "encoder", ...: begins every complaint.
+        token: asked for the hub's token where there is something to download; None: this machine's own, if any.
 
     Raises:
         InputError: this machine has none of them.
@@ -100,7 +117,8 @@ def local_model(store: Store, path: str, key: str, source: str = "") -> str:
         return path
     for kind in (BASE_KIND, TRAINED_KIND):
         if key and store.exists(kind, key):
-            return str(store.local_dir(kind, key))
+            with nullcontext() if store.is_local else _one_fetches(key):
+                return str(store.local_dir(kind, key))
     if source in SHIPPED:
         found = find_model(source, "base model")
         if found.key == key:
@@ -111,11 +129,19 @@ def local_model(store: Store, path: str, key: str, source: str = "") -> str:
         )
     if source:
         hub_id, _, commit = source.partition("@")
-        return _from_hub(hub_id, "base model", commit).path
+        with _one_fetches(source):
+            return _from_hub(hub_id, what, commit, token()).path
     raise InputError(
-        f"base model {path}: saw no such folder on this machine, and none in {store.uri}; expected one that "
+        f"{what} {path}: saw no such folder on this machine, and none in {store.uri}; expected one that "
         "every machine of the cluster can read; use a hub id, or a folder that is mounted on all of them"
     )
+
+
+def _one_fetches(name: str) -> FileLock:
+    """A lock of this machine on a model that is being fetched; the system frees it where its holder dies."""
+    folder = Path(os.environ.get("ASSAY_CACHE", "~/.cache/assay")).expanduser() / "locks"
+    folder.mkdir(parents=True, exist_ok=True)
+    return FileLock(folder / f"{fingerprint(name)}.lock")
 
 
 def folder_key(folder: Path, what: str, *, nested: bool = False) -> str:
@@ -227,7 +253,7 @@ def _transformers_knows(model_type: str) -> bool:
     return model_type in CONFIG_MAPPING_NAMES
 
 
-def _from_hub(hub_id: str, what: str, revision: str) -> FoundModel:
+def _from_hub(hub_id: str, what: str, revision: str, token: str | None = None) -> FoundModel:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import (
         GatedRepoError,
@@ -239,7 +265,7 @@ def _from_hub(hub_id: str, what: str, revision: str) -> FoundModel:
     asked = f"{what} {hub_id!r} at revision {revision!r}"
     try:
         patterns = [f"*{suffix}" for suffix in MODEL_SUFFIXES]
-        folder = Path(snapshot_download(hub_id, revision=revision, allow_patterns=patterns))
+        folder = Path(snapshot_download(hub_id, revision=revision, allow_patterns=patterns, token=token))
     except GatedRepoError:
         raise InputError(f"{asked}: the hub asks for consent or a token; accept its terms and set HF_TOKEN") from None
     except (RepositoryNotFoundError, HFValidationError):

@@ -1,8 +1,8 @@
 """Joining or starting Ray, and saying in one place who gets which of its resources.
 
 Stages of a wave follow each other: trials hold all training slots, then one generation engine per slot that fits,
-then judge workers. Ray Data never runs while Tune holds the cluster, so no combination of the two can wait for the
-other for ever.
+then judge workers. Only judge workers ever run beside Tune, on CPUs set aside before the sweep (`ray_set_aside`), so no
+combination of the two can wait for the other for ever.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import ray
 
 from assay.cluster.config import ClusterResources
 from assay.cluster.environment import in_ray_job
+from assay.cluster.ray_models import hub_token_for_nodes
 from assay.cluster.ray_nodes import grows_override, several_machines
 from assay.errors import ResourceError, StorageError
 from assay.store import Store
@@ -42,7 +43,8 @@ def ray_cluster(resources: ClusterResources) -> Iterator[None]:
             return
         _start(resources)
         try:
-            yield
+            with hub_token_for_nodes():
+                yield
         finally:
             ray.shutdown()
 

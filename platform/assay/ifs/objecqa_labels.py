@@ -42,7 +42,8 @@ class ObjecqaLabels:
 
     def key(self, adapter: str) -> str:
         """Of the labels of an adapter's answers, or of the labelled sample."""
-        judge = self.judge.model_dump(mode="json")  # whole: first labels were named so, cost and path with them
+        # nearly whole: the first labels were named so, cost and path with them
+        judge = self.judge.model_dump(mode="json", exclude={"source"})
         return artifact_key(KIND, SCHEMA, judge, {"answers": adapter})
 
     @property

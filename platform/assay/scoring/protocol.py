@@ -41,6 +41,8 @@ class ScorerSpec(Config):
     """What a row costs."""
     path: Annotated[str, NOT_IDENTITY] = ""
     """Folder of the model, or file of labels, that it rests on; `params` know it by its content."""
+    source: Annotated[str, NOT_IDENTITY] = ""
+    """Where another machine finds the same model, see `FoundModel.source`."""
 
     @model_validator(mode="after")
     def _range(self) -> ScorerSpec:

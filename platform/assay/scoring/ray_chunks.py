@@ -10,10 +10,12 @@ from typing import Any
 import pyarrow as pa
 import ray
 
+from assay.cluster.ray_models import model_here
 from assay.errors import DataError, ResourceError
 from assay.records import Example, Prediction, ScoreRow, from_table, to_table
 from assay.scoring.jobs import LocalScoring, score_locally
 from assay.scoring.protocol import Scorer, ScorerSpec
+from assay.scoring.scorers.models import on_this_machine
 from assay.scoring.table import Scorers
 from assay.store import Store
 
@@ -52,7 +54,7 @@ def score_chunks(batch: pa.Table, reader: ChunkReader, scoring: LocalScoring) ->
     numbers: list[int] = []
     for chunk in batch.to_pylist():
         predictions, examples = reader.read(chunk)
-        scorers = [_scorer(scoring.table, scoring.specs[number]) for number in chunk["wanted"]]
+        scorers = [_scorer(scoring.table, scoring.specs[number], reader.store) for number in chunk["wanted"]]
         rows += score_locally(scorers, chunk["predictions"], predictions, examples, scoring.tasks)
         numbers += [number for number in chunk["wanted"] for _ in predictions]
     return numbered(rows, numbers)
@@ -90,9 +92,9 @@ def numbered(rows: Sequence[ScoreRow], numbers: Sequence[int]) -> pa.Table:
 _SCORERS: dict[str, Scorer] = {}
 
 
-def _scorer(table: Scorers, spec: ScorerSpec) -> Scorer:
-    """A scorer per process: some hold tokenizers."""
+def _scorer(table: Scorers, spec: ScorerSpec, store: Store) -> Scorer:
+    """A scorer per process: some hold tokenizers. Its model is found on this node."""
     name = spec.model_dump_json()
     if name not in _SCORERS:
-        _SCORERS[name] = table.make(spec)
+        _SCORERS[name] = table.make(on_this_machine(spec, functools.partial(model_here, store)))
     return _SCORERS[name]

@@ -14,7 +14,7 @@ from assay.records import Example, Outcome, Rating, Unscored
 from assay.scoring.jobs import CUT, make_batches, score_row, scores_key, summarise
 from assay.scoring.protocol import ScoreRequest
 from assay.scoring.scorers import models
-from assay.scoring.scorers.models import MINILM, packaged_minilm, resolve
+from assay.scoring.scorers.models import MINILM, on_this_machine, packaged_minilm, resolve
 from support.shipped import get_task, make_scorer, scorer_spec
 from support.tiny_encoders import WORDS, save_tiny_encoder
 
@@ -213,3 +213,25 @@ def test_every_scorer_states_direction_range_and_cost(encoder: Path) -> None:
     assert (reward.low, reward.high, soft.low, soft.high) == (None, None, 0.0, 1.0)
     assert {scorer_spec(name).cost for name in ("bertscore", "sbert", "reward")} == {"model"}
     assert scorer_spec("rouge1").cost == "cpu"
+
+
+def test_a_node_without_the_encoders_folder_finds_the_same_model_by_its_source(encoder: Path, tmp_path: Path) -> None:
+    asked: list[tuple[object, ...]] = []
+
+    def model_here(path: str, key: str, source: str, *, what: str) -> str:
+        asked.append((path, key, source, what))
+        return str(encoder)
+
+    spec = resolve(scorer_spec("bertscore", model=str(encoder))).replace(path="/head/only", source="owner/model@c0ffee")
+    assert scores_key(spec, BATCH) == scores_key(resolve(scorer_spec("bertscore", model=str(encoder))), BATCH)
+    assert on_this_machine(spec, model_here).path == str(encoder)
+    assert asked == [("/head/only", "", "owner/model@c0ffee", "model of scorer 'bertscore'")]
+    heuristic = scorer_spec("rouge1")
+    assert on_this_machine(heuristic, model_here) is heuristic
+
+
+def test_a_node_reads_the_packaged_encoder_from_its_own_package(tmp_path: Path) -> None:
+    if (packaged := packaged_minilm()) is None:
+        pytest.skip("all-MiniLM-L6-v2 is not installed as a package")
+    spec = resolve(scorer_spec("sbert")).replace(path="/head/site-packages/model")
+    assert on_this_machine(spec, pytest.fail).path == packaged

@@ -68,7 +68,7 @@ def resolve(spec: ScorerSpec) -> ScorerSpec:
     params = {**spec.params, MODEL: found.name, CONTENT_KEY: found.key}
     if params.get(LAYER, 0) is None:
         params[LAYER] = BEST_LAYERS.get(found.name)
-    return spec.replace(params=params, path=found.path)
+    return spec.replace(params=params, path=found.path, source=found.source)
 
 
 def _with_labels(spec: ScorerSpec) -> ScorerSpec:
@@ -108,6 +108,23 @@ def find_encoder(asked: str, what: str) -> FoundModel:
     if packaged:
         return find_model(packaged, what, local_name=MINILM, nested=True)
     return find_model(asked, what, nested=True)
+
+
+def on_this_machine(spec: ScorerSpec, model_here: Callable[..., str]) -> ScorerSpec:
+    """A resolved spec with its model's folder on this machine, which may be another one than found it.
+
+    Args:
+        spec: of any scorer; those that rest on no model come back as they are.
+        model_here: gets the path, the key (none: it is no base of the store) and the source, see `local_model`.
+
+    Raises:
+        InputError: this machine has no way to the model.
+    """
+    if not spec.needs_model or not spec.path:
+        return spec
+    packaged = packaged_minilm() if spec.params.get(MODEL) == MINILM else None
+    found = packaged or model_here(spec.path, "", spec.source, what=f"model of scorer {spec.name!r}")
+    return spec.replace(path=found)
 
 
 def _bertscore_spec(mode: Mode) -> ScorerSpec:

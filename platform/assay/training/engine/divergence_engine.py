@@ -9,7 +9,7 @@ from pathlib import Path
 from peft import PeftModel
 
 from assay.adapter_files import check_adapter
-from assay.model_folders import local_model
+from assay.cluster.ray_models import model_here
 from assay.records import Example, Prediction
 from assay.store import Store
 from assay.training.batching import TrainRow
@@ -42,7 +42,7 @@ class Reader:
         pin_threads(resources.threads or max(1, int(resources.cpus_per_worker)))
         device = device_of(resources.gpus_per_worker)
         init_distributed(device)
-        self._base = resident_base(local_model(store, path, key, source), dtype=train.dtype, device=device)
+        self._base = resident_base(model_here(store, path, key, source), dtype=train.dtype, device=device)
         self._train = train.replace(objective="sft", too_long="drop", max_length=1 << 20)
         self._workers = Workers(device)
 

@@ -26,9 +26,9 @@ import ray
 from ray import tune
 
 from assay.cluster.devices import device_environment
+from assay.cluster.ray_models import model_here
 from assay.errors import InputError
 from assay.hooks import EvalHook
-from assay.model_folders import local_model
 from assay.preference.rows import PreferenceRow
 from assay.preference.rows import read_rows as read_pairs
 from assay.records import TRAIN, VALIDATION, Example, MixtureRow, from_table
@@ -105,7 +105,7 @@ class Encoder:
         with without_modules(*NEVER_USED):
             from transformers import AutoTokenizer
 
-            folder = local_model(store, job.base_path, job.base_key, job.base_source)
+            folder = model_here(store, job.base_path, job.base_key, job.base_source)
             tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         objective = job.spec.objective
         rows = read_pairs(store, dataset_key) if objective.learns_from_pairs else load_examples(store, dataset_key)
@@ -240,7 +240,7 @@ def open_trainer(inputs: SweepInputs, job: TrainingJob, rows: JobRows) -> LoraTr
     if job.start_adapter_key is not None:
         start_dir = str(inputs.store.local_dir(ADAPTER_KIND, job.start_adapter_key))
     device = device_of(inputs.resources.gpus_per_worker)
-    folder = local_model(inputs.store, job.base_path, job.base_key, job.base_source)
+    folder = model_here(inputs.store, job.base_path, job.base_key, job.base_source)
     base = resident_base(folder, dtype=job.spec.dtype, device=device, start_adapter_dir=start_dir)
     hooks = inputs.make_hooks(job) if inputs.make_hooks is not None else ()
     stored = StoredReferences(inputs.store, job.base_key, job.spec.dtype, job.start_adapter_key)
