@@ -12,6 +12,7 @@ BENCHES = {
     # name: (arguments, quick arguments)
     "bench_demo.py": ([], None),
     "bench_generation.py": ([], ["--quick"]),
+    "bench_full_queue.py": ([], ["--quick"]),
     "bench_sweep.py": ([], ["--quick"]),
     "bench_gateway.py": ([], ["--quick"]),
     "bench_utilisation.py": (["--peers"], ["--quick"]),

@@ -50,3 +50,11 @@ def test_jobs_that_no_engine_could_do_are_refused_at_once() -> None:
         check_jobs([GenerationJob(key="k", base_path="p", evaluation_key="e", max_new_tokens=1024)], SPEC)
     with pytest.raises(ConfigError, match="lora_rank=0"):
         check_jobs([GenerationJob("k", "p", "e", 16, adapter_key="a")], SPEC)
+
+
+@pytest.mark.parametrize(("gpus", "blocks", "sequences"), [(0.0, 1, 256), (1.0, 8, None)])
+def test_blocks_are_alone_on_a_cpu_and_fill_the_queue_of_a_gpu(gpus: float, blocks: int, sequences: int | None) -> None:
+    resources = GenerationResources(gpus_per_engine=gpus)
+    assert (resources.num_blocks, resources.num_sequences) == (blocks, sequences)
+    asked = resources.replace(blocks_at_once=3, max_num_seqs=64)
+    assert (asked.num_blocks, asked.num_sequences) == (3, 64)

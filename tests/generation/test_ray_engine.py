@@ -5,11 +5,13 @@ from __future__ import annotations
 import importlib.metadata
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from assay.errors import StageError
+from assay.errors import ConfigError, ResourceError, StageError
+from assay.generation.engine_table import EngineTable
 from assay.generation.spec import GenerationJob, GenerationResources, GenerationSpec
 
 
@@ -45,18 +47,66 @@ def test_float32_with_adapters_on_a_gpu_goes_to_transformers() -> None:
     assert wrong_numbers(float32, here, 8) is None
 
 
-def test_an_engine_that_does_not_start_says_why_in_its_own_words(monkeypatch: pytest.MonkeyPatch) -> None:
+class Direct:
+    """A table of engines as its actor is called, without an actor."""
+
+    def __init__(self, table: EngineTable) -> None:
+        self._table = table
+
+    def __getattr__(self, name: str) -> Any:
+        return SimpleNamespace(remote=getattr(self._table, name))
+
+
+def actor_of(monkeypatch: pytest.MonkeyPatch, table: EngineTable, failure: Exception | None) -> Any:
+    """An actor whose engine starts, or fails so; its id is "me"."""
     from assay.generation import ray_engine
 
-    def broken(*_: object) -> None:
-        raise RuntimeError("CUDA error: an illegal memory access\nwas encountered in cublasCreate")
+    def start(*_: object) -> tuple[None, str]:
+        if failure is not None:
+            raise failure
+        return None, "vllm"
 
-    monkeypatch.setattr(ray_engine, "start_engine", broken)
-    monkeypatch.setattr(ray_engine, "local_model", lambda *_: "/base")
-    monkeypatch.setattr(ray_engine.ray, "get", lambda _: [GenerationJob("k", "/base", "e", 4)])
-    actor = ray_engine.EngineActor(None, "/base", None, {}, GenerationSpec(), GenerationResources(), 0, None)
+    monkeypatch.setattr(ray_engine, "start_engine", start)
+    monkeypatch.setattr(ray_engine, "model_here", lambda *_: "/base")
+    monkeypatch.setattr(ray_engine.ray, "get", lambda value: value)
+    monkeypatch.setattr(ray_engine.ray, "get_runtime_context", lambda: SimpleNamespace(get_actor_id=lambda: "me"))
+    jobs = [GenerationJob("k", "/base", "e", 4)]
+    arguments = (None, "/base", jobs, {}, GenerationSpec(), GenerationResources(), 0, Direct(table))
+    return ray_engine.EngineActor(*arguments)
+
+
+def test_an_engine_that_does_not_start_says_why_in_its_own_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    failure = RuntimeError("CUDA error: an illegal memory access\nwas encountered in cublasCreate")
+    actor = actor_of(monkeypatch, EngineTable(1), failure)
     with pytest.raises(StageError, match=r"could not start \(RuntimeError: CUDA error: an illegal memory access was"):
         next(actor(None))
+
+
+@pytest.mark.parametrize(
+    ("failure", "holds"),
+    [
+        (RuntimeError("CUDA error"), True),
+        (ResourceError("saw gpus_per_engine=1 and no CUDA device"), True),  # of this machine
+        (ConfigError("saw a LoRA rank of 999"), False),  # the same everywhere
+        (None, False),
+    ],
+)
+def test_an_engine_that_cannot_start_holds_its_place_until_the_others_are_done(
+    monkeypatch: pytest.MonkeyPatch, failure: Exception | None, holds: bool
+) -> None:
+    from assay.generation import ray_engine
+
+    table, looks = EngineTable(2), []
+    table.started("other")
+
+    def wait(seconds: float) -> None:
+        looks.append(seconds)
+        if len(looks) == 3:
+            table.close()
+
+    monkeypatch.setattr(ray_engine.time, "sleep", wait)
+    actor_of(monkeypatch, table, failure)
+    assert (len(looks) == 3) is holds
 
 
 def test_engines_on_one_gpu_share_its_memory() -> None:
@@ -75,9 +125,9 @@ def test_as_many_engines_as_fit_unless_a_number_is_asked_for(
             return room
 
     monkeypatch.setattr(ray_generate, "capacity", There)
-    assert ray_generate._room_for_engines(GenerationResources(gpus_per_engine=gpus)) == expected
+    assert ray_generate._room_for_engines(GenerationResources(gpus_per_engine=gpus)).wanted == expected
     asked = GenerationResources(gpus_per_engine=gpus, num_engines=2)
-    assert ray_generate._room_for_engines(asked) == 2
+    assert ray_generate._room_for_engines(asked) == (2, room or ray_generate.UNKNOWN_ROOM)
 
 
 @pytest.mark.parametrize(("gpus", "hidden"), [(0.0, ""), (1.0, None)])

@@ -229,6 +229,20 @@ def test_run_publishes_every_pair_once_and_equals_the_engine(
 
 
 @pytest.mark.slow
+def test_a_queue_that_never_drains_writes_the_same_tokens(local_ray: None, models: Path, tmp_path: Path) -> None:
+    from support.stored_rows import read_predictions
+
+    by_block, full = Store(str(tmp_path / "by-block")), Store(str(tmp_path / "full"))
+    spec = SPEC.replace(block_rows=5)
+    jobs = [job(models, "llama", name, part, spec) for name in (None, *ADAPTERS) for part in ("first", "second")]
+    run(by_block, jobs, spec)
+    run(full, jobs, spec, blocks_at_once=6)
+    for wanted in jobs:
+        one, other = (read_predictions(store, wanted.key) for store in (by_block, full))
+        assert one == other  # float32 of these sizes: equal to the token
+
+
+@pytest.mark.slow
 def test_a_head_size_that_vllm_lacks_falls_back_to_transformers_with_equal_bytes_however_it_is_run(
     local_ray: None, models: Path, tmp_path: Path
 ) -> None:

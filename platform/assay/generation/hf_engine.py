@@ -69,7 +69,7 @@ class HfEngine:
         """
         done: dict[int, Prediction] = {i: error_prediction(r, r.error) for i, r in enumerate(rows) if r.error}
         todo = [i for i in range(len(rows)) if i not in done]
-        size = min(MAX_BATCH, self._resources.max_num_seqs)
+        size = min(MAX_BATCH, self._resources.num_sequences or MAX_BATCH)
         # rows of one adapter together, and among them the long ones together: less padding
         todo.sort(key=lambda i: (_group(rows[i]), len(rows[i].prompt_ids), i))
         for _, members in groupby(todo, key=lambda i: _group(rows[i])):

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Iterator, Mapping
 
 import pyarrow as pa
 import ray
 
-from assay.errors import AssayError, StageError
+from assay.cluster.ray_models import model_here
+from assay.errors import AssayError, InputError, ResourceError, StageError
+from assay.generation.full_queue import FullQueue
 from assay.generation.prompts import encode_prompts
 from assay.generation.spec import (
     AdapterError,
@@ -19,7 +23,6 @@ from assay.generation.spec import (
     error_prediction,
 )
 from assay.generation.tokenizer_engine import experts_missing, head_size_missing, read_config, vllm_is_for_gpus
-from assay.model_folders import local_model
 from assay.records import Prediction, to_table
 from assay.store import Store
 
@@ -27,23 +30,8 @@ ADAPTER_KIND = "adapter"
 LEAST_PROMPT_TOKENS = 16
 MOST_WORDS = 600
 """Characters of what an engine said before it gave up; the end says most."""
-
-
-@ray.remote(num_cpus=0)
-class Attempts:
-    """Counts how often each engine call was begun. It outlives engine processes, so it knows what killed them."""
-
-    def __init__(self) -> None:
-        self._begun: dict[tuple[int, ...], int] = {}
-
-    def begin(self, call: tuple[int, ...]) -> int:
-        """The number of this try."""
-        self._begun[call] = self._begun.get(call, 0) + 1
-        return self._begun[call]
-
-    def end(self, call: tuple[int, ...]) -> None:
-        """The call came to its end, so its tries are forgotten."""
-        self._begun.pop(call, None)
+LOOK_EVERY_S = 1.0
+"""Between two looks of an engine that could not start at whether the others go on."""
 
 
 class EngineActor:
@@ -58,43 +46,57 @@ class EngineActor:
         spec: GenerationSpec,
         resources: GenerationResources,
         max_lora_rank: int,
-        attempts: ray.actor.ActorHandle,
+        table: ray.actor.ActorHandle,
     ) -> None:
-        self._store, self._spec, self._attempts = store, spec, attempts
+        self._store, self._spec, self._table = store, spec, table
         self._max_attempts = 1 + resources.max_restarts
         self._jobs: list[GenerationJob] = ray.get(jobs)
         self._refs, self._sets = dict(sets), {}
         self._failure: AssayError | None = None
+        self._turn = threading.Lock()
+        name = ray.get_runtime_context().get_actor_id()
         try:
-            path = local_model(store, base_path, self._jobs[0].base_key, self._jobs[0].base_source)
+            path = model_here(store, base_path, self._jobs[0].base_key, self._jobs[0].base_source)
             self._engine, self.label = start_engine(path, spec, resources, max_lora_rank)
         except AssayError as error:  # Ray Data starts an actor whose constructor raises again and again
             self._failure = error
         except Exception as error:
             words = " ".join(f"{type(error).__name__}: {error}".split())[-MOST_WORDS:]
             self._failure = StageError(f"generation with {base_path}: the engine could not start ({words})")
+        if self._failure is None:
+            ray.get(table.started.remote(name))
+        elif isinstance(self._failure, ResourceError) or not isinstance(self._failure, InputError):
+            self._hold_the_place(name)
+
+    def _hold_the_place(self, name: str) -> None:
+        """Wait while other engines do the work: a place where no engine starts is then given to none, and no block."""
+        ray.get(self._table.failed.remote(name, str(self._failure)))
+        while ray.get(self._table.is_spared.remote(name)):
+            time.sleep(LOOK_EVERY_S)
 
     def __call__(self, batch: pa.Table) -> Iterator[pa.Table]:
-        """Predictions of some blocks, with their jobs' numbers and the engine's label."""
+        """Predictions of a block, with their job's number and the engine's label."""
         if self._failure is not None:
             raise self._failure
-        rows: list[PromptRow] = []
-        numbers: list[int] = []
-        blocks = list(zip(batch.column("job").to_pylist(), batch.column("start").to_pylist(), strict=True))
-        for number, start in blocks:
-            block = self._prompts(self._jobs[number], start)
-            rows += block
-            numbers += [number] * len(block)
-        call = tuple(part for block in blocks for part in block)
-        if ray.get(self._attempts.begin.remote(call)) > self._max_attempts:
+        for number, start in zip(batch.column("job").to_pylist(), batch.column("start").to_pylist(), strict=True):
+            yield self._block(number, start)
+
+    def _block(self, number: int, start: int) -> pa.Table:
+        block = (number, start)
+        attempt = ray.get(self._table.begin.remote(block))
+        rows = self._prompts(self._jobs[number], start)
+        if attempt > self._max_attempts:
             reason = f"the engine died {self._max_attempts} times on this block of rows"
             predictions = [error_prediction(row, reason) for row in rows]
+        elif isinstance(self._engine, FullQueue):
+            predictions = self._engine.generate(rows, alone=attempt > 1)
         else:
-            predictions = self._engine.generate(rows)
-        self._attempts.end.remote(call)
+            with self._turn:
+                predictions = self._engine.generate(rows)
+        self._table.end.remote(block)
         table = to_table(predictions, Prediction)
-        table = table.append_column("job", pa.array(numbers, pa.int64()))
-        yield table.append_column("engine", pa.array([self.label] * len(rows), pa.string()))
+        table = table.append_column("job", pa.array([number] * len(rows), pa.int64()))
+        return table.append_column("engine", pa.array([self.label] * len(rows), pa.string()))
 
     def _prompts(self, job: GenerationJob, start: int) -> list[PromptRow]:
         if job.evaluation_key not in self._sets:
@@ -107,7 +109,8 @@ class EngineActor:
             if job.adapter_key is not None:
                 folder = job.adapter_dir or str(self._store.local_dir(ADAPTER_KIND, job.adapter_key))
                 adapter = AdapterRef(job.adapter_key, folder, job.lora_rank)
-                self._engine.prepare(adapter)
+                with self._turn:
+                    self._engine.prepare(adapter)
         except (AdapterError, OSError) as error:
             return [PromptRow(e.example_id, (), job.max_new_tokens, None, str(error)) for e in examples]
         room = min(self._spec.max_prompt_tokens, self._engine.max_len - job.max_new_tokens)
@@ -149,7 +152,8 @@ def start_engine(base_path: str, spec: GenerationSpec, resources: GenerationReso
         if reason is None:
             from assay.generation.vllm_engine import VllmEngine
 
-            return VllmEngine(base_path, spec, resources, max_lora_rank=max_lora_rank), label
+            engine = VllmEngine(base_path, spec, resources, max_lora_rank=max_lora_rank)
+            return (FullQueue(engine) if resources.num_blocks > 1 else engine), label
         label = f"hf: {reason}"
     from assay.generation.hf_engine import HfEngine
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import math
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import pyarrow as pa
 import ray
@@ -22,8 +22,9 @@ from assay.cluster.devices import device_environment
 from assay.cluster.ray_metrics import count
 from assay.cluster.ray_nodes import beside_the_driver, capacity
 from assay.cluster.ray_streams import quiet_ray_data, tables_of, workers_errors
-from assay.errors import DataError, ResourceError
-from assay.generation.ray_engine import Attempts, EngineActor
+from assay.errors import AssayError, DataError, ResourceError
+from assay.generation.engine_table import EngineTable
+from assay.generation.ray_engine import EngineActor
 from assay.generation.spec import (
     KIND,
     PREDICTIONS_FILE,
@@ -89,12 +90,12 @@ def run_generation(
             key: ray.put(sorted(examples_by_set[key], key=lambda example: example.example_id))
             for key in sorted({job.evaluation_key for job in todo})
         }
-        inputs = _StreamInputs(store, sets, sizes, spec, resources)
-        num_engines = _room_for_engines(resources)
+        engines = _room_for_engines(resources)
         todo.sort(key=lambda job: (job.base_path, job.adapter_key or "", job.evaluation_key, job.key))
         with ThreadPoolExecutor(max_workers=4) as pool:
+            inputs = _StreamInputs(store, sets, sizes, spec, resources, engines, pool)
             for base_path, members in itertools.groupby(todo, key=lambda job: job.base_path):
-                _run_base(base_path, list(members), inputs, num_engines, collected, pool)
+                _run_base(base_path, list(members), inputs, collected)
             collected.wait()
     progress.finish(STAGE, collected.note())
     return GenerationReport(
@@ -109,6 +110,14 @@ def run_generation(
     )
 
 
+class _Engines(NamedTuple):
+    """How many engines there are to be."""
+
+    wanted: int
+    most: int
+    """Places for one in the whole cluster, where that is known."""
+
+
 @dataclass(frozen=True)
 class _StreamInputs:
     """What the streams of all base models share."""
@@ -119,26 +128,37 @@ class _StreamInputs:
     """Rows by evaluation set."""
     spec: GenerationSpec
     resources: GenerationResources
+    engines: _Engines
+    pool: ThreadPoolExecutor
+    """Writes finished pairs."""
 
 
-def _run_base(
-    base_path: str,
-    jobs: list[GenerationJob],
-    inputs: _StreamInputs,
-    num_engines: int,
-    collected: _Collected,
-    pool: ThreadPoolExecutor,
-) -> None:
-    """One stream: all pairs of one base model through one pool of engines."""
-    sizes, spec, resources = inputs.sizes, inputs.spec, inputs.resources
+def _run_base(base_path: str, jobs: list[GenerationJob], inputs: _StreamInputs, collected: _Collected) -> None:
+    """All pairs of one base model; where no engine starts, once more with engines in all places that there are."""
+    sizes, spec = inputs.sizes, inputs.spec
     blocks = [
         {"job": number, "start": start}
         for number, job in enumerate(jobs)
         for start in range(0, sizes[job.evaluation_key], spec.block_rows)
     ]
-    num_calls = math.ceil(len(blocks) / resources.blocks_per_call)
+    engines = inputs.engines
+    if not _stream(base_path, jobs, blocks, min(engines.wanted, len(blocks)), inputs, collected):
+        _stream(base_path, jobs, blocks, engines.most, inputs, collected)
+
+
+def _stream(
+    base_path: str,
+    jobs: list[GenerationJob],
+    blocks: list[dict[str, int]],
+    num_engines: int,
+    inputs: _StreamInputs,
+    collected: _Collected,
+) -> bool:
+    """Blocks through one pool of engines; false where none of them started and there are places for more."""
+    spec, resources = inputs.spec, inputs.resources
+    table = ray.remote(num_cpus=0)(EngineTable).options(**beside_the_driver()).remote(num_engines)
     with quiet_ray_data():
-        dataset = ray.data.from_items(blocks, override_num_blocks=num_calls).map_batches(
+        dataset = ray.data.from_items(blocks, override_num_blocks=len(blocks)).map_batches(
             EngineActor,
             fn_constructor_kwargs={
                 "store": inputs.store,
@@ -148,30 +168,54 @@ def _run_base(
                 "spec": spec,
                 "resources": resources,
                 "max_lora_rank": max(job.lora_rank for job in jobs),
-                "attempts": Attempts.options(**beside_the_driver()).remote(),
+                "table": table,
             },
-            batch_size=resources.blocks_per_call,
+            batch_size=1,
             batch_format="pyarrow",
-            compute=ray.data.ActorPoolStrategy(size=min(num_engines, num_calls)),
+            compute=ray.data.ActorPoolStrategy(
+                size=num_engines,
+                max_concurrent_calls_per_actor=resources.num_blocks,
+                max_tasks_in_flight_per_actor=2 * resources.num_blocks,  # the next ones lie ready
+                enable_true_multi_threading=resources.num_blocks > 1,
+            ),
             num_cpus=resources.cpus_per_engine,
             num_gpus=resources.gpus_per_engine,
             runtime_env={"env_vars": engine_environment(resources)},
         )
-        missing = {number: sizes[job.evaluation_key] for number, job in enumerate(jobs)}
-        parts: dict[int, list[pa.Table]] = {}
-        with workers_errors(f"generation with {base_path}: the engine failed"):
-            for table in tables_of(dataset):
-                collected.engines[base_path] = table.column("engine")[0].as_py()
-                numbers = table.column("job").to_pylist()
-                for number in dict.fromkeys(numbers):
-                    mine = table.filter(pa.compute.equal(table.column("job"), number))
-                    parts.setdefault(number, []).append(mine)
-                    missing[number] -= mine.num_rows
-                    collected.saw(mine)
-                    if missing[number] == 0:
-                        pairs = parts.pop(number)
-                        collected.publishing.append(pool.submit(collected.publish, jobs[number], pairs))
-                collected.reap()
+        try:
+            with workers_errors(f"generation with {base_path}: the engine failed"):
+                _collect(base_path, jobs, dataset, inputs, collected)
+        except AssayError:
+            if num_engines < inputs.engines.most and ray.get(table.none_starts.remote()):
+                return False
+            raise
+        finally:
+            collected.not_started += ray.get(table.failures.remote())
+            ray.get(table.close.remote())  # engines that could not start wait for it
+    return True
+
+
+def _collect(
+    base_path: str,
+    jobs: list[GenerationJob],
+    dataset: ray.data.Dataset,
+    inputs: _StreamInputs,
+    collected: _Collected,
+) -> None:
+    """Publish each pair as its last block comes back."""
+    missing = {number: inputs.sizes[job.evaluation_key] for number, job in enumerate(jobs)}
+    parts: dict[int, list[pa.Table]] = {}
+    for table in tables_of(dataset):
+        collected.engines[base_path] = table.column("engine")[0].as_py()
+        for number in dict.fromkeys(table.column("job").to_pylist()):
+            mine = table.filter(pa.compute.equal(table.column("job"), number))
+            parts.setdefault(number, []).append(mine)
+            missing[number] -= mine.num_rows
+            collected.saw(mine)
+            if missing[number] == 0:
+                pairs = parts.pop(number)
+                collected.publishing.append(inputs.pool.submit(collected.publish, jobs[number], pairs))
+        collected.reap()
 
 
 @dataclass
@@ -185,6 +229,8 @@ class _Collected:
     published: list[str] = dataclasses.field(default_factory=list)
     failed: dict[str, str] = dataclasses.field(default_factory=dict)
     engines: dict[str, str] = dataclasses.field(default_factory=dict)
+    not_started: list[str] = dataclasses.field(default_factory=list)
+    """Words of engines that could not start, while others did."""
     publishing: list[Future[None]] = dataclasses.field(default_factory=list)
     num_rows: int = 0
     num_error_rows: int = 0
@@ -241,18 +287,23 @@ class _Collected:
             parts.append(f"{self.num_error_rows} rows without an answer")
         if self.failed:
             parts.append(f"{len(self.failed)} pairs failed")
+        if self.not_started:
+            parts.append(f"{len(self.not_started)} engines could not start, the first: {self.not_started[0]}")
         parts += [f"{path}: {engine}" for path, engine in self.engines.items() if engine != self.spec.engine]
         return ", ".join(parts)
 
 
-def _room_for_engines(resources: GenerationResources) -> int:
-    """How many of the engines asked for can ever run here. Without this check Ray would wait for ever, silently."""
+def _room_for_engines(resources: GenerationResources) -> _Engines:
+    """How many of the engines asked for can ever run here, and how many at most.
+
+    Without this check Ray would wait for ever, silently.
+    """
     share = {"CPU": resources.cpus_per_engine, "GPU": resources.gpus_per_engine}
     wanted = resources.num_engines or (None if resources.gpus_per_engine else 1)
     there = capacity()
     room = there.room_for(share)
     if room is None:  # nodes may come, nobody says how many: what was asked for is waited for
-        return wanted or UNKNOWN_ROOM
+        return _Engines(wanted or UNKNOWN_ROOM, max(wanted or 0, UNKNOWN_ROOM))
     if room == 0:
         name = next((name for name, amount in share.items() if amount > there.most(name)), "CPU")
         have = there.most(name)
@@ -260,7 +311,7 @@ def _room_for_engines(resources: GenerationResources) -> int:
             f"generation: saw {have:g} {name} on the largest node of this Ray cluster; expected {share[name]:g} for "
             f"one engine; set generation.resources.{name.lower()}s_per_engine={have:g} or start a cluster that has them"
         )
-    return min(wanted or room, room)
+    return _Engines(min(wanted or room, room), room)
 
 
 def engine_environment(resources: GenerationResources) -> dict[str, str]:

@@ -26,6 +26,9 @@ BARE_VERSION = 2
 """The same of a base model's own answers in `strict`: 2 reads data as text. An adapter's key covers its mixture, whose
 own version says it."""
 PREDICTIONS_FILE = "predictions.parquet"
+CPU_SEQUENCES = 256
+GPU_BLOCKS = 8
+"""Blocks of 256 rows that keep a GPU's queue full: two batches of the largest that vLLM takes there."""
 
 
 class GenerationSpec(Config):
@@ -77,13 +80,14 @@ class GenerationResources(Config):
     """Memory of a CPU engine's key-value cache, touched at the start (2 s a GiB). A full one makes rows wait."""
     gpu_memory_fraction: float = Field(0.85, gt=0, le=1)
     """Share of its part of a GPU that an engine takes."""
-    max_num_seqs: int = Field(256, ge=1)
-    """Sequences decoded at once."""
+    max_num_seqs: int | None = Field(None, ge=1)
+    """Sequences decoded at once. None: 256, on GPUs vLLM's own choice by the device (1,024 on an H100)."""
     max_loras: int = Field(8, ge=1)
-    """Adapters that an engine keeps loaded, and has in one batch at most (`blocks_per_call` brings them together)."""
-    blocks_per_call: int = Field(1, ge=1)
-    """Blocks handed to the engine at once. 1 keeps predictions reproducible to the byte; a GPU is kept full by
-    more, at predictions equal within a tolerance."""
+    """Adapters that an engine keeps loaded, and has in one batch at most (`blocks_at_once` brings them together)."""
+    blocks_at_once: int | None = Field(None, ge=1)
+    """Blocks in an engine's queue. 1 takes block by block, which keeps predictions reproducible to the byte; with more
+    the next ones join while it works and the queue never drains, at predictions equal within a tolerance. None: 1
+    on the CPU, 8 on a GPU."""
     enforce_eager: bool | None = None
     """None: eager on the CPU (compiling takes 10-25 s), CUDA graphs on a GPU."""
     max_restarts: int = Field(3, ge=0)
@@ -99,6 +103,16 @@ class GenerationResources(Config):
     def num_threads(self) -> int:
         """Torch threads of a CPU engine."""
         return self.threads or max(1, int(self.cpus_per_engine))
+
+    @property
+    def num_sequences(self) -> int | None:
+        """Sequences decoded at once; None leaves it to vLLM."""
+        return self.max_num_seqs or (None if self.gpus_per_engine else CPU_SEQUENCES)
+
+    @property
+    def num_blocks(self) -> int:
+        """Blocks in an engine's queue."""
+        return self.blocks_at_once or (GPU_BLOCKS if self.gpus_per_engine else 1)
 
     @property
     def memory_share(self) -> float:

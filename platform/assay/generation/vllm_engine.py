@@ -4,7 +4,8 @@ Traps that this file exists to avoid:
 - On CPUs a batch that mixes bare base rows with adapter rows gives the base rows the last adapter's output, without
   an error (unless max_loras exceeds all adapters ever loaded). So the base model is always run in a pass of its own.
 - The prefix cache knows an adapter by its name. Names are content keys, so a stale entry cannot be served; and it is
-  emptied before every call, so that what a block writes does not depend on the blocks before it.
+  emptied before every call, so that what a block writes does not depend on the blocks before it. (Rows that join by
+  `add` share it: who is there with them is a matter of time anyway.)
 - vLLM patches transformers' model classes in its process; the reference engine must live in another one.
 """
 
@@ -26,6 +27,7 @@ import transformers
 import vllm
 from vllm.lora.request import LoRARequest
 from vllm.model_executor.models import ModelRegistry, supports_lora
+from vllm.sampling_params import RequestOutputKind
 
 from assay.adapter_files import check_adapter
 from assay.errors import ConfigError, ResourceError
@@ -108,11 +110,13 @@ class VllmEngine:
         self._stops = stop_token_ids(base_path, self.tokenizer, spec.prompt)
         self._ids: dict[str, int] = {}
         self._bad: dict[str, str] = {}
+        self._num_added = 0
+        self._queued: dict[str, PromptRow] = {}
         options: dict[str, object] = {}
         if max_lora_rank:
             options = {
                 "enable_lora": True,
-                "max_loras": min(resources.max_loras, resources.blocks_per_call),
+                "max_loras": min(resources.max_loras, resources.num_blocks),
                 "max_cpu_loras": resources.max_loras,
                 "max_lora_rank": _room_for(max_lora_rank),
             }
@@ -130,7 +134,7 @@ class VllmEngine:
             model=base_path,
             dtype=spec.dtype,
             max_model_len=self.max_len,
-            max_num_seqs=resources.max_num_seqs,
+            max_num_seqs=resources.num_sequences,
             enforce_eager=eager,
             generation_config="vllm",  # no sampling defaults out of the model's folder
             disable_log_stats=True,
@@ -146,10 +150,7 @@ class VllmEngine:
         Raises:
             AdapterError: an adapter cannot be loaded, so none of its rows can be answered.
         """
-        done: dict[int, Prediction] = {i: error_prediction(r, r.error) for i, r in enumerate(rows) if r.error}
-        for i, row in enumerate(rows):
-            if i not in done and (not row.prompt_ids or max(row.prompt_ids) >= self._vocabulary):
-                done[i] = error_prediction(row, f"token ids outside the model's vocabulary of {self._vocabulary}")
+        done = {i: error for i, row in enumerate(rows) if (error := self._refused(row)) is not None}
         todo = sorted((i for i in range(len(rows)) if i not in done), key=lambda i: (_adapter_key(rows[i]), i))
         bare = [i for i in todo if rows[i].adapter is None]
         adapted = [i for i in todo if rows[i].adapter is not None]
@@ -167,6 +168,44 @@ class VllmEngine:
         """
         self._request(adapter)
 
+    def add(self, row: PromptRow) -> str | Prediction:
+        """Put a row into the queue: the name by which `step` gives it back, or at once the row that says why not."""
+        if (refused := self._refused(row)) is not None:
+            return refused
+        self._num_added += 1
+        name, sampling = str(self._num_added), self._sampling(row)
+        sampling.output_kind = RequestOutputKind.FINAL_ONLY
+        self._llm.llm_engine.add_request(
+            name,
+            {"prompt_token_ids": list(row.prompt_ids)},
+            sampling,
+            lora_request=None if row.adapter is None else self._request(row.adapter),
+        )
+        self._queued[name] = row
+        return name
+
+    def step(self) -> list[tuple[str, Prediction]]:
+        """One step of the queue; the rows that ended with it."""
+        ended = [output for output in self._llm.llm_engine.step() if output.finished]
+        return [(output.request_id, self._prediction(self._queued.pop(output.request_id), output)) for output in ended]
+
+    def drop(self) -> None:
+        """Forget all rows in the queue: what a failed call left behind, so that the next one answers only its own."""
+        engine = self._llm.llm_engine
+        engine.abort_request(list(engine.output_processor.request_states), internal=True)
+        self._queued.clear()
+
+    def _refused(self, row: PromptRow) -> Prediction | None:
+        """The error row of a row that the engine cannot be asked."""
+        if row.error:
+            return error_prediction(row, row.error)
+        if not row.prompt_ids or max(row.prompt_ids) >= self._vocabulary:
+            return error_prediction(row, f"token ids outside the model's vocabulary of {self._vocabulary}")
+        return None
+
+    def _prediction(self, row: PromptRow, output: vllm.RequestOutput) -> Prediction:
+        return make_prediction(row, output.outputs[0].token_ids, self._stops, self.tokenizer, self._spec)
+
     def _call(self, rows: list[PromptRow]) -> list[Prediction]:
         adapters = [self._request(row.adapter) for row in rows] if rows[0].adapter is not None else None
         try:
@@ -177,15 +216,12 @@ class VllmEngine:
                 use_tqdm=False,
             )
         except (ValueError, RuntimeError, IndexError, KeyError, AssertionError) as error:
-            self._drop_requests()
+            self.drop()
             if len(rows) == 1:
                 return [error_prediction(rows[0], f"{type(error).__name__}: {' '.join(str(error).split())[:200]}")]
             middle = len(rows) // 2
             return self._call(rows[:middle]) + self._call(rows[middle:])
-        return [
-            make_prediction(row, output.outputs[0].token_ids, self._stops, self.tokenizer, self._spec)
-            for row, output in zip(rows, outputs, strict=True)
-        ]
+        return [self._prediction(row, output) for row, output in zip(rows, outputs, strict=True)]
 
     def _sampling(self, row: PromptRow) -> vllm.SamplingParams:
         return vllm.SamplingParams(
@@ -212,11 +248,6 @@ class VllmEngine:
                 self._bad[adapter.key] = f"adapter {adapter.key}: cannot be loaded ({reason})"
                 raise AdapterError(self._bad[adapter.key]) from None
         return request
-
-    def _drop_requests(self) -> None:
-        """Forget what a failed call left behind, so that the next call answers only its own rows."""
-        engine = self._llm.llm_engine
-        engine.abort_request(list(engine.output_processor.request_states), internal=True)
 
     def close(self) -> None:
         """Let go of the engine's memory."""

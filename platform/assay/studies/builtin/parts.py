@@ -36,6 +36,6 @@ ALPACA = SourceSpec(loader="hub", hub="vicgalle/alpaca-gpt4", split_rule="strict
 """Alpaca-GPT4: general instruction data."""
 GPU_RESOURCES = StudyResources(
     training=TrainResources(gpus_per_worker=1, cpus_per_worker=4, packing=True, checkpoint_every=50),
-    generation=GenerationResources(gpus_per_engine=1, cpus_per_engine=4, blocks_per_call=8),
+    generation=GenerationResources(gpus_per_engine=1, cpus_per_engine=4),
     scoring=ScoringResources(judge_workers=4),
 )
