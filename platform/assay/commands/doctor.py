@@ -1,8 +1,12 @@
-"""`assay doctor`: what works on this machine, what does not, and the command or setting that mends it."""
+"""`assay doctor`: what works on this machine, what does not, and the command or setting that mends it.
+
+Inside a Ray job it looks at one node of every kind that the cluster has, not at the driver's alone.
+"""
 
 from __future__ import annotations
 
 import importlib.metadata
+import itertools
 import json
 import os
 import platform as python_platform
@@ -12,12 +16,13 @@ import sys
 import sysconfig
 import tempfile
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 import typer
 
+from assay.cluster.environment import in_ray_job, prepare_ray_environment
 from assay.errors import AssayError
 from assay.store import Store
 
@@ -37,22 +42,53 @@ class Finding:
     """ "missing" must be mended for the quickstart; "off" is something that only some studies need."""
     seen: str
     mend: str = ""
+    node: str = ""
+    """Kind of node, inside a Ray job."""
 
 
 def doctor_command(warm_up: bool, as_json: bool) -> None:
     """Look at everything, print it, and fail where the quickstart could not run."""
-    findings = [check() for check in CHECKS]
+    if in_ray_job():
+        prepare_ray_environment()
+        found = findings_by_node_kind()
+    else:
+        found = findings()
     if warm_up:
         _warm_up()
-        findings.append(_imported("engines", ENGINES, timeout_s=2 * PROBE_TIMEOUT_S))
+        found.append(_imported("engines", ENGINES, timeout_s=2 * PROBE_TIMEOUT_S))
     if as_json:
-        typer.echo(json.dumps([asdict(finding) for finding in findings], indent=2))
+        typer.echo(json.dumps([asdict(finding) for finding in found], indent=2))
     else:
-        for finding in findings:
-            mark = {"ok": "ok     ", "missing": "MISSING", "off": "off    "}[finding.state]
-            typer.echo(f"{mark}  {finding.what:<18} {finding.seen}" + (f"  -> {finding.mend}" if finding.mend else ""))
-    if any(finding.state == "missing" for finding in findings):
+        for node, of_node in itertools.groupby(found, key=lambda finding: finding.node):
+            if node:
+                typer.echo(f"{node}:")
+            for finding in of_node:
+                mark = {"ok": "ok     ", "missing": "MISSING", "off": "off    "}[finding.state]
+                mend = f"  -> {finding.mend}" if finding.mend else ""
+                typer.echo(f"{mark}  {finding.what:<18} {finding.seen}{mend}")
+    if any(finding.state == "missing" for finding in found):
         raise typer.Exit(1)
+
+
+def findings() -> list[Finding]:
+    """What works on this machine."""
+    return [check() for check in CHECKS]
+
+
+def findings_by_node_kind() -> list[Finding]:
+    """What works on the nodes of a cluster, one of every kind.
+
+    Raises:
+        ResourceError: the cluster cannot be reached.
+    """
+    from assay.cluster.ray_node_kinds import on_every_kind
+
+    mend = "start one (a study that asks for its share, or `ray up`), then look again"
+    found = []
+    for kind, told in on_every_kind(findings).items():
+        absent = [Finding("node", "off", "no node of this kind is there now", mend)]
+        found += [replace(one, node=kind) for one in (absent if told is None else told)]
+    return found
 
 
 def _python() -> Finding:
