@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from test_secrets import files_with
+
+from support.secrets_in_files import files_with
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]  # Ray's own
 TESTS = Path(__file__).resolve().parent.parent

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from support.secrets_in_files import files_with
 from support.tiny_study import CANARIES, PATIENCE_S, assay, closed_port, finished_run, finished_study, settings
 
 pytestmark = pytest.mark.timeout(3 * PATIENCE_S)
@@ -17,17 +18,6 @@ pytestmark = pytest.mark.timeout(3 * PATIENCE_S)
 def files_with_a_canary(*folders: Path) -> Iterator[str]:
     """Files that hold a canary."""
     return files_with(CANARIES.values(), *folders)
-
-
-def files_with(secrets: Iterable[str], *folders: Path) -> Iterator[str]:
-    """Files that hold a secret as plain bytes; databases and logs keep text so."""
-    words = [word.encode() for word in secrets]
-    for folder in folders:
-        for path in sorted(folder.rglob("*")):
-            if path.is_file() and not path.is_symlink() and path.stat().st_size:
-                data = path.read_bytes()
-                if any(word in data for word in words):
-                    yield str(path)
 
 
 def test_no_secret_is_in_what_a_study_leaves(tmp_path_factory: pytest.TempPathFactory) -> None:
