@@ -37,7 +37,7 @@ class Exported:
 KINDS = {
     "adapter": "A LoRA adapter",
     "merged weights": "Merged weights",
-    "whole weights": "All weights, trained",
+    "whole weights": "All weights, trained,",
 }
 
 
