@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from assay.generation.engine_table import EngineTable
+from assay.generation.engine_table import START_WITHIN_S, EngineTable
 
 
 def test_an_engine_that_cannot_start_waits_while_another_starts_or_serves() -> None:
@@ -24,6 +24,15 @@ def test_where_no_engine_starts_none_waits() -> None:
     assert table.none_starts()
     assert not table.is_spared("one")
     assert not table.is_spared("two")
+
+
+def test_where_the_others_find_no_place_an_engine_that_cannot_start_does_not_wait_for_ever() -> None:
+    table = EngineTable(3)
+    table.failed("one", "CUDA error")
+    assert table.is_spared("one", START_WITHIN_S)
+    assert not table.is_spared("one", START_WITHIN_S + 1)
+    table.started("two")
+    assert table.is_spared("one", START_WITHIN_S + 1)
 
 
 def test_an_engine_that_served_and_cannot_start_again_does_not_let_its_blocks_wait() -> None:

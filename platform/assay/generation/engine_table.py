@@ -8,6 +8,9 @@ from __future__ import annotations
 Block = tuple[int, int]
 """A job's number and the first row of the block."""
 
+START_WITHIN_S = 300.0
+"""For the first engine of a stream to start, once another could not."""
+
 
 class EngineTable:
     """One stream's engines and blocks."""
@@ -36,12 +39,14 @@ class EngineTable:
         """An engine could not start."""
         self._failed[engine] = words
 
-    def is_spared(self, engine: str) -> bool:
+    def is_spared(self, engine: str, waited_s: float = 0.0) -> bool:
         """Whether an engine that could not start is to wait, and hold its place, while the others do the work.
 
-        Not where there are no others, nor where it has served before: blocks that were sent to it wait for it.
+        Not where there are no others, nor where none has started for so long that the rest may have found no place,
+        nor where it has served before: blocks that were sent to it wait for it.
         """
-        return not (self._is_over or self.none_starts() or engine in self._started)
+        is_hopeless = self.none_starts() or (not self._started and waited_s > START_WITHIN_S)
+        return not (self._is_over or is_hopeless or engine in self._started)
 
     def none_starts(self) -> bool:
         """Whether all engines of the stream failed to start."""

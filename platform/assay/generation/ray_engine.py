@@ -71,7 +71,8 @@ class EngineActor:
     def _hold_the_place(self, name: str) -> None:
         """Wait while other engines do the work: a place where no engine starts is then given to none, and no block."""
         ray.get(self._table.failed.remote(name, str(self._failure)))
-        while ray.get(self._table.is_spared.remote(name)):
+        began_s = time.monotonic()
+        while ray.get(self._table.is_spared.remote(name, time.monotonic() - began_s)):
             time.sleep(LOOK_EVERY_S)
 
     def __call__(self, batch: pa.Table) -> Iterator[pa.Table]:
