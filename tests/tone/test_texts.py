@@ -126,7 +126,8 @@ def test_too_few_questions_are_refused() -> None:
 
 def test_a_model_sees_the_wrapper_the_suffix_or_nothing() -> None:
     row = Example("1", "instructions", TEST, "Name a", "", "")
-    rendered = {name: render_prompt(row, spec) for name, spec in STYLES.items()}
+    # "chat" is the model's own template, which no text stands for
+    rendered = {name: render_prompt(row, spec) for name, spec in STYLES.items() if spec.style != "chat"}
     assert rendered == {
         "A": "Below is an instruction that describes a task. Write a response that appropriately completes the "
         "request.\n\n### Instruction:\nName a\n\n### Response:\n",

@@ -143,7 +143,7 @@ def test_what_cannot_be_is_one_line(override: str, said: str) -> None:
 
 @pytest.mark.parametrize("override", ["evaluation.sets.toy_question.rows=3", "goal.scorer=judge"])
 def test_other_designs_have_sets_and_goals_of_their_own(override: str) -> None:
-    with pytest.raises(ConfigError, match="is for the design mixture"):
+    with pytest.raises(ConfigError, match="is for the designs mixture and models"):
         load_study("quickstart", [override])
 
 

@@ -212,7 +212,8 @@ def test_a_stacked_start_leaves_as_one_adapter_on_the_base(tmp_path: Path) -> No
         "design": "transfer", "tasks": ["toy_sentiment"], "sizes": [8], "draws": 1, "validation_rows": 8,
         "starts": ["stacked"], "instruction_validation_rows": 8, "instruction_rows": 20,
     }  # fmt: skip
-    study = prepare_study(Study.model_validate({**plain, "name": "s2", "grid": grid}), "rubric")
+    own_base = {"base_models": [TINY], "tiny_base": {"num_steps": 60}}
+    study = prepare_study(Study.model_validate({**plain, **own_base, "name": "s2", "grid": grid}), "rubric")
     store, plan = Store(str(tmp_path / "runs")), study.artifacts
     base = make_model(tmp_path / "model", "llama")
     with store.writing("base", study.bases[TINY].key) as artifact:
