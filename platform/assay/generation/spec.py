@@ -6,7 +6,7 @@ Pure. A job is one (adapter, evaluation set) pair and makes one `predictions` ar
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from pydantic import Field, model_validator
@@ -140,6 +140,17 @@ class GenerationJob:
     """Content key of the base; an artifact of the store is fetched from there where the path is missing."""
     base_source: str = ""
     """`owner/model@commit` of a base from the hub: an engine on another machine fetches it itself."""
+
+    def keyed(self, spec: GenerationSpec) -> GenerationJob:
+        """The same job under the key that its base, adapter and rows give; made with any key, such as ""."""
+        key = predictions_key(
+            spec,
+            base_key=self.base_key,
+            adapter_key=self.adapter_key,
+            evaluation_key=self.evaluation_key,
+            max_new_tokens=self.max_new_tokens,
+        )
+        return replace(self, key=key)
 
 
 @dataclass(frozen=True)

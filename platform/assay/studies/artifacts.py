@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from assay.errors import ConfigError
 from assay.fingerprint import artifact_key, fingerprint
-from assay.generation.spec import GenerationJob, predictions_key
+from assay.generation.spec import GenerationJob
 from assay.ifs.trial_spec import evaluation_keys
 from assay.metaeval.study_tables.build import RunRow
 from assay.mixtures.spec import MixtureSpec, mixture_key
@@ -441,15 +441,8 @@ class _Collected:
             if rows is None:
                 continue
             prefix = cell.train.objective.best_prefix if training else ""
-            key = predictions_key(
-                asked_with(self.study.generation, prefix),
-                base_key=point.base.key,
-                adapter_key=adapter,
-                evaluation_key=rows.key,
-                max_new_tokens=rows.max_new_tokens,
-            )
             job = GenerationJob(
-                key=key,
+                key="",
                 base_path=point.base.path,
                 base_source=point.base.source,
                 evaluation_key=rows.key,
@@ -457,13 +450,13 @@ class _Collected:
                 adapter_key=adapter,
                 lora_rank=rank,
                 base_key=point.base.key,
-            )
-            self.generations.setdefault(key, job)
+            ).keyed(asked_with(self.study.generation, prefix))
+            self.generations.setdefault(job.key, job)
             if prefix:
-                self.prefixes[key] = prefix
+                self.prefixes[job.key] = prefix
             if training:
-                self.trained_by.setdefault(key, training)
-            self.runs.setdefault(key, self._run(key, cell, identity, mixture, name))
+                self.trained_by.setdefault(job.key, training)
+            self.runs.setdefault(job.key, self._run(job.key, cell, identity, mixture, name))
 
     def _run(self, key: str, cell: Cell, identity: str, mixture: str, evaluation_set: str) -> RunRow:
         at_zero = cell.num_target == 0

@@ -11,7 +11,7 @@ from assay.config import validate
 from assay.errors import InputError
 from assay.file_hashes import known_file_hash
 from assay.fingerprint import artifact_key
-from assay.generation.spec import KIND, GenerationJob, GenerationSpec, predictions_key
+from assay.generation.spec import KIND, GenerationJob, GenerationSpec
 from assay.llm.endpoint import EndpointSpec
 from assay.llm.requests import Sampling
 from assay.studies.given.model import GivenModel
@@ -147,15 +147,8 @@ def answers_job(
         return EndpointAnswers(key, evaluation_key, model, sampling)
     assert base is not None
     adapter = model.adapter
-    key = predictions_key(
-        spec,
-        base_key=base.key,
-        adapter_key=None if adapter is None else adapter.key,
-        evaluation_key=evaluation_key,
-        max_new_tokens=max_new_tokens,
-    )
     return GenerationJob(
-        key=key,
+        key="",
         base_path=base.path,
         base_source=base.source,
         base_key=base.key,
@@ -164,4 +157,4 @@ def answers_job(
         adapter_key=None if adapter is None else adapter.key,
         adapter_dir=None if adapter is None else adapter.path,
         lora_rank=0 if adapter is None else adapter.rank,
-    )
+    ).keyed(spec)

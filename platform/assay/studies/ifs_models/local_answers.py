@@ -12,7 +12,7 @@ from assay.adapter_files import find_adapter
 from assay.errors import ConfigError, StageError
 from assay.fingerprint import artifact_key
 from assay.generation.spec import KIND as PREDICTIONS_KIND
-from assay.generation.spec import PREDICTIONS_FILE, GenerationJob, predictions_key
+from assay.generation.spec import PREDICTIONS_FILE, GenerationJob
 from assay.hooks import Progress
 from assay.ifs.prompts import STYLES, PromptName
 from assay.mixtures.designs import Instructions, instructions_alone
@@ -95,13 +95,7 @@ def local_answers(
         sets = {_evaluation_key(rows): rows for rows in rendered.values()}
         jobs = {
             (model.name, name): GenerationJob(
-                key=predictions_key(
-                    specs[name],
-                    base_key=model.key,
-                    adapter_key=model.adapter_key,
-                    evaluation_key=_evaluation_key(rows),
-                    max_new_tokens=study.max_new_tokens,
-                ),
+                key="",
                 base_path=model.path,
                 evaluation_key=_evaluation_key(rows),
                 max_new_tokens=study.max_new_tokens,
@@ -109,7 +103,7 @@ def local_answers(
                 adapter_dir=model.adapter_dir,
                 lora_rank=model.lora_rank,
                 base_key=model.key,
-            )
+            ).keyed(specs[name])
             for model in found
             for name, rows in rendered.items()
         }

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from assay.fingerprint import artifact_key
-from assay.generation.spec import GenerationJob, GenerationSpec, predictions_key
+from assay.generation.spec import GenerationJob, GenerationSpec
 from assay.preference.principles import CRITIQUE, REVISION
 from assay.preference.rows import KIND
 from assay.preference.sources import GivenPairs, PairsAsked, PrinciplePairs, RsoPairs, StrongerPairs
@@ -172,22 +172,15 @@ def asked_with(spec: GenerationSpec, prefix: str) -> GenerationSpec:
 def sampled(spec: GenerationSpec, sampler: Sampler, prompts: str, *, num: int, max_new_tokens: int) -> Samples:
     """Answers of a model, `num` to each prompt."""
     rows = artifact_key("evaluation", SAMPLES_SCHEMA, {"answers": num}, {"prompts": prompts})
-    key = predictions_key(
-        spec,
-        base_key=sampler.base_key,
-        adapter_key=sampler.adapter_key,
-        evaluation_key=rows,
-        max_new_tokens=max_new_tokens,
-    )
     job = GenerationJob(
-        key=key,
+        key="",
         base_path=sampler.base_path,
         evaluation_key=rows,
         max_new_tokens=max_new_tokens,
         adapter_key=sampler.adapter_key,
         lora_rank=sampler.lora_rank,
         base_key=sampler.base_key,
-    )
+    ).keyed(spec)
     return Samples(job, spec, num, prompts)
 
 

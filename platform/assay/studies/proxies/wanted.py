@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from assay.errors import ConfigError
 from assay.fingerprint import artifact_key
-from assay.generation.spec import GenerationJob, predictions_key
+from assay.generation.spec import GenerationJob
 from assay.metaeval.study_tables.frame import RunRow
 from assay.mixtures.sobol import sobol
 from assay.studies.artifacts import EvaluationSet, StudyArtifacts
@@ -147,15 +147,8 @@ def _alone(study: Study, plan: StudyArtifacts, base_model: str) -> dict[str, Tra
 
 
 def _asked(study: Study, alone: TrainingJob, adapter: SummedAdapter, rows: EvaluationSet) -> GenerationJob:
-    key = predictions_key(
-        study.generation,
-        base_key=alone.base_key,
-        adapter_key=adapter.key,
-        evaluation_key=rows.key,
-        max_new_tokens=rows.max_new_tokens,
-    )
     return GenerationJob(
-        key=key,
+        key="",
         base_path=alone.base_path,
         base_source=alone.base_source,
         evaluation_key=rows.key,
@@ -163,4 +156,4 @@ def _asked(study: Study, alone: TrainingJob, adapter: SummedAdapter, rows: Evalu
         adapter_key=adapter.key,
         lora_rank=adapter.rank,
         base_key=alone.base_key,
-    )
+    ).keyed(study.generation)
