@@ -37,14 +37,6 @@ def folder(pool: ProcessPoolExecutor, tmp_path_factory: pytest.TempPathFactory) 
     return home
 
 
-@pytest.fixture(scope="module")
-def train(pool: ProcessPoolExecutor, folder: Path) -> Run:
-    def run(*args: Any, **options: Any) -> dict[str, Any]:
-        return pool.submit(lora_scenarios.train_once, folder, *args, **options).result(timeout=180)
-
-    return run
-
-
 @pytest.mark.slow
 def test_all_weights_are_what_torch_alone_trains(train: Run, pool: ProcessPoolExecutor, folder: Path) -> None:
     spec = FULL.replace(restore_best=False)

@@ -26,14 +26,6 @@ def folder(pool: ProcessPoolExecutor, tmp_path_factory: pytest.TempPathFactory) 
     return home
 
 
-@pytest.fixture(scope="module")
-def train(pool: ProcessPoolExecutor, folder: Path) -> Run:
-    def run(*args: Any, **options: Any) -> dict[str, Any]:
-        return pool.submit(lora_scenarios.train_once, folder, *args, **options).result(timeout=180)
-
-    return run
-
-
 @pytest.mark.parametrize("model", ARCHITECTURES)
 def test_micro_batches_and_packing_do_not_change_the_adapter(train: Run, model: str) -> None:
     eight = train(model, f"{model}8", micro_batch_size=8)
