@@ -213,7 +213,7 @@ def test_the_answers_of_trials_go_to_the_judge_of_the_study(monkeypatch: pytest.
         asked = type("Asked", (), {"is_done": lambda self, store: False})()
         pipeline.embedded = type("Embedded", (), {"name": "e"})  # type: ignore[assignment]
         monkeypatch.setattr(Pipeline, "prepared", type("Prepared", (), {"objecqa": asked}), raising=False)
-        pipeline._objecqa()
+        pipeline.judge.label_answers()
     assert [endpoint.transport for endpoint in found] == ["local", "batch"]
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ from assay.studies.artifacts import MergedBase, StudyArtifacts
 from assay.studies.builtin.paper import quickstart
 from assay.studies.catalog import load_study
 from assay.studies.pipeline import Pipeline, Results
+from assay.studies.running.engines import Engines
 from assay.studies.scores import study_protocol
 from assay.studies.spec import Study
 from assay.tasks.datasets.loaders import load_examples
@@ -43,57 +45,58 @@ from support.tiny_models import make_tokenizer
 LAYER = "base_model.model.model.layers.0.self_attn.q_proj"
 
 
-class WithoutEngines(Pipeline):
+@dataclass
+class WithoutEngines(Engines):
     """Writes down artifacts of the right form for whatever is missing, and remembers in which order."""
 
-    done: list[str]
+    done: list[str] = field(default_factory=list)
 
-    def _join_ray(self, stack: ExitStack) -> None:
+    def join(self, stack: ExitStack) -> None:
         """No cluster."""
 
-    def _with_tiny_base(self, datasets: Any) -> StudyArtifacts:
-        self.done = []
-        return self.prepared.artifacts.at({base.key: "/none" for base in self.prepared.bases.values()})
+    def with_tiny_base(self, datasets: Any) -> StudyArtifacts:
+        prepared = self.opened.prepared
+        return prepared.artifacts.at({base.key: "/none" for base in prepared.bases.values()})
 
-    def _merged(self, wanted_bases: Sequence[MergedBase]) -> dict[str, str]:
-        for merged in wanted_bases:
-            assert self.store.exists("adapter", merged.adapter_key)
-        return {merged.key: f"/merged/{merged.key}" for merged in wanted_bases}
+    def merged(self, wanted: Sequence[MergedBase]) -> dict[str, str]:
+        for merged in wanted:
+            assert self.opened.store.exists("adapter", merged.adapter_key)
+        return {merged.key: f"/merged/{merged.key}" for merged in wanted}
 
     def _places(self, base_key: str) -> tuple[str, ...]:
         """Where a base may lie: given, merged, or trained whole."""
-        if self.store.exists("adapter", base_key):
-            return (str(self.store.local_dir("adapter", base_key)),)
+        if self.opened.store.exists("adapter", base_key):
+            return (str(self.opened.store.local_dir("adapter", base_key)),)
         return "/none", f"/merged/{base_key}"
 
-    def _train(self, jobs: Sequence[Any], *_: Any) -> None:
+    def train(self, jobs: Sequence[Any], *_: Any) -> None:
         rng = np.random.default_rng(0)
         for job in jobs:
-            assert self.store.exists("mixture", job.mixture_key)
+            assert self.opened.store.exists("mixture", job.mixture_key)
             assert job.base_path in self._places(job.base_key)
-            assert job.start_adapter_key is None or self.store.exists("adapter", job.start_adapter_key)
+            assert job.start_adapter_key is None or self.opened.store.exists("adapter", job.start_adapter_key)
             rank = job.spec.lora_rank
             weights = {
                 f"{LAYER}.lora_A.weight": rng.normal(size=(rank, 4)).astype("f4"),
                 f"{LAYER}.lora_B.weight": rng.normal(size=(4, rank)).astype("f4"),
             }
             history = {"step": [1], "loss": [1.0], "learning_rate": [0.1], "grad_norm": [1.0], "validation_loss": [1.0]}
-            with self.store.writing("adapter", job.key) as artifact:
+            with self.opened.store.writing("adapter", job.key) as artifact:
                 artifact.file("adapter_model.safetensors", save(weights))
                 artifact.json("adapter_config.json", {"r": rank, "lora_alpha": 2 * rank, "target_modules": ["q_proj"]})
                 artifact.table("history.parquet", pa.table(history))
             self.done.append(f"train {job.labels['arm']}")
 
-    def _generate(self, jobs: Sequence[Any], examples: Mapping[str, Sequence[Example]], *_: Any) -> None:
+    def generate(self, jobs: Sequence[Any], examples: Mapping[str, Sequence[Example]], *_: Any) -> None:
         for job in jobs:
-            assert job.adapter_key is None or self.store.exists("adapter", job.adapter_key)
+            assert job.adapter_key is None or self.opened.store.exists("adapter", job.adapter_key)
             assert (job.adapter_key is None) == (job.lora_rank == 0)
             assert job.base_path in self._places(job.base_key)
             rows = [Prediction(row.example_id, "certainly", "stop", 3, 2) for row in examples[job.evaluation_key]]
-            with self.store.writing("predictions", job.key) as artifact:
+            with self.opened.store.writing("predictions", job.key) as artifact:
                 artifact.table("predictions.parquet", to_table(rows, Prediction))
 
-    def _score(self, scoring: Any, batches: Sequence[Any], examples: Any, endpoint: Any) -> None:
+    def score(self, scoring: Any, batches: Sequence[Any], examples: Any, judges: Any) -> None:
         for batch in batches:
             for spec in scoring.specs:
                 rows = [
@@ -102,7 +105,7 @@ class WithoutEngines(Pipeline):
                     for key, name in zip(batch.predictions, batch.evaluations, strict=True)
                     for row in examples[name]
                 ]  # fmt: skip
-                with self.store.writing(SCORES, scores_key(spec, batch)) as artifact:
+                with self.opened.store.writing(SCORES, scores_key(spec, batch)) as artifact:
                     artifact.table(SCORES_FILE, to_table(rows, ScoreRow))
 
 
@@ -123,16 +126,25 @@ def study(name: str, grid: dict[str, object], **more: object) -> Study:
     return Study.model_validate({**plain, **fields})
 
 
+def opened(made: Study, folder: Path, engines: type[WithoutEngines] = WithoutEngines) -> Pipeline:
+    return Pipeline(made, Store(str(folder)), SilentProgress(), embedded_judge(), make_engines=engines)
+
+
+def done(pipeline: Pipeline) -> list[str]:
+    assert isinstance(pipeline.engines, WithoutEngines)
+    return pipeline.engines.done
+
+
 def whole(folder: Path, made: Study) -> tuple[Results, str, list[str]]:
-    pipeline = WithoutEngines(made, Store(str(folder)), SilentProgress(), embedded_judge())
+    pipeline = opened(made, folder)
     found = pipeline.run(pipeline.open())
     assert found is not None
-    order = pipeline.done
+    order = done(pipeline)
     page = write_report(found).html.decode()
-    again = WithoutEngines(made, Store(str(folder)), SilentProgress(), embedded_judge())
+    again = opened(made, folder)
     repeated = again.run(again.open())
     assert repeated is not None
-    assert again.done == []
+    assert done(again) == []
     assert all(table.equals(repeated.tables[name]) for name, table in found.tables.items())
     assert repeated.errors == found.errors
     return found, page, order
@@ -253,7 +265,7 @@ def test_a_study_whose_tracking_server_is_down_finishes_and_is_tracked_later(
 
     grid = {"tasks": ["toy_sentiment"], "sizes": [0, 8], "draws": 1, "validation_rows": 8}
     made = study("down", grid, tracking={"uri": "http://127.0.0.1:9"}, error_rows=0)
-    pipeline = WithoutEngines(made, Store(str(tmp_path)), SilentProgress(), embedded_judge())
+    pipeline = opened(made, tmp_path)
     found = pipeline.run(pipeline.open())
     assert found is not None
     assert track_or_say(found, write_report(found)) == ""
@@ -272,16 +284,17 @@ def test_a_study_whose_tracking_server_is_down_finishes_and_is_tracked_later(
         track_command("down", str(tmp_path), "http://127.0.0.1:9")
 
 
+@dataclass
 class ScoredHere(WithoutEngines):
     """The scorers are the study's own, in this process; the judge is the rubric, asked without a server."""
 
-    def _score(self, scoring: Any, batches: Sequence[Any], examples: Any, endpoint: Any) -> None:
-        registry, protocol = self.study.registry, study_protocol(self.study)
+    def score(self, scoring: Any, batches: Sequence[Any], examples: Any, judges: Any) -> None:
+        registry, protocol = self.opened.study.registry, study_protocol(self.opened.study)
         for batch in batches:
             for spec in scoring.specs:
                 rows: list[ScoreRow] = []
                 for key, name in zip(batch.predictions, batch.evaluations, strict=True):
-                    table = self.store.read_table("predictions", key, "predictions.parquet")
+                    table = self.opened.store.read_table("predictions", key, "predictions.parquet")
                     answers, by_id = from_table(table, Prediction), {row.example_id: row for row in examples[name]}
                     if spec.kind == "judge":
                         rows += [
@@ -292,7 +305,7 @@ class ScoredHere(WithoutEngines):
                         ]  # fmt: skip
                     else:
                         rows += score_locally([registry.scorers.make(spec)], key, answers, by_id, registry.tasks)
-                with self.store.writing(SCORES, scores_key(spec, batch)) as artifact:
+                with self.opened.store.writing(SCORES, scores_key(spec, batch)) as artifact:
                     artifact.table(SCORES_FILE, to_table(rows, ScoreRow))
 
 
@@ -344,7 +357,7 @@ def test_own_tasks_and_a_plugin_go_through_to_the_report(tmp_path: Path) -> None
         evaluation={"target_rows": 12, "instruction_rows": 12, "instruction_max_new_tokens": 8},
         error_rows=0,
     )
-    pipeline = ScoredHere(made, Store(str(tmp_path / "store")), SilentProgress(), embedded_judge())
+    pipeline = opened(made, tmp_path / "store", ScoredHere)
     found = pipeline.run(pipeline.open())
     assert found is not None
     page = write_report(found).html.decode()
@@ -354,7 +367,7 @@ def test_own_tasks_and_a_plugin_go_through_to_the_report(tmp_path: Path) -> None
     coverage = [row for row in found.tables["coverage"].to_pylist() if row["scorer"] == "judge"]
     assert coverage
     stored = Study.model_validate({**made.model_dump(mode="json"), "study_folder": str(tmp_path)})
-    again = ScoredHere(stored, Store(str(tmp_path / "store")), SilentProgress(), embedded_judge())
+    again = opened(stored, tmp_path / "store", ScoredHere)
     assert again.prepared.key == pipeline.prepared.key
 
 
@@ -440,8 +453,7 @@ def test_models_as_they_are_are_scored_and_ranked_jointly(tmp_path: Path) -> Non
     path.write_text(yaml.safe_dump({"extends": "quickstart", **given_answers(tmp_path), "tiny_base": None}))
     made = load_study(str(path))
     assert made.grid.test_losses == LOSSES
-    pipeline = ScoredHere(made, Store(str(tmp_path / "store")), SilentProgress(), embedded_judge())
-    pipeline.done = []
+    pipeline = opened(made, tmp_path / "store", ScoredHere)
     found = pipeline.run(pipeline.open())
     assert found is not None
     assert found.wanted.trainings == ()
@@ -464,8 +476,7 @@ def test_models_as_they_are_are_scored_and_ranked_jointly(tmp_path: Path) -> Non
     for said in ("How the judge ranks the models", "Judged score against test loss", "Nothing was trained: 3 models"):
         assert said in page
     assert "Learning curves" not in page
-    again = ScoredHere(made, Store(str(tmp_path / "store")), SilentProgress(), embedded_judge())
-    again.done = []
+    again = opened(made, tmp_path / "store", ScoredHere)
     repeated = again.run(again.open())
     assert repeated is not None
     assert all(table.equals(repeated.tables[name]) for name, table in found.tables.items())
@@ -478,8 +489,7 @@ def test_models_as_they_are_are_ranked_by_wins_over_one_of_them(tmp_path: Path) 
     fields["grid"] = {**fields["grid"], "losses": {}, "baseline": "half", "rank": {"protocol": "vanilla"}}
     path = tmp_path / "given.yaml"
     path.write_text(yaml.safe_dump({"extends": "quickstart", **fields, "tiny_base": None}))
-    pipeline = ScoredHere(load_study(str(path)), Store(str(tmp_path / "store")), SilentProgress(), embedded_judge())
-    pipeline.done = []
+    pipeline = opened(load_study(str(path)), tmp_path / "store", ScoredHere)
     found = pipeline.run(pipeline.open())
     assert found is not None
     rows = {row["arm"]: row for row in found.tables["ranking"].to_pylist()}
@@ -496,6 +506,6 @@ def test_two_names_for_one_model_are_refused(tmp_path: Path) -> None:
     fields["grid"]["models"].append({"name": "twin", "answers": "good.jsonl"})
     path = tmp_path / "given.yaml"
     path.write_text(yaml.safe_dump({"extends": "quickstart", **fields, "tiny_base": None}))
-    pipeline = ScoredHere(load_study(str(path)), Store(str(tmp_path / "store")), SilentProgress(), embedded_judge())
+    pipeline = opened(load_study(str(path)), tmp_path / "store", ScoredHere)
     with pytest.raises(ConfigError, match="saw 'twin' and 'good', whose files or endpoint are the same"):
         pipeline.open()

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import shutil
 from collections import Counter
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from assay.studies.inputs import store_datasets
 from assay.studies.lengths import count_lengths, tokenizer_key
 from assay.studies.pipeline import Pipeline
 from assay.studies.prepared import prepare_study
+from assay.studies.running.engines import Engines
 from assay.studies.spec import Study
 from assay.tasks.templates import PromptSpec
 from support.tiny_models import make_examples, make_tokenizer
@@ -76,15 +78,18 @@ def study(folder: Path, **more: Any) -> Study:
     return Study.model_validate({**plain, **fields})
 
 
-class UpToMixtures(Pipeline):
+class UpToMixtures(Engines):
     """Ends where trainings would begin."""
 
-    def _waves(self, *_: Any, **__: Any) -> None:
-        return
+    def join(self, stack: ExitStack) -> None:
+        """No cluster."""
+
+    def train(self, *_: Any) -> None:
+        """No training."""
 
 
-def run(made: Study, store: Store) -> UpToMixtures:
-    pipeline = UpToMixtures(made, store, SilentProgress(), embedded_judge())
+def run(made: Study, store: Store) -> Pipeline:
+    pipeline = Pipeline(made, store, SilentProgress(), embedded_judge(), make_engines=UpToMixtures)
     assert pipeline.run(pipeline.open(), until="train") is None
     return pipeline
 
@@ -213,7 +218,7 @@ def test_the_study_is_expanded_anew_only_where_other_rows_leave_the_pools(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Counting prepared the whole study up to three times."""
-    from assay.studies import pipeline as module
+    from assay.studies.running import opened as module
 
     calls = []
 

@@ -27,6 +27,8 @@ from assay.studies.builtin.paper import early_stopping_small
 from assay.studies.inside_trials import InsideTrials
 from assay.studies.pipeline import Pipeline, Results
 from assay.studies.results.tracked import track_study
+from assay.studies.running.engines import Engines
+from assay.studies.spec import Study
 from assay.tasks.datasets.sources import SourceSpec
 from assay.tone.artifact import ToneConfig
 
@@ -35,18 +37,17 @@ QUESTIONS = tuple(row.question for row in preference_questions("toy"))
 FEW_DIALOGUES = SourceSpec(loader="toyworld", num_train=360, num_validation=0, num_test=240)
 
 
-class WithoutEngines(Pipeline):
+class WithoutEngines(Engines):
     """Trains, generates and scores by writing down what a model that learns the tone would have come to."""
 
-    examples: Mapping[str, Sequence[Example]]
-
-    def _join_ray(self, stack: ExitStack) -> None:
+    def join(self, stack: ExitStack) -> None:
         """No cluster."""
 
-    def _with_tiny_base(self, datasets: Any) -> StudyArtifacts:
-        return self.prepared.artifacts.at({base.key: "/none" for base in self.prepared.bases.values()})
+    def with_tiny_base(self, datasets: Any) -> StudyArtifacts:
+        prepared = self.opened.prepared
+        return prepared.artifacts.at({base.key: "/none" for base in prepared.bases.values()})
 
-    def _train(self, jobs: Sequence[Any], inside: InsideTrials | None) -> None:
+    def train(self, jobs: Sequence[Any], inside: InsideTrials | None) -> None:
         for job in jobs:
             assert inside is not None
             (hook,) = inside.hooks(job)
@@ -67,22 +68,21 @@ class WithoutEngines(Pipeline):
                 done = step
                 if found.get("stop") == 1.0:
                     break
-            with self.store.writing("adapter", job.key) as artifact:
-                folder = Path(self.store.uri) / "scratch" / job.key
+            with self.opened.store.writing("adapter", job.key) as artifact:
+                folder = Path(self.opened.store.uri) / "scratch" / job.key
                 folder.mkdir(parents=True)
                 hook.write(folder)
                 pq.write_table(pa.Table.from_pylist(history), folder / "history.parquet")
                 (folder / "summary.json").write_text(json.dumps({"num_train_rows": 448, "steps": done}))
                 artifact.folder(folder)
 
-    def _generate(self, jobs: Sequence[Any], examples: Mapping[str, Sequence[Example]], *_: Any) -> None:
-        self.examples = examples
+    def generate(self, jobs: Sequence[Any], examples: Mapping[str, Sequence[Example]], *_: Any) -> None:
         for job in jobs:
             rows = [Prediction(row.example_id, row.reference, "stop", 3, 2) for row in examples[job.evaluation_key]]
-            with self.store.writing("predictions", job.key) as artifact:
+            with self.opened.store.writing("predictions", job.key) as artifact:
                 artifact.table("predictions.parquet", to_table(rows, Prediction))
 
-    def _score(self, scoring: Any, batches: Sequence[Any], examples: Any, endpoint: Any) -> None:
+    def score(self, scoring: Any, batches: Sequence[Any], examples: Any, judges: Any) -> None:
         for batch in batches:
             for spec in scoring.specs:
                 rows = [
@@ -90,7 +90,7 @@ class WithoutEngines(Pipeline):
                     for key, name in zip(batch.predictions, batch.evaluations, strict=True)
                     for at, row in enumerate(examples[name])
                 ]
-                with self.store.writing(SCORES, scores_key(spec, batch)) as artifact:
+                with self.opened.store.writing(SCORES, scores_key(spec, batch)) as artifact:
                     artifact.table(SCORES_FILE, to_table(rows, ScoreRow))
 
 
@@ -112,6 +112,10 @@ def _model(step: int, seed: int) -> Any:
     return generate
 
 
+def opened(study: Study, store: Store) -> Pipeline:
+    return Pipeline(study, store, SilentProgress(), embedded_judge(), make_engines=WithoutEngines)
+
+
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
     store = Store(str(tmp_path_factory.mktemp("stops")))
@@ -123,7 +127,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
         statistics=study.statistics.replace(resamples=200),
         ifs=study.ifs.replace(tone=ToneConfig(source=FEW_DIALOGUES)),
     )
-    pipeline = WithoutEngines(study, store, SilentProgress(), embedded_judge())
+    pipeline = opened(study, store)
     found = pipeline.run(pipeline.open())
     assert found is not None
     return found
@@ -159,10 +163,10 @@ def test_a_second_run_asks_and_trains_nothing(results: Results, monkeypatch: pyt
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("nothing is missing")
 
-    for name in ("_train", "_generate", "_score"):
+    for name in ("train", "generate", "score"):
         monkeypatch.setattr(WithoutEngines, name, refuse)
     monkeypatch.setattr("assay.ifs.objecqa_labels.ask_judge", refuse)
-    pipeline = WithoutEngines(results.study, results.folder.store, SilentProgress(), embedded_judge())
+    pipeline = opened(results.study, results.folder.store)
     again = pipeline.run(pipeline.open())
     assert again is not None
     assert {name: table.equals(results.tables[name]) for name, table in again.tables.items()} == dict.fromkeys(
