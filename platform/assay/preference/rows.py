@@ -50,7 +50,7 @@ class PreferenceRow:
     scores: tuple[float, ...] | None = None
     """One for each answer, falling or equal; None where only the order is known. Higher is better."""
     source: str = ""
-    """Where the preference comes from: a dataset's name, `sampled:judge`, `stronger:...`."""
+    """Where the preference comes from: a dataset's name, `sampled:judge`, `stronger`, `principles:` and the line."""
     split: str = TRAIN
     """One of SPLITS; pairs are trained on `train`, tuning points are chosen on `validation`."""
     task: str = INSTRUCTIONS

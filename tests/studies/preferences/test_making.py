@@ -72,6 +72,12 @@ def test_a_stronger_model_is_preferred_whatever_it_says() -> None:
     rows, left_out = preferred(prompts, winner, {"p#000": "bad", "q#000": "same"})
     assert [(row.id, row.answers, row.scores) for row in rows] == [("p", ("good", "bad"), None)]
     assert left_out == {"equal sides": 1, NO_ANSWER: 1}
+    assert rows[0].source == "stronger"
+
+
+def test_a_revision_names_the_line_that_it_was_made_by() -> None:
+    (row,), _ = preferred([PROMPT], {"p#000": "better"}, {"p#000": "worse"}, ["Be right."])
+    assert row.source == "principles:Be right."
 
 
 def test_each_answer_has_an_id_of_its_own() -> None:

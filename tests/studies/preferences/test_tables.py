@@ -144,7 +144,8 @@ def test_every_table_is_made_and_says_what_was_stored(made: tuple[AfterScores, S
     assert kept["num_items"] == ROWS
     assert of(tables["preference_wins"], pairs="plain", method="dpo", other="sft_chosen")["rate"] == 0.5
     assert of(tables["preference_wins"], pairs="plain", method="dpo", other="start")["rate"] == 1.0
-    assert of(tables["preference_labels"], pairs="plain")["left_out"] == '{"equal sides": 3}'
+    labels = of(tables["preference_labels"], pairs="plain")
+    assert (labels["kind"], labels["line"], labels["left_out"]) == ("sampled", "", '{"equal sides": 3}')
     assert of(tables["preference_training"], pairs="plain", method="dpo")["rejected_log_p"] == -6.0
     assert len(tables["preference_points"]) == 2 * 2 * 2
 

@@ -95,7 +95,9 @@ COLUMNS: Mapping[str, tuple[Column, ...]] = {
     "preference_labels": (
         _BASE,
         _PAIRS,
-        text("label", "who labelled"),
+        key("line", "principle that these rows were made by; empty: all rows of the source"),
+        text("kind", "of the source: given, sampled, rso, stronger, principles"),
+        text("label", "who labelled: a scorer, who compared, or the kind where nobody did"),
         number("length_bias", "planted, for each word"),
         count("num_rows", "rows of preferences"),
         text("left_out", "JSON object: reason to count of prompts that have no row"),

@@ -17,9 +17,26 @@ from assay.preference.rows import PreferenceRow
 
 
 def label_row(
-    base_model: str, pairs: str, label: Label, rows: Sequence[PreferenceRow], left_out: Mapping[str, int]
+    base_model: str,
+    pairs: str,
+    label: Label,
+    rows: Sequence[PreferenceRow],
+    left_out: Mapping[str, int],
+    *,
+    kind: str,
+    line: str = "",
 ) -> dict[str, Any]:
-    """The row of `preference_labels` of one `pairs` artifact; unpaired rows compare nothing."""
+    """The row of `preference_labels` of one `pairs` artifact; unpaired rows compare nothing.
+
+    Args:
+        base_model: as tables call it.
+        pairs: the study's name of the source.
+        label: who labelled.
+        rows: preferences.
+        left_out: reason -> prompts without one.
+        kind: of the source.
+        line: the principle that these rows alone were made by; empty: rows are all of the source.
+    """
     paired = [row for row in rows if len(row.answers) > 1]
     lengths = np.array([[num_words(row.chosen), num_words(row.rejected)] for row in paired], dtype=float).reshape(-1, 2)
     longer = (np.sign(lengths[:, 0] - lengths[:, 1]) + 1) / 2
@@ -30,6 +47,8 @@ def label_row(
     return {
         "base_model": base_model,
         "pairs": pairs,
+        "line": line,
+        "kind": kind,
         "label": label.named or label.scorer,
         "length_bias": label.length_bias,
         "num_rows": len(rows),

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from assay.errors import DataError, StageError
-from assay.fingerprint import artifact_key, content_hash
+from assay.fingerprint import artifact_key, content_hash, fingerprint
 from assay.generation.spec import KIND as PREDICTIONS
 from assay.generation.spec import PREDICTIONS_FILE
 from assay.hooks import Progress
@@ -20,7 +20,7 @@ from assay.judging.asking import JudgeConnection
 from assay.mixtures.sampling import VALIDATION_FILE
 from assay.mixtures.spec import KIND as MIXTURE_KIND
 from assay.preference.labelling import label_score, ranked, rejection_sampled
-from assay.preference.principles import ask_critique, ask_revision
+from assay.preference.principles import ask_critique, ask_revision, principle_for
 from assay.preference.rows import KIND, PreferenceRow, PreferenceRows, prompt_of, sides_fault
 from assay.preference.sources import LabelledAnswers, PairsAsked, RsoPairs
 from assay.records import TEST, TRAIN, Example, MixtureRow, Prediction, ScoreRow, from_table, to_table
@@ -96,11 +96,13 @@ class PairMaker:
 
         distinct = {part.job.key: part for part in samples}
         missing = set(distinct) - self.store.present(PREDICTIONS, list(distinct))
-        for part in (part for key, part in distinct.items() if key in missing):
-            rows = {part.job.evaluation_key: repeated(prompts(part), part.num)}
-            report = run_generation(
-                self.store, [part.job], rows, part.spec, self.study.resources.generation, self.progress
-            )
+        alike: dict[str, list[Samples]] = {}  # engines start once for all that are asked in one way
+        for key in sorted(missing):
+            alike.setdefault(fingerprint(distinct[key].spec), []).append(distinct[key])
+        for parts in alike.values():
+            rows = {part.job.evaluation_key: repeated(prompts(part), part.num) for part in parts}
+            jobs, resources = [part.job for part in parts], self.study.resources.generation
+            report = run_generation(self.store, jobs, rows, parts[0].spec, resources, self.progress)
             if report.failed:
                 raise StageError(f"sampling answers: {next(iter(report.failed.values()))}; run the same command again")
 
@@ -191,8 +193,8 @@ class PairMaker:
         """One side's answers to the other's, whatever they say."""
         assert wanted.samples is not None
         prompts = self.prompts(losing)
-        sides = [stored_answers(self.store, side.job.key) for side in (wanted.samples, losing)]
-        return self._store(wanted, prompts, *preferred(prompts, *sides))
+        winner, loser = (stored_answers(self.store, side.job.key) for side in (wanted.samples, losing))
+        return self._store(wanted, prompts, *preferred(prompts, winner, loser, wanted.principles))
 
     def _store(
         self,
@@ -248,20 +250,33 @@ def rows_of(
 
 
 def preferred(
-    prompts: Sequence[Example], winner: Mapping[str, str], loser: Mapping[str, str]
+    prompts: Sequence[Example], winner: Mapping[str, str], loser: Mapping[str, str], principles: Sequence[str] = ()
 ) -> tuple[list[PreferenceRow], dict[str, int]]:
-    """Pairs of two models' answers by `answer_id`, one to each prompt, and why prompts have none."""
+    """Pairs of two answers by `answer_id`, one to each prompt, and why prompts have none.
+
+    Args:
+        prompts: what both sides were asked.
+        winner: what is preferred, whatever it says.
+        loser: the other side.
+        principles: those by one of which `winner` revised `loser`; empty where it did not.
+    """
     rows = []
     left_out: Counter[str] = Counter()
     for prompt in prompts:
         name = answer_id(prompt.example_id, 0)
-        if name not in winner or name not in loser:
-            left_out[NO_ANSWER] += 1
-        elif fault := sides_fault([winner[name], loser[name]]):
+        if fault := no_pair(name, winner, loser):
             left_out[fault] += 1
         else:
-            rows.append(_row(prompt, (winner[name], loser[name]), None, "stronger"))
+            source = f"principles:{principle_for(prompt.example_id, principles)}" if principles else "stronger"
+            rows.append(_row(prompt, (winner[name], loser[name]), None, source))
     return rows, dict(sorted(left_out.items()))
+
+
+def no_pair(name: str, winner: Mapping[str, str], loser: Mapping[str, str]) -> str:
+    """Why two answers make no pair; empty where they do."""
+    if name not in winner or name not in loser:
+        return NO_ANSWER
+    return sides_fault([winner[name], loser[name]])
 
 
 def _row(prompt: Example, answers: tuple[str, ...], scores: tuple[float, ...] | None, source: str) -> PreferenceRow:

@@ -14,7 +14,6 @@ import numpy as np
 from assay.metaeval.preference.answers import ArmAnswers, Label, RunAnswers, scored_by
 from assay.metaeval.preference.columns import COLUMNS
 from assay.metaeval.preference.frontier import Frontier, frontier_rows
-from assay.metaeval.preference.labels import label_row
 from assay.metaeval.preference.measures import LABEL, WORDS, Reported, measure_rows, preferences
 from assay.metaeval.statistics.estimate import FloatArray
 from assay.metaeval.statistics.win_rate import win_rate
@@ -22,19 +21,17 @@ from assay.metaeval.study_tables.build import RunRow, ScorerInfo
 from assay.metaeval.study_tables.columns import make_table
 from assay.preference.comparing import OrderedVerdicts
 from assay.preference.labelling import label_score, num_words
-from assay.preference.rows import KIND as PAIRS_KIND
-from assay.preference.rows import read_rows
 from assay.preference.sources import START, LabelledAnswers, answers_to_a_prompt, judge_verdicts, start_verdicts
 from assay.scoring.jobs import scores_key
 from assay.scoring.protocol import ScorerSpec
 from assay.studies.designs.preference import REPORTED_SET, TUNING_SET, arm_name
 from assay.studies.preferences.chosen import Chosen, has_scorer, label_of
 from assay.studies.preferences.divergence import FILE, KIND, divergence_key
+from assay.studies.preferences.label_rows import label_rows
 from assay.studies.preferences.making import stored_answers, stored_ratings
 from assay.studies.preferences.refereed import read_verdicts
 from assay.studies.preferences.stage import AfterScores
 from assay.studies.preferences.wanted import Samples, answer_id
-from assay.tasks.datasets.preferences import SUMMARY_FILE
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -61,7 +58,7 @@ def preference_tables(
             if reported.frontier is not None:
                 rows["preference_frontier"] += frontier_rows(base_model, source, reported.frontier)
             rows["preference_wins"] += _win_rows(reported)
-            rows["preference_labels"].append(made.labels(base_model, source))
+            rows["preference_labels"] += made.labels(base_model, source)
     for part in made.chosen:
         rows["preference_arms"].append(made.arm_row(part))
         rows["preference_points"] += made.point_rows(part)
@@ -98,7 +95,7 @@ class _Made:
     def label(self, source: str) -> Label:
         """Who labelled a source."""
         spec = self.after.grid.pairs[source]
-        named = "" if has_scorer(spec) else spec.scorer if isinstance(spec, LabelledAnswers) else "given"
+        named = "" if has_scorer(spec) else spec.scorer if isinstance(spec, LabelledAnswers) else spec.kind
         return Label(*label_of(spec, self.after.study.statistics.human), named)
 
     def reported(self, base_model: str, source: str) -> Reported:
@@ -195,7 +192,7 @@ class _Made:
         lengths = np.array([[num_words(texts[i]) if i in texts else math.nan for i in row] for row in ids], dtype=float)
         return Frontier(examples, by_label, {LABEL: by_label, human: values(human), WORDS: lengths})
 
-    def labels(self, base_model: str, source: str) -> Row:
+    def labels(self, base_model: str, source: str) -> list[Row]:
         """How a source's labels follow length."""
         asked = [
             (cell.pairs.rounds, self._jobs[key].mixture_key)
@@ -203,8 +200,8 @@ class _Made:
             if cell.pairs is not None and cell.pairs.name == source and self._jobs[key].base_name == base_model
         ]
         _, key = min(asked, key=lambda part: part[0])
-        left_out = self.after.store.read_json(PAIRS_KIND, key, SUMMARY_FILE)["left_out"]
-        return label_row(base_model, source, self.label(source), read_rows(self.after.store, key), left_out)
+        wanted = next(part for part in self.after.plan.pairs if part.key == key)
+        return label_rows(self.after.store, wanted, base_model, source, self.label(source))
 
     def arm_row(self, part: Chosen) -> Row:
         """What an arm is and what its method cost."""
