@@ -267,6 +267,22 @@ def test_a_base_without_a_chat_template_is_told(
     assert told in capsys.readouterr().out
 
 
+def test_a_plan_says_which_bases_a_run_would_refuse(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An empty folder was planned as a base without a chat template, a missing one without a word."""
+    (tmp_path / "empty").mkdir()
+    made = study(folder, base_models=[str(tmp_path / "empty"), str(tmp_path / "gone")])
+    made = made.replace(train=made.train.replace(prompt=PromptSpec(style="chat")))
+    path = tmp_path / "mine.yaml"
+    path.write_text(json.dumps(made.model_dump(mode="json")))
+    plan_command(str(path), [], False, None, str(tmp_path / "nowhere"))
+    said = capsys.readouterr().out
+    assert f"a run refuses        base model {tmp_path}/empty: saw no config.json" in said
+    assert f"a run refuses        base model {tmp_path}/gone: saw no such folder on this machine" in said
+    assert "chat template" not in said
+
+
 def test_a_mixture_that_leaves_rows_out_is_built_through_its_study(folder: Path, tmp_path: Path) -> None:
     store = Store(str(tmp_path / "runs"))
     prepared = run(study(folder), store).prepared

@@ -164,7 +164,8 @@ def without_template(study: Study) -> list[str]:
     if "chat" not in (study.train.prompt.style, study.generation.prompt.style):
         return []
     folders = [SHIPPED.get(name, Path(name).expanduser()) for name in study.all_models if name != TINY]
-    plain = [folder.name for folder in folders if folder.is_dir() and not has_chat_template(folder)]
+    models = [folder for folder in folders if (folder / "config.json").is_file()]
+    plain = [folder.name for folder in models if not has_chat_template(folder)]
     if TINY in study.all_models:
         plain.append(TINY)
     return [f"{name} has no chat template: its prompts have the headings of alpaca" for name in plain]

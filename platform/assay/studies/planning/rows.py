@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from assay.errors import AssayError
+from assay.errors import AssayError, InputError
 from assay.fingerprint import fingerprint
-from assay.model_folders import HUB_ID, SHIPPED
+from assay.model_folders import HUB_ID, SHIPPED, check_folder
 from assay.store import Store
 from assay.studies.exclusions import training_limit, without_template
 from assay.studies.prepared import prepare_study
@@ -38,7 +38,8 @@ def remembered_rows(study: Study, storage: str) -> list[RowFigures]:
 def row_lines(study: Study, rows: Sequence[RowFigures]) -> list[str]:
     """For people: a line for each dataset and base."""
     limit = training_limit(study)
-    lines = [f"  prompts              {line}" for line in without_template(study)]
+    lines = [f"  a run refuses        {line}" for line in refused_bases(study)]
+    lines += [f"  prompts              {line}" for line in without_template(study)]
     if not rows:
         over = "" if limit is None else f"; a run first leaves out rows over {limit} tokens"
         return [*lines, f"  rows trained         not counted yet: at most the training rows above{over}"]
@@ -51,6 +52,22 @@ def row_lines(study: Study, rows: Sequence[RowFigures]) -> list[str]:
         line += f"; {row.prompts_cut or 0:,} of {row.prompts or 0:,} test prompts cut"
         line += f"; {row.spell_marks:,} rows spell special tokens" if row.spell_marks else ""
         lines.append(line)
+    return lines
+
+
+def refused_bases(study: Study) -> list[str]:
+    """A line for each base that a run on this machine would refuse, as far as its folder tells; no hub is asked."""
+    lines = []
+    for name in study.all_models:
+        folder = Path(name).expanduser()
+        if name in (TINY, *SHIPPED) or not (folder.is_dir() or name.startswith((".", "/", "~"))):
+            continue
+        try:
+            if not folder.is_dir():
+                raise InputError(f"base model {name}: saw no such folder on this machine; check the path")
+            check_folder(folder, "base model")
+        except InputError as error:
+            lines.append(str(error))
     return lines
 
 
