@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from assay.cluster.devices import here_bfloat16_is_slow
 from assay.errors import ConfigError
 from assay.generation.spec import GenerationJob, GenerationResources, GenerationSpec
 from assay.store import Store
@@ -86,4 +87,13 @@ def test_what_fails_is_told_in_its_own_words_and_not_remembered(
     store = Store(str(tmp_path))
     with pytest.raises(ConfigError, match=said):
         tried(store, base, spec, rank)
+    assert not store.keys(KIND)
+
+
+@pytest.mark.skipif(not here_bfloat16_is_slow("bfloat16", 0), reason="this processor multiplies bfloat16")
+def test_numbers_that_the_processor_does_not_have_are_refused(local_ray: None, base: Path, tmp_path: Path) -> None:
+    """A step of 1,024 tokens of SmolLM2 took more than five minutes, and nothing said why."""
+    store = Store(str(tmp_path))
+    with pytest.raises(ConfigError, match=r"train\.dtype: saw bfloat16 on a processor without instructions for it"):
+        tried(store, base, SPEC.replace(dtype="bfloat16"))
     assert not store.keys(KIND)

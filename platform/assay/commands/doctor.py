@@ -22,6 +22,7 @@ from typing import Literal
 
 import typer
 
+from assay.cluster.devices import here_bfloat16_is_slow
 from assay.cluster.environment import in_ray_job, prepare_ray_environment
 from assay.errors import AssayError
 from assay.store import Store
@@ -103,10 +104,11 @@ def _machine() -> Finding:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     enough = memory >= 6
+    numbers = ", no bfloat16 products: train in float32" if here_bfloat16_is_slow("bfloat16", 0) else ""
     return Finding(
         "machine",
         "ok" if enough else "missing",
-        f"{cores} cores, {memory:.0f} GiB",
+        f"{cores} cores, {memory:.0f} GiB{numbers}",
         "" if enough else "6 GiB are needed",
     )
 

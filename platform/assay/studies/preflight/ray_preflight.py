@@ -15,10 +15,10 @@ from typing import Any
 
 import ray
 
-from assay.cluster.devices import device_environment
+from assay.cluster.devices import device_environment, here_bfloat16_is_slow
 from assay.cluster.ray_nodes import capacity, machine_kinds
 from assay.cluster.ray_streams import workers_errors
-from assay.errors import AssayError, StageError
+from assay.errors import AssayError, ConfigError, StageError
 from assay.generation.ray_engine import LEAST_PROMPT_TOKENS, MOST_WORDS, prompt_rows, start_engine
 from assay.generation.ray_generate import engine_environment
 from assay.generation.spec import AdapterRef, GenerationJob, GenerationResources, GenerationSpec
@@ -118,6 +118,7 @@ def _start(
 @ray.remote(max_retries=0, max_calls=1, num_returns=2)
 def rehearse_training(store: Store, job: TrainingJob, resources: TrainResources) -> tuple[int, Files]:
     """Tokens of a pass that fits, and the files of what its step trained."""
+    _refuse_slow_numbers("train", job.spec.dtype, resources.gpus_per_worker)
     with without_modules(*NEVER_USED):
         from assay.training.engine.rehearsal_engine import rehearse_step
         from assay.training.engine.resident_engine import device_of, resident_base
@@ -153,8 +154,10 @@ def rehearse_engine(
         files: of an adapter, or a list of a reference of them; without any the base answers.
 
     Raises:
+        ConfigError: in bfloat16 its answers would take for ever here.
         StageError: the engine does not start, or answers nothing.
     """
+    _refuse_slow_numbers("generation", spec.dtype, resources.gpus_per_engine)
     path, key, source = base
     name = Path(path).name
     try:
@@ -179,3 +182,12 @@ def rehearse_engine(
     if all(answer.error for answer in answers):
         raise StageError(f"preflight: the engine of base model {name} answers nothing ({answers[0].error}); mend it")
     return label
+
+
+def _refuse_slow_numbers(stage: str, dtype: str, gpus: float) -> None:
+    """Hours are not spent on numbers that this processor does not have."""
+    if here_bfloat16_is_slow(dtype, gpus):
+        raise ConfigError(
+            f"{stage}.dtype: saw bfloat16 on a processor without instructions for it, where products take tens of "
+            f"times as long as in float32; set {stage}.dtype: float32 or leave it out, or pass --no-preflight"
+        )
