@@ -4,7 +4,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assay.training.schedule import batch_size, eval_every, rate_factor, schedule_of, total_steps, warmup_steps
+from assay.training.schedule import (
+    Schedule,
+    barrier_step,
+    batch_size,
+    eval_every,
+    rate_factor,
+    schedule_of,
+    total_steps,
+    warmup_steps,
+)
 from assay.training.spec import TrainSpec
 
 
@@ -124,3 +133,16 @@ def test_half_a_cosine_falls_from_the_peak_towards_zero() -> None:
     # warm-up 1 of 5 steps: rates at 1/2, then (1 + cos(pi * t)) / 2 at t = 0, 1/4, 1/2, 3/4
     rates = [rate_factor(step, total=5, warmup=1, decay="cosine") for step in range(5)]
     assert rates == pytest.approx([0.5, 1.0, (1 + 0.5**0.5) / 2, 0.5, (1 - 0.5**0.5) / 2])
+
+
+@pytest.mark.parametrize(
+    ("part", "every", "expected"),
+    [
+        (0.25, 20, 100),  # .25 of 400 steps is a validation itself
+        (0.29, 20, 100),  # step 116: the last validation before it
+        (0.3, 1, 120),  # .3 * 400 = 119.99999999999999 in floats
+        (0.04, 20, 0),  # before the first one
+    ],
+)
+def test_a_barrier_is_the_last_validation_that_part_of_the_steps_has(part: float, every: int, expected: int) -> None:
+    assert barrier_step(Schedule(8, 400, 4, every), part) == expected

@@ -73,3 +73,13 @@ def schedule_of(spec: TrainSpec, num_rows: int) -> Schedule:
         warmup_steps=warmup_steps(num_rows, batch) if spec.warmup_steps is None else spec.warmup_steps,
         eval_every=eval_every(num_rows, batch) if spec.eval_every is None else spec.eval_every,
     )
+
+
+def barrier_step(plan: Schedule, part: float) -> int:
+    """The last validation at or before this part of the steps; 0 where there is none.
+
+    Args:
+        plan: of the training.
+        part: between 0 and 1, both left out: the end is no barrier.
+    """
+    return math.floor(round(part * plan.total_steps, 9)) // plan.eval_every * plan.eval_every

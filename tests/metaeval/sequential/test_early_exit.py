@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assay.metaeval.sequential.early_exit import ExitRule, exits, noise_of, replay
+from assay.metaeval.sequential.early_exit import ExitRule, Standing, behind, exits, noise_of, replay, standing
 
 CLEAN = ExitRule(credit=0.0, noise_errors=0.0)
 
@@ -19,6 +19,27 @@ def test_what_may_still_be_gained_worked_by_hand() -> None:
     assert set(exits(curves, 10, ExitRule(margin=0.3, credit=0.0, noise_errors=0.0), 0.0)) == {"flat"}
     assert set(exits(curves, 10, ExitRule(credit=0.0, noise_errors=2.0), 0.1)) == {"flat"}
     assert "may still fall by 0.6000" in exits(curves, 10, CLEAN, 0.0)["slow"]
+
+
+def test_a_training_that_is_over_may_lead_and_is_not_ended() -> None:
+    # "over" stands at .9 and gains nothing; "lost" may fall from 2 by .5; "near" from 1.2 by .4
+    standings = {
+        "lost": Standing(2.0, 2.0, 0.5, 0.0),
+        "near": Standing(1.2, 1.2, 0.4, 0.0),
+        "over": Standing(0.9, 0.9, 0.0, 0.0, is_running=False),
+        "over too": Standing(3.0, 3.0, 0.0, 0.0, is_running=False),
+    }
+    found = behind(standings, CLEAN)
+    assert set(found) == {"lost"} and found["lost"].leader == "over"
+    assert str(found["lost"]) == "loss 2.0000 may still fall by 0.5000; over will be at 0.9000"
+    # two standard errors of the difference: 2 * sqrt(.3 ** 2 + .4 ** 2) = 1 is more than 1.5 - .9 = .6
+    unsure = {"lost": Standing(2.0, 2.0, 0.5, 0.3), "over": Standing(0.9, 0.9, 0.0, 0.4, is_running=False)}
+    assert behind(unsure, ExitRule(credit=0.0)) == {}
+
+
+def test_evaluations_of_a_schedule_that_ends_between_two() -> None:
+    # 14 steps with a validation every 4: 3.5 evaluations, of which .5 are left; the last whole one gained .2
+    assert standing([1.5, 1.2, 1.0], 3.5, 0.0) == Standing(1.0, 1.0, pytest.approx(0.1), 0.0)
 
 
 def test_nobody_is_ended_early_at_the_end_or_before_all_are_there() -> None:

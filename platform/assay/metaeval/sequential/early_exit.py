@@ -52,6 +52,70 @@ class Replay:
     """Whether the best arm of all went on to the end, or one within a standard error of it."""
 
 
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where an arm stands at a barrier."""
+
+    loss: float
+    """Its last one, nats."""
+    best: float
+    """Its lowest one so far."""
+    gain: float
+    """The most that it may still fall by; 0 where its training is over."""
+    error: float
+    """Standard error of `loss`."""
+    is_running: bool = True
+    """Whether there is anything left to be saved."""
+
+
+@dataclass(frozen=True, slots=True)
+class Behind:
+    """An arm that cannot come within the margin of the leader."""
+
+    loss: float
+    gain: float
+    leader: str
+    leader_end: float
+    """Where the leader will be, by what it is credited with."""
+
+    def __str__(self) -> str:
+        return f"loss {self.loss:.4f} may still fall by {self.gain:.4f}; {self.leader} will be at {self.leader_end:.4f}"
+
+
+def standing(curve: Sequence[float], num_evaluations: float, error: float) -> Standing:
+    """Where a training stands after the evaluations of its curve.
+
+    Args:
+        curve: losses so far, two or more.
+        num_evaluations: T, of the whole training; a fraction where its last steps are fewer than lie between two.
+        error: standard error of one loss.
+    """
+    at = len(curve)
+    before = math.ceil(at / 2)
+    ahead = (num_evaluations - at) / (at - before)
+    gain = max(0.0, curve[before - 1] - curve[-1]) * ahead
+    return Standing(curve[-1], min(curve), gain, error)
+
+
+def behind(standings: Mapping[str, Standing], rule: ExitRule) -> dict[str, Behind]:
+    """Arms to be ended, by name; `rule.first` plays no part here.
+
+    Args:
+        standings: of all arms that are compared, at one barrier.
+        rule: the rule.
+    """
+    leader = min(sorted(standings), key=lambda arm: standings[arm].best)
+    first = standings[leader]
+    end = first.best - rule.credit * first.gain
+    found = {}
+    for arm in sorted(standings):
+        one = standings[arm]
+        unsure = rule.noise_errors * math.hypot(one.error, first.error)
+        if arm != leader and one.is_running and one.loss - one.gain > end + rule.margin + unsure:
+            found[arm] = Behind(one.loss, one.gain, leader, end)
+    return found
+
+
 def exits(curves: Mapping[str, Sequence[float]], num_evaluations: int, rule: ExitRule, noise: float) -> dict[str, str]:
     """Arms to be ended now, each with the reason.
 
@@ -68,20 +132,10 @@ def exits(curves: Mapping[str, Sequence[float]], num_evaluations: int, rule: Exi
     if len(seen) != 1:
         raise ValueError(f"curves of {sorted(seen)} evaluations; expected every arm at the same one")
     at = seen.pop()
-    part = at / num_evaluations
-    if part < rule.first or at < 2 or at >= num_evaluations:
+    if at / num_evaluations < rule.first or at < 2 or at >= num_evaluations:
         return {}
-    before = math.ceil(at / 2)
-    ahead = (num_evaluations - at) / (at - before)
-    gains = {arm: max(0.0, curve[before - 1] - curve[-1]) * ahead for arm, curve in curves.items()}
-    leader = min(sorted(curves), key=lambda arm: min(curves[arm]))
-    best = min(curves[leader]) - rule.credit * gains[leader]
-    found = {}
-    for arm in sorted(curves):
-        now, gain = curves[arm][-1], gains[arm]
-        if arm != leader and now - gain > best + rule.margin + rule.noise_errors * math.sqrt(2) * noise:
-            found[arm] = f"loss {now:.4f} may still fall by {gain:.4f}; {leader} will be at {best:.4f}"
-    return found
+    found = behind({arm: standing(curve, num_evaluations, noise) for arm, curve in curves.items()}, rule)
+    return {arm: str(why) for arm, why in found.items()}
 
 
 def noise_of(curves: Sequence[Sequence[float]]) -> float:
