@@ -103,7 +103,8 @@ def comparisons_of(trainings: Sequence[Trained], spec: ExitsSpec, baseline: str 
                 continue
             runs = {arm: tuple(sorted((one.run for one in of_task[arm].values()), key=_order)) for arm in names}
             at_zero = {arm for arm in names if any(not one.cell.num_target for one in of_task[arm].values())}
-            found.append(Comparison(base, task, runs, frozenset(at_zero | ({baseline} & set(names)))))
+            staying = at_zero | {arm for arm in names if arm == baseline}
+            found.append(Comparison(base, task, runs, frozenset(staying)))
     if not found:
         raise ConfigError(
             "exits: saw no two arms of one base model and task with the same validation rows; expected two or more; "
