@@ -32,6 +32,8 @@ class Registrations:
     protocols: dict[str, Callable[..., Any]] = field(default_factory=dict)
     tasks: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     loaders: dict[str, Callable[..., Any]] = field(default_factory=dict)
+    objectives: dict[str, type[Any]] = field(default_factory=dict)
+    designs: dict[str, type[Any]] = field(default_factory=dict)
 
     def add_scorer(
         self,
@@ -76,6 +78,14 @@ class Registrations:
     def add_loader(self, name: str, read: Callable[..., Any]) -> None:
         """A form of files: `read(path)` gives the rows of a file as mappings of column to value."""
         self._add(self.loaders, "loader", name, read)
+
+    def add_objective(self, name: str, kind: type[Any]) -> None:
+        """A training method: a class derived from `Objective` whose `method` is this name, see docs/extending.md."""
+        self._add(self.objectives, "objective", name, kind)
+
+    def add_design(self, name: str, kind: type[Any]) -> None:
+        """A design: a class derived from `DesignBase` whose `design` is this name, see docs/extending.md."""
+        self._add(self.designs, "design", name, kind)
 
     def _add(self, parts: dict[str, Any], what: str, name: str, part: object) -> None:
         if not isinstance(name, str) or not name.strip():

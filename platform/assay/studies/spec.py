@@ -6,11 +6,9 @@ A builtin study is a Python value of this type (`builtin.py`); a YAML file is th
 from __future__ import annotations
 
 import math
-import os
 import re
 from collections.abc import Mapping
 from functools import cached_property
-from pathlib import Path
 from typing import Annotated, Any, Self
 
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
@@ -24,8 +22,6 @@ from assay.metaeval.study_tables.objective import Objective
 from assay.metaeval.study_tables.options import TableOptions
 from assay.mixtures.spec import LeakSpec
 from assay.mixtures.synthesis import RandomLabels, SyntheticRows
-from assay.plugins.code import PluginCode
-from assay.plugins.finding import find_plugin
 from assay.records import INSTRUCTIONS, Mode
 from assay.scoring.judges.prompting import parse_prompt
 from assay.scoring.judges.protocols.repeats import MAX_REPEATS
@@ -38,7 +34,7 @@ from assay.studies.dtypes import with_dtypes
 from assay.studies.goal import EvaluationSetSpec, GoalSpec
 from assay.studies.modes import MODES, in_other_mode, with_mode_rules
 from assay.studies.prompt_file import PromptFile
-from assay.studies.registry import Registry, make_registry
+from assay.studies.registry import Registry, make_registry, plugins_named, with_plugged_parts
 from assay.studies.resources import StudyResources
 from assay.studies.tracking_config import TrackingConfig
 from assay.tasks.catalog import LOADERS
@@ -50,9 +46,6 @@ from assay.training.tiny_base.spec import TinyBaseSpec
 
 KNOWN_BY_CONTENT = ("model", "labels")
 """Parameters of scorers that name a folder or a file."""
-
-PLUGIN_FOLDER = "ASSAY_PLUGINS"
-"""Environment variable: where plug-ins of a stored study lie, which knows no folder."""
 
 SEEDS_AT_ZERO = (0, 1, 2)
 """Trainings of N = 0 where a study does not say: one would show no spread, and every comparison rests on it."""
@@ -194,7 +187,7 @@ class Study(Config):
     It decides about leaks, target rows for validation, parsers and heuristics, and where the study does not say them
     `train.loss_on` and `generation.mode`. Hub datasets of the builtin studies are split by its rule."""
     plugins: Annotated[tuple[str, ...], NOT_IDENTITY] = ()
-    """Modules that add scorers, heuristics, judge protocols and tasks: in the study file's folder, or installed. Those
+    """Modules that add what a study may name (docs/extending.md): in the study file's folder, or installed. Those
     that installed packages announce (entry points `assay.plugins`) need not be named."""
     study_folder: Annotated[str | None, NOT_IDENTITY] = Field(None, exclude=True)
     """Folder of the study file, for plug-ins. Never stored: who can write to a store does not say what a reader
@@ -272,7 +265,7 @@ class Study(Config):
     @model_validator(mode="before")
     @classmethod
     def _mode_decides(cls, data: Any) -> Any:
-        return with_mode_rules(with_dtypes(data)) if isinstance(data, Mapping) else data
+        return with_mode_rules(with_dtypes(with_plugged_parts(data))) if isinstance(data, Mapping) else data
 
     @model_validator(mode="after")
     def _hangs_together(self) -> Study:
@@ -332,12 +325,8 @@ class Study(Config):
 
     @cached_property
     def registry(self) -> Registry:
-        """What the study may name: tasks, scorers, heuristics, judge protocols."""
-        return make_registry(self.tasks, [self._plugin(name) for name in self.plugins])
-
-    def _plugin(self, name: str) -> PluginCode:
-        folder = self.study_folder or os.environ.get(PLUGIN_FOLDER)
-        return find_plugin(name, Path(folder) if folder else None)
+        """What the study may name: tasks, scorers, heuristics, judge protocols, loaders, objectives, designs."""
+        return make_registry(self.tasks, plugins_named(self.plugins, self.study_folder))
 
     @property
     def own_tasks(self) -> tuple[str, ...]:
@@ -350,7 +339,18 @@ class Study(Config):
         """Identity of each plug-in that shapes a number, by name; a task's fields are identity by themselves."""
         heuristics = [self.registry.tasks.get(name).heuristic for name in self.own_tasks]
         protocol = self.judge.protocol if JUDGE in self.scorers else ""
-        return self.registry.plugins_of(scorers=self.scorers, protocol=protocol, heuristics=heuristics)
+        return self.registry.plugins_of(
+            scorers=self.scorers,
+            protocol=protocol,
+            heuristics=heuristics,
+            objectives=[recipe.objective.method for recipe in self.recipes] + [*self.grid.named_objectives],
+            design=self.grid.design,
+        )
+
+    @property
+    def recipes(self) -> tuple[TrainSpec, ...]:
+        """How models are trained, by all that the study says of it; seeds left aside."""
+        return self.grid.recipes(self.train)
 
     def replace(self, **changes: Any) -> Self:
         """A copy with these fields changed; with another mode, what the mode decides changes with it."""

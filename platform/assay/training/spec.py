@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, SerializeAsAny, field_validator, model_validator
 
@@ -132,6 +132,10 @@ class TrainSpec(Config):
         if self.method == "full" and self.zero_stage == 3:
             raise ValueError("zero_stage: saw 3 with method 'full'; expected 0 to 2, as such bases are small")
         return self
+
+    def replace(self, **changes: Any) -> Self:
+        """As every config; the objective stays the value that it is, one of a plug-in with its code."""
+        return super().replace(**{"objective": self.objective, **changes})
 
     def identity(self) -> dict[str, Any]:
         """By the marks; of full training without the fields of an adapter."""

@@ -7,10 +7,11 @@ arms (`design.DesignBase`). Code outside of this package asks the design and nev
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
-from pydantic import Discriminator, Tag
+from pydantic import Discriminator, SerializeAsAny, Tag
 
+from assay.studies.designs.design import DesignBase
 from assay.studies.designs.hold_out import HoldOutGrid
 from assay.studies.designs.mixture import MixtureGrid
 from assay.studies.designs.models import ModelsGrid
@@ -21,6 +22,7 @@ from assay.studies.designs.transfer import TransferGrid
 from assay.studies.designs.weights import WeightGrid
 
 __all__ = [
+    "SHIPPED_DESIGNS",
     "Design",
     "HoldOutGrid",
     "MixtureGrid",
@@ -34,8 +36,10 @@ __all__ = [
 
 
 def _which(value: Any) -> str:
-    named = value.get("design", "target") if isinstance(value, Mapping) else getattr(value, "design", "target")
-    return f"@{named}"
+    if isinstance(value, Mapping):
+        return f"@{value.get('design', 'target')}"
+    name = getattr(value, "design", "target")
+    return "@plugged" if isinstance(value, DesignBase) and name not in SHIPPED_DESIGNS else f"@{name}"
 
 
 Design = Annotated[
@@ -46,7 +50,15 @@ Design = Annotated[
     | Annotated[WeightGrid, Tag("@weights")]
     | Annotated[MixtureGrid, Tag("@mixture")]
     | Annotated[ModelsGrid, Tag("@models")]
-    | Annotated[PreferenceGrid, Tag("@preference")],
+    | Annotated[PreferenceGrid, Tag("@preference")]
+    | Annotated[SerializeAsAny[DesignBase], Tag("@plugged")],
     Discriminator(_which),
 ]
-"""The field `grid` of a study, told apart by its `design`."""
+"""The field `grid` of a study, told apart by its `design`; one of a plug-in is read by its class beforehand."""
+
+SHIPPED_DESIGNS: tuple[str, ...] = tuple(
+    kind.model_fields["design"].default
+    for kind, *_ in map(get_args, get_args(get_args(Design)[0]))
+    if kind is not DesignBase
+)
+"""Their names; another one is a plug-in's."""

@@ -116,6 +116,11 @@ class DesignBase(Config, ABC):
         """What it says of pairs and methods that learn from them; None: it has none."""
         return None
 
+    @property
+    def named_objectives(self) -> tuple[str, ...]:
+        """Training methods that it names itself, beside the study's recipe."""
+        return ()
+
     def check(self, study: Study) -> None:
         """Whether the rest of the study fits the design.
 

@@ -88,12 +88,13 @@ class PreferenceGrid(DesignBase):
     pairs: PairSources = Field(min_length=1)
     """Name -> where preferences come from; several make an axis."""
     methods: tuple[str, ...] = Field(min_length=1)
-    """Objectives by name, and "best_of_n"."""
+    """Objectives by name, those of plug-ins among them, and "best_of_n"."""
     tuning: Mapping[str, tuple[float, ...]] = Field(min_length=1)
     """`learning_rate` or a field of objectives (`beta`) -> its value at each point; lists of one length, read across. A
     method takes the fields that it has."""
     method_tuning: Mapping[str, Mapping[str, tuple[float, ...]]] = Field(default_factory=dict)
-    """Method -> fields whose values differ from `tuning` for it, as many."""
+    """Method -> fields whose values differ from `tuning` for it, as many. A plug-in's method takes `learning_rate` and
+    the fields that it is given here."""
     seeds: int = Field(5, ge=1)
     """Trainings of each point."""
     rounds: int = Field(3, ge=2, le=20)
@@ -108,15 +109,9 @@ class PreferenceGrid(DesignBase):
             raise ValueError(f"draws={self.draws}: the design preference samples once; vary seeds instead")
         if (self.start == "instruct") != bool(self.instruct_models):
             raise ValueError("start is 'instruct' exactly where instruct_models names a model for it")
-        for method in no_repeats("methods", self.methods):
-            if method not in (BEST_OF_N, *OBJECTIVES, *SHIPPED) or method == "sft":
-                known = ", ".join(sorted({BEST_OF_N, *OBJECTIVES, *SHIPPED} - {"sft"}))
-                raise ValueError(f"methods: saw {method!r}; expected some of {known}")
-            self._check_points(method)
+        no_repeats("methods", self.methods)
         if EXPERT_ITERATION in self.methods and not all(isinstance(spec, SampledPairs) for spec in self.pairs.values()):
             raise ValueError(f"methods: {EXPERT_ITERATION} samples in rounds; expected pairs of the kind sampled alone")
-        if stray := sorted(set(self.method_tuning) - set(self.methods)):
-            raise ValueError(f"method_tuning names {stray[0]!r}, which is none of methods")
         return self
 
     def _check_points(self, method: str) -> None:
@@ -158,8 +153,10 @@ class PreferenceGrid(DesignBase):
         Raises:
             ValueError: lists of different length.
         """
-        fields = {} if method == BEST_OF_N else SHIPPED[OBJECTIVES.get(method, method)].model_fields
-        values = {**self.tuning, **self.method_tuning.get(method, {})}
+        own = self.method_tuning.get(method, {})
+        shipped = SHIPPED.get(OBJECTIVES.get(method, method))
+        fields = own if shipped is None or method == BEST_OF_N else shipped.model_fields
+        values = {**self.tuning, **own}
         for name, listed in values.items():
             if len(listed) != self.num_points:
                 raise ValueError(
@@ -171,9 +168,15 @@ class PreferenceGrid(DesignBase):
             for number in range(self.num_points)
         ]
 
+    @property
+    def named_objectives(self) -> tuple[str, ...]:
+        """What its methods minimise."""
+        return tuple(OBJECTIVES.get(method, method) for method in self.trained_methods)
+
     def check(self, study: Study) -> None:
-        """Whether labels, sampling and datasets fit."""
+        """Whether methods, labels, sampling and datasets fit."""
         super().check(study)
+        self._check_methods(study)
         if study.ifs is not None or study.decide is not None:
             raise ValueError("ifs and decide are for studies of mixtures; leave them out of the design preference")
         if study.mode != "strict":
@@ -207,6 +210,16 @@ class PreferenceGrid(DesignBase):
         self._check_referee(study, labels)
         if labels == {study.statistics.human} == set(study.scorers):
             raise ValueError("scorers: expected one beside the label's own, or over-optimisation cannot show")
+
+    def _check_methods(self, study: Study) -> None:
+        objectives = study.registry.objectives
+        learning = {name for name in objectives.names if objectives.learns_from_pairs(name)}
+        for method in self.methods:
+            if method not in (known := {BEST_OF_N, *OBJECTIVES, *learning}):
+                raise ValueError(f"grid.methods: saw {method!r}; expected some of {', '.join(sorted(known))}")
+            self._check_points(method)
+        if stray := sorted(set(self.method_tuning) - set(self.methods)):
+            raise ValueError(f"grid.method_tuning names {stray[0]!r}, which is none of methods")
 
     def _check_referee(self, study: Study, labels: set[str]) -> None:
         referee, judge = study.referee, study.judge
@@ -295,7 +308,7 @@ class PreferenceGrid(DesignBase):
                     yield (
                         PairsAsked(source, spec, rounds),
                         arm_name(method, source, point),
-                        recipe_of(study.train, method, point),
+                        recipe_of(study, method, point),
                     )
 
     def _tuned(self, study: Study) -> Tuned | None:
@@ -329,8 +342,9 @@ def arm_name(method: str, source: str, point: Point) -> str:
     return f"{method} on {source} ({point.label})"
 
 
-def recipe_of(train: TrainSpec, method: str, point: Point) -> TrainSpec:
+def recipe_of(study: Study, method: str, point: Point) -> TrainSpec:
     """The study's recipe with the method's objective at a tuning point."""
     settings = dict(point.settings)
-    rate = settings.pop("learning_rate", train.learning_rate)
-    return train.replace(learning_rate=rate, objective={"method": OBJECTIVES.get(method, method), **settings})
+    rate = settings.pop("learning_rate", study.train.learning_rate)
+    objective = study.registry.objectives.read({"method": OBJECTIVES.get(method, method), **settings})
+    return study.train.replace(learning_rate=rate, objective=objective)
