@@ -85,3 +85,26 @@ def test_an_unknown_command_or_flag_would_be_seen() -> None:
 def test_the_page_of_commands_is_made_from_them() -> None:
     stored = (DOCS / "cli.md").read_text(encoding="utf-8")
     assert stored == cli_page(), "python tests/support/cli_page.py > platform/docs/cli.md"
+
+
+def proofs() -> dict[str, list[str]]:
+    """Tests that the page of GPUs names, by the row that they show."""
+    rows = re.findall(r"^\| ([AB]\d+) \|.*\| (.+) \|$", (DOCS / "gpu.md").read_text(encoding="utf-8"), re.MULTILINE)
+    return {row: re.findall(r"`([^`]+)`", named) for row, named in rows}
+
+
+def test_each_row_of_the_gpu_page_names_tests_that_are_there() -> None:
+    found = proofs()
+    assert list(found) == [
+        *(f"A{n}" for n in range(1, 11)),
+        *(f"B{n}" for n in range(1, 14) if n != 12),
+    ]  # B12: not there
+    missing = []
+    for row, named in found.items():
+        assert named, row
+        for test in named:
+            file, _, name = test.partition("::")
+            path = ROOT / file
+            if not path.is_file() or not re.search(rf"^def {name}\(", path.read_text(encoding="utf-8"), re.MULTILINE):
+                missing.append(test)
+    assert not missing
