@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from assay.generation.engine_table import START_WITHIN_S, EngineTable
+from assay.generation.engine_table import COME_WITHIN_S, EngineTable
 
 
 def test_an_engine_that_cannot_start_waits_while_another_starts_or_serves() -> None:
@@ -28,11 +28,31 @@ def test_where_no_engine_starts_none_waits() -> None:
 
 def test_where_the_others_find_no_place_an_engine_that_cannot_start_does_not_wait_for_ever() -> None:
     table = EngineTable(3)
+    table.came("one")
     table.failed("one", "CUDA error")
-    assert table.is_spared("one", START_WITHIN_S)
-    assert not table.is_spared("one", START_WITHIN_S + 1)
+    assert table.is_spared("one", COME_WITHIN_S)
+    assert not table.is_spared("one", COME_WITHIN_S + 1)
+    table.came("two")
     table.started("two")
-    assert table.is_spared("one", START_WITHIN_S + 1)
+    assert table.is_spared("one", COME_WITHIN_S + 1)
+
+
+def test_a_slow_start_is_waited_for_however_long_it_takes() -> None:
+    table = EngineTable(3, come_within_s=5.0)
+    table.came("one")
+    table.came("large")
+    table.failed("one", "CUDA error")
+    assert table.is_spared("one", 3600.0)  # "large" still loads
+    table.failed("large", "CUDA error")
+    assert table.is_spared("one", 5.0)  # the third may come
+    assert not table.is_spared("one", 6.0)
+
+
+def test_the_places_of_engines_that_could_not_start_are_known_when_the_stream_is_over() -> None:
+    table = EngineTable(2)
+    table.failed("bad", "CUDA error", "its handle")
+    table.started("good")
+    assert table.close() == ["its handle"]
 
 
 def test_an_engine_that_served_and_cannot_start_again_does_not_let_its_blocks_wait() -> None:

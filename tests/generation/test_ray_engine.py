@@ -69,7 +69,9 @@ def actor_of(monkeypatch: pytest.MonkeyPatch, table: EngineTable, failure: Excep
     monkeypatch.setattr(ray_engine, "start_engine", start)
     monkeypatch.setattr(ray_engine, "model_here", lambda *_: "/base")
     monkeypatch.setattr(ray_engine.ray, "get", lambda value: value)
-    monkeypatch.setattr(ray_engine.ray, "get_runtime_context", lambda: SimpleNamespace(get_actor_id=lambda: "me"))
+    monkeypatch.setattr(
+        ray_engine.ray, "get_runtime_context", lambda: SimpleNamespace(get_actor_id=lambda: "me", current_actor=None)
+    )
     jobs = [GenerationJob("k", "/base", "e", 4)]
     arguments = (None, "/base", jobs, {}, GenerationSpec(), GenerationResources(), 0, Direct(table))
     return ray_engine.EngineActor(*arguments)

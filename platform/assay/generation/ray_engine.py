@@ -55,6 +55,7 @@ class EngineActor:
         self._failure: AssayError | None = None
         self._turn = threading.Lock()
         name = ray.get_runtime_context().get_actor_id()
+        ray.get(table.came.remote(name))
         try:
             path = model_here(store, base_path, self._jobs[0].base_key, self._jobs[0].base_source)
             self._engine, self.label = start_engine(path, spec, resources, max_lora_rank)
@@ -70,7 +71,7 @@ class EngineActor:
 
     def _hold_the_place(self, name: str) -> None:
         """Wait while other engines do the work: a place where no engine starts is then given to none, and no block."""
-        ray.get(self._table.failed.remote(name, str(self._failure)))
+        ray.get(self._table.failed.remote(name, str(self._failure), ray.get_runtime_context().current_actor))
         began_s = time.monotonic()
         while ray.get(self._table.is_spared.remote(name, time.monotonic() - began_s)):
             time.sleep(LOOK_EVERY_S)

@@ -7,6 +7,7 @@ once each, and prompts are rendered beside the engine. Run it from the driver, n
 from __future__ import annotations
 
 import dataclasses
+import gc
 import itertools
 import time
 from collections.abc import Mapping, Sequence
@@ -20,10 +21,10 @@ import ray.data
 
 from assay.cluster.devices import device_environment
 from assay.cluster.ray_metrics import count
-from assay.cluster.ray_nodes import beside_the_driver, capacity
+from assay.cluster.ray_nodes import beside_the_driver, capacity, grows
 from assay.cluster.ray_streams import quiet_ray_data, tables_of, workers_errors
 from assay.errors import AssayError, DataError, ResourceError
-from assay.generation.engine_table import EngineTable
+from assay.generation.engine_table import COME_WITHIN_S, NODE_WITHIN_S, EngineTable
 from assay.generation.ray_engine import EngineActor
 from assay.generation.spec import (
     KIND,
@@ -143,6 +144,7 @@ def _run_base(base_path: str, jobs: list[GenerationJob], inputs: _StreamInputs, 
     ]
     engines = inputs.engines
     if not _stream(base_path, jobs, blocks, min(engines.wanted, len(blocks)), inputs, collected):
+        gc.collect()  # what is left of the first stream are cycles, and engines live as long as their handles
         _stream(base_path, jobs, blocks, engines.most, inputs, collected)
 
 
@@ -156,7 +158,8 @@ def _stream(
 ) -> bool:
     """Blocks through one pool of engines; false where none of them started and there are places for more."""
     spec, resources = inputs.spec, inputs.resources
-    table = ray.remote(num_cpus=0)(EngineTable).options(**beside_the_driver()).remote(num_engines)
+    come_within_s = NODE_WITHIN_S if grows() else COME_WITHIN_S
+    table = ray.remote(num_cpus=0)(EngineTable).options(**beside_the_driver()).remote(num_engines, come_within_s)
     with quiet_ray_data():
         dataset = ray.data.from_items(blocks, override_num_blocks=len(blocks)).map_batches(
             EngineActor,
@@ -191,7 +194,8 @@ def _stream(
             raise
         finally:
             collected.not_started += ray.get(table.failures.remote())
-            ray.get(table.close.remote())  # engines that could not start wait for it
+            for actor in ray.get(table.close.remote()):
+                ray.kill(actor)  # its place is free for what comes next, and at once
     return True
 
 
