@@ -12,7 +12,7 @@ from assay.errors import StageError
 from assay.generation.spec import GenerationJob, GenerationReport, GenerationResources, GenerationSpec, predictions_key
 from assay.hooks import SilentProgress
 from assay.store import Store
-from support.fake_engines import BAD_STARTS, FakeEngine, PlacesActor
+from support.fake_engines import BAD_STARTS, PlacesActor
 from support.stored_rows import read_predictions
 from support.tiny_models import make_examples
 
@@ -84,27 +84,15 @@ def test_a_single_engine_that_cannot_start_is_tried_elsewhere(
     assert makers(store, report) <= {"by 2", "by 3"}
 
 
-@pytest.mark.parametrize("num_held", [0, 1])
 def test_where_no_engine_starts_anywhere_its_own_words_are_the_error(
-    local_ray: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, num_held: int
+    local_ray: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And at once, also where something else holds a place that an engine was to come to."""
-    import ray
-
-    from assay.generation import ray_generate
-
-    monkeypatch.setattr(ray_generate, "COME_WITHIN_S", 5.0)
-    others = [ray.remote(num_cpus=1)(FakeEngine).remote(0) for _ in range(num_held)]
-    ray.get([other.generate.remote([]) for other in others])  # they are there
     with pytest.raises(StageError, match=r"could not start \(RuntimeError: CUDA error: no device in place \d"):
         run(tmp_path, " ".join(map(str, range(20))), monkeypatch, Noted(), num_engines=1)
     starts = [file.stat().st_mtime for file in (tmp_path / "base").glob("start-*")]
     assert len(starts) >= 2  # one place, then all
-    assert time.time() - max(starts) < 25  # 5 of waiting; the rest is for a busy machine
-    assert wait_for_free_cpus(3 - num_held) == 3 - num_held
-    for other in others:
-        ray.kill(other)
-    wait_for_free_cpus(3)
+    assert time.time() - max(starts) < 25  # processes take as long as a busy machine lets them; the end does not wait
+    assert wait_for_free_cpus(3) == 3
 
 
 def wait_for_free_cpus(count: int) -> float:

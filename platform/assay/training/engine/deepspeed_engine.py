@@ -43,11 +43,14 @@ class DeepSpeedOptimizer:
         for group in self.engine.optimizer.param_groups:
             group["lr"] = rate
 
-    def step(self) -> float:
-        """Clip the gradients and take a step; returns their norm before clipping."""
+    def step(self) -> torch.Tensor | float:
+        """Clip the gradients and take a step; returns their norm before clipping, where it is."""
         norm = self._clip()
         self.engine.step()
-        return float(self.engine.get_global_grad_norm() or 0.0) if norm is None else norm
+        if norm is not None:
+            return norm
+        found = self.engine.get_global_grad_norm()
+        return 0.0 if found is None else found
 
     def weights(self) -> dict[str, torch.Tensor]:
         """The adapter's float32 master weights, whole, copied to the CPU."""
@@ -129,11 +132,11 @@ class DeepSpeedOptimizer:
         """DeepSpeed clips plain float32 gradients too, but keeps their norm to itself."""
         return self._spec.zero_stage == 0 and self._spec.dtype == "float32"
 
-    def _clip(self) -> float | None:
+    def _clip(self) -> torch.Tensor | None:
         if not self._clips_itself:
             return None
         limit = self._spec.max_grad_norm or math.inf
-        return float(torch.nn.utils.clip_grad_norm_(list(self._parameters.values()), limit, foreach=False))
+        return torch.nn.utils.clip_grad_norm_(list(self._parameters.values()), limit, foreach=False)
 
     # --- state -------------------------------------------------------------------------------------------
 

@@ -13,8 +13,8 @@ import numpy.typing as npt
 import torch
 import torch.nn.functional as F  # noqa: N812
 
-from assay.training.batching import MicroBatch, TrainRow, as_groups, micro_batches, share_of_worker
-from assay.training.engine.resident_engine import ResidentBase, TargetSelector, model_inputs
+from assay.training.batching import NO_TARGET, MicroBatch, TrainRow, as_groups, micro_batches, share_of_worker
+from assay.training.engine.resident_engine import ResidentBase, TargetSelector, model_inputs, on_device
 from assay.training.engine.workers_engine import Workers
 
 
@@ -22,14 +22,14 @@ def target_logits(
     forward: Callable[..., Any], selector: TargetSelector, batch: MicroBatch, device: str
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Logits at the T trained positions, (T, vocabulary), and their targets, (T,), row after row."""
-    targets_BL = torch.from_numpy(batch.targets).to(device)
-    mask_BL = targets_BL >= 0
-    selector.mask_BL = mask_BL
+    targets = batch.targets.reshape(-1)
+    kept_T = np.flatnonzero(targets != NO_TARGET)
+    selector.kept_T = on_device(kept_T, device)
     try:
         logits = forward(**model_inputs(batch, device), use_cache=False).logits
     finally:
-        selector.mask_BL = None
-    return logits, targets_BL[mask_BL]
+        selector.kept_T = None
+    return logits, on_device(targets[kept_T], device)
 
 
 def row_log_probs(logits_TV: torch.Tensor, targets_T: torch.Tensor, batch: MicroBatch) -> torch.Tensor:

@@ -256,7 +256,7 @@ class LoraTrainer:
         return {
             "loss": sums.loss(weights),
             "learning_rate": rate,
-            "grad_norm": norm,
+            "grad_norm": float(norm),
             "answer_tokens": sum(batch.num_targets for batch in batches),
             "step_s": time.perf_counter() - began,
             "watched": sums.watched(),
@@ -283,9 +283,9 @@ class LoraTrainer:
             return 0.0
         self._model.module.eval()
         model = ModelPass(self._model, self._optimizer.engine, dropout_step=None)
-        total = torch.zeros((), dtype=torch.float64)
+        total = torch.zeros((), dtype=torch.float64, device=self.base.device)
         for batch in share_of_worker(self._batches(drifting), self.workers.rank, self.workers.count):
-            total += model.answer_log_probs(batch).double().sum().cpu()
+            total += model.answer_log_probs(batch).double().sum()
         return (self.workers.total(total) - sum(row.reference for rows in drifting for row in rows)) / sum(
             map(len, drifting)
         )
@@ -418,20 +418,18 @@ class LoraTrainer:
 
 
 class _Sums:
-    """What a step's passes add up to, over all workers."""
+    """What a step's passes add up to, over all workers. Sums stay where they are made until the step is done."""
 
     def __init__(self, workers: Workers) -> None:
         self._workers = workers
         self._terms: list[torch.Tensor] = []
-        self._figures: dict[str, torch.Tensor] = {}
+        self._figures: dict[str, list[torch.Tensor]] = {}
 
     def add(self, found: PassLoss) -> None:
         """Add a pass of this worker."""
-        terms = [term.detach().double().cpu() for term in found.terms]
-        self._terms = [a + b for a, b in zip(self._terms, terms, strict=True)] if self._terms else terms
+        self._terms = _added(self._terms, found.terms)
         for name, pair in found.watched.items():
-            mine = torch.stack([torch.as_tensor(value).detach().double().cpu() for value in pair])
-            self._figures[name] = self._figures[name] + mine if name in self._figures else mine
+            self._figures[name] = _added(self._figures.get(name, []), pair)
 
     def loss(self, weights: Sequence[float]) -> float:
         """The loss, each term divided by its weight."""
@@ -441,12 +439,15 @@ class _Sums:
         """Means of the figures; what nothing was counted for is left out."""
         if not self._figures:
             return {}
-        totals = self._workers.totals(torch.stack(list(self._figures.values())))
-        return {
-            name: float(total / count)
-            for name, (total, count) in zip(self._figures, totals, strict=True)
-            if float(count) > 0
-        }
+        found = torch.stack([torch.stack([part.cpu() for part in pair]) for pair in self._figures.values()])
+        totals = self._workers.totals(found).tolist()
+        return {name: total / count for name, (total, count) in zip(self._figures, totals, strict=True) if count > 0}
+
+
+def _added(sums: Sequence[torch.Tensor], values: Iterable[torch.Tensor]) -> list[torch.Tensor]:
+    """Values in float64, added to the sums so far, if there are any."""
+    parts = [torch.as_tensor(value).detach().double() for value in values]
+    return [a + b for a, b in zip(sums, parts, strict=True)] if sums else parts
 
 
 def _trained_model(spec: TrainSpec, base: ResidentBase, *, gradient_checkpointing: bool) -> TrainedModel:

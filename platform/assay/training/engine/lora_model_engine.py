@@ -16,7 +16,7 @@ from assay import adapter_files
 from assay.errors import ConfigError
 from assay.training.batching import MicroBatch, dropout_codes
 from assay.training.engine.fused_lora_engine import fuse
-from assay.training.engine.resident_engine import ResidentBase, forget_resident_base
+from assay.training.engine.resident_engine import ResidentBase, forget_resident_base, on_device
 from assay.training.engine.row_dropout_engine import DropoutState, replace_dropout
 from assay.training.engine.trained_model_engine import TrainedModel
 from assay.training.spec import TrainSpec
@@ -100,7 +100,7 @@ class LoraModel(TrainedModel):
     def _draw(self, batch: MicroBatch, step: int) -> None:
         if self._spec.lora_dropout > 0:
             codes = dropout_codes(batch, seed=self._spec.seed, step=step)
-            self._dropout.codes_BL = torch.from_numpy(codes).to(self._base.device)
+            self._dropout.codes_BL = on_device(codes, self._base.device)
 
     def write(self, folder: Path, weights: Mapping[str, torch.Tensor], base_name: str) -> None:
         """Write `weights` as a PEFT adapter of the base `base_name`."""

@@ -15,8 +15,10 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import deepspeed
+import numpy.typing as npt
 import torch
 import torch.distributed
 from peft import PeftModel
@@ -165,10 +167,16 @@ def model_inputs(batch: MicroBatch, device: str) -> dict[str, torch.Tensor]:
 
     Transformers makes the mask from them where no mask is given, and flash attention takes the rows' lengths.
     """
-    inputs = {"input_ids": torch.from_numpy(batch.input_ids).to(device)}
+    inputs = {"input_ids": on_device(batch.input_ids, device)}
     if batch.is_packed:
-        inputs["position_ids"] = torch.from_numpy(batch.positions).to(device)
+        inputs["position_ids"] = on_device(batch.positions, device)
     return inputs
+
+
+def on_device(array: npt.NDArray[Any], device: str) -> torch.Tensor:
+    """An array as a tensor there, without waiting for what the device has still to do."""
+    tensor = torch.from_numpy(array)
+    return tensor if device == "cpu" else tensor.pin_memory().to(device, non_blocking=True)
 
 
 class TargetSelector:
@@ -179,15 +187,16 @@ class TargetSelector:
     """
 
     def __init__(self, model: nn.Module) -> None:
-        self.mask_BL: torch.Tensor | None = None
+        self.kept_T: torch.Tensor | None = None
+        """Places of these positions in the flattened batch, known before the pass: a mask would have to be read back
+        from the device. None lets the head see all."""
         self._handle = model.get_output_embeddings().register_forward_pre_hook(self._select)
 
     def _select(self, _module: nn.Module, args: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...] | None:
-        if self.mask_BL is None:
+        if self.kept_T is None:
             return None
         hidden = args[0]
-        kept = self.mask_BL.reshape(-1).nonzero().squeeze(1)
-        return (hidden.reshape(-1, hidden.shape[-1]).index_select(0, kept), *args[1:])
+        return (hidden.reshape(-1, hidden.shape[-1]).index_select(0, self.kept_T), *args[1:])
 
     def remove(self) -> None:
         """Take the hook off the model."""

@@ -72,20 +72,27 @@ def answer_lists(groups: Sequence[RowGroup], policy_R: torch.Tensor) -> AnswerLi
         there_GK[line, : len(group)] = True
         begin += len(group)
     rows = [row for group in groups for row in group]
+    is_full = all(len(group) == longest for group in groups)
+
+    def placed(values: torch.Tensor) -> torch.Tensor:  # a GPU takes it without letting the host wait
+        device = policy_R.device
+        return values if device.type == "cpu" else values.pin_memory().to(device, non_blocking=True)
+
+    place_GK, there_GK = placed(place_GK), placed(there_GK)
 
     def arranged(values_R: torch.Tensor, missing: float) -> torch.Tensor:
         if not rows:
             return values_R.new_zeros((0, longest)) + values_R.sum()  # still part of the graph
-        found_GK = values_R[place_GK.to(values_R.device).flatten()].view(place_GK.shape)
-        return found_GK if bool(there_GK.all()) else found_GK.where(there_GK.to(values_R.device), missing)
+        found_GK = values_R[place_GK.flatten()].view(place_GK.shape)
+        return found_GK if is_full else found_GK.where(there_GK, missing)
 
     def known(values: list[float]) -> torch.Tensor:
-        return torch.tensor(values, dtype=policy_R.dtype, device=policy_R.device)
+        return placed(torch.tensor(values, dtype=policy_R.dtype))
 
     return AnswerLists(
         policy=arranged(policy_R, 0.0),
         reference=arranged(known([row.reference for row in rows]), 0.0),
         tokens=arranged(known([float(max(1, row.num_answer_tokens)) for row in rows]), 1.0),
         labels=arranged(known([float(row.label) for row in rows]), 0.0),
-        there=there_GK.to(policy_R.device),
+        there=there_GK,
     )
