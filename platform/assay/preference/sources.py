@@ -145,14 +145,21 @@ def answers_to_a_prompt(spec: Config) -> int:
 
 def judge_verdicts(spec: Config) -> int:
     """Most that the study's judge is asked about the answers to one prompt: ratings, or both orders of every two."""
-    if not isinstance(spec, (SampledPairs, RsoPairs)):
-        return 0
-    return spec.num if spec.label == JUDGE else spec.num * (spec.num - 1) if spec.label == PAIRWISE else 0
+    is_asked = isinstance(spec, (SampledPairs, RsoPairs)) and not spec.is_judged_by_start
+    return verdicts_about(spec, answers_to_a_prompt(spec)) if is_asked else 0
 
 
 def start_verdicts(spec: Config) -> int:
     """The same of the start itself."""
-    return spec.num * (spec.num - 1) if isinstance(spec, (SampledPairs, RsoPairs)) and spec.label == SELF else 0
+    is_asked = isinstance(spec, (SampledPairs, RsoPairs)) and spec.is_judged_by_start
+    return verdicts_about(spec, answers_to_a_prompt(spec)) if is_asked else 0
+
+
+def verdicts_about(spec: Config, num: int) -> int:
+    """Most verdicts that a source's label takes about `num` answers to one prompt; a local scorer's are none."""
+    if not isinstance(spec, LabelledAnswers):
+        return 0
+    return num * (num - 1) if spec.is_compared else num if spec.label == JUDGE else 0
 
 
 def _kind_of(value: Any) -> str:

@@ -32,7 +32,7 @@ from assay.studies.preferences.inputs import preference_inputs
 from assay.studies.preferences.refereed import FILE as VERDICTS_FILE
 from assay.studies.preferences.refereed import KIND as VERDICTS
 from assay.studies.preferences.refereed import referee_spec
-from assay.studies.preferences.spent import method_costs
+from assay.studies.preferences.spent import method_costs, paid_for_pairs, spent_on_pairs
 from assay.studies.preferences.stage import AfterScores
 from assay.studies.preferences.tables import preference_tables
 from assay.studies.preferences.wanted import answer_id
@@ -148,6 +148,27 @@ def test_every_table_is_made_and_says_what_was_stored(made: tuple[AfterScores, S
     assert (labels["kind"], labels["line"], labels["left_out"]) == ("sampled", "", '{"equal sides": 3}')
     assert of(tables["preference_training"], pairs="plain", method="dpo")["rejected_log_p"] == -6.0
     assert len(tables["preference_points"]) == 2 * 2 * 2
+    equal = of(tables["preference_equal_cost"], pairs="plain", method="dpo")
+    assert (equal["prompts"], equal["answers"], equal["verdicts"], equal["n"]) == (320, 8, 0, 8)  # truth asks nobody
+    assert equal["reason"] == "best of 8 is beyond the 4 answers of the frontier"
+
+
+def test_rounds_of_expert_iteration_are_paid_for_each_point_and_seed() -> None:
+    overrides = [
+        "grid.methods=[sft_chosen, expert_iteration]",
+        "grid.method_tuning={}",
+        "grid.seeds=2",
+        "grid.rounds=3",
+    ]
+    grid = load_study(
+        SMALL, [*overrides, "grid.pairs={rated: {kind: sampled, num: 4, label: pairwise}}"]
+    ).grid.preferences
+    assert grid is not None
+    assert paid_for_pairs(grid, "rated", "sft_chosen") == (4 * 320, 4 * 3 * 320, 0)
+    times = 1 + 2 * 2 * 2  # the start's answers once; two further rounds at two points by two seeds
+    assert paid_for_pairs(grid, "rated", "expert_iteration") == (4 * 320 * times, 4 * 3 * 320 * times, 0)
+    spent = spent_on_pairs(grid, "rated", "expert_iteration")
+    assert (spent.answers, spent.verdicts) == (3 * 4, 3 * 12)
 
 
 def test_the_report_draws_and_lists_them(made: tuple[AfterScores, ScoreJobs]) -> None:
@@ -193,6 +214,7 @@ def test_the_page_has_a_section_of_its_own(made: tuple[AfterScores, ScoreJobs]) 
         )
     ).html.decode()
     section = page[page.index('<section id="preferences">') : page.index('<section id="leaderboard">')]
+    assert "best of 8 is beyond the 4 answers of the frontier" in section
     assert section.count("<td>learning_rate 0.003</td>") == 2  # sft_chosen has no beta
     assert "undecided, 24 prompts" in section  # invented seeds show no spread, which decides nothing
     assert "&#34;equal sides&#34;: 3" in section

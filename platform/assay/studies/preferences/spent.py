@@ -7,9 +7,36 @@ killed before it told, has none. So the rows are for the report, and for no tabl
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
+from assay.metaeval.preference.equal_cost import Spent
+from assay.preference.sources import answers_to_a_prompt, judge_verdicts, start_verdicts, verdicts_about
 from assay.studies.artifacts import StudyArtifacts
+from assay.studies.designs.preference import EXPERT_ITERATION, PreferenceGrid
+
+
+class PaidForPairs(NamedTuple):
+    """What was sampled and asked for the pairs of a method, over all of its tuning points and seeds."""
+
+    answers: int
+    judge_verdicts: int
+    start_verdicts: int
+
+
+def paid_for_pairs(grid: PreferenceGrid, source: str, method: str) -> PaidForPairs:
+    """All methods share what is sampled from the start; later rounds of expert iteration are each training's own."""
+    spec = grid.pairs[source]
+    later = (grid.rounds - 1) * grid.num_points * grid.seeds if method == EXPERT_ITERATION else 0
+    times = grid.num_prompts * (1 + later)
+    return PaidForPairs(answers_to_a_prompt(spec) * times, judge_verdicts(spec) * times, start_verdicts(spec) * times)
+
+
+def spent_on_pairs(grid: PreferenceGrid, source: str, method: str) -> Spent:
+    """The same for one training."""
+    spec, rounds = grid.pairs[source], grid.rounds if method == EXPERT_ITERATION else 1
+    answers, verdicts = answers_to_a_prompt(spec), judge_verdicts(spec) + start_verdicts(spec)
+    return Spent(grid.num_prompts, answers * rounds, verdicts * rounds, partial(verdicts_about, spec))
 
 
 def method_costs(

@@ -13,6 +13,7 @@ import numpy as np
 
 from assay.metaeval.preference.answers import ArmAnswers, Label, RunAnswers, scored_by
 from assay.metaeval.preference.columns import COLUMNS
+from assay.metaeval.preference.equal_cost import Spent, equal_cost_rows
 from assay.metaeval.preference.frontier import Frontier, frontier_rows
 from assay.metaeval.preference.measures import LABEL, WORDS, Reported, measure_rows, preferences
 from assay.metaeval.statistics.estimate import FloatArray
@@ -21,7 +22,7 @@ from assay.metaeval.study_tables.build import RunRow, ScorerInfo
 from assay.metaeval.study_tables.columns import make_table
 from assay.preference.comparing import OrderedVerdicts
 from assay.preference.labelling import label_score, num_words
-from assay.preference.sources import START, LabelledAnswers, answers_to_a_prompt, judge_verdicts, start_verdicts
+from assay.preference.sources import START, LabelledAnswers
 from assay.scoring.jobs import scores_key
 from assay.scoring.protocol import ScorerSpec
 from assay.studies.designs.preference import REPORTED_SET, TUNING_SET, arm_name
@@ -30,6 +31,7 @@ from assay.studies.preferences.divergence import FILE, KIND, divergence_key
 from assay.studies.preferences.label_rows import label_rows
 from assay.studies.preferences.making import stored_answers, stored_ratings
 from assay.studies.preferences.refereed import read_verdicts
+from assay.studies.preferences.spent import paid_for_pairs, spent_on_pairs
 from assay.studies.preferences.stage import AfterScores
 from assay.studies.preferences.wanted import Samples, answer_id
 
@@ -55,6 +57,7 @@ def preference_tables(
         for source in after.grid.pairs:
             reported = made.reported(base_model, source)
             rows["preference_measures"] += measure_rows(reported)
+            rows["preference_equal_cost"] += equal_cost_rows(reported, made.spent(source))
             if reported.frontier is not None:
                 rows["preference_frontier"] += frontier_rows(base_model, source, reported.frontier)
             rows["preference_wins"] += _win_rows(reported)
@@ -203,6 +206,11 @@ class _Made:
         wanted = next(part for part in self.after.plan.pairs if part.key == key)
         return label_rows(self.after.store, wanted, base_model, source, self.label(source))
 
+    def spent(self, source: str) -> dict[str, Spent]:
+        """What the pairs of one training of each method cost."""
+        grid = self.after.grid
+        return {method: spent_on_pairs(grid, source, method) for method in grid.trained_methods}
+
     def arm_row(self, part: Chosen) -> Row:
         """What an arm is and what its method cost."""
         grid = self.after.grid
@@ -210,8 +218,7 @@ class _Made:
         keys = {
             run.adapter_key for run in self.after.plan.runs if run.base_model == part.base_model and run.arm in arms
         }
-        spec = grid.pairs[part.source]
-        prompts = grid.num_prompts
+        paid = paid_for_pairs(grid, part.source, part.method)
         return {
             "base_model": part.base_model,
             "pairs": part.source,
@@ -222,9 +229,9 @@ class _Made:
             "num_points": grid.num_points,
             "num_runs": grid.seeds,
             "trained_tokens": sum(self._trained_tokens(key) for key in keys),
-            "sampled_answers": answers_to_a_prompt(spec) * prompts,
-            "judge_verdicts": judge_verdicts(spec) * prompts,
-            "start_verdicts": start_verdicts(spec) * prompts,
+            "sampled_answers": paid.answers,
+            "judge_verdicts": paid.judge_verdicts,
+            "start_verdicts": paid.start_verdicts,
         }
 
     def _trained_tokens(self, adapter: str) -> int:
