@@ -142,6 +142,40 @@ def test_nothing_outside_of_the_designs_asks_which_one_it_is() -> None:
     assert not templates
 
 
+KIND_WORDS = {"is_ifs_study", "IfsStudy", "IfsModelStudies", "TrainedStudies", "KINDS"}
+"""What one would ask by which kind of study it is."""
+ASKS_KINDS = {"commands/kinds/known.py", "commands/kinds/ifs_models.py", "commands/kinds/trained.py", "commands/ifs.py"}
+"""Where kinds are told apart, and what is of one kind alone."""
+
+
+def asked_kinds(text: str) -> list[int]:
+    """Lines that name a kind of studies, or compare one."""
+    lines = []
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Compare):
+            words = {side.value for side in (node.left, *node.comparators) if isinstance(side, ast.Constant)}
+            if "ifs_models" in words:
+                lines.append(node.lineno)
+        if isinstance(node, (ast.Name, ast.Attribute, ast.alias)):
+            name = node.name if isinstance(node, ast.alias) else _last(node)
+            if name in KIND_WORDS:
+                lines.append(node.lineno)
+    return lines
+
+
+@pytest.mark.parametrize(
+    "text", ["if data['kind'] == 'ifs_models': pass", "is_ifs_study(name)", "isinstance(s, IfsStudy)"]
+)
+def test_a_question_which_kind_of_study_it_is_would_be_seen(text: str) -> None:
+    assert asked_kinds(text)
+
+
+def test_no_command_asks_which_kind_of_study_it_has() -> None:
+    doors = [PACKAGE / "cli.py", *(PACKAGE / "commands").rglob("*.py")]
+    found = {path.relative_to(PACKAGE).as_posix(): asked_kinds(path.read_text(encoding="utf-8")) for path in doors}
+    assert {place: lines for place, lines in found.items() if lines and place not in ASKS_KINDS} == {}
+
+
 MOST_PARAMETERS = 8
 
 

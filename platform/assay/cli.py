@@ -74,11 +74,12 @@ def plan(
     storage: Annotated[str, storage_option("Where a run counted the study's rows; only read.")] = "runs",
 ) -> None:
     """Cells, distinct trainings, tokens, GPU-hours, judge calls and dollars; touches nothing."""
-    from assay.commands.plan import plan_command
+    from assay.commands.kinds.kind import Named
+    from assay.commands.kinds.known import kind_of
     from assay.studies.planning.throughput import rates
 
     speed = rates(device, train_tokens_per_s, generate_tokens_per_s)
-    plan_command(study, overrides or [], as_json, speed, storage)
+    kind_of(study).plan(Named(study, overrides or [], storage), speed, as_json=as_json)
 
 
 def run(
@@ -89,21 +90,10 @@ def run(
     flags: RunFlags,
 ) -> None:
     """Run a study, or continue it: what the store holds is not done again."""
-    from assay.commands.ifs import is_ifs_study, run_ifs_study
-    from assay.commands.study import RunOptions, run_command
+    from assay.commands.kinds.kind import Named
+    from assay.commands.kinds.known import kind_of
 
-    if is_ifs_study(study):
-        if flags != RunFlags():
-            raise ConfigError(
-                f"{study}: an IFS study knows no --max-usd, --until, --retry-failed, --keep, --preflight, --loss or "
-                "--log-json; leave them out"
-            )
-        run_ifs_study(study, overrides or [], storage)
-        return
-    losses = [] if flags.loss is None else [f"grid.losses={flags.loss.resolve()}"]
-    kept = tuple(flags.keep or ())
-    how = RunOptions(flags.max_usd, flags.until, flags.retry_failed, kept, flags.log_json, flags.preflight)
-    run_command(study, [*(overrides or []), *losses], storage, how)
+    kind_of(study).run(Named(study, overrides or [], storage), flags)
 
 
 app.command()(with_groups(run))
@@ -114,9 +104,11 @@ def status(
     study: StudyArgument, overrides: SetOption = None, storage: StorageOption = "runs", as_json: JsonOption = False
 ) -> None:
     """How far a study is, from the store alone."""
-    from assay.commands.study import status_command
+    from assay.commands.kinds.kind import Named
+    from assay.commands.kinds.known import kind_of
+    from assay.store import Store
 
-    status_command(study, overrides or [], storage, as_json)
+    kind_of(study, Store(storage)).status(Named(study, overrides or [], storage), as_json=as_json)
 
 
 @app.command()
@@ -128,9 +120,11 @@ def report(
     ] = None,
 ) -> None:
     """Write report.html of a finished study again, from its stored tables."""
-    from assay.commands.study import report_command
+    from assay.commands.kinds.known import kind_in
+    from assay.store import Store
 
-    report_command(study, storage, audit)
+    store = Store(storage)
+    kind_in(store, study).report(store, study, audit)
 
 
 @app.command()
@@ -190,7 +184,6 @@ def score(
     """Score a file of predictions, of any size."""
     from assay.commands.score import list_command, score_command
     from assay.commands.stopping import clean_stop
-    from assay.errors import ConfigError
 
     if show:
         list_command(as_json, how.study)

@@ -10,7 +10,7 @@ import pytest
 
 from assay.commands.data_options import AskedModel
 from assay.commands.generate import given_models
-from assay.commands.ifs import _measure
+from assay.commands.ifs import measured
 from assay.commands.judges.reports import connection_of
 from assay.commands.options import CallOptions, LedgerOptions
 from assay.commands.score import _asked_judge
@@ -190,7 +190,7 @@ def test_a_study_of_ifs_models_keeps_its_replies_where_the_environment_says(
     asked: list[str] = []
     monkeypatch.setenv("ASSAY_LEDGER_URL", "sqlite:////elsewhere/ledger.db")
     monkeypatch.setattr("assay.studies.ifs_models.measure.measure_ifs", lambda *given: asked.append(given[3]))
-    _measure(None, str(tmp_path))  # type: ignore[arg-type]
+    measured(None, str(tmp_path))  # type: ignore[arg-type]
     assert asked == ["sqlite:////elsewhere/ledger.db"]
 
 

@@ -8,39 +8,43 @@ from typing import Any
 
 import typer
 
+from assay.commands.kinds.known import kind_in
 from assay.errors import ConfigError
 from assay.store import Store
-from assay.studies.folder import find_folder
 
 CURVE_KEY = ("task", "scorer", "num_target")
-CURVES, MEASURES = "curves", "preference_measures"
-MEASURE_KEY = ("pairs", "method", "measure")
 
 
 def compare_command(first: str, second: str, storage: str, as_json: bool) -> None:
-    """Print where both studies have a point of a learning curve, or, of preferences, a method with a measure.
+    """Print what both studies have a number of: points of a curve, measures of a method, scores of a model.
 
     Intervals are each study's own; the two are called different only where their intervals do not touch, since
     studies are no paired samples of each other.
     """
     store = Store(storage)
-    tables = [_tables(store, name) for name in (first, second)]
-    of_preferences = all(MEASURES in found for found in tables)
-    rows = _measures(*tables) if of_preferences else _curves(*tables)
+    found = [kind_in(store, name).points(store, name) for name in (first, second)]
+    both = next((name for name in found[0] if name in found[1]), None)
+    if both is None:
+        seen = " and ".join(" or ".join(part.what for part in points.values()) or "nothing" for points in found)
+        raise ConfigError(f"compare {first} {second}: saw studies by {seen}; expected two by the same")
+    a, b = (points[both] for points in found)
+    rows = compare_rows(a.points, b.points, a.named)
     if not rows:
-        what = "no pairs, method and measure" if of_preferences else "no task, scorer and N"
-        raise ConfigError(f"compare {first} {second}: saw {what} that both have; expected some; nothing to compare")
+        raise ConfigError(
+            f"compare {first} {second}: saw no {a.what} that both have; expected some; nothing to compare"
+        )
     if as_json:
         typer.echo(json.dumps({"a": first, "b": second, "rows": rows}, indent=2))
         return
-    key = MEASURE_KEY if of_preferences else CURVE_KEY
-    widths = [max(len(name), *(len(str(row[name])) for row in rows)) for name in key]
+    widths = [max(len(name), *(len(str(row[name])) for row in rows)) for name in a.named]
     typer.echo(f"A = {first}, B = {second}; mean [95 % interval]; * where the intervals do not touch")
-    titles = "  ".join(f"{name.replace('num_target', 'N'):<{width}}" for name, width in zip(key, widths, strict=True))
+    titles = "  ".join(
+        f"{name.replace('num_target', 'N'):<{width}}" for name, width in zip(a.named, widths, strict=True)
+    )
     typer.echo(f"{titles}  {'A':<24} {'B':<24} {'B - A':>8}")
     for row in rows:
         mark = "*" if row["apart"] else " "
-        cells = "  ".join(f"{row[name]!s:<{width}}" for name, width in zip(key, widths, strict=True))
+        cells = "  ".join(f"{row[name]!s:<{width}}" for name, width in zip(a.named, widths, strict=True))
         typer.echo(f"{cells}  {_cell(row, 'a'):<24} {_cell(row, 'b'):<24} {row['difference']:>+8.3f} {mark}")
 
 
@@ -73,33 +77,6 @@ def compare_rows(
             }
         )
     return rows
-
-
-def _tables(store: Store, name: str) -> dict[str, list[dict[str, Any]]]:
-    folder = find_folder(store, name)
-    return {
-        table: store.read_study_table(folder.name, f"tables/{table}.parquet").to_pylist()
-        for table in folder.done_or_fail()["tables"]
-        if table in (CURVES, MEASURES)
-    }
-
-
-def _curves(*tables: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[dict[str, Any]]:
-    first, second = (
-        {(row["base_model"], *(row[part] for part in CURVE_KEY)): row for row in found[CURVES]} for found in tables
-    )
-    return compare_rows(first, second)
-
-
-def _measures(*tables: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[dict[str, Any]]:
-    first, second = (
-        {
-            (row["base_model"], *(row[part] for part in MEASURE_KEY)): {**row, "mean": row["value"]}
-            for row in found[MEASURES]
-        }
-        for found in tables
-    )
-    return compare_rows(first, second, MEASURE_KEY)
 
 
 def _cell(row: Mapping[str, Any], side: str) -> str:

@@ -1,4 +1,4 @@
-"""`assay metaeval ifs`, and IFS studies by `assay run`: measure, print, write, draw, track."""
+"""`assay metaeval ifs`, and what IFS studies share with it: load, measure, print, write, draw, track."""
 
 from __future__ import annotations
 
@@ -79,39 +79,14 @@ def ifs_command(
     refuse_temporary_storage(storage)
     uri = tracking_uri(tracking, storage)
     study = study_of_flags(model, flags)
-    store, result = _measure(study, storage)
+    store, result = measured(study, storage)
     if flags.save_tone is not None:
         _save_tone(result, store, flags.save_tone)
     figure = _write(result, out)
     print_report(result.report)
     typer.echo(f"all figures: {out}; responses: {responses_file(out)}; drawn: {figure}")
     files = {path.name: path.read_bytes() for path in (out, figure, responses_file(out))}
-    _track(study, result, files, uri)
-
-
-def run_ifs_study(reference: str, overrides: Sequence[str], storage: str) -> None:
-    """`assay run` of an IFS study: results in its folder of the storage."""
-    from assay.commands.stopping import clean_stop
-    from assay.commands.study import refuse_temporary_storage, refuse_unsupported
-    from assay.tracking.track_report import tracking_uri
-
-    refuse_temporary_storage(storage)
-    study = load_ifs_study(reference, overrides)
-    uri = tracking_uri(study.tracking.uri, storage, "tracking.uri")
-    refuse_unsupported(study.resources)
-    with clean_stop():
-        store, result = _measure(study, storage)
-    files = {
-        "ifs.json": _json(result.report),
-        "responses.jsonl": _json_lines(result.rows()),
-        "figures/ifs.svg": _figure(result.report).encode(),
-    }
-    for name, data in files.items():
-        store.write_study_bytes(study.name, name, data)
-    print_report(result.report)
-    typer.echo(f"all figures: {store.study_path(study.name, 'ifs.json')}")
-    typer.echo(f"drawn:       {store.study_path(study.name, 'figures', 'ifs.svg')}")
-    _track(study, result, {name.rsplit("/", 1)[-1]: data for name, data in files.items()}, uri)
+    track_result(study, result.report, files, uri)
 
 
 def is_ifs_study(reference: str) -> bool:
@@ -222,7 +197,8 @@ def _builtin() -> Mapping[str, Any]:
     return IFS_STUDIES
 
 
-def _measure(study: IfsStudy, storage: str) -> tuple[Store, IfsResult]:
+def measured(study: IfsStudy, storage: str) -> tuple[Store, IfsResult]:
+    """The study measured, and the store that holds its answers."""
     from assay.cluster.environment import prepare_ray_environment
     from assay.commands.progress import console_progress
     from assay.llm.ledger.tables import ledger_url
@@ -278,36 +254,39 @@ def _save_tone(result: IfsResult, store: Store, folder: Path) -> None:
 def _write(result: IfsResult, out: Path) -> Path:
     figure = out.with_suffix(".svg")
     try:
-        out.write_bytes(_json(result.report))
-        responses_file(out).write_bytes(_json_lines(result.rows()))
-        figure.write_text(_figure(result.report), encoding="utf-8")
+        out.write_bytes(json_bytes(result.report))
+        responses_file(out).write_bytes(json_lines(result.rows()))
+        figure.write_text(figure_of(result.report), encoding="utf-8")
     except OSError as error:
         raise StorageError(f"--out {out}: cannot write ({error.strerror}); expected a writable path") from None
     return figure
 
 
-def _figure(report: Mapping[str, Any]) -> str:
+def figure_of(report: Mapping[str, Any]) -> str:
+    """The report drawn, as SVG."""
     from assay.reports.ifs_models_plot import ifs_svg
 
     return ifs_svg(report)
 
 
-def _json(value: Mapping[str, Any]) -> bytes:
+def json_bytes(value: Mapping[str, Any]) -> bytes:
+    """A JSON file."""
     return (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode()
 
 
-def _json_lines(rows: Sequence[Mapping[str, Any]]) -> bytes:
+def json_lines(rows: Sequence[Mapping[str, Any]]) -> bytes:
+    """A JSON object a line."""
     return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode()
 
 
-def _track(study: IfsStudy, result: IfsResult, files: Mapping[str, bytes], uri: str | None) -> None:
+def track_result(study: IfsStudy, report: Mapping[str, Any], files: Mapping[str, bytes], uri: str | None) -> None:
     """A child run per model and prompt."""
     from assay.tracking.track_report import track_report
 
     if uri is None:
         return
     children = []
-    for row in result.report["rows"]:
+    for row in report["rows"]:
         numbers = {"n": row["num_prompts"] - sum(row["missing"].values()), "missing": sum(row["missing"].values())}
         for part in ("overall", "partial", "full"):
             for kind in ("raw", "corrected"):
@@ -321,7 +300,7 @@ def _track(study: IfsStudy, result: IfsResult, files: Mapping[str, bytes], uri: 
         "prompts": ", ".join(study.prompts),
         "num_prompts": study.num_prompts,
         "seed": study.seed,
-        "tone": result.report["tone"].get("key") or "folder",
+        "tone": report["tone"].get("key") or "folder",
     }
     experiment = study.tracking.experiment or ("metaeval-ifs" if study.name == "ifs" else study.name)
     track_report(uri, experiment, study.name, params, children, files, role="model")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -149,6 +149,16 @@ def status_command(reference: str, overrides: list[str], storage: str, as_json: 
     status = None if overrides else stored_status(store, reference)
     if status is None:
         status = study_status(load_study(reference, overrides), store, embedded_judge().name)
+    print_status(status, as_json=as_json)
+
+
+def print_status(status: Mapping[str, Any], *, as_json: bool) -> None:
+    """Print how far a study is.
+
+    Args:
+        status: study, key, storage, finished, stages, report, last and decisions, see `studies.status`.
+        as_json: as it is, for other programs.
+    """
     if as_json:
         typer.echo(json.dumps(status, indent=2))
         return

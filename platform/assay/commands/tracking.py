@@ -30,7 +30,11 @@ def track(
     ] = None,
 ) -> None:
     """Send the runs of a finished study to MLflow; those that are there are left as they are."""
-    track_command(study, storage, uri)
+    from assay.commands.kinds.known import kind_in
+    from assay.store import Store
+
+    store = Store(storage)
+    kind_in(store, study).track(store, study, uri)
 
 
 def track_command(name: str, storage: str, uri: str | None) -> None:

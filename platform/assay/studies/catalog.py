@@ -41,7 +41,8 @@ def load_study(reference: str, overrides: Sequence[str] = ()) -> Study:
         return validate(Study, data, reference if is_file else f"study {reference!r}")
     if reference in IFS_STUDIES:
         raise ConfigError(
-            f"study {reference!r} compares models by IFS; expected `assay run {reference}`, which measures it"
+            f"study {reference!r} compares models by IFS; expected a study with mixtures; `assay run {reference}` "
+            "measures it"
         )
     raise ConfigError(
         f"study {reference!r}: saw no builtin study or .yaml file of this name; "
