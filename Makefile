@@ -52,8 +52,11 @@ check: $(READY) ## ruff, mypy --strict, import rules, bandit
 test: $(READY) ## unit and integration tests (real engines), at most 15 minutes on two cores
 	$(BIN)/python -m pytest tests $(WORKERS)
 
-test-all: $(READY) ## the same and the slow and chaos tests
-	$(BIN)/python -m pytest tests $(WORKERS) -m "not gpu and not network"
+test-all: $(READY) ## the same and the slow and chaos tests, meant to take less than an hour on two idle cores
+	$(BIN)/python -m pytest tests $(WORKERS) -m "not study and not gpu and not network"
+
+test-study: $(READY) ## tests of more than two minutes each, hours in all: see tests/bench/README.md
+	$(BIN)/python -m pytest tests -m study
 
 test-gpu: $(READY) ## what only a GPU machine can show
 	$(BIN)/python -m pytest tests -m gpu

@@ -274,7 +274,7 @@ def metaeval_human(
     overrides: Annotated[list[str] | None, set_option("E.g. reward.model=FOLDER.", SCORER_PARAM)] = None,
     storage: StorageOption = "runs",
     tracking: TrackingOption = None,
-    resamples: Annotated[int, typer.Option(min=200, help="Of bootstrap and permutation.")] = 2000,
+    resamples: Annotated[int, typer.Option(metavar="N", min=200, help="Of bootstrap and permutation.")] = 2000,
 ) -> None:
     """Scorers x tasks on public human scores: CIT, CAT, the human ceiling, and which scorer is better than which."""
     from assay.commands.human import SCORERS, human_command

@@ -12,7 +12,7 @@ import pytest
 from support.ray_head import free_ports
 from support.tiny_study import BIN, PATIENCE_S, environment, finished_study, link_artifacts, settings, table_bytes
 
-pytestmark = [pytest.mark.chaos, pytest.mark.slow, pytest.mark.timeout(3 * PATIENCE_S)]
+pytestmark = [pytest.mark.chaos, pytest.mark.study, pytest.mark.timeout(3 * PATIENCE_S)]
 SCRIPT = Path(__file__).resolve().parents[1] / "support" / "autoscaling_study.py"
 OWN_PROCESSES = ("unshare", "--pid", "--fork", "--mount-proc", "--kill-child")
 

@@ -141,6 +141,7 @@ def judge() -> Iterator[Judge]:
     server.close()
 
 
+@pytest.mark.study
 @pytest.mark.parametrize("seed", range(RUNS))
 def test_five_random_kills_lose_nothing_and_pay_nothing_twice(
     seed: int, undisturbed: Path, tmp_path: Path, judge: Judge

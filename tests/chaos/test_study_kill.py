@@ -115,7 +115,7 @@ def billed(server: JudgeServer) -> int:
         return int(json.load(response)["calls"])
 
 
-@pytest.mark.slow
+@pytest.mark.study
 def test_a_study_killed_at_every_stage_repeats_nothing_and_ends_with_the_same_tables(tmp_path: Path) -> None:
     """One study, killed seven times, against one that was left alone; both ask a judge that answers slowly."""
     with start_judge_server(latency_ms=150) as server:
@@ -161,6 +161,7 @@ def decision_bytes(storage: Path) -> dict[str, bytes]:
     return {str(path.relative_to(storage)): path.read_bytes() for path in files}
 
 
+@pytest.mark.study
 def test_a_study_in_rounds_killed_inside_and_between_them_comes_to_the_same_decisions(tmp_path: Path) -> None:
     undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
     ended = run_tiny(undisturbed, changes=IN_ROUNDS)

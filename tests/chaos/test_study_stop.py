@@ -18,12 +18,13 @@ from support.tiny_study import (
     environment,
     finished_study,
     ledger_calls,
+    link_artifacts,
     run_tiny,
     settings,
     table_bytes,
 )
 
-pytestmark = [pytest.mark.slow, pytest.mark.chaos, pytest.mark.timeout(6 * PATIENCE_S)]
+pytestmark = [pytest.mark.chaos, pytest.mark.timeout(6 * PATIENCE_S)]
 STOP_S = 30.0
 
 
@@ -38,6 +39,18 @@ POINTS: tuple[tuple[str, signal.Signals, Callable[[Path, str], bool]], ...] = (
     ("answers are written", signal.SIGTERM, lambda storage, said: stored(storage, "predictions") >= 1),
     ("the judge is asked", signal.SIGTERM, lambda storage, said: len(ledger_calls(storage)) >= 5),
 )
+
+
+def stopped_as_told(storage: Path, what: str, number: signal.Signals, reached: Callable[[Path, str], bool]) -> None:
+    """Stop the study once `reached`: code 3, in time, with a line that says how to go on."""
+    code, seconds, said = stop_at(storage, number, reached)
+    last = said.rstrip().splitlines()[-1]
+    assert code == 3, (what, said)
+    assert last.startswith(f"assay: stopped by {number.name}"), (what, said)
+    assert last.endswith("the same command continues from here"), (what, said)
+    assert "Traceback" not in said, (what, said)
+    assert seconds < STOP_S, what
+    print(f"{what}: {number.name}, out after {seconds:.1f} s")
 
 
 def stop_at(storage: Path, number: signal.Signals, reached: Callable[[Path, str], bool]) -> tuple[int, float, str]:
@@ -62,16 +75,23 @@ def stop_at(storage: Path, number: signal.Signals, reached: Callable[[Path, str]
             driver.wait(60)
 
 
-def test_a_stopped_study_goes_on_where_it_was(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
-    for what, number, reached in POINTS:
-        code, seconds, said = stop_at(tmp_path, number, reached)
-        last = said.rstrip().splitlines()[-1]
-        assert code == 3, (what, said)
-        assert last.startswith(f"assay: stopped by {number.name}"), (what, said)
-        assert last.endswith("the same command continues from here"), (what, said)
-        assert "Traceback" not in said, (what, said)
-        assert seconds < STOP_S, what
-        print(f"{what}: {number.name}, out after {seconds:.1f} s")
+@pytest.mark.slow
+def test_a_study_stopped_while_it_asks_the_judge_goes_on_where_it_was(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    undisturbed = finished_study(tmp_path_factory.getbasetemp())
+    link_artifacts(undisturbed, tmp_path, ["dataset", "base", "lengths", "mixture", "adapter", "predictions"])
+    stopped_as_told(tmp_path, *POINTS[-1])
+    assert run_tiny(tmp_path).code == 0
+    assert table_bytes(tmp_path) == table_bytes(undisturbed)
+
+
+@pytest.mark.study
+def test_a_study_stopped_at_any_stage_goes_on_where_it_was(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    for point in POINTS:
+        stopped_as_told(tmp_path, *point)
     ended = run_tiny(tmp_path)
     assert ended.code == 0, ended.err
     assert table_bytes(tmp_path) == table_bytes(finished_study(tmp_path_factory.getbasetemp()))

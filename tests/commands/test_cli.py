@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -227,3 +229,21 @@ def test_plain_progress_says_start_and_end(capsys: pytest.CaptureFixture[str]) -
     assert lines[0] == "train: 10 trials, 4 already in the store"
     assert lines[-1].startswith("train: done in")
     assert "loss 1.235, rate 30,000; all good" in lines[-1]
+
+
+def _paths(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    parts = getattr(command, "commands", None)
+    if parts is None:
+        yield path
+    for name in parts or ():
+        yield from _paths(parts[name], (*path, name))
+
+
+def test_no_help_shows_a_values_type_as_python_names_it(capsys: pytest.CaptureFixture[str]) -> None:
+    import typer
+
+    from assay.cli import whole_app
+
+    for path in _paths(typer.main.get_command(whole_app())):
+        assert run_app([*path, "--help"]) == 0
+        assert " range>" not in capsys.readouterr().out, path

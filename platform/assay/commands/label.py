@@ -49,9 +49,9 @@ class AnswerSource:
 def label_export(
     *,
     out: Annotated[Path, typer.Option(metavar="DIR", help="New folder for a sheet per annotator, and the key file.")],
-    rows: Annotated[int, typer.Option(min=1, help="Distinct answers to label.")],
+    rows: Annotated[int, typer.Option(metavar="N", min=1, help="Distinct answers to label.")],
     answers: AnswerSource,
-    annotators: Annotated[int, typer.Option(min=1, help="Sheets, each in an order of its own.")] = 2,
+    annotators: Annotated[int, typer.Option(metavar="N", min=1, help="Sheets, each in an order of its own.")] = 2,
     scale: Annotated[str, typer.Option("--range", metavar="LO,HI", help="Lowest and highest rating.")] = "1,5",
     question: Annotated[
         str, typer.Option(help="What the rating means; kept in the key file.")

@@ -55,9 +55,10 @@ TrackingOption = Annotated[
 KeyOption = Annotated[str, typer.Option("--api-key-env", help="Environment variable that holds the key.")]
 UsdOption = Annotated[float | None, typer.Option(help="Stop, to be continued, before it costs more than this.")]
 InputPriceOption = Annotated[
-    float | None, typer.Option(min=0, help="Price of prompt tokens, for a model that our table does not know.")
+    float | None,
+    typer.Option(metavar="NUMBER", min=0, help="Price of prompt tokens, for a model that our table does not know."),
 ]
-OutputPriceOption = Annotated[float | None, typer.Option(min=0, help="Price of the replies' tokens.")]
+OutputPriceOption = Annotated[float | None, typer.Option(metavar="NUMBER", min=0, help="Price of the replies' tokens.")]
 LedgerStorageOption = Annotated[str, storage_option("Where the ledger of replies and the MLflow runs lie.")]
 
 JudgeOption = Annotated[str, typer.Option(metavar="MODEL", help="Model name that is sent to the endpoint.")]
@@ -65,7 +66,7 @@ UrlOption = Annotated[
     str | None, typer.Option(help="Of any OpenAI-compatible endpoint, up to and with /v1; not with --transport local.")
 ]
 ModeOption = Annotated[str, typer.Option(help="compat (as published) or strict.")]
-LimitOption = Annotated[int | None, typer.Option(min=1, help="At most so many rows of each file.")]
+LimitOption = Annotated[int | None, typer.Option(metavar="N", min=1, help="At most so many rows of each file.")]
 
 
 @dataclass(frozen=True)
@@ -124,7 +125,7 @@ class CallOptions:
     api_key_env: KeyOption = "OPENAI_API_KEY"
     rpm: Annotated[float | None, typer.Option("--rpm", help="Requests per minute, at most.")] = None
     tpm: Annotated[float | None, typer.Option("--tpm", help="Tokens per minute, at most.")] = None
-    concurrency: Annotated[int, typer.Option(min=1, help="Requests in flight, at most.")] = 64
+    concurrency: Annotated[int, typer.Option(metavar="N", min=1, help="Requests in flight, at most.")] = 64
     max_usd: UsdOption = None
     usd_per_million_input: InputPriceOption = None
     usd_per_million_output: OutputPriceOption = None
@@ -146,12 +147,16 @@ class CallOptions:
             "run here by vLLM.",
         ),
     ] = "chat"
-    gpus: Annotated[int, typer.Option(min=0, help="GPUs of a local model; 0 runs it on the CPU.")] = 0
+    gpus: Annotated[int, typer.Option(metavar="N", min=0, help="GPUs of a local model; 0 runs it on the CPU.")] = 0
     dtype: Annotated[str, typer.Option(help="Of a local model: bfloat16, float16 or float32.")] = "bfloat16"
-    batch_max_rows: Annotated[int, typer.Option(min=1, help="Requests per file of the batch API.")] = 20_000
+    batch_max_rows: Annotated[int, typer.Option(metavar="N", min=1, help="Requests per file of the batch API.")] = (
+        20_000
+    )
     batch_max_enqueued_tokens: Annotated[
         int | None,
-        typer.Option(min=1, help="Tokens in the provider's batch queue at once; default: what it says when full."),
+        typer.Option(
+            metavar="N", min=1, help="Tokens in the provider's batch queue at once; default: what it says when full."
+        ),
     ] = None
     timeout_s: Annotated[float | None, typer.Option(help="Seconds for one attempt.", show_default=False)] = None
     max_attempts: Annotated[
@@ -164,14 +169,14 @@ class CallOptions:
         str | None, typer.Option(metavar="NAME", help="max_tokens or max_completion_tokens.", show_default=False)
     ] = None
     max_reply_tokens: Annotated[
-        int | None, typer.Option(min=1, help="Longest reply, thinking included; default: the protocol's.")
+        int | None, typer.Option(metavar="N", min=1, help="Longest reply, thinking included; default: the protocol's.")
     ] = None
     reasoning_effort: Annotated[
         str | None, typer.Option(metavar="HOW", help="minimal, low, medium or high, for reasoning models.")
     ] = None
     retry_unreadable: Annotated[
         int,
-        typer.Option(min=0, max=10, help="Further draws where a reply is unreadable, cut or missing."),
+        typer.Option(metavar="N", min=0, max=10, help="Further draws where a reply is unreadable, cut or missing."),
     ] = 0
 
     def reach(self) -> dict[str, Any]:
@@ -242,7 +247,10 @@ class ScoreOptions:
     storage: Annotated[str, storage_option("Where the ledger of replies lies.")] = "runs"
     keep_replies: Annotated[bool, typer.Option(help="Write the judge's raw replies too (`judge_reply`).")] = False
     retry_unreadable: Annotated[
-        int, typer.Option(min=0, max=10, help="Further draws of the judge where a reply is unreadable, cut or missing.")
+        int,
+        typer.Option(
+            metavar="N", min=0, max=10, help="Further draws of the judge where a reply is unreadable, cut or missing."
+        ),
     ] = 0
 
 

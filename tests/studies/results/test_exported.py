@@ -81,6 +81,9 @@ def test_the_exported_model_answers_as_the_studys_adapter(
     assert "toy_sentiment: 8 rows" in card
     assert study.key in card
     assert "- base model `tiny`: unknown to the study" in card
+    recipe = card.split("## Recipe")[1].split("##")[0].strip().splitlines()
+    assert {"- objective.method: sft", "- prompt.style: alpaca", "- restore_best: yes"} <= set(recipe)
+    assert all(line.startswith("- ") and not set(line) & set("{}[]'") for line in recipe)
     assert "- dataset `toy_sentiment`: unknown: the study file states none" in card
     assert str(tmp_path) not in card
 

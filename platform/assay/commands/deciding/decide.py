@@ -224,7 +224,8 @@ class TableOptions:
         str | None, typer.Option(help="Of items: column of a cheap scorer, known of all; score may be empty.")
     ] = None
     num_items: Annotated[
-        int | None, typer.Option(min=1, help="All items there are; default: up to the last look, or those seen.")
+        int | None,
+        typer.Option(metavar="N", min=1, help="All items there are; default: up to the last look, or those seen."),
     ] = None
     seed: Annotated[int, typer.Option(help="Of the order by hash.")] = 0
 
@@ -252,8 +253,12 @@ class RuleOptions:
     ]
     question: Annotated[Literal["best", "baseline", "order"], typer.Option(help="What is asked.")] = "best"
     baseline: Annotated[str, typer.Option(help="Arm that --question baseline compares with.")] = ""
-    alpha: Annotated[float, typer.Option(min=0.0001, max=0.5, help="Chance of any false finding.")] = 0.05
-    margin: Annotated[float, typer.Option(min=0, help="Differences within it are of no interest.")] = 0.0
+    alpha: Annotated[
+        float, typer.Option(metavar="NUMBER", min=0.0001, max=0.5, help="Chance of any false finding.")
+    ] = 0.05
+    margin: Annotated[
+        float, typer.Option(metavar="NUMBER", min=0, help="Differences within it are of no interest.")
+    ] = 0.0
 
 
 def register(app: typer.Typer) -> None:

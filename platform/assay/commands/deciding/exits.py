@@ -97,9 +97,13 @@ class CurveOptions:
 class ExitOptions:
     """When a training ends."""
 
-    margin: Annotated[float, typer.Option(min=0, help="Nats within which an arm is as good.")] = 0.0
-    first: Annotated[float, typer.Option(min=0, max=1, help="Part of the schedule before nobody ends.")] = 0.4
-    credit: Annotated[float, typer.Option(min=0, max=1, help="Part of its bound that the leader gains.")] = 0.5
+    margin: Annotated[float, typer.Option(metavar="NUMBER", min=0, help="Nats within which an arm is as good.")] = 0.0
+    first: Annotated[
+        float, typer.Option(metavar="NUMBER", min=0, max=1, help="Part of the schedule before nobody ends.")
+    ] = 0.4
+    credit: Annotated[
+        float, typer.Option(metavar="NUMBER", min=0, max=1, help="Part of its bound that the leader gains.")
+    ] = 0.5
 
 
 def register(app: typer.Typer) -> None:

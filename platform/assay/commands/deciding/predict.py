@@ -284,7 +284,7 @@ def named_numbers(option: str, given: Sequence[str] | None) -> dict[str, float]:
 class NextOptions:
     """What is trained next."""
 
-    batch: Annotated[int, typer.Option(min=1, help="Mixtures to propose for the next batch.")] = 1
+    batch: Annotated[int, typer.Option(metavar="N", min=1, help="Mixtures to propose for the next batch.")] = 1
     queued: Annotated[
         Path | None, typer.Option(help="Mixtures that wait to be trained: which of them need not be.")
     ] = None

@@ -93,8 +93,10 @@ def proxy(
     out: Annotated[Path, typer.Option(metavar="DIR", help="Gets mixtures.csv, scores.csv and proxies.csv.")],
     overrides: Annotated[list[str] | None, set_option("Override a field of the study.")] = None,
     storage: Annotated[str, storage_option("Where the study's results lie.")] = "runs",
-    further: Annotated[int, typer.Option(min=0, help="More mixtures, spread evenly, beside those trained.")] = 200,
-    seed: Annotated[int, typer.Option(min=0, help="Of those.")] = 1,
+    further: Annotated[
+        int, typer.Option(metavar="N", min=0, help="More mixtures, spread evenly, beside those trained.")
+    ] = 200,
+    seed: Annotated[int, typer.Option(metavar="N", min=0, help="Of those.")] = 1,
     max_usd: UsdOption = None,
 ) -> None:
     """Score mixtures without training them: adapters of single components, added up by shares."""

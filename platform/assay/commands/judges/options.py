@@ -59,8 +59,10 @@ class RankOptions:
     without: Annotated[
         str | None, typer.Option(metavar="MODEL", help="Judge all once more without it: what do the others do?")
     ] = None
-    repeats: Annotated[int, typer.Option(min=1, help="Joint: orders per prompt; an even number balances.")] = 2
-    max_models: Annotated[int, typer.Option(min=2, max=26, help="Joint: most answers in a call.")] = 12
+    repeats: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Joint: orders per prompt; an even number balances.")
+    ] = 2
+    max_models: Annotated[int, typer.Option(metavar="N", min=2, max=26, help="Joint: most answers in a call.")] = 12
     structured: Annotated[bool, typer.Option("--structured", help="Joint: ask for a JSON schema.")] = False
     mode: ModeOption = "strict"
     limit: LimitOption = None
@@ -73,9 +75,11 @@ class AuditOptions:
     mode: ModeOption = "strict"
     strategy: Annotated[str, typer.Option(help="Pairwise protocol.")] = "vanilla"
     pointwise: Annotated[str, typer.Option(help="Protocol that rates one answer.")] = "mt_bench_single"
-    items: Annotated[int, typer.Option(min=2, help="Questions of the parts on length, format, self preference.")] = 40
-    pairs: Annotated[int, typer.Option(min=2, help="Pairs of the part on position.")] = 60
-    attack_items: Annotated[int, typer.Option(min=1, help="Questions per attack.")] = 3
+    items: Annotated[
+        int, typer.Option(metavar="N", min=2, help="Questions of the parts on length, format, self preference.")
+    ] = 40
+    pairs: Annotated[int, typer.Option(metavar="N", min=2, help="Pairs of the part on position.")] = 60
+    attack_items: Annotated[int, typer.Option(metavar="N", min=1, help="Questions per attack.")] = 3
     self_phrase: Annotated[
         str | None, typer.Option(help="A phrase that the judge's own family is known by; default: by its name.")
     ] = None

@@ -61,8 +61,7 @@ def model_card(exported: Exported, leaderboard: Sequence[Mapping[str, Any]]) -> 
         "",
         "## Recipe",
         "",
-        *(f"- {name}: {value}" for name, value in exported.recipe.model_dump(mode="json").items()
-          if name != "seed"),
+        *_settings({name: said for name, said in exported.recipe.model_dump(mode="json").items() if name != "seed"}),
         "",
         "## Scores of the arm",
         "",
@@ -112,12 +111,30 @@ def _preferences(exported: Exported, asked: PairsAsked) -> Iterator[str]:
     told = {"merged": "the base with the study's instruction adapter in it", "base": "the base"}
     yield f"Trained on the source `{asked.name}` of preferences, from {told.get(grid.start, grid.start)}:"
     yield ""
-    yield from (f"- {name}: {value}" for name, value in asked.spec.model_dump(mode="json").items())
+    yield from _settings(asked.spec.model_dump(mode="json"))
     if asked.rounds > 1:
         yield f"- rounds: {asked.rounds}"
     if exported.prefix:
         yield ""
         yield f"Ask it with `{exported.prefix}` in front of the question: that is the condition of good answers."
+
+
+def _settings(values: Mapping[str, Any], within: str = "") -> Iterator[str]:
+    """A line per setting, those of a part as `part.setting`."""
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _settings(value, f"{within}{name}.")
+        else:
+            yield f"- {within}{name}: {_said(value)}"
+
+
+def _said(value: Any) -> str:
+    """A setting as a study file would say it."""
+    if isinstance(value, list):
+        return ", ".join(map(_said, value)) or "none"
+    if isinstance(value, bool) or value is None:
+        return {True: "yes", False: "no", None: "not set"}[value]
+    return "empty" if value == "" else str(value)
 
 
 def _scores(run: RunRow, leaderboard: Sequence[Mapping[str, Any]]) -> Iterator[str]:

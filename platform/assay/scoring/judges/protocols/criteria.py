@@ -34,6 +34,7 @@ class CriteriaJudge(StructuredJudge):
     """Rates an answer from `low` to `high` by criteria, or by a prompt of the study's own."""
 
     shipped = "criteria"
+    published = False
 
     criteria: str
     """Empty only with a prompt that holds them."""
@@ -60,11 +61,6 @@ class CriteriaJudge(StructuredJudge):
                 f"prompt {self.name}: saw the slot {{{unknown[0]}}}; expected some of {{prompt}}, {{response}}, "
                 "{reference}, {low}, {high}; fix the file"
             )
-
-    @property
-    def is_published(self) -> bool:
-        """Its readers are ours."""
-        return False
 
     @property
     def reasks(self) -> int:

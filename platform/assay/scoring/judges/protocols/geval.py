@@ -90,6 +90,7 @@ class GEvalJudge(StructuredJudge):
     """
 
     shipped = "geval"
+    published = False
 
     dimension: Dimension
     samples: int = 20
@@ -116,11 +117,6 @@ class GEvalJudge(StructuredJudge):
     def name(self) -> str:
         """`geval_<dimension>`."""
         return f"geval_{self.dimension.name.lower()}"
-
-    @property
-    def is_published(self) -> bool:
-        """Its readers are ours."""
-        return False
 
     def identity(self) -> dict[str, object]:
         """As of each prompted judge, without what it never does."""

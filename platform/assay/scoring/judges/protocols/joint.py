@@ -49,6 +49,7 @@ class JointJudge(PromptedJudge):
     """
 
     shipped = "joint"
+    published = False
 
     repeats: int = 2
     """Calls per block, each in another order; an even number balances the places."""
@@ -75,11 +76,6 @@ class JointJudge(PromptedJudge):
     def name(self) -> str:
         """`joint`."""
         return "joint"
-
-    @property
-    def is_published(self) -> bool:
-        """Its readers are ours."""
-        return False
 
     @property
     def reasks(self) -> int:

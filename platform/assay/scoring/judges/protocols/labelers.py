@@ -29,6 +29,7 @@ class Labeler(StructuredJudge):
     """
 
     shipped = "labelers"
+    published = False
 
     name: str
     file: str
@@ -39,11 +40,6 @@ class Labeler(StructuredJudge):
     response_slot: str
     """Slot that takes the instance's response."""
     max_tokens: int = 16
-
-    @property
-    def is_published(self) -> bool:
-        """Its readers are ours."""
-        return False
 
     def settings(self) -> dict[str, object]:
         """Classes and the prompt."""

@@ -21,6 +21,8 @@ class PromptedJudge(ABC):
 
     shipped: ClassVar[str]
     """Folder of its prompts among those that ship."""
+    published: ClassVar[bool] = True
+    """Whether it was published with its reader; False: its readers are ours in both modes."""
 
     mode: Mode = "strict"
     prompts_dir: Path | None = None
@@ -46,7 +48,7 @@ class PromptedJudge(ABC):
     @property
     def is_published(self) -> bool:
         """Whether `compat` reads by a published parser, which never changes."""
-        return True
+        return self.published
 
     @property
     def version(self) -> int:
