@@ -213,7 +213,7 @@ def doctor(
     warm_up: Annotated[bool, typer.Option("--warm-up", help="Also build what is compiled at first use.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """What works here: Python, GPU, engines, Ray, storage, keys; and how to mend the rest."""
+    """What works here: Python, GPU, engines, Ray, storage, keys; and how to fix the rest."""
     from assay.commands.doctor import doctor_command
 
     doctor_command(warm_up, as_json)

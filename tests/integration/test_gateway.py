@@ -18,7 +18,7 @@ from assay.judge_server.launch import JudgeServer, start_judge_server
 from assay.llm.endpoint import EndpointSpec
 from assay.llm.gateway import Gateway, open_gateway
 from assay.llm.requests import Answer, ChatRequest, Failure, Message, Reply, Sampling
-from assay.llm.transports.chat import Exchange
+from assay.llm.transports.chat import Attempted
 
 
 def question(number: int, **changes: object) -> ChatRequest:
@@ -193,8 +193,8 @@ async def test_a_row_larger_than_the_limit_fails_alone_and_at_once(tmp_path: Pat
 class Filtering:
     """A content filter that cuts every reply short."""
 
-    async def send(self, request: ChatRequest, attempt: int) -> Exchange:
-        return Exchange("filtered", 200, {}, "Output (a) is", "content_filter", prompt_tokens=9, completion_tokens=4)
+    async def send(self, request: ChatRequest, attempt: int) -> Attempted:
+        return Attempted("filtered", 200, {}, "Output (a) is", "content_filter", prompt_tokens=9, completion_tokens=4)
 
     async def close(self) -> None:
         pass
@@ -216,11 +216,11 @@ class Refusing:
     def __init__(self, headers: dict[str, str]) -> None:
         self.headers = headers
 
-    async def send(self, request: ChatRequest, attempt: int) -> Exchange:
+    async def send(self, request: ChatRequest, attempt: int) -> Attempted:
         await asyncio.sleep(0.01)
         if "refuse" in request.messages[0].content:
-            return Exchange("rate limited", 429, self.headers, detail="HTTP 429: slow down")
-        return Exchange("answered", 200, self.headers, "7", "stop", prompt_tokens=9, completion_tokens=1)
+            return Attempted("rate limited", 429, self.headers, detail="HTTP 429: slow down")
+        return Attempted("answered", 200, self.headers, "7", "stop", prompt_tokens=9, completion_tokens=1)
 
     async def close(self) -> None:
         pass

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from assay.llm.breaker import THRESHOLD, Breaker
-from assay.llm.transports.chat import Exchange
+from assay.llm.transports.chat import Attempted
 
-BAD = Exchange("server error", 503, {})
-GOOD = Exchange("answered", 200, {}, "a")
+BAD = Attempted("server error", 503, {})
+GOOD = Attempted("answered", 200, {}, "a")
 
 
 def opened(at: float = 0.0) -> Breaker:
@@ -50,7 +50,7 @@ def test_failed_trials_double_the_pause_and_echoes_do_not() -> None:
 def test_silence_counts_from_the_first_failure_to_the_next_usable_reply() -> None:
     breaker = opened(at=3.0)
     assert breaker.silent_s(10.0) == 7.0
-    breaker.record(Exchange("rate limited", 429, {}), 11.0)
+    breaker.record(Attempted("rate limited", 429, {}), 11.0)
     assert breaker.silent_s(12.0) == 9.0
-    breaker.record(Exchange("empty", 200, {}), 13.0)
+    breaker.record(Attempted("empty", 200, {}), 13.0)
     assert breaker.silent_s(13.0) == 0.0

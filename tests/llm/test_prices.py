@@ -16,7 +16,7 @@ from assay.llm.ledger.call_rows import told_beside, usd_of
 from assay.llm.prices import OLD_DAYS, _map_of, age_warning, price_of, table_date
 from assay.llm.requests import ChatRequest, Message, Sampling
 from assay.llm.token_estimate import TokenEstimate
-from assay.llm.transports.chat import Exchange, read_reply
+from assay.llm.transports.chat import Attempted, read_reply
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def test_estimates_settle_on_what_usage_reports() -> None:
     # 4 characters a token, 4 tokens for the message, 64 for a reply of unknown length
     assert estimate.tokens(request) == 3000 // 4 + 4 + 64
     for _ in range(200):
-        estimate.learn(request, Exchange("answered", 200, {}, prompt_tokens=1004, completion_tokens=20))
+        estimate.learn(request, Attempted("answered", 200, {}, prompt_tokens=1004, completion_tokens=20))
     assert estimate.tokens(request) == pytest.approx(1024, abs=2)
 
 
@@ -189,4 +189,4 @@ def test_a_reply_without_usage_costs_what_we_estimate_and_says_so() -> None:
     price = price_of(EndpointSpec(model="gpt-4o"))
     assert usd_of(exchange, price, 0.25) == 0.25
     assert json.loads(told_beside(exchange, price, (), 0.25).extra) == {"usd": "estimated"}
-    assert usd_of(Exchange("server error", 503, {}), price, 0.25) is None
+    assert usd_of(Attempted("server error", 503, {}), price, 0.25) is None

@@ -11,7 +11,7 @@ from assay.llm.endpoint import EndpointSpec
 from assay.llm.learned_parameters import LEAST_GROWN, LearnedParameters, not_honoured
 from assay.llm.limits.headers import observe
 from assay.llm.requests import ChatRequest, Message, Sampling
-from assay.llm.transports.chat import Exchange, read_refusal, read_reply
+from assay.llm.transports.chat import Attempted, read_refusal, read_reply
 
 SPEC = EndpointSpec(model="m")
 DATE = "Sun, 29 Nov 2026 06:00:00 GMT"
@@ -19,7 +19,7 @@ SENT_MS = 1795932000000
 """The same moment in milliseconds since 1970."""
 
 
-def refusal(status: int, error: object, headers: dict[str, str] | None = None, *, listed: bool = False) -> Exchange:
+def refusal(status: int, error: object, headers: dict[str, str] | None = None, *, listed: bool = False) -> Attempted:
     body: object = {"error": error}
     return read_refusal(
         status, json.dumps([body] if listed else body).encode(), headers or {}, endpoint=SPEC, secret=""

@@ -13,7 +13,7 @@ from assay.llm.endpoint import EndpointSpec
 from assay.llm.gateway import Gateway, open_gateway
 from assay.llm.ledger.report import changed_versions, versions_text
 from assay.llm.requests import Answer, ChatRequest, Failure, Message, Sampling
-from assay.llm.transports.chat import Exchange
+from assay.llm.transports.chat import Attempted
 from assay.records import Mode
 from assay.scoring.judges.calls import JudgeCall, JudgeReply, run_protocol
 from assay.scoring.judges.judgements import PointwiseJudgement
@@ -30,24 +30,24 @@ class Scripted:
     def __init__(self) -> None:
         self.sent: list[ChatRequest] = []
 
-    async def send(self, request: ChatRequest, attempt: int) -> Exchange:
+    async def send(self, request: ChatRequest, attempt: int) -> Attempted:
         self.sent.append(request)
         text = request.messages[0].content
         if text == "bad key":
             await asyncio.sleep(0.05)
-            return Exchange("unusable", 401, {}, error=EndpointError("the key is refused"))
+            return Attempted("unusable", 401, {}, error=EndpointError("the key is refused"))
         if request.sampling.max_tokens is not None and text == "strange":
-            return Exchange("rejected", 400, {}, detail=REFUSED_NAME)
+            return Attempted("rejected", 400, {}, detail=REFUSED_NAME)
         if text == "thinking" and (request.sampling.max_tokens or 0) < 4096:
-            return Exchange("cut", 200, {}, "", "length", "", 5, 64, reasoning_tokens=64, detail="cut at 64 tokens")
+            return Attempted("cut", 200, {}, "", "length", "", 5, 64, reasoning_tokens=64, detail="cut at 64 tokens")
         if text == "G-Eval" and request.sampling.logprobs:
-            return Exchange("rejected", 403, {}, detail="HTTP 403: You are not allowed to request logprobs.")
+            return Attempted("rejected", 403, {}, detail="HTTP 403: You are not allowed to request logprobs.")
         if text == "refused":
-            return Exchange("refused", 200, {}, "I will not.", "stop", "", 5, 3)
+            return Attempted("refused", 200, {}, "I will not.", "stop", "", 5, 3)
         if text == "cut":
-            return Exchange("cut", 200, {}, "", "length", "", 5, 64, detail="cut at 64 tokens")
+            return Attempted("cut", 200, {}, "", "length", "", 5, 64, detail="cut at 64 tokens")
         await asyncio.sleep(0.3 if text.startswith("slow") else 0)
-        return Exchange("answered", 200, {}, f"reply to {text}", "stop", "", 5, 2)
+        return Attempted("answered", 200, {}, f"reply to {text}", "stop", "", 5, 2)
 
     async def close(self) -> None:
         pass
@@ -176,7 +176,7 @@ def test_geval_asks_for_samples_where_log_probabilities_are_refused(tmp_path: Pa
 
 def test_the_version_that_answered_is_kept_and_a_change_under_a_study_is_told(tmp_path: Path) -> None:
     class Moving(Scripted):
-        async def send(self, request: ChatRequest, attempt: int) -> Exchange:
+        async def send(self, request: ChatRequest, attempt: int) -> Attempted:
             found = await super().send(request, attempt)
             late = request.messages[0].content == "late"
             return dataclasses.replace(found, served_model="m-2" if late else "m", system_fingerprint="fp_1")

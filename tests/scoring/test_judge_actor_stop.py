@@ -12,7 +12,7 @@ from assay.errors import EndpointError
 from assay.llm.endpoint import EndpointSpec
 from assay.llm.gateway import Gateway, open_gateway
 from assay.llm.requests import ChatRequest
-from assay.llm.transports.chat import Exchange
+from assay.llm.transports.chat import Attempted
 from assay.records import Example, Prediction
 from assay.scoring.jobs import JudgeSetup, judge_spec
 from assay.scoring.judges.protocols.pointwise import IftevalJudge
@@ -24,14 +24,14 @@ class Transport:
     def __init__(self) -> None:
         self.sent = 0
 
-    async def send(self, request: ChatRequest, attempt: int) -> Exchange:
+    async def send(self, request: ChatRequest, attempt: int) -> Attempted:
         self.sent += 1
         if "stop" in request.messages[-1].content:
             while self.sent < 4:
                 await asyncio.sleep(0.01)
-            return Exchange("unusable", 401, {}, error=EndpointError("the key is refused"))
+            return Attempted("unusable", 401, {}, error=EndpointError("the key is refused"))
         await asyncio.sleep(2.2)  # longer than calls in flight were once given
-        return Exchange("answered", 200, {}, "8, 7", "stop", "", 5, 2)
+        return Attempted("answered", 200, {}, "8, 7", "stop", "", 5, 2)
 
     async def close(self) -> None:
         pass

@@ -56,7 +56,6 @@ class StudyLog(logging.Handler):
             raise StorageError(f"--log-json {copy}: cannot be written ({error.strerror}); pass another file") from None
 
     def emit(self, record: logging.LogRecord) -> None:
-        """One line."""
         fields: dict[str, Any] = getattr(record, "fields", {})
         line = json.dumps(
             {

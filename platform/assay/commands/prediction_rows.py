@@ -54,11 +54,11 @@ def _request(row: Mapping[str, Any], number: int, where: str, default: Task, tas
     references = _references(row, where)
     task = default if row.get("task") in (None, "") else _task(row["task"], where, tasks)
     example = Example(
-        example_id=_text(row, "id") or _text(row, "example_id") or str(number),
+        example_id=_field_text(row, "id") or _field_text(row, "example_id") or str(number),
         task=task.name,
         split=TEST,
-        instruction=_text(row, "instruction"),
-        input=_text(row, "input"),
+        instruction=_field_text(row, "instruction"),
+        input=_field_text(row, "input"),
         reference=references[0] if references else "",
         meta_json=_meta(row, references),
     )
@@ -110,7 +110,7 @@ def _task(name: object, where: str, tasks: Tasks) -> Task:
         raise DataError(f"{where}: {error}") from None
 
 
-def _text(row: Mapping[str, Any], field: str) -> str:
+def _field_text(row: Mapping[str, Any], field: str) -> str:
     value = row.get(field)
     return "" if value is None else _plain(value)
 

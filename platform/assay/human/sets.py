@@ -56,7 +56,6 @@ class HumanSet:
 
     @property
     def num_rows(self) -> int:
-        """Texts."""
         return len(self.outputs)
 
 

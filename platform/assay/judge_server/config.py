@@ -123,9 +123,9 @@ class JudgeServerConfig(Config):
         for name in type(self).model_fields:
             value = getattr(self, name)
             if name not in _FLAGS_WITHOUT_VALUE and value is not None:
-                arguments += [f"--{name.replace('_', '-')}", _text(value)]
-        bias = ",".join(f"{name}={_text(value)}" for name, value in self.bias.model_dump().items())
-        faults = ",".join(f"{name}={_text(value)}" for name, value in self.faults.items())
+                arguments += [f"--{name.replace('_', '-')}", _setting_text(value)]
+        bias = ",".join(f"{name}={_setting_text(value)}" for name, value in self.bias.model_dump().items())
+        faults = ",".join(f"{name}={_setting_text(value)}" for name, value in self.faults.items())
         arguments += ["--bias", bias, "--faults", faults]
         arguments += [argument for name in self.models for argument in ("--model", name)]
         arguments += [argument for path in self.data for argument in ("--data", str(path))]
@@ -150,7 +150,7 @@ class JudgeServerConfig(Config):
 _FLAGS_WITHOUT_VALUE = ("mode", "replay", "data", "bias", "faults", "models")
 
 
-def _text(value: object) -> str:
+def _setting_text(value: object) -> str:
     return repr(value) if isinstance(value, float) else str(value)
 
 

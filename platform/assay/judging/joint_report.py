@@ -35,7 +35,6 @@ class RankedModel:
 
     @property
     def model(self) -> str:
-        """Its name."""
         return self.score.model
 
     @property

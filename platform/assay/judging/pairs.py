@@ -259,19 +259,19 @@ def _readers(scale: tuple[float, float]) -> dict[Form, Callable[[str], Winner | 
 def _orders(pair: Sequence[Row]) -> tuple[str | None, str | None]:
     """Replies in the original and the swapped order."""
     if isinstance(pair[0].get("swap"), bool):
-        by_order = {bool(row["swap"]): _text(row, "completion") for row in pair}
+        by_order = {bool(row["swap"]): _field_text(row, "completion") for row in pair}
         return by_order.get(False), by_order.get(True)
     row = pair[0]
-    original = _text(row, "completion")
-    return (_text(row, "text") if original is None else original), _text(row, "completion_swapped")
+    original = _field_text(row, "completion")
+    return (_field_text(row, "text") if original is None else original), _field_text(row, "completion_swapped")
 
 
-def _text(row: Row, field: str) -> str | None:
+def _field_text(row: Row, field: str) -> str | None:
     return row[field] if isinstance(row.get(field), str) else None
 
 
 def _reply_fields(row: Row) -> bool:
-    return bool(_rewards(row)) or any(_text(row, field) is not None for field in ("completion", "text"))
+    return bool(_rewards(row)) or any(_field_text(row, field) is not None for field in ("completion", "text"))
 
 
 def _by_key(replies: Sequence[Row], on: Sequence[str], path: Path) -> dict[tuple[str, ...], Row]:

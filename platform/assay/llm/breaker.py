@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from assay.llm.transports.chat import Exchange
+from assay.llm.transports.chat import Attempted
 
 THRESHOLD = 12
 """Failures in a row that open the circuit: with every fifth attempt failing, one chance in 2e8 per attempt."""
@@ -39,7 +39,7 @@ class Breaker:
         self._open_until = now + self._pause_s  # the others wait for the trial's outcome
         return 0.0
 
-    def record(self, exchange: Exchange, now: float) -> None:
+    def record(self, exchange: Attempted, now: float) -> None:
         """Note how an attempt ended."""
         if exchange.http_status is not None:
             self.never_answered = False
@@ -74,7 +74,7 @@ class Refusals:
     _count: int = 0
     _since: float = 0.0
 
-    def stalls(self, exchange: Exchange, now: float) -> bool:
+    def stalls(self, exchange: Attempted, now: float) -> bool:
         """Whether this request is to be given up."""
         if exchange.outcome != "rate limited":
             self._count = 0

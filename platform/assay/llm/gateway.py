@@ -41,7 +41,7 @@ from assay.llm.prices import Price, age_warning, price_of
 from assay.llm.requests import ChatRequest, Reply, request_key
 from assay.llm.response_format import FormatSupport
 from assay.llm.token_estimate import TokenEstimate
-from assay.llm.transports.chat import RETRIED, ChatTransport, Exchange
+from assay.llm.transports.chat import RETRIED, Attempted, ChatTransport
 from assay.llm.transports.local import LocalTransport, open_local_chat
 from assay.records import Mode
 
@@ -54,11 +54,9 @@ Sharing = Literal["auto", "process", "ray"]
 
 
 class Transport(Protocol):
-    """Carries one request there and back; every way to fail is an `Exchange`."""
+    """Carries one request there and back; every way to fail is an `Attempted`."""
 
-    async def send(self, request: ChatRequest, attempt: int) -> Exchange:
-        """One attempt."""
-        ...
+    async def send(self, request: ChatRequest, attempt: int) -> Attempted: ...
 
     async def close(self) -> None:
         """Let go of what it holds."""
@@ -78,9 +76,7 @@ class Asker(Protocol):
         """(index, reply) of every request, in the order in which they end."""
         ...
 
-    def stats(self) -> GatewayStats:
-        """Live figures."""
-        ...
+    def stats(self) -> GatewayStats: ...
 
     async def settle(self) -> None:
         """Before a stop: send nothing more, and wait until what is in flight is stored."""
@@ -255,7 +251,7 @@ class Gateway:
             self.ledger.post(Release(key))
             raise
 
-    def _pause_s(self, exchange: Exchange, key: str, number: int) -> float:
+    def _pause_s(self, exchange: Attempted, key: str, number: int) -> float:
         """Before the next attempt: what the endpoint asks for, and never less than full jitter."""
         asked_s = observe(exchange.http_status, exchange.headers).retry_after_s or 0.0
         if asked_s > self.endpoint.give_up_s:
@@ -320,7 +316,7 @@ class Gateway:
 
     async def _attempt(
         self, transport: Transport, request: ChatRequest, key: str, number: int, tokens: int
-    ) -> tuple[Exchange, float, str]:
+    ) -> tuple[Attempted, float, str]:
         """Log, send, report to limiter and breaker. The caller holds a permit, which ends here."""
         attempt_id = self.ledger.new_attempt_id()
         seen = Observation()
@@ -357,7 +353,7 @@ class Gateway:
         self._give_up_if_down(exchange, ended)
         return exchange, ended - started, attempt_id
 
-    def _learns(self, request: ChatRequest, sent: ChatRequest, exchange: Exchange) -> bool:
+    def _learns(self, request: ChatRequest, sent: ChatRequest, exchange: Attempted) -> bool:
         """Whether the endpoint refused a parameter that can be done without, so that the same row is asked again."""
         has_thought = exchange.outcome == "cut" and exchange.reasoning_tokens > 0
         if (exchange.outcome == "rejected" or has_thought) and self._learned.sent(request) != sent:
@@ -404,7 +400,7 @@ class Gateway:
         while (seconds := self._breaker.wait_s(time.monotonic())) > 0:
             await asyncio.sleep(seconds)
 
-    def _give_up_if_down(self, exchange: Exchange, now: float) -> None:
+    def _give_up_if_down(self, exchange: Attempted, now: float) -> None:
         name, url = self.endpoint.endpoint_name, self.endpoint.base_url
         if exchange.nothing_listens and self._breaker.never_answered:
             raise EndpointError(
@@ -486,7 +482,7 @@ def _ray_is_connected() -> bool:
     return ray is not None and bool(ray.is_initialized())
 
 
-def _above_limit(exchange: Exchange, tokens: int, limit: float | None) -> Exchange:
+def _above_limit(exchange: Attempted, tokens: int, limit: float | None) -> Attempted:
     """A refusal of more tokens than the endpoint allows in a minute is final: it would be refused for ever."""
     if exchange.outcome != "rate limited" or limit is None or tokens <= limit:
         return exchange

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from assay.llm.prices import Price
 from assay.llm.requests import ChatRequest
-from assay.llm.transports.chat import Exchange
+from assay.llm.transports.chat import Attempted
 
 CHARS_PER_TOKEN = 4.0
 """English prose in the usual vocabularies, until usage says better."""
@@ -48,7 +48,7 @@ class TokenEstimate:
             )
         return prompt, reply
 
-    def learn(self, request: ChatRequest, exchange: Exchange) -> None:
+    def learn(self, request: ChatRequest, exchange: Attempted) -> None:
         """Move the means towards the usage that the endpoint reported."""
         if not exchange.prompt_tokens or exchange.completion_tokens is None:
             return

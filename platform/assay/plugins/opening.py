@@ -43,7 +43,7 @@ def registrations_of(code: PluginCode) -> Registrations:
         raise ConfigError(f"plug-in {code.name!r}: {error}") from error
     except Exception as error:
         raise ConfigError(
-            f"plug-in {code.name!r}: its register raised {_told(error)}; expected it to add its parts; mend it"
+            f"plug-in {code.name!r}: its register raised {_told(error)}; expected it to add its parts; fix it"
         ) from error
     return made
 
@@ -57,7 +57,7 @@ def _imported(code: PluginCode) -> types.ModuleType:
     except Exception as error:
         hint = "" if code.distribution else "; modules beside it are found by relative imports of one package alone"
         raise ConfigError(
-            f"plug-in {code.name!r}: cannot be imported ({_told(error)}); expected a module that loads{hint}; mend it"
+            f"plug-in {code.name!r}: cannot be imported ({_told(error)}); expected a module that loads{hint}; fix it"
         ) from error
 
 

@@ -22,9 +22,7 @@ class ShownRun(Protocol):
     """What the figure shows of a run."""
 
     @property
-    def subset(self) -> str:
-        """Of pairs."""
-        ...
+    def subset(self) -> str: ...
 
     @property
     def strategy(self) -> str:
@@ -61,9 +59,7 @@ class ShownModel(Protocol):
     """What the figures of `assay rank` show of a model."""
 
     @property
-    def model(self) -> str:
-        """Its name."""
-        ...
+    def model(self) -> str: ...
 
     @property
     def shown(self) -> Sequence[Estimate]:

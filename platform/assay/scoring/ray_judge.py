@@ -37,7 +37,6 @@ class Board:
         self._reports[worker] = (rows, figures)
 
     def read(self) -> dict[str, tuple[int, CallFigures]]:
-        """By worker."""
         return self._reports
 
 

@@ -81,7 +81,6 @@ class Scorers:
         return Scorers(tuple(entry if known.name == entry.name else known for known in self.entries))
 
     def reads_tasks(self, name: str) -> bool:
-        """See `ScorerEntry.reads_tasks`."""
         return self._entry(name).reads_tasks
 
     @property

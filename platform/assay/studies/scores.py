@@ -59,7 +59,6 @@ class ScoreJobs:
 
     @property
     def specs(self) -> tuple[ScorerSpec, ...]:
-        """All scorers."""
         return self.local if self.judge is None else (*self.local, self.judge)
 
     @property

@@ -57,7 +57,6 @@ class TaggerReport:
     """Category -> (right, rows) among the held-out rows."""
 
     def as_dict(self) -> dict[str, object]:
-        """For JSON."""
         return {
             "num_train": self.num_train,
             "num_held_out": self.num_held_out,
@@ -119,7 +118,7 @@ def learn_tags(
 
 def _features(rows: Sequence[Example], embed: Embed | None) -> Mapping[str, Any]:
     """What the classifier reads, by row id: a text, or its vector."""
-    texts = [_text(row) for row in rows]
+    texts = [_row_words(row) for row in rows]
     return dict(zip((row.example_id for row in rows), texts if embed is None else embed(texts), strict=True))
 
 
@@ -145,7 +144,7 @@ def _n_grams() -> Any:
     return make_union(words, letters)
 
 
-def _text(row: Example) -> str:
+def _row_words(row: Example) -> str:
     shown = row.input[:INPUT_CHARS]
     size = "noinput" if not row.input else "shortinput" if len(row.input) < 120 else "longinput"
     return f"{row.instruction}\n{size}\n{shown}"

@@ -52,16 +52,13 @@ class EmbeddingToneModel:
         self._weights_H, self._bias = weights_H, bias
 
     def probabilities(self, texts: Sequence[str]) -> np.ndarray:
-        """See `ToneModel`."""
         logits_N = embed(self._encoder, self._tokenizer, texts, self.spec) @ self._weights_H + self._bias
         return drop_empty(texts, 1.0 / (1.0 + np.exp(-logits_N)))
 
     def answer_like(self, texts: Sequence[str]) -> list[bool]:
-        """See `ToneModel`."""
         return labels_of(self.probabilities(texts))
 
     def save(self, folder: Path) -> None:
-        """See `ToneModel`."""
         _save_encoder(self._encoder, self._tokenizer, folder)
         weights = {"weights": self._weights_H.astype(np.float32), "bias": np.asarray([self._bias], dtype=np.float32)}
         save_file(weights, folder / WEIGHTS_FILE)
@@ -78,7 +75,6 @@ class EncoderToneModel:
         self._encoder, self._tokenizer = encoder, tokenizer
 
     def probabilities(self, texts: Sequence[str]) -> np.ndarray:
-        """See `ToneModel`."""
         self._encoder.eval()
         found = np.zeros(len(texts))
         with torch.inference_mode():
@@ -87,11 +83,9 @@ class EncoderToneModel:
         return drop_empty(texts, found)
 
     def answer_like(self, texts: Sequence[str]) -> list[bool]:
-        """See `ToneModel`."""
         return labels_of(self.probabilities(texts))
 
     def save(self, folder: Path) -> None:
-        """See `ToneModel`."""
         _save_encoder(self._encoder, self._tokenizer, folder)
         write_card(self, folder)
 

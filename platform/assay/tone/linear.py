@@ -40,17 +40,14 @@ class LinearToneModel:
         self._weights_F, self._bias = weights_F, bias
 
     def probabilities(self, texts: Sequence[str]) -> NDArray[np.float64]:
-        """See `ToneModel`."""
         features_NF = feature_matrix(texts, self.spec.num_features, self.spec.max_words)
         logits_N = np.asarray(features_NF @ self._weights_F) + self._bias
         return drop_empty(texts, 1.0 / (1.0 + np.exp(-logits_N)))
 
     def answer_like(self, texts: Sequence[str]) -> list[bool]:
-        """See `ToneModel`."""
         return labels_of(self.probabilities(texts))
 
     def save(self, folder: Path) -> None:
-        """See `ToneModel`."""
         from safetensors.numpy import save_file
 
         folder.mkdir(parents=True, exist_ok=True)

@@ -70,7 +70,6 @@ class MicroBatch(NamedTuple):
 
     @property
     def num_targets(self) -> int:
-        """Trained tokens."""
         return int(np.count_nonzero(self.targets != NO_TARGET))
 
 

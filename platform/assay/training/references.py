@@ -63,7 +63,6 @@ class StoredReferences:
         return artifact_key(REFERENCE_KIND, REFERENCE_SCHEMA, {"dtype": self._dtype}, inputs)
 
     def found(self, rows: Sequence[TrainRow]) -> FloatArray | None:
-        """As `References.found`."""
         key = self.key(rows)
         if not self._store.exists(REFERENCE_KIND, key):
             return None
@@ -71,7 +70,6 @@ class StoredReferences:
         return np.asarray(table.column("log_prob").to_pylist(), dtype=np.float64)
 
     def save(self, rows: Sequence[TrainRow], log_probs: FloatArray) -> None:
-        """As `References.save`."""
         import pyarrow as pa
 
         spec = {"dtype": self._dtype, **self._inputs, "num_rows": len(rows)}

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from assay.judge_server.replay.recordings import Exchange
+from assay.judge_server.replay.recordings import RecordedCall
 from assay.judge_server.replay.replay import Replay
 from assay.judge_server.server.exchange import JudgeRequest, content_key
 from assay.judging.accuracy import Judged, PairItem, Verdicts, run_report
@@ -84,7 +84,7 @@ class Recorder:
     def __init__(self, strategy: Strategy, prompts: dict[str, str], rating_stage: str, seed: int) -> None:
         self.strategy, self.prompts, self.rating_stage = strategy, prompts, rating_stage
         self.random = random.Random(seed)
-        self.rows: list[Exchange] = []
+        self.rows: list[RecordedCall] = []
         self.winners: list[tuple[str | None, str | None]] = []
         for index in range(len(ITEMS)):
             self.winners.append(self.judge(index))
@@ -136,7 +136,7 @@ class Recorder:
         )
         reply = self.random.choice(replies)
         name = self.strategy.published
-        self.rows.append(Exchange("J", name, "S", index, stage, swap, file, "j-1", messages, reply, "stop"))
+        self.rows.append(RecordedCall("J", name, "S", index, stage, swap, file, "j-1", messages, reply, "stop"))
         return reply
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from assay.errors import ConfigError, DataError
-from assay.judge_server.replay.recordings import Exchange, instances_of, read_exchanges
+from assay.judge_server.replay.recordings import RecordedCall, instances_of, read_exchanges
 from assay.judge_server.replay.replay import Replay, plain_name
 from assay.judge_server.server.exchange import JudgeRequest, NoReplyError, content_key
 
@@ -39,14 +39,14 @@ def request(messages, protocol="", step="", model="gpt-4", judge=""):
 
 
 @pytest.fixture(scope="module")
-def exchanges(shared_data: Path) -> list[Exchange]:
+def exchanges(shared_data: Path) -> list[RecordedCall]:
     files = sorted((shared_data / "llmbar" / "exchanges").glob("*.jsonl.gz"))
     assert len(files) == 16
     return [row for path in files for row in read_exchanges(path)]
 
 
 @pytest.fixture(scope="module")
-def replay(exchanges: list[Exchange]) -> Replay:
+def replay(exchanges: list[RecordedCall]) -> Replay:
     return Replay(exchanges)
 
 
@@ -150,12 +150,12 @@ def test_ratings_are_found_by_the_one_output_shown(tmp_path, ending) -> None:
 
 
 def test_nested_and_tiny_outputs_keep_their_order() -> None:
-    def row(swap: bool, completion: str) -> Exchange:
+    def row(swap: bool, completion: str) -> RecordedCall:
         outputs = ["1", "1 is the answer, and (1) is not."]
         first, second = outputs[::-1] if swap else outputs
         head = "(1) Be fair.\n\n# Instruction:\nHow many 1s?"
         text = f"{head}\n\n# Output (a):\n{first}\n\n# Output (b):\n{second}\n\n# Which is better?"
-        return Exchange("J", "Vanilla", "S", 0, "compare", swap, "", "j", (("user", text),), completion, "stop")
+        return RecordedCall("J", "Vanilla", "S", 0, "compare", swap, "", "j", (("user", text),), completion, "stop")
 
     replay = Replay([row(False, "Output (b)"), row(True, "Output (a)")])
     for swap, completion in ((False, "Output (b)"), (True, "Output (a)")):
@@ -178,7 +178,7 @@ def test_a_line_that_is_no_exchange_is_named(tmp_path) -> None:
 
 
 def test_an_unknown_judge_or_strategy_is_refused_at_start() -> None:
-    row = Exchange("J", "Vanilla", "S", 0, "compare", None, "", "j", (("user", "x"),), "y", "stop")
+    row = RecordedCall("J", "Vanilla", "S", 0, "compare", None, "", "j", (("user", "x"),), "y", "stop")
     with pytest.raises(ConfigError, match="no exchange of judge 'K'"):
         Replay([row], judge="K")
     with pytest.raises(ConfigError, match="recorded are Vanilla"):

@@ -15,7 +15,7 @@ from assay.fingerprint import fingerprint
 from assay.llm.requests import ChatRequest, request_key
 from assay.scoring.judges.calls import JudgeCall, run_protocol, to_request
 from assay.scoring.judges.protocols.joint import JointInstance
-from assay.scoring.judges.protocols.mt_bench import Dialogue, DialoguePair
+from assay.scoring.judges.protocols.mt_bench import DialoguePair, JudgedDialogue
 from assay.scoring.judges.protocols.pairwise import PairInstance
 from assay.scoring.judges.protocols.pointwise import PointwiseInstance
 from assay.scoring.judges.table import SHIPPED_PROTOCOLS, ProtocolEntry
@@ -25,7 +25,7 @@ INSTANCES: dict[str, Any] = {
     "pointwise": PointwiseInstance("p", "r", "g"),
     "pairwise": PairInstance("p", "a", "b"),
     "joint": JointInstance("p", {"m": "a", "n": "b"}),
-    "dialogue": Dialogue(("q",), ("a",)),
+    "dialogue": JudgedDialogue(("q",), ("a",)),
     "dialogue_pair": DialoguePair(("q",), ("a",), ("b",)),
 }
 

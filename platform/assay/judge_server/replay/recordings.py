@@ -37,7 +37,7 @@ _TAIL = re.compile(
 
 
 @dataclass(frozen=True, slots=True)
-class Exchange:
+class RecordedCall:
     """One recorded call."""
 
     judge: str
@@ -65,7 +65,7 @@ class Exchange:
         return found[1] if found else None
 
 
-def read_exchanges(path: Path) -> Iterator[Exchange]:
+def read_exchanges(path: Path) -> Iterator[RecordedCall]:
     """The rows of a .jsonl, .jsonl.gz or .jsonl.xz file.
 
     Raises:
@@ -126,13 +126,13 @@ def read_datasets(paths: Sequence[Path]) -> list[tuple[str, int, tuple[str, str,
 
 
 def instances_of(
-    rows: Iterable[Exchange], datasets: Iterable[tuple[str, int, tuple[str, str, str]]] = ()
+    rows: Iterable[RecordedCall], datasets: Iterable[tuple[str, int, tuple[str, str, str]]] = ()
 ) -> dict[tuple[str, int], Instance]:
     """The instance of each (subset, index) whose texts a dataset gives or the exchanges tell."""
     known = {
         (subset, index): Instance(subset, index, texts[0], (texts[1], texts[2])) for subset, index, texts in datasets
     }
-    groups: defaultdict[tuple[str, int], list[Exchange]] = defaultdict(list)
+    groups: defaultdict[tuple[str, int], list[RecordedCall]] = defaultdict(list)
     for row in rows:
         groups[(row.subset, row.index)].append(row)
     for place, group in groups.items():
@@ -141,7 +141,7 @@ def instances_of(
     return known
 
 
-def _recover(group: Sequence[Exchange]) -> tuple[str, tuple[str, ...]] | None:
+def _recover(group: Sequence[RecordedCall]) -> tuple[str, tuple[str, ...]] | None:
     """(instruction, outputs) out of an instance's rows; outputs 1 and 2 in this order where the rows tell."""
     orders: defaultdict[tuple[str, str, str], dict[bool, str]] = defaultdict(dict)
     for row in group:
@@ -195,7 +195,7 @@ def _parted(text: str) -> tuple[str, str, str] | None:
     return _instruction(text[: head_a.start()]), text[head_a.end() : head_b.start()], text[head_b.end() : end]
 
 
-def _alone(row: Exchange) -> tuple[str, str] | None:
+def _alone(row: RecordedCall) -> tuple[str, str] | None:
     """(instruction, output) of a prompt that shows one output; None where it shows two or none."""
     text, is_rating = row.text, row.template.startswith("rating")
     head = _HEAD_ALONE.search(text)
@@ -210,14 +210,14 @@ def _instruction(head: str) -> str:
     return head[found.end() :] if found else head.rsplit("\n\n", 1)[-1]
 
 
-def _exchange(path: Path, number: int, line: str) -> Exchange:
+def _exchange(path: Path, number: int, line: str) -> RecordedCall:
     try:
         if len(line) > MAX_LINE_CHARS:
             raise ValueError(f"a line of {len(line)} characters")
         row: dict[str, Any] = json.loads(line)
         messages = tuple((str(message["role"]), str(message["content"])) for message in row["messages"])
         swap = row.get("swap")
-        return Exchange(
+        return RecordedCall(
             judge=str(row["judge"]),
             strategy=str(row["strategy"]),
             subset=str(row.get("subset", "")),

@@ -16,7 +16,7 @@ from pathlib import Path
 from assay.errors import ConfigError
 from assay.judge_server.config import expand_files
 from assay.judge_server.replay.instances import Found, Instance, InstanceIndex, flat
-from assay.judge_server.replay.recordings import Exchange, instances_of, read_datasets, read_exchanges
+from assay.judge_server.replay.recordings import RecordedCall, instances_of, read_datasets, read_exchanges
 from assay.judge_server.rubric.draws import request_hash
 from assay.judge_server.server.exchange import JudgeRequest, NoReplyError, Reply
 
@@ -71,7 +71,7 @@ class Replay:
 
     def __init__(
         self,
-        exchanges: Iterable[Exchange],
+        exchanges: Iterable[RecordedCall],
         datasets: Iterable[tuple[str, int, tuple[str, str, str]]] = (),
         *,
         judge: str | None = None,
@@ -133,7 +133,7 @@ class Replay:
             reply = self._by_texts(request, recorded, step)
         return [reply] * count
 
-    def _add(self, row: Exchange, instance: Instance | None) -> None:
+    def _add(self, row: RecordedCall, instance: Instance | None) -> None:
         key = (plain_name(row.judge), plain_name(row.strategy))
         recorded = self._recorded.setdefault(key, Recorded(row.judge, row.strategy))
         recorded.models.add(plain_name(row.model))
@@ -147,7 +147,7 @@ class Replay:
             shown = self._shown(row, instance)
         recorded.by_place.setdefault((instance, row.stage), {})[shown] = reply
 
-    def _shown(self, row: Exchange, instance: Instance) -> tuple[str, ...]:
+    def _shown(self, row: RecordedCall, instance: Instance) -> tuple[str, ...]:
         alone = row.alone
         if alone is not None:
             return next(((output,) for output in instance.outputs if flat(output) == flat(alone)), (alone,))
@@ -272,7 +272,7 @@ def _plain_step(step: str) -> str:
     return f"auxiliary_{match.group(1)}" if match else step
 
 
-def _is_judge(row: Exchange, judge: str) -> bool:
+def _is_judge(row: RecordedCall, judge: str) -> bool:
     return plain_name(judge) in (plain_name(row.judge), plain_name(row.model))
 
 

@@ -31,7 +31,7 @@ def written_rows(prompt: str, draws: Draws) -> str:
     match = _ASKED.search(prompt)
     count = min(MOST_ROWS, int(match.group(1))) if match else 1
     label = _LABEL.search(prompt)
-    wanted = _text(label.group(1)) if label else None
+    wanted = _literal_text(label.group(1)) if label else None
     shown = _shown(prompt)
     same = [row for row in shown if wanted is None or row["output"] == wanted] or shown
     rows = []
@@ -43,7 +43,7 @@ def written_rows(prompt: str, draws: Draws) -> str:
     return json.dumps(rows, ensure_ascii=False)
 
 
-def _text(literal: str) -> str | None:
+def _literal_text(literal: str) -> str | None:
     try:
         return str(json.loads(literal))
     except ValueError:

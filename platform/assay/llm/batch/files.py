@@ -8,7 +8,7 @@ from typing import Any
 
 from assay.llm.endpoint import BatchLimits, EndpointSpec
 from assay.llm.requests import ChatRequest
-from assay.llm.transports.chat import Exchange, one_line, read_refusal, read_reply
+from assay.llm.transports.chat import Attempted, one_line, read_refusal, read_reply
 
 MAX_ROWS = BatchLimits().max_rows
 """Requests per file unless `batch.max_rows` says otherwise; providers allow 50,000 and 200 MB."""
@@ -106,22 +106,22 @@ def request_line(key: str, body: dict[str, Any], request: ChatRequest, endpoint:
     return json.dumps(line, ensure_ascii=False).encode() + b"\n"
 
 
-def read_line(line: bytes, endpoint: EndpointSpec) -> tuple[str, Exchange]:
+def read_line(line: bytes, endpoint: EndpointSpec) -> tuple[str, Attempted]:
     """(key, what came back) of a line of output or errors; an empty key where the line cannot be read."""
     try:
         data = json.loads(line)
         key, response = str(data["custom_id"]), data.get("response")
         if response is None:
             message = (data.get("error") or {}).get("message", "no response")
-            return key, Exchange("server error", None, {}, detail=one_line(str(message), ""))
+            return key, Attempted("server error", None, {}, detail=one_line(str(message), ""))
         body = json.dumps(response["body"]).encode()
         status = int(response["status_code"])
     except (ValueError, RecursionError, KeyError, TypeError, AttributeError):
-        return "", Exchange("malformed", None, {})
+        return "", Attempted("malformed", None, {})
     if status == 200:
         exchange = read_reply(body, {}, endpoint=endpoint)
     else:
         exchange = read_refusal(status, body, {}, endpoint=endpoint, secret="")
     if exchange.outcome == "unusable":  # of one line, which is no reason to end the work
-        exchange = Exchange("rejected", exchange.http_status, {}, detail=exchange.detail)
+        exchange = Attempted("rejected", exchange.http_status, {}, detail=exchange.detail)
     return key, exchange

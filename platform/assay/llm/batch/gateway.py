@@ -43,7 +43,7 @@ from assay.llm.prices import price_of
 from assay.llm.requests import ChatRequest, Failure, Reply, request_key
 from assay.llm.response_format import FormatSupport
 from assay.llm.token_estimate import TokenEstimate
-from assay.llm.transports.chat import Exchange, one_line
+from assay.llm.transports.chat import Attempted, one_line
 from assay.records import Mode
 
 MAX_CALL_TRIES = 3
@@ -435,7 +435,7 @@ class BatchGateway:
         self._ledger.store(replies)
         self._ledger.end_attempts(batch_id, ended, "no line")
 
-    def _learns(self, request: ChatRequest, exchange: Exchange, not_sent: Sequence[str]) -> bool:
+    def _learns(self, request: ChatRequest, exchange: Attempted, not_sent: Sequence[str]) -> bool:
         """Whether the endpoint refused a parameter that can be done without, so that the next batch asks again."""
         if exchange.outcome == "cut" and exchange.reasoning_tokens > 0 and "max_tokens" not in not_sent:
             self._learned.grow(request)

@@ -18,7 +18,7 @@ from assay.llm.batch.files import RequestFile
 from assay.llm.endpoint import EndpointSpec
 from assay.llm.ledger.service import LedgerService, Lookup, Store, StoredCall
 from assay.llm.ledger.tables import ATTEMPTS, BATCH_ITEMS, BATCHES
-from assay.llm.transports.chat import Exchange
+from assay.llm.transports.chat import Attempted
 
 CHUNK = 500
 """Calls per transaction."""
@@ -40,7 +40,7 @@ class BatchState(NamedTuple):
 class Ended(NamedTuple):
     """How one request of a batch ended."""
 
-    exchange: Exchange
+    exchange: Attempted
     usd: float | None
     """What it cost; None where that is not known."""
 
@@ -179,7 +179,7 @@ class BatchLedger:
                 ended_at=time.time(),
             )
         )
-        missing = Ended(Exchange("connection", None, {}), None)
+        missing = Ended(Attempted("connection", None, {}), None)
         with self._service.engine.begin() as connection:
             query = sa.select(BATCH_ITEMS.c.key).where(BATCH_ITEMS.c.batch_id == batch_id)
             values = []

@@ -13,7 +13,7 @@ from assay.llm.ledger.service import StoredCall
 from assay.llm.ledger.tables import FINAL
 from assay.llm.prices import Price
 from assay.llm.requests import Answer, ChatRequest, Failure, Message, Reply, Sampling
-from assay.llm.transports.chat import Exchange, storable
+from assay.llm.transports.chat import Attempted, storable
 
 SERVED_MODEL, FINGERPRINT, CACHED = "served_model", "system_fingerprint", "cached_tokens"
 """Fields of a row's `extra`."""
@@ -69,7 +69,7 @@ def request_of(row: Mapping[str, Any]) -> ChatRequest:
     return ChatRequest(row["model"], messages, sampling, row["replicate"], row["protocol"], row["step"])
 
 
-def usd_of(exchange: Exchange, price: Price | None, estimate: float | None = None) -> float | None:
+def usd_of(exchange: Attempted, price: Price | None, estimate: float | None = None) -> float | None:
     """What an attempt cost; None where usage or price is not known.
 
     Args:
@@ -84,15 +84,15 @@ def usd_of(exchange: Exchange, price: Price | None, estimate: float | None = Non
     return price.usd(exchange.prompt_tokens, exchange.completion_tokens, exchange.cached_tokens)
 
 
-def is_billed_unseen(exchange: Exchange) -> bool:
+def is_billed_unseen(exchange: Attempted) -> bool:
     """Whether a reply came that was worked for and whose usage the endpoint did not tell."""
     worked = exchange.http_status == 200 and exchange.outcome in ("answered", "refused", "filtered", "empty", "cut")
     return worked and exchange.prompt_tokens is None
 
 
 def told_beside(
-    exchange: Exchange, price: Price | None, not_honoured: Sequence[str], estimate: float | None, model: str = ""
-) -> Exchange:
+    exchange: Attempted, price: Price | None, not_honoured: Sequence[str], estimate: float | None, model: str = ""
+) -> Attempted:
     """The exchange with what its row must say beside the reply.
 
     That is: the model that answered, where it has another name than the one asked, and its fingerprint; parameters not
@@ -124,7 +124,7 @@ def told_beside(
 
 
 def reply_row(
-    row: dict[str, Any], exchange: Exchange, *, usd: float | None, number: int, seconds: float
+    row: dict[str, Any], exchange: Attempted, *, usd: float | None, number: int, seconds: float
 ) -> dict[str, Any]:
     """The whole row: `row` of `request_row` with what the last attempt brought."""
     final = exchange.outcome in FINAL
@@ -144,7 +144,7 @@ def reply_row(
     }
 
 
-def reply_of(exchange: Exchange, key: str, *, usd: float | None, number: int) -> Reply:
+def reply_of(exchange: Attempted, key: str, *, usd: float | None, number: int) -> Reply:
     """What the asker gets for the last attempt's outcome."""
     if exchange.outcome != "answered":
         text = exchange.text if exchange.outcome == "filtered" else ""

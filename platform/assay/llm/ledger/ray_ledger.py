@@ -33,7 +33,6 @@ class LedgerActor(ExitWhenIdle):
         """Of attempts in flight."""
 
     def process(self, session: str, operations: Sequence[Operation]) -> list[Result]:
-        """As `LedgerService.process`."""
         self.touch()
         results = self._service.process(session, operations)
         for op in operations:

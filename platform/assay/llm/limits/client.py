@@ -29,7 +29,7 @@ MAX_WANTS = 256
 MAX_SEEN = 32
 RETRY_S = 0.25
 
-Exchange = Callable[[Report], Awaitable[Grant]]
+ReportExchange = Callable[[Report], Awaitable[Grant]]
 
 
 class Limiter(Protocol):
@@ -54,7 +54,7 @@ class Limiter(Protocol):
 class LimitClient:
     """The permits of one gateway. Belongs to one event loop."""
 
-    def __init__(self, exchange: Exchange, *, exchange_now: Callable[[Report], Grant] | None = None) -> None:
+    def __init__(self, exchange: ReportExchange, *, exchange_now: Callable[[Report], Grant] | None = None) -> None:
         """Talk to a limiter.
 
         Args:

@@ -44,7 +44,7 @@ RETRIED = frozenset({"server error", "timeout", "connection", "malformed", "empt
 
 
 @dataclass(frozen=True, slots=True)
-class Exchange:
+class Attempted:
     """What one attempt brought back."""
 
     outcome: Outcome
@@ -136,8 +136,8 @@ class ChatTransport:
             "X-Assay-Attempt": str(attempt),
         }
 
-    async def send(self, request: ChatRequest, attempt: int) -> Exchange:
-        """One attempt; every way in which it can fail is an `Exchange`."""
+    async def send(self, request: ChatRequest, attempt: int) -> Attempted:
+        """One attempt; every way in which it can fail is an `Attempted`."""
         headers = self.step_headers(request, attempt)
         try:
             async with asyncio.timeout(self.endpoint.timeout_s):
@@ -148,14 +148,14 @@ class ChatTransport:
                     options={"headers": headers} if headers else {},
                 )
         except TimeoutError:
-            return Exchange("timeout", None, {}, detail=f"no reply within {self.endpoint.timeout_s:g} s")
+            return Attempted("timeout", None, {}, detail=f"no reply within {self.endpoint.timeout_s:g} s")
         except self._failures as error:
             return self._failed(error)
         return read_reply(
             response.content, wanted_headers(response.headers.raw), endpoint=self.endpoint, secret=self.secret
         )
 
-    def _failed(self, error: Exception) -> Exchange:
+    def _failed(self, error: Exception) -> Attempted:
         response = getattr(error, "response", None)
         if response is not None:
             return read_refusal(
@@ -175,12 +175,12 @@ class ChatTransport:
         timed_out = type(error).__name__ == "APITimeoutError" and not dropped and not nothing_listens
         outcome: Outcome = "timeout" if timed_out else "connection"
         detail = one_line(str(error.__cause__ or error) or chain[0], self.secret)
-        return Exchange(outcome, None, {}, detail=detail, nothing_listens=nothing_listens)
+        return Attempted(outcome, None, {}, detail=detail, nothing_listens=nothing_listens)
 
 
 def read_reply(
     content: bytes, headers: Mapping[str, str], *, endpoint: EndpointSpec | None = None, secret: str = ""
-) -> Exchange:
+) -> Attempted:
     """What a body that came with status 200 says; an error inside it goes the way of its own status."""
     try:
         data = json.loads(content)
@@ -200,7 +200,7 @@ def read_reply(
         start = one_line(content[:MAX_REFUSAL_BYTES].decode("utf-8", "replace"), secret)[:FIRST_WORDS].strip()
         words = f": {start}" if start else ""
         detail = f"{type(error).__name__} in a body of {len(content)} bytes{words}"
-        return Exchange("malformed", 200, headers, detail=detail)
+        return Attempted("malformed", 200, headers, detail=detail)
     told = _usage_of(usage)
     outcome: Outcome = "answered"
     if finish_reason == "content_filter" or "content management" in finish_reason:  # Azure's wording
@@ -216,7 +216,7 @@ def read_reply(
         spent = "its budget" if told.completion_tokens is None else f"{told.completion_tokens} tokens"
         detail = f"cut at {spent} before a word: raise judge.max_reply_tokens"
     extra = extra_of(texts, choices[0].get("logprobs"))
-    return Exchange(
+    return Attempted(
         outcome, 200, headers, storable(text or ""), finish_reason, extra, told.prompt_tokens, told.completion_tokens,
         told.cached_tokens, told.reasoning_tokens, _name_in(data, "model"), _name_in(data, "system_fingerprint"),
         detail,
@@ -249,7 +249,7 @@ def _text_of(message: Mapping[str, Any]) -> Any:
 
 def read_refusal(
     status: int, content: bytes, headers: Mapping[str, str], *, endpoint: EndpointSpec, secret: str
-) -> Exchange:
+) -> Attempted:
     """What a status of 400 or more says."""
     code, message, body = _error_of(content)
     headers = _with_told_waits(headers, body)
@@ -258,24 +258,24 @@ def read_refusal(
     subject = subject_of(status, code, message, body)
     if (status == 429 and "insufficient_quota" in code) or status == 402 or subject == "credit":
         error: AssayError = LimitReached(f"{where}: the account's quota is used up ({detail}); top it up and run again")
-        return Exchange("unusable", status, headers, detail=detail, error=error)
+        return Attempted("unusable", status, headers, detail=detail, error=error)
     if status == 429 and is_daily(code, message, body):
         error = LimitReached(f"{where}: the quota of the day is used up ({detail}); run the same command tomorrow")
-        return Exchange("unusable", status, headers, detail=detail, error=error)
+        return Attempted("unusable", status, headers, detail=detail, error=error)
     if status == 429:
         outcome: Outcome = "rejected" if _never_fits(message, headers) else "rate limited"
-        return Exchange(outcome, status, headers, detail=detail)
+        return Attempted(outcome, status, headers, detail=detail)
     if subject == "prompt":
-        return Exchange("filtered", status, headers, detail=detail)
+        return Attempted("filtered", status, headers, detail=detail)
     if subject == "account":
         do = f"check ${endpoint.api_key_env}"
-        return Exchange("unusable", status, headers, detail=detail, error=EndpointError(f"{where}: {detail}; {do}"))
+        return Attempted("unusable", status, headers, detail=detail, error=EndpointError(f"{where}: {detail}; {do}"))
     if status == 404 and "no_recorded_reply" not in code:
         do = f"expected a model named {endpoint.model!r} at {endpoint.base_url}; check judge.model and judge.base_url"
-        return Exchange("unusable", status, headers, detail=detail, error=EndpointError(f"{where}: {detail}; {do}"))
+        return Attempted("unusable", status, headers, detail=detail, error=EndpointError(f"{where}: {detail}; {do}"))
     if status in (408, 409, 425) or status >= 500:
-        return Exchange("server error", status, headers, detail=detail)
-    return Exchange("rejected", status, headers, detail=detail)
+        return Attempted("server error", status, headers, detail=detail)
+    return Attempted("rejected", status, headers, detail=detail)
 
 
 def _never_fits(message: str, headers: Mapping[str, str]) -> bool:

@@ -14,7 +14,7 @@ from assay.errors import AssayError
 from assay.llm.endpoint import EndpointSpec
 from assay.llm.local_model import LocalChat, LocalReply
 from assay.llm.requests import ChatRequest
-from assay.llm.transports.chat import Exchange, extra_of, one_line, storable
+from assay.llm.transports.chat import Attempted, extra_of, one_line, storable
 
 LINGER_S = 0.02
 """How long a batch waits for company: an engine works best on many sequences at once."""
@@ -46,12 +46,11 @@ class LocalTransport:
     def __init__(self, chat: LocalChat) -> None:
         self._chat = chat
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="assay-local-judge")
-        self._waiting: list[tuple[ChatRequest, asyncio.Future[Exchange]]] = []
+        self._waiting: list[tuple[ChatRequest, asyncio.Future[Attempted]]] = []
         self._worker: asyncio.Task[None] | None = None
 
-    async def send(self, request: ChatRequest, attempt: int) -> Exchange:
-        """One attempt."""
-        future: asyncio.Future[Exchange] = asyncio.get_running_loop().create_future()
+    async def send(self, request: ChatRequest, attempt: int) -> Attempted:
+        future: asyncio.Future[Attempted] = asyncio.get_running_loop().create_future()
         self._waiting.append((request, future))
         if self._worker is None:
             self._worker = asyncio.create_task(self._work())
@@ -72,27 +71,27 @@ class LocalTransport:
                 try:
                     exchanges = await asyncio.get_running_loop().run_in_executor(self._thread, self._answer, requests)
                 except AssayError as error:  # a model that cannot be loaded will not be the next time either
-                    exchanges = [Exchange("unusable", None, {}, detail=str(error), error=error)] * len(batch)
+                    exchanges = [Attempted("unusable", None, {}, detail=str(error), error=error)] * len(batch)
                 except Exception as error:  # a model that fails is a server error to the gateway, which tries again
                     detail = one_line(f"{type(error).__name__}: {error}", "")
-                    exchanges = [Exchange("server error", None, {}, detail=detail)] * len(batch)
+                    exchanges = [Attempted("server error", None, {}, detail=detail)] * len(batch)
                 for (_, future), exchange in zip(batch, exchanges, strict=True):
                     if not future.done():
                         future.set_result(exchange)
         finally:
             self._worker = None
 
-    def _answer(self, requests: Sequence[ChatRequest]) -> list[Exchange]:
+    def _answer(self, requests: Sequence[ChatRequest]) -> list[Attempted]:
         replies = self._chat(requests)
         if len(replies) != len(requests):
             raise ValueError(f"{len(replies)} replies to {len(requests)} requests")
         return [_exchange(reply) for reply in replies]
 
 
-def _exchange(reply: LocalReply) -> Exchange:
+def _exchange(reply: LocalReply) -> Attempted:
     if reply.error:
-        return Exchange("rejected", 400, {}, detail=one_line(reply.error, ""))
-    return Exchange(
+        return Attempted("rejected", 400, {}, detail=one_line(reply.error, ""))
+    return Attempted(
         "answered" if reply.text.strip() else "empty", 200, {}, storable(reply.text), reply.finish_reason,
         extra_of(reply.texts, reply.logprobs), reply.prompt_tokens, reply.completion_tokens,
     )  # fmt: skip

@@ -52,7 +52,6 @@ class Clusters:
 
     @property
     def num_clusters(self) -> int:
-        """Independent units."""
         return int(self.stratum.size)
 
 

@@ -76,12 +76,10 @@ class Rows:
 
     @property
     def num_rows(self) -> int:
-        """Rows."""
         return int(self.scorer.size)
 
     @property
     def num_runs(self) -> int:
-        """Distinct runs."""
         return int(np.unique(self.run).size)
 
     def clusters(self) -> Clusters:

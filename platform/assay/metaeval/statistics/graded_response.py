@@ -46,7 +46,6 @@ class GradedFit:
     """Why there is no fit; empty where there is one."""
 
     def as_json(self) -> dict[str, Any]:
-        """Plain data."""
         return {
             "judges": {
                 name: {"severity": traits.severity.as_json(), "discrimination": traits.discrimination.as_json()}

@@ -41,7 +41,6 @@ class HumanAgreement:
     """Why a number is missing; empty where none is."""
 
     def as_json(self) -> dict[str, Any]:
-        """Plain data."""
         return {
             "judge": _known(self.judge),
             "people": [_known(value) for value in self.people],

@@ -51,7 +51,6 @@ class StyleControl:
     num_missing: int
 
     def as_json(self) -> dict[str, Any]:
-        """Plain data."""
         return {
             "raw": self.raw,
             "controlled": self.controlled.as_json(),

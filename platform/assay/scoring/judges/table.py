@@ -28,7 +28,7 @@ from assay.scoring.judges.protocols.pointwise import IftevalJudge, PointwiseInst
 from assay.scoring.named import check_names_differ
 
 Kind = Literal["pointwise", "pairwise", "joint", "dialogue", "dialogue_pair"]
-"""What an instance is: `PointwiseInstance`, `PairInstance`, `JointInstance`, `Dialogue`, `DialoguePair`."""
+"""What an instance is: `PointwiseInstance`, `PairInstance`, `JointInstance`, `JudgedDialogue`, `DialoguePair`."""
 
 
 @dataclass(frozen=True)

@@ -230,7 +230,6 @@ class SentenceEncoder:
 
     @property
     def tokenizer(self) -> Any:
-        """Its tokenizer."""
         return self.model.tokenizer
 
     @property

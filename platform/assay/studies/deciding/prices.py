@@ -31,12 +31,10 @@ class Prices:
     gpu_hour_usd: float | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """As JSON."""
         return asdict(self)
 
     @classmethod
     def of(cls, plain: Mapping[str, Any]) -> Self:
-        """From JSON."""
         return cls(**plain)
 
     def of_draws(self, count: int) -> Cost:
@@ -62,7 +60,6 @@ class Cost:
         return Cost(*(None if part is None else count * part for part in (self.gpu_hours, self.usd)))
 
     def plus(self, other: Cost) -> Cost:
-        """Both."""
         pairs = ((self.gpu_hours, other.gpu_hours), (self.usd, other.usd))
         return Cost(*(None if a is None or b is None else a + b for a, b in pairs))
 

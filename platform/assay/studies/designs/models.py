@@ -78,7 +78,6 @@ class ModelsGrid(DesignBase):
 
     @property
     def given(self) -> tuple[GivenModel, ...]:
-        """The models."""
         return self.models
 
     @property

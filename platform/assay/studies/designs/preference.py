@@ -139,7 +139,6 @@ class PreferenceGrid(DesignBase):
 
     @property
     def preferences(self) -> PreferenceGrid:
-        """Itself."""
         return self
 
     @property

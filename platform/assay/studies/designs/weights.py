@@ -101,7 +101,6 @@ class WeightGrid(DesignBase):
         return (*(task_set(study, task) for task in self.tasks), *instruction_sets(study))
 
     def cells(self, study: Study) -> Iterable[Cell]:
-        """Point, draw."""
         return with_seeds(study, self._conditions(study))
 
     def _conditions(self, study: Study) -> Iterator[Condition]:

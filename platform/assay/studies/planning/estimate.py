@@ -82,7 +82,6 @@ class Estimate:
     the judge, and gpu_hours; the other figures are those of its whole grid."""
 
     def as_dict(self) -> dict[str, object]:
-        """For `--json`."""
         return asdict(self)
 
 

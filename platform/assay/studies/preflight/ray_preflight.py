@@ -177,10 +177,10 @@ def rehearse_engine(
     except (Exception, SystemExit) as error:
         words = " ".join(f"{type(error).__name__}: {error}".split())[-MOST_WORDS:]
         raise StageError(
-            f"preflight: the engine of base model {name} does not work here ({words}); mend it, or pass --no-preflight"
+            f"preflight: the engine of base model {name} does not work here ({words}); fix it, or pass --no-preflight"
         ) from None
     if all(answer.error for answer in answers):
-        raise StageError(f"preflight: the engine of base model {name} answers nothing ({answers[0].error}); mend it")
+        raise StageError(f"preflight: the engine of base model {name} answers nothing ({answers[0].error}); fix it")
     return label
 
 

@@ -49,7 +49,6 @@ class RowFigures:
     what they were trained for, others refuse them."""
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
         return asdict(self)
 
 

@@ -90,7 +90,6 @@ class Trial:
     """None while the search runs."""
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
         return asdict(self)
 
 

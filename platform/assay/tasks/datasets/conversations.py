@@ -46,7 +46,7 @@ class Turn(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Exchange:
+class AnsweredTurn:
     """A user's turn, its answer, and what came before."""
 
     instruction: str
@@ -86,7 +86,7 @@ def turns_of(row: Mapping[str, Any], style: Literal["sharegpt", "messages"], whe
     return turns
 
 
-def exchanges(turns: Sequence[Turn], which: Literal["first", "last", "each"]) -> list[Exchange]:
+def exchanges(turns: Sequence[Turn], which: Literal["first", "last", "each"]) -> list[AnsweredTurn]:
     """The answered user turns, oldest first, or one of them alone; what follows the last answer is dropped."""
     found = [
         exchange_of(turns[:place], turn.text)
@@ -112,14 +112,14 @@ def past_turns(row: Mapping[str, Any], where: str) -> tuple[Turn, ...]:
     return tuple(turns)
 
 
-def exchange_of(before: Sequence[Turn], answer: str) -> Exchange:
+def exchange_of(before: Sequence[Turn], answer: str) -> AnsweredTurn:
     """An answer to what was said before; a system's turn between question and answer is told before the question."""
     end = len(before)
     while end and before[end - 1].role == "system":
         end -= 1
     if end and before[end - 1].role == "user":
-        return Exchange(before[end - 1].text, answer, (*before[: end - 1], *before[end:]))
-    return Exchange("", answer, tuple(before))
+        return AnsweredTurn(before[end - 1].text, answer, (*before[: end - 1], *before[end:]))
+    return AnsweredTurn("", answer, tuple(before))
 
 
 def _turn(turn: Mapping[str, Any], role_name: str, text_name: str, where: str) -> Turn:
@@ -130,7 +130,7 @@ def _turn(turn: Mapping[str, Any], role_name: str, text_name: str, where: str) -
     content, calls = turn.get(text_name), turn.get("tool_calls") or turn.get("function_call")
     if content is None and calls:
         content, role = "", "call"
-    text = _text(content, where)
+    text = _turn_text(content, where)
     if calls:
         text = "\n".join(filter(None, (text, json.dumps(calls, ensure_ascii=False))))
         role = "call" if role == "assistant" else role
@@ -168,7 +168,7 @@ def _tools(listed: object) -> str:
     return json.dumps(listed, ensure_ascii=False) if isinstance(listed, list) and listed else ""
 
 
-def _text(content: object, where: str) -> str:
+def _turn_text(content: object, where: str) -> str:
     if isinstance(content, str):
         return content
     if isinstance(content, list) and all(

@@ -21,7 +21,7 @@ from assay.fingerprint import artifact_key, delimited_hash
 from assay.records import INSTRUCTIONS, SPLITS, TEST, TRAIN, VALIDATION, Example, from_table, to_table
 from assay.store import Store
 from assay.tasks.catalog import LOADERS, SHIPPED_TASKS, FileReader, Tasks
-from assay.tasks.datasets.conversations import Exchange, exchanges, past_turns, turns_of
+from assay.tasks.datasets.conversations import AnsweredTurn, exchanges, past_turns, turns_of
 from assay.tasks.datasets.converters import convert
 from assay.tasks.datasets.hub import hub_content, hub_rows
 from assay.tasks.datasets.openassistant import best_path, language, trees
@@ -256,7 +256,7 @@ class _Reader:
             parts = [(exchange, "") for exchange in found]
         else:
             instruction = self._text(row, "instruction", where, default=self._instruction or None)
-            exchange = Exchange(instruction, self._text(row, "output", where), past_turns(row, where))
+            exchange = AnsweredTurn(instruction, self._text(row, "output", where), past_turns(row, where))
             parts = [(exchange, self._text(row, "input", where, default=""))]
         given = self._optional(row, "id")
         for place, (exchange, text) in enumerate(parts):
@@ -264,7 +264,7 @@ class _Reader:
             yield self._example(row, exchange, text, row_id, where, file_split)
 
     def _example(
-        self, row: Mapping[str, Any], exchange: Exchange, text: str, given: str, where: str, file_split: str
+        self, row: Mapping[str, Any], exchange: AnsweredTurn, text: str, given: str, where: str, file_split: str
     ) -> Example:
         history = exchange.history_json
         meta = self._meta(row)
@@ -281,7 +281,7 @@ class _Reader:
             meta_json=meta,
         )
 
-    def _id(self, given: str, exchange: Exchange, text: str, history: str, where: str) -> str:
+    def _id(self, given: str, exchange: AnsweredTurn, text: str, history: str, where: str) -> str:
         if given:
             if given in self._given:
                 raise DataError(
@@ -294,7 +294,7 @@ class _Reader:
         repeats = self._seen[content] = self._seen.get(content, 0) + 1
         return content if repeats == 1 else f"{content}#{repeats}"
 
-    def _split(self, row: Mapping[str, Any], exchange: Exchange, text: str, where: str, file_split: str) -> str:
+    def _split(self, row: Mapping[str, Any], exchange: AnsweredTurn, text: str, where: str, file_split: str) -> str:
         rule = self._source.split_rule
         if rule == "strict" and exchange.history:
             if self._source.loader == "hub" and self._source.conversation == "none":

@@ -20,7 +20,7 @@ from typing import Any, Literal, get_args
 
 from assay.errors import DataError
 from assay.preference.rows import BAD, GOOD, Prompt
-from assay.tasks.datasets.conversations import Exchange, Turn, exchange_of, past_turns, turns_of
+from assay.tasks.datasets.conversations import AnsweredTurn, Turn, exchange_of, past_turns, turns_of
 from assay.tasks.datasets.sources import PreferenceFormat
 
 LAYOUTS: tuple[str, ...] = tuple(name for name in get_args(PreferenceFormat) if name != "none")
@@ -127,11 +127,11 @@ def _ultrafeedback(row: Mapping[str, Any], where: str) -> Stated:
             return stated
         fault = "equal scores" if scores[0] == scores[1] else stated.fault
         return Stated(stated.prompt, *_best_first(stated.answers, scores), fault=fault)
-    prompt = Prompt(_text(_field(row, "instruction", where), where))
+    prompt = Prompt(_answer_text(_field(row, "instruction", where), where))
     listed = row["completions"]
     if not isinstance(listed, list) or not all(isinstance(part, Mapping) for part in listed):
         raise DataError(f"{where}: saw completions {listed!r:.60}; expected a list of objects with response and score")
-    answers = tuple(_text(part.get("response"), where) for part in listed)
+    answers = tuple(_answer_text(part.get("response"), where) for part in listed)
     scores = tuple(_number(part.get("overall_score", part.get("fine-grained_score"))) for part in listed)
     if any(math.isnan(score) for score in scores):
         return Stated(prompt, answers, fault=NO_SCORE)
@@ -140,12 +140,12 @@ def _ultrafeedback(row: Mapping[str, Any], where: str) -> Stated:
 
 
 def _shp(row: Mapping[str, Any], where: str) -> Stated:
-    answers = tuple(_text(_field(row, name, where), where) for name in ("human_ref_A", "human_ref_B"))
+    answers = tuple(_answer_text(_field(row, name, where), where) for name in ("human_ref_A", "human_ref_B"))
     scores = tuple(_number(row.get(name)) for name in ("score_A", "score_B"))
     label = _field(row, "labels", where)
     if label not in (0, 1):
         raise DataError(f"{where}: saw labels {label!r:.40}; expected 1 (A is preferred) or 0")
-    prompt = Prompt(_text(_field(row, "history", where), where))
+    prompt = Prompt(_answer_text(_field(row, "history", where), where))
     order = (0, 1) if label == 1 else (1, 0)
     ordered = tuple(answers[place] for place in order)
     ranked = tuple(scores[place] for place in order)
@@ -168,15 +168,15 @@ def _llama_factory(row: Mapping[str, Any], where: str) -> Stated:
         answers = tuple(_last_text(_field(row, name, where), where) for name in ("chosen", "rejected"))
         return Stated(_of_turns(turns), answers)
     history = past_turns(row, where)
-    exchange = Exchange(_text(_field(row, "instruction", where), where), "", history)
-    prompt = Prompt(exchange.instruction, _text(row.get("input") or "", where), exchange.history_json)
+    exchange = AnsweredTurn(_answer_text(_field(row, "instruction", where), where), "", history)
+    prompt = Prompt(exchange.instruction, _answer_text(row.get("input") or "", where), exchange.history_json)
     output = row.get("output")
     if isinstance(output, list) and len(output) == 2:
-        return Stated(prompt, (_text(output[0], where), _text(output[1], where)))
+        return Stated(prompt, (_answer_text(output[0], where), _answer_text(output[1], where)))
     if "chosen" in row:
         answers = tuple(_last_text(_field(row, name, where), where) for name in ("chosen", "rejected"))
         return Stated(prompt, answers)
-    return Stated(prompt, (_text(output, where),), (_label(tag, where),))
+    return Stated(prompt, (_answer_text(output, where),), (_label(tag, where),))
 
 
 # --- parts -------------------------------------------------------------------------------------------------
@@ -212,7 +212,7 @@ def _field(row: Mapping[str, Any], name: str, where: str) -> Any:
     return row[name]
 
 
-def _text(value: object, where: str) -> str:
+def _answer_text(value: object, where: str) -> str:
     if not isinstance(value, str):
         raise DataError(f"{where}: saw {value!r:.60}; expected text; fix the row")
     return value

@@ -14,7 +14,7 @@ from assay.errors import DataError
 from assay.fingerprint import delimited_hash
 from assay.records import INSTRUCTIONS, TEST, Example
 from assay.row_files import read_rows
-from assay.tasks.datasets.conversations import Exchange, Turn, exchange_of, past_turns, turns_of
+from assay.tasks.datasets.conversations import AnsweredTurn, Turn, exchange_of, past_turns, turns_of
 
 QUESTION_FIELDS = ("prompt", "question", "instruction")
 
@@ -47,7 +47,7 @@ def read_prompts(path: Path, limit: int | None = None) -> list[Example]:
     return list(found.values())
 
 
-def _exchange(row: Mapping[str, Any], where: str) -> tuple[Exchange, str]:
+def _exchange(row: Mapping[str, Any], where: str) -> tuple[AnsweredTurn, str]:
     """What is asked, and the input beside it."""
     if "messages" in row or "conversations" in row or "conversation" in row:
         turns = turns_of(row, "messages" if "messages" in row else "sharegpt", where)
@@ -68,7 +68,7 @@ def _exchange(row: Mapping[str, Any], where: str) -> tuple[Exchange, str]:
     history = past_turns(row, where) if tools is None else (*turns_of({**row, "messages": []}, "messages", where),)
     if tools is not None and row.get("history"):
         raise DataError(f"{where}: saw tools beside history; expected a conversation as messages; rewrite the row")
-    return Exchange(question, reference if isinstance(reference, str) else "", _told(history)), text
+    return AnsweredTurn(question, reference if isinstance(reference, str) else "", _told(history)), text
 
 
 def _told(turns: tuple[Turn, ...]) -> tuple[Turn, ...]:

@@ -62,11 +62,9 @@ class Cast:
         return self._fresh(self.pool.first_names)
 
     def place(self) -> str:
-        """A town."""
         return self._fresh(self.pool.places)
 
     def org(self) -> str:
-        """A company."""
         return self._fresh(self.pool.orgs)
 
     def thing(self) -> str:

@@ -29,11 +29,9 @@ class ModelPass:
     """Optimizer step that the dropout masks follow; None leaves the last ones."""
 
     def target_loss(self, batch: MicroBatch) -> torch.Tensor:
-        """As `PassModel.target_loss`."""
         return self.model.loss_sum(self.forward, batch, dropout_step=self.dropout_step)
 
     def answer_log_probs(self, batch: MicroBatch) -> torch.Tensor:
-        """As `PassModel.answer_log_probs`."""
         return self.model.answer_log_probs(self.forward, batch, dropout_step=self.dropout_step)
 
 

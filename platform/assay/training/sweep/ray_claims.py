@@ -25,12 +25,10 @@ class ClaimActor(ExitWhenIdle):
         self._table = ClaimTable()
 
     def claim(self, key: str, holder: str) -> bool:
-        """As `ClaimTable.claim`."""
         self.touch()
         return self._table.claim(key, holder, time.monotonic())
 
     def release(self, key: str, holder: str) -> None:
-        """As `ClaimTable.release`."""
         self._table.release(key, holder)
 
     def taken(self, keys: list[str]) -> list[str]:

@@ -86,7 +86,7 @@ def gave_up_line(report: SweepReport, num_wanted: int) -> str:
     first = report.failed[0]
     return (
         f"training: the first {len(report.failed)} trainings all failed alike, so {num_wanted - len(report.jobs)} of "
-        f"{num_wanted} were not trained: {first.error} (after {first.attempts} attempt(s)); mend it and run the same "
+        f"{num_wanted} were not trained: {first.error} (after {first.attempts} attempt(s)); fix it and run the same "
         "command again"
     )
 

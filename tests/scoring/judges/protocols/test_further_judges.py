@@ -15,8 +15,8 @@ from assay.scoring.judges.protocols.faireval import FairEvalJudge
 from assay.scoring.judges.protocols.geval import DIMENSIONS, Dimension, GEvalJudge, weighted_score
 from assay.scoring.judges.protocols.labelers import category_labeler, objecqa_labeler
 from assay.scoring.judges.protocols.mt_bench import (
-    Dialogue,
     DialoguePair,
+    JudgedDialogue,
     MtBenchPair,
     MtBenchSingle,
     compat_double_bracket,
@@ -39,26 +39,26 @@ def test_published_mt_bench_rating_is_the_first_bracket_unchecked(reply: str, pu
 
 def test_mt_bench_single_rates_one_or_two_turns_with_or_without_references() -> None:
     judge = MtBenchSingle()
-    one = Dialogue(("Q1?",), ("A-one",))
+    one = JudgedDialogue(("Q1?",), ("A-one",))
     assert replay_protocol(judge, one, lambda call: "Fine. Rating: [[7]]").score == 7
     assert replay_protocol(judge, one, lambda call: "[[3]] at first, but [[8]]").score == 8
     assert replay_protocol(judge, one, lambda call: "[[11]]").status == "unparsable"
-    two = Dialogue(("Q1?", "Q2?"), ("A-one", "A-two"), ("R-one", "R-two"))
+    two = JudgedDialogue(("Q1?", "Q2?"), ("A-one", "A-two"), ("R-one", "R-two"))
     text = judge.messages(two)[-1].content
     assert all(part in text for part in ("Q1?", "Q2?", "A-one", "A-two", "R-one", "R-two"))
-    assert "R-one" not in judge.messages(Dialogue(("Q1?",), ("A",)))[-1].content
+    assert "R-one" not in judge.messages(JudgedDialogue(("Q1?",), ("A",)))[-1].content
 
 
 @pytest.mark.parametrize(
     "dialogue",
     [
-        Dialogue((), ()),
-        Dialogue(("a", "b", "c"), ("a", "b", "c")),
-        Dialogue(("a",), ()),
-        Dialogue(("a", "b"), ("a", "b"), ("r",)),
+        JudgedDialogue((), ()),
+        JudgedDialogue(("a", "b", "c"), ("a", "b", "c")),
+        JudgedDialogue(("a",), ()),
+        JudgedDialogue(("a", "b"), ("a", "b"), ("r",)),
     ],
 )
-def test_dialogues_of_another_shape_are_refused(dialogue: Dialogue) -> None:
+def test_dialogues_of_another_shape_are_refused(dialogue: JudgedDialogue) -> None:
     with pytest.raises(ConfigError):
         MtBenchSingle().messages(dialogue)
     with pytest.raises(ConfigError):

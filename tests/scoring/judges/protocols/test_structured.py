@@ -9,7 +9,7 @@ import pytest
 
 from assay.errors import ConfigError
 from assay.scoring.judges.calls import JudgeCall
-from assay.scoring.judges.protocols.mt_bench import Dialogue
+from assay.scoring.judges.protocols.mt_bench import JudgedDialogue
 from assay.scoring.judges.protocols.pointwise import PointwiseInstance
 from support.replayed import replay_protocol
 from support.shipped import make_protocol, protocol_kind, protocol_names
@@ -33,7 +33,9 @@ def filled(schema: dict[str, Any]) -> dict[str, Any]:
 @pytest.mark.parametrize("name", NAMES)
 def test_a_schema_is_sent_where_it_is_asked_for_and_read_by_the_same_parser(name: str) -> None:
     plain, structured = make_protocol(name), make_protocol(name, structured=True)
-    instance = PointwiseInstance("p", "r", "g") if protocol_kind(name) == "pointwise" else Dialogue(("q",), ("a",))
+    instance = (
+        PointwiseInstance("p", "r", "g") if protocol_kind(name) == "pointwise" else JudgedDialogue(("q",), ("a",))
+    )
     calls: list[JudgeCall] = []
 
     def answer(call: JudgeCall) -> str:

@@ -45,7 +45,6 @@ class ChatEvalJudge(PromptedJudge):
 
     @property
     def name(self) -> str:
-        """`chateval`."""
         return "chateval"
 
     def settings(self) -> dict[str, object]:

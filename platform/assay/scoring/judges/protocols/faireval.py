@@ -39,7 +39,6 @@ class FairEvalJudge(PromptedJudge):
 
     @property
     def name(self) -> str:
-        """`faireval`."""
         return "faireval"
 
     def settings(self) -> dict[str, object]:

@@ -115,7 +115,6 @@ class GEvalJudge(StructuredJudge):
 
     @property
     def name(self) -> str:
-        """`geval_<dimension>`."""
         return f"geval_{self.dimension.name.lower()}"
 
     def identity(self) -> dict[str, object]:

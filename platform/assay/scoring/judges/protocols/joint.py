@@ -74,7 +74,6 @@ class JointJudge(PromptedJudge):
 
     @property
     def name(self) -> str:
-        """`joint`."""
         return "joint"
 
     @property

@@ -60,7 +60,6 @@ class Labeler(StructuredJudge):
         return self.filled(self.prompt(self.file, self._slots), values, self._slots)
 
     def run(self, instance: PointwiseInstance) -> Steps[PointwiseJudgement]:
-        """One call."""
         sampling = Sampling(
             temperature=0.0,
             max_tokens=self.max_tokens + MORE_TOKENS * self.structured,

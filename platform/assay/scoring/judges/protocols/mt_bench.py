@@ -27,7 +27,7 @@ MAX_TOKENS = 2048
 
 
 @dataclass(frozen=True, slots=True)
-class Dialogue:
+class JudgedDialogue:
     """One or two questions and what one assistant answered; with references where there are any."""
 
     questions: tuple[str, ...]
@@ -47,27 +47,24 @@ class DialoguePair:
 
 @dataclass(frozen=True, kw_only=True)
 class MtBenchSingle(StructuredJudge):
-    """`run` takes a `Dialogue` and returns a `PointwiseJudgement` on 1..10 of its last answer."""
+    """`run` takes a `JudgedDialogue` and returns a `PointwiseJudgement` on 1..10 of its last answer."""
 
     shipped = "mt_bench"
 
     @property
     def name(self) -> str:
-        """`mt_bench_single`."""
         return "mt_bench_single"
 
     def settings(self) -> dict[str, object]:
-        """All prompts."""
         return {"prompts": _prompt_hashes(self, "single")}
 
-    def messages(self, instance: Dialogue) -> tuple[Message, ...]:
+    def messages(self, instance: JudgedDialogue) -> tuple[Message, ...]:
         """What is sent."""
         _turns(instance.questions, instance.answers, instance.references)
         values = {f"answer_{turn}": text for turn, text in enumerate(instance.answers, 1)}
         return _messages(self, "single", values, instance.questions, instance.references)
 
-    def run(self, instance: Dialogue) -> Steps[PointwiseJudgement]:
-        """One call."""
+    def run(self, instance: JudgedDialogue) -> Steps[PointwiseJudgement]:
         asked = score_format(LOW, HIGH, explained=True) if self.structured else None
         sampling = Sampling(temperature=0.0, max_tokens=MAX_TOKENS, response_format=asked)
         call = JudgeCall("score", self.messages(instance), sampling)
@@ -84,11 +81,9 @@ class MtBenchPair(PromptedJudge):
 
     @property
     def name(self) -> str:
-        """`mt_bench_pair`."""
         return "mt_bench_pair"
 
     def settings(self) -> dict[str, object]:
-        """All prompts."""
         return {"prompts": _prompt_hashes(self, "pair")}
 
     def messages(self, instance: DialoguePair, order: Order) -> tuple[Message, ...]:
