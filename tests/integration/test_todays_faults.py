@@ -26,7 +26,7 @@ from assay.scoring.judges import asking
 from assay.scoring.judges.calls import JudgeCall, JudgeProtocol, JudgeReply, run_protocol, to_request
 from assay.scoring.judges.judgements import missing_reasons, num_parts, thinking_chars
 from assay.scoring.judges.protocols.joint import JointInstance
-from assay.scoring.judges.protocols.mt_bench import Dialogue
+from assay.scoring.judges.protocols.mt_bench import JudgedDialogue
 from assay.scoring.judges.protocols.pairwise import PairInstance
 from assay.scoring.judges.protocols.pointwise import PointwiseInstance
 from assay.scoring.judges.protocols.retries import retried
@@ -57,7 +57,7 @@ def instance_of(name: str, number: int) -> Any:
     if name == "joint":
         return JointInstance(question, {"x": "An apple.", "y": "A pear and a plum.", "z": "No."})
     if name == "mt_bench_single":
-        return Dialogue((question,), ("An apple and a pear.",))
+        return JudgedDialogue((question,), ("An apple and a pear.",))
     if name in ("vanilla", "cot", "faireval"):
         return PairInstance(question, "An apple and a pear.", "No.")
     return PointwiseInstance(question, "An apple and a pear.", "An apple.")

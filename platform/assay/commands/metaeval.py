@@ -28,7 +28,8 @@ def scores_command(table: Path, human: str, out: Path, scorers: Sequence[str], p
         ConfigError: a column is missing, or is given two parts.
         DataError: the table cannot be read, or a column holds no numbers.
     """
-    from assay.metaeval.score_table.report import Columns, scorer_report
+    from assay.metaeval.score_table.columns import Columns
+    from assay.metaeval.score_table.report import scorer_report
 
     columns = asdict(parts)
     if parts.target_rows is not None and parts.task is None:

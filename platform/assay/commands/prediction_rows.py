@@ -14,8 +14,8 @@ from assay.errors import ConfigError, DataError
 from assay.records import TEST, Example
 from assay.scoring.protocol import ScoreRequest
 from assay.tasks.catalog import SHIPPED_TASKS, Task, Tasks
-from assay.tasks.datasets.loaders import listed_references
 from assay.tasks.datasets.reading import read_rows
+from assay.tasks.datasets.row_reader import listed_references
 
 MAX_ROW_CHARS = 10_000_000
 """Most characters of text in a row."""

@@ -52,7 +52,7 @@ from assay.records import Mode
 from assay.row_files import read_rows, text_field
 from assay.scoring.judges.calls import JudgeProtocol
 from assay.scoring.judges.judgements import PairVerdict, PointwiseJudgement
-from assay.scoring.judges.protocols.mt_bench import Dialogue
+from assay.scoring.judges.protocols.mt_bench import JudgedDialogue
 from assay.scoring.judges.protocols.pairwise import PairInstance
 from assay.scoring.judges.protocols.pointwise import PointwiseInstance
 from assay.scoring.judges.table import SHIPPED_PROTOCOLS
@@ -130,7 +130,7 @@ def make_rater(name: str, mode: Mode) -> JudgeProtocol[Any, PointwiseJudgement]:
 def rating_instance(protocol: str, question: str, response: str, reference: str) -> Any:
     """The answer in the form that the protocol takes."""
     if SHIPPED_PROTOCOLS.kind(protocol) == "dialogue":
-        return Dialogue((question,), (response,), (reference,) if reference else ())
+        return JudgedDialogue((question,), (response,), (reference,) if reference else ())
     return PointwiseInstance(question, response, reference)
 
 

@@ -11,7 +11,8 @@ import pytest
 from scipy import stats
 
 from assay.errors import DataError
-from assay.metaeval.score_table.report import Columns, ScoreTable, agreement, scorer_report
+from assay.metaeval.score_table.columns import Columns, ScoreTable
+from assay.metaeval.score_table.report import agreement, scorer_report
 
 
 def test_scored_plus_unscored_is_asked() -> None:

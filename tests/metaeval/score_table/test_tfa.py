@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from assay.errors import DataError
-from assay.metaeval.score_table.report import Columns, scorer_report
+from assay.metaeval.score_table.columns import Columns
+from assay.metaeval.score_table.report import scorer_report
 from assay.metaeval.score_table.tfa import Curves, whole_counts
 from assay.metaeval.statistics.clustered import Block
 from assay.metaeval.statistics.comparability import tfa

@@ -16,7 +16,7 @@ import pytest
 
 from assay.errors import DataError
 from assay.fingerprint import artifact_key, file_hash
-from assay.tasks.datasets.loaders import _has_history, dataset_key, load_examples
+from assay.tasks.datasets.loaders import dataset_key, has_history, load_examples
 from assay.tasks.datasets.sources import SourceSpec
 from assay.tasks.datasets.splits import content_split, split_line
 from assay.tasks.templates import history, messages, render_prompt
@@ -198,5 +198,5 @@ def test_the_word_history_in_a_value_is_no_conversation(tmp_path: Path) -> None:
     rows = [{"instruction": f"Say {n}.", "output": "a", "category": "history"} for n in range(3)]
     (tmp_path / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     (tmp_path / "b.jsonl").write_text("".join(json.dumps({**row, "history": []}) + "\n" for row in rows))
-    assert not _has_history(jsonl("a.jsonl"), tmp_path)
-    assert _has_history(jsonl("b.jsonl"), tmp_path)
+    assert not has_history(jsonl("a.jsonl"), tmp_path)
+    assert has_history(jsonl("b.jsonl"), tmp_path)

@@ -10,14 +10,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import combinations
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from assay.errors import DataError
+from assay.metaeval.score_table.columns import (
+    NO_PARTS,
+    Columns,
+    ScoreTable,
+    columns_of,
+    is_label,
+    labels_of,
+    number_columns,
+    numbered,
+    numbers_of,
+    texts_of,
+)
 from assay.metaeval.score_table.tfa import Curves, whole_counts
 from assay.metaeval.statistics.bootstrap import clusters, interval, seeded, weighted_mean
 from assay.metaeval.statistics.clustered import one_way_variance, student_quantile
@@ -41,7 +53,7 @@ from assay.metaeval.statistics.correlation import (
     spearman_linearised,
     spearman_resamples,
 )
-from assay.metaeval.statistics.estimate import BoolArray, Estimate, FloatArray, IntArray
+from assay.metaeval.statistics.estimate import Estimate, FloatArray, IntArray
 from assay.metaeval.statistics.pairwise import grouped_difference_p, perm_both, tie_calibration, williams
 from assay.metaeval.statistics.ppi import human_means
 from assay.metaeval.statistics.rates import holm
@@ -49,70 +61,12 @@ from assay.metaeval.statistics.rates import holm
 if TYPE_CHECKING:
     import pyarrow as pa
 
-Policy = Literal["common", "refuse"]
 
-LABEL_NAMES = ("id", "seed", "draw", "n")
-"""Columns of numbers that are no scores."""
 _KENDALL_ROWS = 3000
 """Rows up to which Kendall is resampled; the matrix of all pairs has the square of it."""
 _MAX_PAIRS = 2_000_000
 _PERM_ROWS = 200_000
 """Rows beyond which PERM-BOTH is left out and said to be: Williams' test remains."""
-
-
-@dataclass(frozen=True)
-class ScoreTable:
-    """Named columns of scores over the same rows; NaN where there is none."""
-
-    names: tuple[str, ...]
-    values: FloatArray
-    """Shape (S, N)."""
-
-    @classmethod
-    def from_columns(cls, columns: Mapping[str, ArrayLike]) -> ScoreTable:
-        """Columns of numbers; None and NaN are gaps.
-
-        Raises:
-            DataError: a column that is not of numbers, or columns of different length.
-        """
-        arrays = {name: _numbers(name, column) for name, column in columns.items()}
-        sizes = {name: int(array.size) for name, array in arrays.items()}
-        if len(set(sizes.values())) > 1:
-            raise DataError(f"columns: saw lengths {sizes}; expected one length; give every row every column")
-        return cls(tuple(arrays), np.stack(list(arrays.values())) if arrays else np.zeros((0, 0)))
-
-    def column(self, name: str) -> FloatArray:
-        """One column, gaps as NaN."""
-        return np.asarray(self.values[self.names.index(name)], dtype=float)
-
-    def coverage(self) -> dict[str, dict[str, int]]:
-        """Per column: asked = scored + unscored."""
-        scored_S = np.isfinite(self.values).sum(axis=1)
-        asked = int(self.values.shape[1])
-        return {
-            name: {"asked": asked, "scored": int(scored), "unscored": asked - int(scored)}
-            for name, scored in zip(self.names, scored_S, strict=True)
-        }
-
-    def common_rows(self) -> BoolArray:
-        """Rows with a score in every column, shape (N,)."""
-        return np.asarray(np.isfinite(self.values).all(axis=0), dtype=bool)
-
-    def complete(self, policy: Policy) -> ScoreTable:
-        """A table without gaps.
-
-        Args:
-            policy: "common" keeps the rows that every column has; "refuse" raises where there is a gap. There is no
-                policy that fills one.
-
-        Raises:
-            ValueError: "refuse", and a gap exists.
-        """
-        common = self.common_rows()
-        if policy == "refuse" and not common.all():
-            worst = min(self.names, key=lambda name: self.coverage()[name]["scored"])
-            raise ValueError(f"{int((~common).sum())} rows have gaps, most in {worst!r}; choose the policy 'common'")
-        return ScoreTable(self.names, self.values[:, common])
 
 
 def agreement(
@@ -137,12 +91,12 @@ def agreement(
         `asked` (rows with a human score) = `n` + `unscored`; `spearman`, `pearson`, `kendall` and, with groups,
         `spearman_within_group` (mean over groups), each with `value`, `low`, `high`.
     """
-    scorer_N, human_N = _numbers("scorer", scorer), _numbers("human", human)
+    scorer_N, human_N = numbers_of("scorer", scorer), numbers_of("human", human)
     if scorer_N.shape != human_N.shape or (groups is not None and len(groups) != scorer_N.size):
         raise ValueError("scorer, human and groups must have one entry per row")
     has_human = np.isfinite(human_N)
     both = has_human & np.isfinite(scorer_N)
-    group_N = _labels(groups) if groups is not None else np.arange(scorer_N.size)
+    group_N = numbered(groups) if groups is not None else np.arange(scorer_N.size)
     x_N, y_N, units_N = scorer_N[both], human_N[both], group_N[both]
     report: dict[str, Any] = {
         "asked": int(has_human.sum()),
@@ -179,26 +133,10 @@ def within_group(
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Columns:
-    """Names of the columns beside those of the scorers; None: there is no such column."""
-
-    task: str | None = None
-    """Adds CIT, CAT and the correlation inside every task."""
-    group: str | None = None
-    """Documents or items: the unit of resampling; pairs are then compared within groups."""
-    arm: str | None = None
-    """Models or mixtures whose human means are estimated one by one."""
-    target_rows: str | None = None
-    """N, the target rows that a row's model was trained on: adds TFA; needs `task`."""
-    run: str | None = None
-    """Trained models, the clusters of TFA; None: see `table_tfa`."""
-
-
 def scorer_report(
     table: pa.Table | Mapping[str, Sequence[Any]],
     human: str,
-    parts: Columns = Columns(),
+    parts: Columns = NO_PARTS,
     *,
     scorers: Sequence[str] | None = None,
     seed_key: str = "",
@@ -228,13 +166,13 @@ def scorer_report(
     Raises:
         DataError: a named column is missing or not of numbers, or no scorer column is left.
     """
-    columns = _columns_of(table)
+    columns = columns_of(table)
     special = (human, parts.task, parts.group, parts.arm, parts.target_rows, parts.run)
     for name in (*special, *(scorers or ())):
         if name is not None and name not in columns:
             known = ", ".join(columns)
             raise DataError(f"table: saw no column {name!r}; expected one of {known}; name one of those")
-    numbers = _number_columns(columns, set(special)) if scorers is None else []
+    numbers = number_columns(columns, set(special)) if scorers is None else []
     left_out = [name for name in numbers if is_label(name)]
     chosen = list(scorers) if scorers is not None else [name for name in numbers if name not in left_out]
     if not chosen:
@@ -247,14 +185,14 @@ def scorer_report(
     scores = ScoreTable.from_columns({name: columns[name] for name in [human, *chosen]})
     human_N = scores.column(human)
     groups, tasks, arms = (
-        _labels_of(columns, parts.group),
-        _texts_of(columns, parts.task),
-        _texts_of(columns, parts.arm),
+        labels_of(columns, parts.group),
+        texts_of(columns, parts.task),
+        texts_of(columns, parts.arm),
     )
     curves = None
     if tasks is not None and parts.target_rows is not None:
         counts = whole_counts(parts.target_rows, columns[parts.target_rows])
-        curves = Curves(tasks, counts, _labels_of(columns, parts.run), groups)
+        curves = Curves(tasks, counts, labels_of(columns, parts.run), groups)
     report: dict[str, Any] = {
         "human": human,
         "task_column": parts.task,
@@ -281,12 +219,6 @@ def scorer_report(
         report["scorers"][name] = part
     report["comparisons"] = _comparisons(scores, human, sorted(chosen), groups, seed_key, resamples)
     return report
-
-
-def is_label(name: str) -> bool:
-    """Whether a column's name says that its numbers name or count rows: taken for a scorer only where asked for."""
-    plain = name.casefold()
-    return plain in LABEL_NAMES or plain.endswith("_id")
 
 
 def _correlation(
@@ -316,7 +248,7 @@ def _correlation(
 
 
 def _pairwise(scorer_N: FloatArray, human_N: FloatArray, groups: Sequence[Any] | None, seed: str) -> dict[str, Any]:
-    labels = None if groups is None else _labels(groups)
+    labels = None if groups is None else numbered(groups)
     try:
         found = tie_calibration(scorer_N, human_N, labels, max_pairs=_MAX_PAIRS, rng=seeded(seed, "pairs"))
     except ValueError as error:
@@ -365,7 +297,7 @@ def _across_tasks(
     task_N = np.array([places[name] for name in tasks], dtype=np.int64)
     # a document of one task is no cluster of another, so its label carries the task
     units = None if groups is None else [f"{name}\0{label}" for name, label in zip(tasks, groups, strict=True)]
-    unit_N = np.arange(scorer_N.size) if units is None else _labels(units)
+    unit_N = np.arange(scorer_N.size) if units is None else numbered(units)
     both = np.isfinite(scorer_N) & np.isfinite(human_N)
     rows = Rows(scorer_N[both], human_N[both], task_N[both], unit_N[both], names, stratum=task_N[both])
     part: dict[str, Any] = {"cit": cit(rows, seeded(seed, "cit"), resamples=resamples).as_json()}
@@ -385,7 +317,7 @@ def _comparisons(
     scores: ScoreTable, human: str, names: Sequence[str], groups: Sequence[Any] | None, seed_key: str, resamples: int
 ) -> list[dict[str, Any]]:
     human_N = scores.column(human)
-    group_N = np.arange(human_N.size) if groups is None else _labels(groups)
+    group_N = np.arange(human_N.size) if groups is None else numbered(groups)
     found = []
     for first, second in combinations(names, 2):
         x_N, y_N = scores.column(first), scores.column(second)
@@ -448,62 +380,3 @@ def _compare_two(
         "perm_both": perm,
         "williams": None if math.isnan(p) else p,
     }
-
-
-def _whole(name: str, column: Sequence[Any]) -> list[Any]:
-    """The labels of every row: one that is missing would make a group of its own of rows that share nothing."""
-    labels = list(column)
-    for place, label in enumerate(labels):
-        if label is None or label != label:
-            raise DataError(f"column {name!r}: saw nothing in row {place}; expected a label in every row; fix the row")
-    return labels
-
-
-def _columns_of(table: pa.Table | Mapping[str, Sequence[Any]]) -> dict[str, Sequence[Any]]:
-    if isinstance(table, Mapping):
-        return dict(table)
-    return {str(name): table.column(name).to_pylist() for name in table.column_names}
-
-
-def _labels_of(columns: Mapping[str, Sequence[Any]], name: str | None) -> Sequence[object] | None:
-    """A column of labels without gaps; None where none is named."""
-    return None if name is None else _whole(name, columns[name])
-
-
-def _texts_of(columns: Mapping[str, Sequence[Any]], name: str | None) -> list[str] | None:
-    return None if name is None else [str(label) for label in _whole(name, columns[name])]
-
-
-def _number_columns(columns: Mapping[str, Sequence[Any]], special: set[str | None]) -> list[str]:
-    return [
-        name
-        for name, column in columns.items()
-        if name not in special
-        and any(value is not None for value in column)
-        and all(value is None or isinstance(value, (int, float, np.number)) for value in column)
-    ]
-
-
-def _numbers(name: str, column: ArrayLike) -> FloatArray:
-    try:
-        values_N = np.asarray(column, dtype=float)
-    except (TypeError, ValueError):
-        values_N = np.full(0, np.nan)
-        if not isinstance(column, Sequence):
-            raise DataError(f"column {name!r}: expected numbers") from None
-        for place, value in enumerate(column):
-            if value is not None and not isinstance(value, (int, float, np.number)):
-                raise DataError(
-                    f"column {name!r}: saw {value!r} in row {place}; expected a number or nothing; fix the row"
-                ) from None
-        values_N = np.array([np.nan if value is None else float(value) for value in column])
-    if np.isinf(values_N).any():
-        place = int(np.flatnonzero(np.isinf(values_N))[0])
-        raise DataError(f"column {name!r}: saw an infinity in row {place}; expected a finite number; fix the row")
-    return values_N
-
-
-def _labels(groups: Sequence[object]) -> IntArray:
-    """Groups as whole numbers, in order of first appearance."""
-    places: dict[object, int] = {}
-    return np.array([places.setdefault(label, len(places)) for label in groups], dtype=np.int64)

@@ -14,7 +14,7 @@ from typing import Any
 
 from assay.records import TEST
 from assay.tasks.catalog import AnswerFormat
-from assay.tasks.datasets.loaders import SPLIT_NAMES
+from assay.tasks.datasets.row_reader import SPLIT_NAMES
 
 INPUTS = (
     "input", "text", "sentence", "question", "query", "prompt", "article", "document", "context", "body", "content",

@@ -1,33 +1,27 @@
 """From a source to examples, and to the dataset artifact that the rest of a study reads.
 
-Rows are streamed and bounded (reading.py). Text is data: control characters stay, nothing is formatted or guessed; a
-row that cannot be read as what it was said to be stops the load with its file and line.
+Rows are streamed and bounded (reading.py); row_reader.py makes an example of each.
 """
 
 from __future__ import annotations
 
 import gzip
-import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from assay.errors import AssayError, DataError
 from assay.file_hashes import known_file_hash
-from assay.fingerprint import artifact_key, delimited_hash
-from assay.records import INSTRUCTIONS, SPLITS, TEST, TRAIN, VALIDATION, Example, from_table, to_table
+from assay.fingerprint import artifact_key
+from assay.records import SPLITS, TEST, TRAIN, VALIDATION, Example, from_table, to_table
 from assay.store import Store
 from assay.tasks.catalog import LOADERS, SHIPPED_TASKS, FileReader, Tasks
-from assay.tasks.datasets.conversations import AnsweredTurn, exchanges, past_turns, turns_of
-from assay.tasks.datasets.converters import convert
 from assay.tasks.datasets.hub import hub_content, hub_rows
-from assay.tasks.datasets.openassistant import best_path, language, trees
 from assay.tasks.datasets.reading import Row, read_rows
+from assay.tasks.datasets.row_reader import SPLIT_NAMES, RowReader
 from assay.tasks.datasets.sources import SourceSpec
-from assay.tasks.datasets.splits import content_split, split_line
 from assay.tasks.datasets.tabular import CSV_SUFFIXES, PARQUET_SUFFIX, csv_rows, parquet_columns, parquet_rows
 
 KIND = "dataset"
@@ -37,12 +31,6 @@ CONVERSATION_VERSION = 2
 """The same of conversations: 2 splits them whole, keeps turns of tools and joins turns of one assistant."""
 EXAMPLES_FILE, SUMMARY_FILE = "examples.parquet", "summary.json"
 SUFFIXES = (".jsonl", ".json", ".jsonl.gz", ".json.gz", *CSV_SUFFIXES, PARQUET_SUFFIX)
-SPLIT_NAMES = {
-    **{name: name for name in SPLITS},
-    **dict.fromkeys(("val", "valid", "dev", "eval"), VALIDATION),
-    "training": TRAIN,
-}
-"""How files and `split` fields may call a split."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +60,7 @@ def dataset_key(source: SourceSpec, data_root: Path | str | None, tasks: Tasks =
     identity, version = source.dataset_identity(tasks), SCHEMA_VERSION
     if source.is_conversation:
         version = CONVERSATION_VERSION
-    elif source.loader in ("jsonl", "alpaca") and source.split_rule == "strict" and _has_history(source, root):
+    elif source.loader in ("jsonl", "alpaca") and source.split_rule == "strict" and has_history(source, root):
         identity["split_by"] = "conversation"
     return artifact_key(KIND, version, identity, content)
 
@@ -91,7 +79,7 @@ def load_examples(source: SourceSpec, data_root: Path | str | None, tasks: Tasks
     root = Path(data_root) if data_root is not None else None
     if source.loader == "toyworld":
         return list(_limited(_toyworld(source), source.limit))
-    reader = _Reader(source, tasks)
+    reader = RowReader(source, tasks)
     for split, shown, rows in source_rows(source, root, tasks):
         reader.read(rows, shown, split)
     if not reader.examples:
@@ -141,42 +129,6 @@ def _read_by(reader: FileReader, path: Path, shown: str) -> Iterator[Row]:
         ) from error
 
 
-def stated_split(said: str, where: str) -> str:
-    """The split that a row names.
-
-    Raises:
-        DataError: it names none, or an unknown one.
-    """
-    if said.lower() in SPLIT_NAMES:
-        return SPLIT_NAMES[said.lower()]
-    seen = f"the split {said!r:.40}" if said else "no split"
-    raise DataError(
-        f"{where}: saw {seen}; expected train, validation or test; name the file after its split, map the column "
-        "(columns: {split: ...}), or set split_rule: strict to split by content"
-    )
-
-
-def check_text(texts: Sequence[str], source: SourceSpec, where: str) -> None:
-    """Refuse a row that is too long, or that holds half a character.
-
-    Raises:
-        DataError: names the row.
-    """
-    size = sum(map(len, texts))
-    if size > source.max_chars:
-        raise DataError(
-            f"{where}: saw a row of {size} characters; expected at most {source.max_chars}; fix the row or "
-            "raise max_chars"
-        )
-    try:
-        "".join(texts).encode()
-    except UnicodeEncodeError as error:
-        raise DataError(
-            f"{where}: saw half a character ({error.object[error.start]!a}, a lone surrogate); expected whole "
-            "Unicode text; fix the row"
-        ) from None
-
-
 def materialise_dataset(
     store: Store, source: SourceSpec, data_root: Path | str | None, tasks: Tasks = SHIPPED_TASKS
 ) -> DatasetRef:
@@ -202,166 +154,6 @@ def read_dataset(store: Store, key: str) -> list[Example]:
     return from_table(store.read_table(KIND, key, EXAMPLES_FILE), Example)
 
 
-def listed_references(row: Mapping[str, Any]) -> list[str]:
-    """The texts of a row's `references`, else of its `answers`; none where these are no lists of texts."""
-    listed = row.get("references") or row.get("answers")
-    if isinstance(listed, Mapping):  # SQuAD as the hub has it
-        listed = listed.get("text")
-    return listed if isinstance(listed, list) and all(isinstance(text, str) for text in listed) else []
-
-
-class _Reader:
-    """Turns rows into examples: fields, ids, splits, limits."""
-
-    def __init__(self, source: SourceSpec, tasks: Tasks) -> None:
-        self.examples: list[Example] = []
-        self._source = source
-        self._task = source.task or INSTRUCTIONS
-        self._instruction = tasks.get(source.task).instruction if source.task else ""
-        self._columns = {field: source.columns.get(field, field) for field in ("id", "split", "category")}
-        self._seen: dict[str, int] = {}
-        self._given: set[str] = set()
-        self._counts: Counter[str] = Counter()
-
-    def read(self, rows: Iterable[Row], shown: str, file_split: str) -> None:
-        """Append the examples of one file; stop early once the limit is met."""
-        limit = self._source.limit
-        if self._source.loader == "openassistant":
-            rows = trees(rows, shown)
-        for number, row in rows:
-            made = convert(self._source.convert, row, f"{shown}:{number}")
-            for example in self._from_row(made, f"{shown}:{number}", file_split):
-                if limit is None or self._counts[example.split] < limit:
-                    self._counts[example.split] += 1
-                    self.examples.append(example)
-            if limit is not None and file_split and self._source.split_rule == "files" and self._full(file_split):
-                return
-
-    def _full(self, split: str) -> bool:
-        return self._source.limit is not None and self._counts[split] >= self._source.limit
-
-    def _from_row(self, row: Mapping[str, Any], where: str, file_split: str) -> Iterator[Example]:
-        loader = self._source.loader
-        if loader == "openassistant" and self._source.languages and language(row) not in self._source.languages:
-            return
-        if self._source.is_conversation:
-            style = self._source.conversation if loader == "hub" else loader
-            turns = best_path(row, where) if loader == "openassistant" else turns_of(row, style, where)  # type: ignore[arg-type]
-            found = exchanges(turns, self._source.turns)
-            if not found and self._source.on_unanswered == "error":
-                raise DataError(
-                    f"{where}: saw a conversation without an answered user turn; expected one; fix the row or set "
-                    "on_unanswered: skip"
-                )
-            parts = [(exchange, "") for exchange in found]
-        else:
-            instruction = self._text(row, "instruction", where, default=self._instruction or None)
-            exchange = AnsweredTurn(instruction, self._text(row, "output", where), past_turns(row, where))
-            parts = [(exchange, self._text(row, "input", where, default=""))]
-        given = self._optional(row, "id")
-        for place, (exchange, text) in enumerate(parts):
-            row_id = f"{given}#{place + 1}" if given and len(parts) > 1 else given
-            yield self._example(row, exchange, text, row_id, where, file_split)
-
-    def _example(
-        self, row: Mapping[str, Any], exchange: AnsweredTurn, text: str, given: str, where: str, file_split: str
-    ) -> Example:
-        history = exchange.history_json
-        meta = self._meta(row)
-        check_text((exchange.instruction, text, exchange.output, history, given, meta), self._source, where)
-        return Example(
-            example_id=self._id(given, exchange, text, history, where),
-            task=self._task,
-            split=self._split(row, exchange, text, where, file_split),
-            instruction=exchange.instruction,
-            input=text,
-            reference=exchange.output,
-            category=self._optional(row, "category"),
-            history_json=history,
-            meta_json=meta,
-        )
-
-    def _id(self, given: str, exchange: AnsweredTurn, text: str, history: str, where: str) -> str:
-        if given:
-            if given in self._given:
-                raise DataError(
-                    f"{where}: saw the id {given!r:.60} a second time; expected ids to differ; fix the rows, or take "
-                    'ids from content with columns: {id: ""}'
-                )
-            self._given.add(given)
-            return given
-        content = delimited_hash([exchange.instruction, text, exchange.output, history])
-        repeats = self._seen[content] = self._seen.get(content, 0) + 1
-        return content if repeats == 1 else f"{content}#{repeats}"
-
-    def _split(self, row: Mapping[str, Any], exchange: AnsweredTurn, text: str, where: str, file_split: str) -> str:
-        rule = self._source.split_rule
-        if rule == "strict" and exchange.history:
-            if self._source.loader == "hub" and self._source.conversation == "none":
-                raise DataError(
-                    f"{where}: saw earlier turns in 'history' and split_rule: strict; expected to be told, since a "
-                    "conversation is split as a whole; set conversation: history"
-                )
-            return content_split(split_line(exchange.first[0], "", exchange.first[1]), rule)
-        if rule != "files":
-            return content_split(split_line(exchange.instruction, text, exchange.output), rule)
-        if file_split:
-            return file_split
-        return stated_split(self._optional(row, "split"), where)
-
-    def _meta(self, row: Mapping[str, Any]) -> str:
-        kept = {name: row[name] for name in self._source.meta_columns if name in row}
-        if listed := listed_references(row):
-            kept["references"] = listed
-        if not kept:
-            return ""
-        return json.dumps(kept, ensure_ascii=False, sort_keys=True, default=str)
-
-    def _optional(self, row: Mapping[str, Any], field: str) -> str:
-        value = _lookup(row, self._columns[field])
-        if value is None:
-            return ""
-        text = str(value)
-        return self._source.values.get(field, {}).get(text, text)
-
-    def _text(self, row: Mapping[str, Any], field: str, where: str, default: str | None = None) -> str:
-        """A field as text; `default` where the row has none or an empty one; an empty output is an output."""
-        column = self._source.columns.get(field, field)
-        if "{" in column:
-            value: object = _PLACEHOLDER.sub(lambda match: self._fill(row, match.group(1), where), column)
-        else:
-            value = _lookup(row, column)
-        if isinstance(value, (bool, int, float)):
-            value = json.dumps(value)
-        if field in self._source.values:
-            renamed = self._source.values[field]
-            value = renamed.get("" if value is None else str(value), value)
-        if isinstance(value, str):
-            return value or default or ""
-        if value is None and default is not None:
-            return default
-        if field == "instruction" and self._source.loader == "hub":
-            for style, listed in (("messages", "messages"), ("sharegpt", "conversations")):
-                if isinstance(row.get(listed), list):
-                    raise DataError(
-                        f"{where}: saw turns in {listed!r}; expected an instruction; set conversation: {style}"
-                    )
-        seen = (
-            f"no {column!r} (fields: {', '.join(list(row)[:12])})" if value is None else f"{value!r:.40} in {column!r}"
-        )
-        raise DataError(
-            f"{where}: saw {seen}; expected text for the {field}; fix the row or map the column with columns"
-        )
-
-    def _fill(self, row: Mapping[str, Any], column: str, where: str) -> str:
-        value = _lookup(row, column)
-        if value is None or isinstance(value, (list, dict)):
-            raise DataError(
-                f"{where}: saw {value!r:.40} in {column!r}; expected text to fill columns with; fix the row"
-            )
-        return value if isinstance(value, str) else json.dumps(value)
-
-
 def file_rows(path: Path, shown: str, max_chars: int) -> Iterator[Row]:
     """Rows of a file by the kind that its name ends in.
 
@@ -375,7 +167,7 @@ def file_rows(path: Path, shown: str, max_chars: int) -> Iterator[Row]:
     return read_rows(path, shown, max_chars)
 
 
-def _has_history(source: SourceSpec, root: Path | None) -> bool:
+def has_history(source: SourceSpec, root: Path | None) -> bool:
     """Whether a file has a field `history`: such rows are split by their conversation."""
     for path in _files(source, root).values():
         if path.name.endswith(PARQUET_SUFFIX):
@@ -392,22 +184,6 @@ def _has_history(source: SourceSpec, root: Path | None) -> bool:
 
 
 _HISTORY = re.compile(rb'"history"\s*:')
-_PLACEHOLDER = re.compile(r"\{([^{}]+)\}")
-
-
-def _lookup(row: Mapping[str, Any], column: str) -> Any:
-    """A column's value; `a.b.0` reaches into objects and lists; None where there is none."""
-    if column in row or "." not in column:
-        return row.get(column)
-    value: Any = row
-    for part in column.split("."):
-        if isinstance(value, Mapping):
-            value = value.get(part)
-        elif isinstance(value, list) and part.isdecimal() and int(part) < len(value):
-            value = value[int(part)]
-        else:
-            return None
-    return value
 
 
 def _files(source: SourceSpec, root: Path | None) -> dict[str, Path]:

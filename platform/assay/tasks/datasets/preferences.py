@@ -16,9 +16,10 @@ from assay.fingerprint import artifact_key, delimited_hash
 from assay.preference.rows import KIND, PreferenceRow, PreferenceRows, Prompt, sides_fault, write_rows
 from assay.records import INSTRUCTIONS
 from assay.store import Store
-from assay.tasks.datasets.loaders import check_text, dataset_key, source_rows, stated_split
+from assay.tasks.datasets.loaders import dataset_key, source_rows
 from assay.tasks.datasets.preference_formats import Stated, read_preference
 from assay.tasks.datasets.reading import Row
+from assay.tasks.datasets.row_reader import check_text, stated_split
 from assay.tasks.datasets.sources import SourceSpec
 from assay.tasks.datasets.splits import content_split, split_line
 

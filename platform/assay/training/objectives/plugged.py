@@ -54,12 +54,10 @@ class PluggedObjective(Objective):
 
     @property
     def learns_from_pairs(self) -> bool:  # type: ignore[override]
-        """As the class says."""
         return self.made.learns_from_pairs
 
     @property
     def best_prefix(self) -> str:
-        """As the class says."""
         return self.made.best_prefix
 
     def encoding(self) -> Mapping[str, Any]:
@@ -67,31 +65,24 @@ class PluggedObjective(Objective):
         return {**self.made.encoding(), PLUGIN: self.code.identity}
 
     def encode(self, examples: Sequence[Any], tokenizer: Any, spec: TrainSpec) -> EncodedRows:
-        """As the class does."""
         return self.made.encode(examples, tokenizer, spec)
 
     def prepare(self, groups: Sequence[RowGroup], log_probs: LogProbs) -> list[RowGroup]:
-        """As the class does."""
         return self.made.prepare(groups, log_probs)
 
     def trained(self, group: RowGroup) -> RowGroup:
-        """As the class says."""
         return self.made.trained(group)
 
     def measured(self, group: RowGroup) -> RowGroup:
-        """As the class says."""
         return self.made.measured(group)
 
     def drifting(self, group: RowGroup) -> RowGroup:
-        """As the class says."""
         return self.made.drifting(group)
 
     def weights(self, batch: MicroBatch) -> tuple[float, ...]:
-        """As the class says."""
         return self.made.weights(batch)
 
     def loss(self, model: PassModel, batch: MicroBatch, drift: float) -> PassLoss:
-        """As the class says."""
         return self.made.loss(model, batch, drift)
 
 
