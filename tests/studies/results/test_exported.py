@@ -161,7 +161,9 @@ def test_a_model_that_learnt_from_preferences_leaves_with_its_own_recipe_and_how
     export_model(study, store, Choice(arm), out, merge=False)
     card = (out / "README.md").read_text()
     assert "source `biased` of preferences, from the base with the study's instruction adapter in it" in card
-    assert "- length_bias: 0.04" in card and "'method': 'conditional'" in card and "- learning_rate: 0.003" in card
+    assert (
+        "- length_bias: 0.04" in card and "- objective.method: conditional" in card and "- learning_rate: 0.003" in card
+    )
     assert "Ask it with `[good] ` in front of the question" in card
     assert (out / "base" / "config.json").exists()
     with pytest.raises(ConfigError, match="its base model as it is"):
