@@ -17,7 +17,7 @@ from pathlib import Path
 
 from assay.judge_server.launch import start_judge_server
 from assay.llm.endpoint import EndpointSpec
-from assay.llm.gateway import Asker, open_gateway
+from assay.llm.opening import Asker, open_gateway
 from assay.scoring.judges.calls import JudgeCall, JudgeReply, run_protocol, to_request
 from assay.scoring.judges.protocols.pointwise import IftevalJudge, PointwiseInstance
 

@@ -32,7 +32,7 @@ import ray
 
 from assay.judge_server.launch import JudgeServer, start_judge_server
 from assay.llm.endpoint import EndpointSpec
-from assay.llm.gateway import open_gateway
+from assay.llm.opening import open_gateway
 from assay.llm.requests import ChatRequest, Message, Sampling
 
 ACTORS = 4

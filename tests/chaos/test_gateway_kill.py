@@ -20,8 +20,8 @@ import pytest
 
 from assay.judge_server.launch import JudgeServer, start_judge_server
 from assay.llm.endpoint import EndpointSpec
-from assay.llm.gateway import open_gateway
 from assay.llm.ledger.report import summarise
+from assay.llm.opening import open_gateway
 from assay.llm.requests import Answer, ChatRequest, Message, Sampling
 
 pytestmark = pytest.mark.chaos

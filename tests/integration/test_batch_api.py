@@ -16,8 +16,8 @@ from assay.errors import EndpointError, LimitReached
 from assay.judge_server.launch import JudgeServer, start_judge_server
 from assay.llm.batch.gateway import BatchGateway, BatchProgress
 from assay.llm.endpoint import BatchLimits, EndpointSpec
-from assay.llm.gateway import open_gateway
 from assay.llm.ledger.report import summarise
+from assay.llm.opening import open_gateway
 from assay.llm.requests import Answer, ChatRequest, Message, Reply, Sampling
 
 

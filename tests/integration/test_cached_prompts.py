@@ -11,8 +11,8 @@ from assay.judge_server.launch import start_judge_server
 from assay.judge_server.server.prefix_cache import PrefixCache
 from assay.llm.endpoint import EndpointSpec
 from assay.llm.figures import GatewayStats
-from assay.llm.gateway import open_gateway
 from assay.llm.ledger.report import summarise
+from assay.llm.opening import open_gateway
 from assay.scoring.judges.calls import JudgeCall, JudgeReply, run_protocol, to_request
 from assay.scoring.judges.protocols.pairwise import PairInstance
 from assay.scoring.judges.protocols.pointwise import PointwiseInstance

@@ -13,7 +13,7 @@ import pytest
 from assay.errors import ConfigError
 from assay.judge_server.launch import start_judge_server
 from assay.llm.endpoint import EndpointSpec, with_reported_name
-from assay.llm.gateway import open_gateway
+from assay.llm.opening import open_gateway
 from assay.llm.prices import price_of
 from assay.llm.requests import Answer, ChatRequest, Message
 

@@ -16,7 +16,8 @@ import pytest
 from assay.errors import EndpointError, LimitReached
 from assay.judge_server.launch import JudgeServer, start_judge_server
 from assay.llm.endpoint import EndpointSpec
-from assay.llm.gateway import Gateway, open_gateway
+from assay.llm.gateway import Gateway
+from assay.llm.opening import open_gateway
 from assay.llm.requests import Answer, ChatRequest, Failure, Message, Reply, Sampling
 from assay.llm.transports.chat import Attempted
 

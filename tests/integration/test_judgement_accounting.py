@@ -13,7 +13,7 @@ import pytest
 
 from assay.judge_server.launch import start_judge_server
 from assay.llm.endpoint import EndpointSpec
-from assay.llm.gateway import open_gateway
+from assay.llm.opening import open_gateway
 from assay.scoring.judges.calls import JudgeCall, JudgeReply, run_protocol, to_request
 from assay.scoring.judges.judgements import PointwiseJudgement
 from assay.scoring.judges.protocols.pointwise import IftevalJudge, PointwiseInstance

@@ -11,7 +11,7 @@ import pytest
 from assay.judge_server.launch import JudgeServer, start_judge_server
 from assay.llm.endpoint import EndpointSpec
 from assay.llm.figures import GatewayStats
-from assay.llm.gateway import open_gateway
+from assay.llm.opening import open_gateway
 from assay.scoring.judges.calls import JudgeCall, JudgeReply, run_protocol, to_request
 from assay.scoring.judges.judgements import PointwiseJudgement
 from assay.scoring.judges.protocols.pointwise import PointwiseInstance

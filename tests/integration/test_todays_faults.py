@@ -20,8 +20,8 @@ import pytest
 from assay.errors import LimitReached
 from assay.judge_server.launch import JudgeServer, start_judge_server
 from assay.llm.endpoint import BatchLimits, EndpointSpec
-from assay.llm.gateway import Asker, open_gateway
 from assay.llm.ledger.report import changed_versions
+from assay.llm.opening import Asker, open_gateway
 from assay.scoring.judges import asking
 from assay.scoring.judges.calls import JudgeCall, JudgeProtocol, JudgeReply, run_protocol, to_request
 from assay.scoring.judges.judgements import missing_reasons, num_parts, thinking_chars

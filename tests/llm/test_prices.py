@@ -11,8 +11,8 @@ import pytest
 
 from assay.errors import ConfigError
 from assay.llm.endpoint import EndpointSpec
-from assay.llm.gateway import open_gateway, tell_price_age
 from assay.llm.ledger.call_rows import told_beside, usd_of
+from assay.llm.opening import open_gateway, tell_price_age
 from assay.llm.prices import OLD_DAYS, _map_of, age_warning, price_of, table_date
 from assay.llm.requests import ChatRequest, Message, Sampling
 from assay.llm.token_estimate import TokenEstimate

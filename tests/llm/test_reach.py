@@ -74,7 +74,7 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[tuple[EndpointSpec, str]]:
         found.append((endpoint, ledger_url))
         raise Asked
 
-    monkeypatch.setattr("assay.llm.gateway.open_gateway", open_gateway)
+    monkeypatch.setattr("assay.llm.opening.open_gateway", open_gateway)
     monkeypatch.setattr("assay.studies.writer.open_gateway", open_gateway)
     return found
 

@@ -10,8 +10,9 @@ import pytest
 
 from assay.errors import EndpointError
 from assay.llm.endpoint import EndpointSpec
-from assay.llm.gateway import Gateway, open_gateway
+from assay.llm.gateway import Gateway
 from assay.llm.ledger.report import changed_versions, versions_text
+from assay.llm.opening import open_gateway
 from assay.llm.requests import Answer, ChatRequest, Failure, Message, Sampling
 from assay.llm.transports.chat import Attempted
 from assay.records import Mode

@@ -10,7 +10,8 @@ import pytest
 
 from assay.errors import EndpointError
 from assay.llm.endpoint import EndpointSpec
-from assay.llm.gateway import Gateway, open_gateway
+from assay.llm.gateway import Gateway
+from assay.llm.opening import open_gateway
 from assay.llm.requests import ChatRequest
 from assay.llm.transports.chat import Attempted
 from assay.records import Example, Prediction

@@ -16,7 +16,7 @@ from assay.hooks import SilentProgress
 from assay.judge_server.config import JudgeServerConfig
 from assay.judge_server.launch import start_judge_server
 from assay.llm.endpoint import EndpointSpec
-from assay.llm.gateway import Asker, open_gateway
+from assay.llm.opening import Asker, open_gateway
 from assay.llm.requests import Answer, ChatRequest
 from assay.mixtures.synthesis import RandomLabels, SyntheticRows
 from assay.records import Example

@@ -11,7 +11,7 @@ from pathlib import Path
 from assay.judge_server.config import JudgeServerConfig
 from assay.judge_server.launch import start_judge_server
 from assay.llm.endpoint import EndpointSpec
-from assay.llm.gateway import Asker, open_gateway
+from assay.llm.opening import Asker, open_gateway
 from assay.metaeval.study_tables.build import RunRow, ScorerInfo
 from assay.records import Example, ScoreRow, to_table
 from assay.studies.error_analysis import LowRows, ask_patterns, low_rows, patterns_request

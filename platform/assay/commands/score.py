@@ -298,8 +298,8 @@ def _asked_judge(
     from assay.cluster.joining import cluster_of_this_job
     from assay.commands.study import embedded_judge
     from assay.judging.asking import Unanswered
-    from assay.llm.gateway import open_gateway
     from assay.llm.ledger.tables import ledger_url
+    from assay.llm.opening import open_gateway
     from assay.scoring.jobs import judge_instance
     from assay.scoring.judges.calls import JudgeCall, run_protocol, to_request
     from assay.stoppable import run_stoppable, settled

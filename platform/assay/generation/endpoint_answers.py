@@ -56,7 +56,7 @@ def ask_endpoint(asked: AskedEndpoint, requests: Sequence[ChatRequest], progress
 
 
 async def _ask(asked: AskedEndpoint, requests: Sequence[ChatRequest], progress: Progress) -> Replies:
-    from assay.llm.gateway import open_gateway
+    from assay.llm.opening import open_gateway
 
     stage = f"answers of {asked.name}"
     progress.start(stage, len(requests), unit="prompts")

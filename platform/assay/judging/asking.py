@@ -167,7 +167,7 @@ def ask_judge(connection: JudgeConnection, works: Sequence[Work], mode: Mode, pr
 
 
 async def _ask_all(connection: JudgeConnection, works: Sequence[Work], mode: Mode, progress: Progress) -> Asked:
-    from assay.llm.gateway import open_gateway
+    from assay.llm.opening import open_gateway
 
     endpoint = with_reported_name(connection.endpoint)
     check_price(endpoint, connection.max_usd)

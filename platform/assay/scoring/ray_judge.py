@@ -12,7 +12,7 @@ import ray
 
 import assay.errors
 from assay.errors import AssayError, StageError
-from assay.llm.gateway import Asker, open_gateway
+from assay.llm.opening import Asker, open_gateway
 from assay.llm.transports.local import open_local_chat
 from assay.records import Example, Prediction, ScoreRow
 from assay.scoring.jobs import CallFigures, JudgeSetup, example_of, judge_instance, no_prediction, score_row

@@ -41,7 +41,7 @@ from assay.tasks.datasets.loaders import EXAMPLES_FILE, KIND, SUMMARY_FILE
 from assay.tasks.tagging import Embed, JudgeTags, learn_tags, rows_for_judge
 
 if TYPE_CHECKING:
-    from assay.llm.gateway import Asker
+    from assay.llm.opening import Asker
     from assay.studies.spec import Derived
     from assay.studies.writer import Writer
 

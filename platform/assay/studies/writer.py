@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from assay.cluster.joining import cluster_of_this_job
 from assay.llm.endpoint import EndpointSpec
-from assay.llm.gateway import open_gateway
+from assay.llm.opening import open_gateway
 from assay.studies.judge_endpoint import endpoint_of
 
 if TYPE_CHECKING:
-    from assay.llm.gateway import Asker
+    from assay.llm.opening import Asker
     from assay.studies.spec import JudgeConfig
 
 

@@ -10,8 +10,8 @@ import pytest
 
 from assay.errors import ConfigError
 from assay.llm.endpoint import EndpointSpec
-from assay.llm.gateway import open_gateway
 from assay.llm.local_model import LocalReply
+from assay.llm.opening import open_gateway
 from assay.llm.requests import Answer, ChatRequest, Failure, Message
 
 SPEC = EndpointSpec(transport="local", name="tiny", model="tiny", max_attempts=2)
