@@ -6,8 +6,10 @@ import pickle
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 
@@ -19,8 +21,11 @@ from assay.studies.catalog import load_study
 from assay.studies.cells import expand
 from assay.studies.registry import make_registry
 from assay.studies.spec import Study
+from assay.training.batching import MicroBatch, TrainRow
 from assay.training.encoding import encoding_key
+from assay.training.objectives.base import Objective
 from assay.training.spec import TrainSpec, adapter_key
+from support.dummy_objective import RightOverWrong
 
 DUMMY = (Path(__file__).resolve().parents[1] / "support" / "dummy_objective.py").read_text()
 PREFERENCE = str(Path(__file__).resolve().parents[2] / "jobs" / "studies" / "preference_small.yaml")
@@ -133,6 +138,25 @@ def test_a_worker_without_the_studys_folder_has_the_method(tmp_path: Path) -> No
         [sys.executable, "-c", code, str(sent)], capture_output=True, text=True, check=False, cwd="/", timeout=120
     )
     assert ended.stdout.split("\n")[0] == "3.0 False right and wrong", ended.stderr
+
+
+def test_a_step_by_a_plugins_method_is_the_step_by_its_class(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    rows = tuple(TrainRow(np.arange(6, dtype=np.int32), 3, place) for place in range(2))
+    none = np.zeros((1, 1), dtype=np.int64)
+
+    def gradient(objective: Objective) -> Any:
+        weights = torch.zeros(2, requires_grad=True)
+        model: Any = SimpleNamespace(answer_log_probs=lambda batch: weights - 1.5)
+        groups = objective.prepare([rows], lambda asked: np.array([-1.0, -2.0]))
+        batch = MicroBatch(none, none, none, none, False, tuple(groups))
+        (term,) = objective.loss(model, batch, 0.0).terms
+        (term / objective.weights(batch)[0]).backward()
+        return weights.grad
+
+    plugged = with_method(tmp_path, objective={"method": "right_over_wrong", "scale": 2.0}).train.objective
+    assert torch.equal(gradient(plugged), gradient(RightOverWrong(scale=2.0)))
+    assert float(gradient(plugged)[0]) == pytest.approx(-6.0)  # 2 (D - 2), D = (-1.5 + 1) - (-1.5 + 2) = -1
 
 
 def test_a_method_that_learns_from_pairs_is_compared_by_the_design_preference(tmp_path: Path) -> None:
