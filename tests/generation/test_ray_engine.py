@@ -148,3 +148,14 @@ def test_models_of_experts_go_to_transformers_on_cpus(
 
     config = tokenizer_engine.read_config(config_folder(tmp_path / "m", **{field: count}))
     assert (tokenizer_engine.experts_missing(config) is None) == served
+
+
+def test_linear_attention_goes_to_transformers_on_cpus(tmp_path: Path) -> None:
+    """Olmo-Hybrid's engine died of a kernel that Triton has on GPUs alone."""
+    from assay.generation import tokenizer_engine
+
+    config = tokenizer_engine.read_config(config_folder(tmp_path / "m"))
+    assert tokenizer_engine.linear_attention_missing(config) is None
+    config.layer_types = ["linear_attention", "full_attention"]
+    said = "layers of linear attention, for which vLLM has no kernels on CPUs"
+    assert tokenizer_engine.linear_attention_missing(config) == said

@@ -101,7 +101,12 @@ def tiny_config(kind: str, **more: Any) -> Any:
     fields = {**_small(plain), **MORE.get(kind, {}), **more}
     if hasattr(plain, "is_decoder") and not plain.is_decoder and not plain.is_encoder_decoder:
         fields["is_decoder"] = True  # BERT and its kin look both ways else
-    return config_class(**fields)
+    config = config_class(**fields)
+    for part in {id(one): one for one in (config, config.get_text_config(decoder=True))}.values():
+        kinds = getattr(part, "layer_types", None) or []
+        if set(kinds) == {"linear_attention"}:  # one layer in four attends, which two layers do not reach
+            part.layer_types = [*kinds[:-1], "full_attention"]
+    return config
 
 
 def tiny_model(kind: str, **more: Any) -> Any:

@@ -22,7 +22,13 @@ from assay.generation.spec import (
     PromptRow,
     error_prediction,
 )
-from assay.generation.tokenizer_engine import experts_missing, head_size_missing, read_config, vllm_is_for_gpus
+from assay.generation.tokenizer_engine import (
+    experts_missing,
+    head_size_missing,
+    linear_attention_missing,
+    read_config,
+    vllm_is_for_gpus,
+)
 from assay.records import Prediction, to_table
 from assay.store import Store
 
@@ -172,17 +178,18 @@ def wrong_numbers(spec: GenerationSpec, resources: GenerationResources, max_lora
 def cannot_serve(base_path: str, *, on_gpu: bool) -> str | None:
     """Why vLLM does not serve this model with adapters; None where it does.
 
-    The fixed rule by which `engine="vllm"` means transformers: attention of a head size that vLLM lacks or experts
-    (CPUs only), an engine on the CPU where vLLM's CUDA build is installed, a model that reads images or sound as well,
-    or an architecture whose vLLM implementation takes no LoRA. It asks nothing of the jobs, so all predictions of a
-    base model come from one engine.
+    The fixed rule by which `engine="vllm"` means transformers: attention of a head size that vLLM lacks, experts or
+    linear attention (CPUs only), an engine on the CPU where vLLM's CUDA build is installed, a model that reads images
+    or sound as well, or an architecture whose vLLM implementation takes no LoRA or does not start. It asks nothing of
+    the jobs, so all predictions of a base model come from one engine.
     """
     config = read_config(base_path)
     if config.get_text_config() is not config:
         return "a model of several senses, whose adapters vLLM names otherwise"
     if not on_gpu and vllm_is_for_gpus():
         return "vLLM's CUDA build has no CPU engine"
-    reason = None if on_gpu else (head_size_missing(config) or experts_missing(config))
+    missing = (head_size_missing, experts_missing, linear_attention_missing)
+    reason = None if on_gpu else next(filter(None, (look(config) for look in missing)), None)
     if reason is None:
         from assay.generation.vllm_engine import takes_no_lora
 

@@ -44,6 +44,16 @@ def experts_missing(config: transformers.PretrainedConfig) -> str | None:
     return None
 
 
+def linear_attention_missing(config: transformers.PretrainedConfig) -> str | None:
+    """Why vLLM on a CPU does not run this model's layers; None where it does.
+
+    Its kernels for linear attention are Triton's.
+    """
+    if "linear_attention" in (getattr(config, "layer_types", None) or ()):
+        return "layers of linear attention, for which vLLM has no kernels on CPUs"
+    return None
+
+
 _EXPERTS = re.compile(r"(?:num_|n_|moe_num_|num_local_|n_routed_|num_routed_)+experts")
 
 

@@ -58,12 +58,18 @@ THROUGH_TRANSFORMERS = ("bert-generation", "biogpt", "gpt_neox")
 """Model types that vLLM runs through transformers, and whose adapters it was seen to serve as transformers does."""
 
 
+UNREADABLE = {"lfm2": "vLLM 0.32 reads a field of Lfm2Config that transformers 5.19 does not have"}
+"""Model types that vLLM implements and cannot start beside the pinned transformers."""
+
+
 def takes_no_lora(config: transformers.PretrainedConfig) -> str | None:
     """Why vLLM does not serve adapters of this architecture; None where it does.
 
     vLLM's own implementations say so themselves. Others it runs through transformers, which fails for most of those
     that are no plain decoders (docs/architectures.md), so only the ones that were tried are left to it.
     """
+    if config.model_type in UNREADABLE:
+        return UNREADABLE[config.model_type]
     for architecture in config.architectures or ():
         if architecture in ModelRegistry.models:
             try:
