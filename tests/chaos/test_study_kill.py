@@ -17,11 +17,13 @@ import pytest
 
 from assay.judge_server.launch import JudgeServer, start_judge_server
 from assay.llm.ledger.report import summarise
+from support.exits_study import exits_study
 from support.tiny_study import (
     BIN,
     PATIENCE_S,
     ROOT,
     artifact_files,
+    assay,
     environment,
     finished_study,
     ledger_calls,
@@ -33,6 +35,8 @@ from support.tiny_study import (
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(8 * PATIENCE_S)]
 CONCURRENCY = 4
+KEPT = ("dataset", "mixture", "adapter", "predictions", "scores", "decision")
+"""Kinds of artifacts that stay; checkpoints go."""
 Reached = Callable[[Path, str], bool]
 
 
@@ -40,9 +44,13 @@ def stored(storage: Path, kind: str) -> int:
     return len(list((storage / "artifacts" / kind).glob("*/manifest.json")))
 
 
-def run_and_kill(storage: Path, changes: Mapping[str, str], reached: Reached) -> str:
-    """Start the study, SIGKILL its driver alone once `reached(storage, what it said)`; what it said until then."""
-    command = [str(BIN / "assay"), "run", "quickstart", "--storage", str(storage), *settings(changes)]
+def run_and_kill(storage: Path, changes: Mapping[str, str], reached: Reached, file: str | None = None) -> str:
+    """Start the study, SIGKILL its driver alone once `reached(storage, what it said)`; what it said until then.
+
+    It is the tiny one with these changes, or that of `file`.
+    """
+    asked = ["quickstart", *settings(changes)] if file is None else [file]
+    command = [str(BIN / "assay"), "run", *asked, "--storage", str(storage)]
     with tempfile.TemporaryFile("w+") as said:
         driver = subprocess.Popen(command, cwd=ROOT, env=environment(), stdout=subprocess.DEVNULL, stderr=said)
         try:
@@ -186,3 +194,29 @@ def test_a_study_in_rounds_killed_inside_and_between_them_comes_to_the_same_deci
     assert decision_bytes(killed) == decision_bytes(undisturbed)
     assert table_bytes(killed) == table_bytes(undisturbed)
     assert set(ledger_calls(killed)) == set(ledger_calls(undisturbed))
+
+
+def test_a_study_killed_before_and_after_a_barrier_ends_the_same_trainings(tmp_path: Path) -> None:
+    undisturbed, killed, file = tmp_path / "undisturbed", tmp_path / "killed", exits_study(tmp_path)
+    ended = assay("run", file, "--storage", str(undisturbed))
+    assert ended.code == 0, ended.err
+    assert stored(undisturbed, "decision") == 2
+
+    points: tuple[tuple[Reached, int], ...] = (
+        (lambda storage, _: stored(storage, "adapter") >= 3, 0),
+        (lambda storage, _: stored(storage, "decision") >= 1, 1),
+        (lambda storage, _: stored(storage, "decision") == 2 and stored(storage, "adapter") >= 17, 2),
+    )
+    """Eight trainings are held at the first barrier; those that go on, at the second."""
+    files: dict[str, tuple[int, int]] = {}
+    for reached, decided in points:
+        run_and_kill(killed, {}, reached, file)
+        assert stored(killed, "decision") == decided, "killed too late to show anything"
+        assert_unchanged(files, artifact_files(killed, KEPT))
+        files = artifact_files(killed, KEPT)
+    ended = assay("run", file, "--storage", str(killed))
+    assert ended.code == 0, ended.err
+    assert_unchanged(files, artifact_files(killed, KEPT))
+    records = [(storage / "studies/ends/side/exits.json").read_bytes() for storage in (killed, undisturbed)]
+    assert records[0] == records[1]
+    assert table_bytes(killed, "ends") == table_bytes(undisturbed, "ends")

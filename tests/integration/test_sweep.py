@@ -11,6 +11,7 @@ import textwrap
 import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -164,6 +165,47 @@ def test_what_a_scheduler_cuts_short_is_published_under_a_key_of_its_own(folder:
     assert result.status == "stopped"
     assert 0 < result.steps < 400
     assert store.keys(ADAPTER_KIND) == {stopped_adapter_key(job.key, result.steps)}
+
+
+@pytest.mark.slow
+def test_a_training_that_is_held_goes_on_to_the_adapter_that_it_would_have_been(folder: Path, local_ray: None) -> None:
+    from assay.training.sweep.ray_sweep import run_sweep
+
+    whole, store = Store(str(folder / "never-held")), Store(str(folder / "held"))
+    spec = SPEC.replace(num_epochs=4, eval_every=2, early_stopping_patience=None)
+    job = job_of(folder, whole, "llama", 48, spec)  # 12 steps
+    job_of(folder, store, "llama", 48, spec)
+    run_sweep(whole, [job], RESOURCES)
+
+    held = replace(job, hold_at=4)
+    (report,) = run_sweep(store, [held], RESOURCES).jobs
+    stopped = stopped_adapter_key(job.key, 4)
+    assert (report.status, report.steps) == ("held", 4)
+    assert store.keys(ADAPTER_KIND) == {stopped}
+    summary = store.read_json(ADAPTER_KIND, stopped, "summary.json")
+    assert (summary["steps"], summary["planned_steps"], summary["stop_reason"]) == (4, 12, "cut short")
+    (report,) = run_sweep(store, [held], RESOURCES).jobs
+    assert report.status == "found"
+
+    (report,) = run_sweep(store, [replace(job, hold_at=8)], RESOURCES).jobs
+    assert (report.status, report.steps) == ("held", 8)
+    # its checkpoints are of steps 4 and 8: a later one than asked for would be another model
+    weights = store.read_bytes(ADAPTER_KIND, stopped, "adapter_model.safetensors")
+    store.delete(ADAPTER_KIND, stopped)
+    (report,) = run_sweep(store, [held], RESOURCES).jobs
+    assert report.status == "held"
+    assert store.read_bytes(ADAPTER_KIND, stopped, "adapter_model.safetensors") == weights
+    (report,) = run_sweep(store, [replace(job, hold_at=2)], RESOURCES).jobs
+    assert (report.status, report.steps) == ("held", 2)
+    (report,) = run_sweep(store, [job], RESOURCES).jobs
+    assert (report.status, report.steps) == ("trained", 12)
+    assert store.keys("checkpoint") == set()
+    for name in ("adapter_model.safetensors", "summary.json", "history.parquet"):
+        assert store.read_bytes(ADAPTER_KIND, job.key, name) == whole.read_bytes(ADAPTER_KIND, job.key, name)
+    history = store.read_table(ADAPTER_KIND, stopped_adapter_key(job.key, 8), "history.parquet").to_pylist()
+    assert history == store.read_table(ADAPTER_KIND, job.key, "history.parquet").to_pylist()[:8]
+    (report,) = run_sweep(store, [held], RESOURCES).jobs
+    assert report.status == "found"
 
 
 @pytest.mark.slow

@@ -34,11 +34,16 @@ from assay.store import Store
 from assay.studies.artifacts import MergedBase, StudyArtifacts
 from assay.studies.builtin.paper import quickstart
 from assay.studies.catalog import load_study
+from assay.studies.garbage import find_garbage
 from assay.studies.pipeline import Pipeline, Results
 from assay.studies.running.engines import Engines
 from assay.studies.scores import study_protocol
 from assay.studies.spec import Study
+from assay.studies.status import stored_status
 from assay.tasks.datasets.loaders import load_examples
+from assay.training.checkpoints import Checkpoints, TrialState
+from assay.training.spec import stopped_adapter_key
+from support.exits_study import NUM_STEPS, exits_study
 from support.replayed import replay_protocol
 from support.tiny_models import make_tokenizer
 
@@ -509,3 +514,76 @@ def test_two_names_for_one_model_are_refused(tmp_path: Path) -> None:
     pipeline = opened(load_study(str(path)), tmp_path / "store", ScoredHere)
     with pytest.raises(ConfigError, match="saw 'twin' and 'good', whose files or endpoint are the same"):
         pipeline.open()
+
+
+@dataclass
+class Losing(WithoutEngines):
+    """Trainings whose validation losses are made up: an arm of misjoined rows alone is far behind."""
+
+    def with_tiny_base(self, datasets: Any) -> StudyArtifacts:
+        return self.opened.prepared.artifacts
+
+    def _places(self, base_key: str) -> tuple[str, ...]:
+        return tuple(base.path for base in self.opened.prepared.bases.values())
+
+    def train(self, jobs: Sequence[Any], *_: Any) -> None:
+        store = self.opened.store
+        for job in jobs:
+            assert not store.present("adapter", job.kept_under) and job.base_path in self._places(job.base_key)
+            steps, floor = job.hold_at or NUM_STEPS, 3.0 if job.labels["arm"] == "misjoined" else 1.0
+            Checkpoints(store, job.key).clear()
+            if job.hold_at:
+                Checkpoints(store, job.key).save(TrialState(steps, {}))
+            history = {"step": range(1, steps + 1), "validation_loss": [floor + 0.1 / (i + 1) for i in range(steps)]}
+            others = {name: [1.0] * steps for name in ("loss", "learning_rate", "grad_norm")}
+            with store.writing("adapter", job.kept_under[-1]) as artifact:
+                artifact.table("history.parquet", pa.table({**history, **others}))
+                artifact.json("summary.json", {"steps": steps, "planned_steps": NUM_STEPS})
+            self.done.append(f"{job.labels['arm']} to {steps}")
+
+
+def test_losing_trainings_end_at_a_barrier_and_the_others_go_on(tmp_path: Path) -> None:
+    made, store = load_study(exits_study(tmp_path)), Store(str(tmp_path / "store"))
+    assert made.exits is not None
+    pipeline = opened(made, tmp_path / "store", Losing)
+    found = pipeline.run(pipeline.open())
+    assert found is not None
+    first = [f"{arm} to 3" for arm in ("misjoined", "natural", "right", "uniform") for _ in range(2)]
+    second = [said.replace("3", "6") for said in first if said != "misjoined to 3"]
+    # natural and uniform are the same rows: held as two, the rest of the way is gone once
+    third = [f"{arm} to 12" for arm in ("right", "uniform") for _ in range(2)]
+    order = done(pipeline)
+    assert [sorted(part) for part in (order[:8], order[8:14])] == [first, second]
+    assert len(order[14:]) == len(third) and set(order[14:]) <= {"right to 12", "uniform to 12", "natural to 12"}
+    assert not store.keys("checkpoint")
+    ended = found.tables["exits"].to_pylist()
+    assert [(row["arm"], row["step"], row["planned_steps"]) for row in ended] == [("misjoined", 3, NUM_STEPS)] * 2
+    assert {run.arm for run in found.wanted.runs} == {"natural", "right", "uniform"}
+    assert {row["arm"] for row in found.tables["shares"].to_pylist()} == {"natural", "right", "uniform"}
+    page = write_report(found).html.decode()
+    assert "misjoined ended after 3 of 12 steps" in page and "<b>2</b><span>ended early</span>" in page
+
+    told = stored_status(store, found.folder.name)
+    assert told is not None and len(told["decisions"]) == 2 and "misjoined ended" in told["decisions"][0]
+    counts = {row["stage"]: (row["done"], row["wanted"]) for row in told["stages"]}
+    assert counts["trainings"] == (8, 8) and counts["predictions"] == (6, 6)
+    kept = {artifact.key for artifact in find_garbage(store, now_s=1e12, min_age_s=1.0).unwanted}
+    held = {stopped_adapter_key(key, step) for key in _trained(found) for step in (3, 6)}
+    assert kept == held  # of those that went on; what ended stays
+
+    again = opened(made, tmp_path / "store", Losing)
+    repeated = again.run(again.open())
+    assert repeated is not None and done(again) == []
+    assert all(table.equals(repeated.tables[name]) for name, table in found.tables.items())
+    repeated.folder.finish(tables=sorted(repeated.tables), mlflow="")
+    reader = opened(made, tmp_path / "store", Losing)
+    read = reader.stored(reader.open())
+    assert read.exits == found.exits and read.wanted == repeated.wanted and read.scoring == found.scoring
+
+    whole_grid = opened(made.replace(exits=None, name="whole"), tmp_path / "store", Losing)
+    assert whole_grid.run(whole_grid.open()) is not None
+    assert done(whole_grid) == ["misjoined to 12"] * 2
+
+
+def _trained(found: Results) -> list[str]:
+    return [job.key for job in found.wanted.trainings]

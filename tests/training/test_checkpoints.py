@@ -52,3 +52,11 @@ def test_cleared_checkpoints_are_gone(checkpoints: Checkpoints, tmp_path: Path) 
     checkpoints.clear()
     assert checkpoints.latest() is None
     assert Store(str(tmp_path)).keys("checkpoint") == set()
+
+
+def test_a_training_that_stops_early_does_not_go_on_from_a_later_step(tmp_path: Path) -> None:
+    store, key = Store(str(tmp_path)), "0" * 32
+    for step in (5, 10):
+        Checkpoints(store, key).save(state(step))
+    steps = {at: Checkpoints(store, key, at).latest() for at in (4, 5, 9, 10)}
+    assert {at: None if found is None else found.step for at, found in steps.items()} == {4: None, 5: 5, 9: 5, 10: 10}

@@ -49,6 +49,7 @@ def export(
     """Write an arm's adapter (first draw, first seed), or whole weights, with tokenizer and model card."""
     from assay.commands.study import embedded_judge
     from assay.store import Store
+    from assay.studies.exits.stored import without_ended
     from assay.studies.folder import find_folder
     from assay.studies.prepared import prepare_study
     from assay.studies.results.exported import Choice, best_arm, best_by_objective, export_model
@@ -71,7 +72,7 @@ def export(
     else:
         chosen = best_arm(board, str(how.best), how.on, how.base_model)
     wanted = Study.model_validate(store.read_study_json(folder.name, "study.json")["study"])
-    prepared = prepare_study(wanted, embedded_judge().name, store)
+    prepared = without_ended(prepare_study(wanted, embedded_judge().name, store), store)
     made = export_model(prepared, store, Choice(chosen, how.base_model), out, merge=how.merge, leaderboard=board)
     run = made.run
     typer.echo(f"{chosen}: {made.kind} of {run.base_model}, draw {run.draw}, seed {run.training_seed}, in {out}")

@@ -47,11 +47,13 @@ def plan_command(
 
 
 def _decide_lines(made: Estimate) -> list[str]:
-    """What a study that trains in rounds may spend of all that."""
+    """What a study that trains in rounds, or ends losing trainings, may spend of all that."""
     lines = []
-    for name, spent in (made.decide or {}).items():
+    parts = {f"{name} by decide": spent for name, spent in (made.decide or {}).items()}
+    parts |= {f"{name} by exits": spent for name, spent in (made.exits or {}).items()}
+    for name, spent in parts.items():
         usd = "dollars unknown" if spent["usd"] is None else f"{spent['usd']:,.2f} dollars"
         hours = "unknown" if spent["gpu_hours"] is None else f"{spent['gpu_hours']:,.4g}"
         counts = f"trainings, {spent['predictions']:,} predictions, {spent['judge_calls']:,} judge calls"
-        lines.append(f"  {name + ' by decide':<20} {spent['trainings']:>14,.1f}   {counts}, {usd}, GPU-hours {hours}")
+        lines.append(f"  {name:<20} {spent['trainings']:>14,.1f}   {counts}, {usd}, GPU-hours {hours}")
     return lines

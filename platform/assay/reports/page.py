@@ -80,6 +80,9 @@ class ReportInput:
     """What a judge saw in low-scoring answers, with the rows that it was shown, see `studies.error_analysis`."""
     decisions: Sequence[Mapping[str, Any]] = ()
     """The questions of a study that trained in rounds, each with its rounds and findings, see `studies.deciding`."""
+    exits: Mapping[str, Any] | None = None
+    """Of a study whose losing trainings ended: its rule, what each barrier saw, and the trainings that ended, see
+    `studies.exits`."""
     audit: Mapping[str, Any] | None = None
     """A bias audit of the study's judge, as `assay audit-judge` wrote it, with the study's own `study_protocol`."""
 

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 DONE, STUDY = "done.json", "study.json"
 DECISIONS = "side/decisions.json"
 """What the rounds of a study with `decide` saw, dropped and answered, up to the last one."""
+EXITS = "side/exits.json"
+"""What the barriers of a study with `exits` saw, whom they ended, and where that is kept."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,14 @@ def open_folder(store: Store, name: str, key: str, resolved: Mapping[str, Any]) 
         if store.read_study_json(candidate, STUDY)["key"] == key:
             return StudyFolder(store, candidate, key)
     raise ConfigError(f"study {name!r}: saw another study in both of its folders in {store.uri}; rename it")
+
+
+def folder_of(store: Store, name: str, key: str) -> StudyFolder | None:
+    """The folder of the study with this name and key; None where it was not begun."""
+    for candidate in (name, f"{name}-{key[:8]}"):
+        if store.study_has(candidate, STUDY) and store.read_study_json(candidate, STUDY)["key"] == key:
+            return StudyFolder(store, candidate, key)
+    return None
 
 
 def find_folder(store: Store, name: str) -> StudyFolder:

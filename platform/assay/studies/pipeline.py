@@ -18,7 +18,8 @@ from assay.studies.artifacts import EvaluationSet, StudyArtifacts
 from assay.studies.costs import Costs
 from assay.studies.deciding.rounds import families_of
 from assay.studies.deciding.study_rounds import forgetting_sets, replayed
-from assay.studies.folder import DECISIONS, StudyFolder
+from assay.studies.exits.wording import exits_table
+from assay.studies.folder import DECISIONS, EXITS, StudyFolder
 from assay.studies.garbage import ARTIFACTS, references
 from assay.studies.inputs import (
     Datasets,
@@ -34,6 +35,7 @@ from assay.studies.lengths import KIND as LENGTHS_KIND
 from assay.studies.preferences.steps import PreferenceSteps
 from assay.studies.results.row_figures import RowFigures
 from assay.studies.running.engines import Engines
+from assay.studies.running.exits import run_exits
 from assay.studies.running.judge import StudyJudge
 from assay.studies.running.material import Material
 from assay.studies.running.opened import OpenedStudy
@@ -69,6 +71,8 @@ class Results:
     """What the judge saw in low-scoring answers, see `error_analysis`."""
     rows: Sequence[RowFigures] = ()
     """Rows asked for, trained and cut, by dataset and base."""
+    exits: Mapping[str, Any] | None = None
+    """What the barriers of a study with `exits` saw, and whom they ended; None: it has none."""
 
 
 @dataclass
@@ -108,14 +112,16 @@ class Pipeline(OpenedStudy):
             ConfigError: the study is not finished.
         """
         self.read_costs(folder)
-        prepared = self.prepared
+        exits = self._kept(folder, EXITS, self.study.exits)
+        prepared = self.prepared if exits is None else self.ended(exits["ended"])
         datasets = Datasets(self.store, prepared.datasets)
         tables = folder.read_tables()
         sets, plan, scoring = prepared.sets, prepared.artifacts, prepared.scoring
         if self.study.decide is not None:
             rounds = replayed(prepared, item_counts(prepared.sets, datasets), self.store)
             sets, plan, scoring = rounds.seen_sets, rounds.plan, rounds.scoring
-        return Results(self.study, folder, datasets, sets, plan, scoring, tables, self.costs, self._decisions(folder))
+        decisions = self._kept(folder, DECISIONS, self.study.decide)
+        return Results(self.study, folder, datasets, sets, plan, scoring, tables, self.costs, decisions, exits=exits)
 
     def answered(self, plan: StudyArtifacts, sets: Mapping[str, EvaluationSet], datasets: Datasets) -> ScoreJobs:
         """Generate and score what a plan of models that are there lacks, as a wave of the study would be.
@@ -165,6 +171,9 @@ class Pipeline(OpenedStudy):
             used = self._used(plan, scoring, datasets, inside, steps)
             if self.study.decide is None:
                 self.store.write_study_json(folder.name, ARTIFACTS, used)
+                if self.study.exits is not None:
+                    left = run_exits(self._waves(datasets), folder, used, stack)
+                    plan, scoring = self.placed(left.artifacts), left.scoring
                 self._waves(datasets).make(plan, sets, scoring, inside, until, steps)
             else:
                 rounds = run_rounds(self._waves(datasets), folder)
@@ -181,8 +190,11 @@ class Pipeline(OpenedStudy):
             tables |= self.judge.ranked(plan, sets, datasets)
         with self.costs.stage("errors"):
             errors = self.judge.read_errors(plan, scoring, datasets, sets)
-        decisions = self._decisions(folder)
-        return Results(self.study, folder, datasets, sets, plan, scoring, tables, self.costs, decisions, errors, rows)
+        exits = self._kept(folder, EXITS, self.study.exits)
+        if exits is not None:
+            tables["exits"] = exits_table(exits)
+        known = self._kept(folder, DECISIONS, self.study.decide), errors, rows, exits
+        return Results(self.study, folder, datasets, sets, plan, scoring, tables, self.costs, *known)
 
     def _refuse_early(self, until: str | None) -> None:
         """Refuse a question that rounds cannot answer before anything is made."""
@@ -220,5 +232,6 @@ class Pipeline(OpenedStudy):
     def _waves(self, datasets: Datasets) -> Waves:
         return Waves(self, self.engines, self.judge, datasets)
 
-    def _decisions(self, folder: StudyFolder) -> Mapping[str, Any] | None:
-        return None if self.study.decide is None else self.store.read_study_json(folder.name, DECISIONS)
+    def _kept(self, folder: StudyFolder, name: str, asked: object) -> Mapping[str, Any] | None:
+        """A record that the study's folder has where its field is asked for."""
+        return None if asked is None else self.store.read_study_json(folder.name, name)

@@ -6,7 +6,7 @@ name again, and none works out for itself what is wanted.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypedDict
 
@@ -68,6 +68,16 @@ class PreparedStudy:
             return replace(self, counts=counts, exclusions=exclusions)
         wanted = _wanted(self.study, exclusions, self.bases, self.datasets, self.endpoint, self.preferences, self.given)
         return replace(self, counts=counts, exclusions=exclusions, **wanted)
+
+    def without(self, adapters: Collection[str]) -> PreparedStudy:
+        """The same without the cells of these trainings, which ended early."""
+        if not adapters:
+            return self
+        cells = [cell for cell, key in self.artifacts.cells if key not in adapters]
+        artifacts = study_artifacts(
+            self.study, cells, self.bases, self.datasets, self.preferences, self.sets, given=self.given
+        )
+        return replace(self, cells=cells, artifacts=artifacts, scoring=score_jobs(self.study, artifacts, self.endpoint))
 
 
 def prepare_study(study: Study, embedded_name: str, store: Store | None = None) -> PreparedStudy:

@@ -31,6 +31,7 @@ from assay.studies.deciding.spec import DecideSpec
 from assay.studies.designs import Design
 from assay.studies.designs.design import no_repeats
 from assay.studies.dtypes import with_dtypes
+from assay.studies.exits.spec import ExitsSpec, check_exits
 from assay.studies.goal import EvaluationSetSpec, GoalSpec
 from assay.studies.modes import MODES, in_other_mode, with_mode_rules
 from assay.studies.prompt_file import PromptFile
@@ -223,6 +224,8 @@ class Study(Config):
     """Of design `mixture`: which mixture is the best; None: the highest mean over the target sets."""
     decide: Annotated[DecideSpec | None, Later(None)] = None
     """Train in rounds and stop where the question is answered; None: the whole grid."""
+    exits: Annotated[ExitsSpec | None, Later(None)] = None
+    """End trainings that cannot win any more by their validation losses; None: all are trained to their end."""
     scorers: tuple[str, ...] = ("exact_match", "token_f1", "rouge1", "rougeL", "heuristic", "judge")
     """Scorers by name; "judge" asks the LLM judge. `assay score --list` shows them."""
     scorer_params: Annotated[Mapping[str, Mapping[str, str | int | float | bool | None]], Later({})] = Field(
@@ -305,6 +308,7 @@ class Study(Config):
             raise ValueError(f"decide.scorer={self.decide.scorer!r} must be one of scorers")
         if self.decide is not None and self.ifs is not None:
             raise ValueError("decide: a study of ifs trains everything twice, in one round; leave out one of them")
+        check_exits(self)
         if self.judge.repeats > 1 and JUDGE not in self.scorers:
             raise ValueError(f"judge.repeats={self.judge.repeats} is for the scorer judge, which is none of scorers")
         if self.writer is not None and self.writer.prompt is not None:

@@ -17,7 +17,8 @@ from assay.scoring.jobs import KIND as SCORES_KIND
 from assay.store import Store
 from assay.studies.deciding.prices import prices_of
 from assay.studies.deciding.wording import decision_lines
-from assay.studies.folder import DECISIONS, STUDY, StudyFolder, find_folder
+from assay.studies.exits.wording import exit_lines
+from assay.studies.folder import DECISIONS, EXITS, find_folder, folder_of
 from assay.studies.garbage import ARTIFACTS
 from assay.studies.prepared import prepare_study
 from assay.studies.spec import Study
@@ -49,9 +50,10 @@ def study_status(study: Study, store: Store, embedded_name: str) -> dict[str, An
         _stage(store, "predictions", PREDICTIONS_KIND, plan.predictions),
         _stage(store, "scores", SCORES_KIND, prepared.scoring.keys),
     ]
-    folder = _folder(store, study.name, prepared.key)
-    if study.decide is not None and folder and store.study_has(folder.name, ARTIFACTS):
-        # a round wants what the rounds before left open: the run that wrote the list knows
+    folder = folder_of(store, study.name, prepared.key)
+    is_decided_on = study.decide is not None or study.exits is not None
+    if is_decided_on and folder and store.study_has(folder.name, ARTIFACTS):
+        # what is wanted follows from what was decided: the run that wrote the list knows
         wants = store.read_study_json(folder.name, ARTIFACTS)
         stages = [_stage(store, stage, kind, wants.get(kind, [])) for stage, kind in STAGES]
     done = folder.done() if folder else None
@@ -107,7 +109,9 @@ def _last_event(store: Store, name: str) -> dict[str, Any] | None:
 
 
 def _decisions(store: Store, name: str) -> list[str]:
-    """A line for each round of each question of a study with `decide`, with its evidence; none of other studies."""
+    """A line for each decision that a study came to while it ran, with its evidence; none of other studies."""
+    if store.study_has(name, EXITS):
+        return exit_lines(store.read_study_json(name, EXITS))
     if not store.study_has(name, DECISIONS):
         return []
     told = store.read_study_json(name, DECISIONS)
@@ -118,10 +122,3 @@ def _decisions(store: Store, name: str) -> list[str]:
 def _stage(store: Store, name: str, kind: str, wanted_keys: list[str]) -> dict[str, Any]:
     distinct = set(wanted_keys)
     return {"stage": name, "wanted": len(distinct), "done": len(store.present(kind, distinct))}
-
-
-def _folder(store: Store, name: str, key: str) -> StudyFolder | None:
-    for candidate in (name, f"{name}-{key[:8]}"):
-        if store.study_has(candidate, STUDY) and store.read_study_json(candidate, STUDY)["key"] == key:
-            return StudyFolder(store, candidate, key)
-    return None

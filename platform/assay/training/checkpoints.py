@@ -36,9 +36,15 @@ class TrialState:
 class Checkpoints:
     """The checkpoints of one adapter."""
 
-    def __init__(self, store: Store, adapter_key: str) -> None:
-        """Bind to an adapter's key; touches nothing."""
-        self._store, self._key = store, adapter_key
+    def __init__(self, store: Store, adapter_key: str, at_most: int | None = None) -> None:
+        """Bind to an adapter's key; touches nothing.
+
+        Args:
+            store: where they lie.
+            adapter_key: of the finished training.
+            at_most: later steps are not gone on from, as the training is to stop there.
+        """
+        self._store, self._key, self._at_most = store, adapter_key, at_most
 
     def save(self, state: TrialState) -> None:
         """Write a checkpoint over the older of the two."""
@@ -54,10 +60,10 @@ class Checkpoints:
             writer.json(STATE_FILE, {"step": state.step, "info": dict(state.info)})
 
     def latest(self) -> TrialState | None:
-        """The newest whole checkpoint; None where there is none."""
+        """The newest whole checkpoint that is not too late; None where there is none."""
         from safetensors.numpy import load
 
-        steps = self._steps()
+        steps = {slot: step for slot, step in self._steps().items() if self._at_most is None or step <= self._at_most}
         if not steps:
             return None
         name = self._name(max(steps, key=lambda slot: steps[slot]))

@@ -211,6 +211,14 @@ class TrainingJob:
     """Training rows, as far as known: large trainings are started first."""
     labels: Mapping[str, str] = field(default_factory=dict)
     """For people: task, arm, draw, seed."""
+    hold_at: int | None = None
+    """Optimizer step at which the training waits for a decision: it is kept there under `stopped_adapter_key`, with a
+    checkpoint from which the same job without this goes on. No part of the key. None: it is trained to its end."""
+
+    @property
+    def kept_under(self) -> tuple[str, ...]:
+        """Keys of which any, once it is there, leaves nothing to train."""
+        return (self.key,) if self.hold_at is None else (self.key, stopped_adapter_key(self.key, self.hold_at))
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,7 +282,7 @@ def check_size(base: str, parameters: int) -> None:
 
 
 def stopped_adapter_key(key: str, step: int) -> str:
-    """Key of what a scheduler cut short at `step`: never the full training's key."""
+    """Key of what was cut short, or held, at `step`: never the full training's key."""
     return artifact_key("adapter-stopped", ADAPTER_SCHEMA, {"stopped_at_step": step}, {"adapter": key})
 
 

@@ -261,3 +261,26 @@ def test_a_study_in_rounds_is_priced_as_expected_and_at_worst() -> None:
         assert 0.3 * worst[name] < expected[name] < worst[name], name  # type: ignore[operator]
     assert plan(load_study("quickstart")).decide is None
     assert any("simulated studies" in note for note in made.assumptions)
+
+
+def test_a_study_that_ends_losing_trainings_is_priced_at_least_and_at_worst() -> None:
+    changes = [
+        "grid.tasks=[toy_sentiment]",
+        "grid.target_validation_rows=8",
+        "grid.sizes=[0,16,64,256]",
+        "train.eval_every=2",
+        "exits={at: [0.25]}",
+        "base_models=[Qwen/Qwen2.5-0.5B]",
+    ]
+    study = load_study("quickstart", changes)
+    made, whole = plan(study), plan(study.replace(exits=None))
+    assert made.exits is not None and whole.exits is None
+    least, worst = made.exits["least"], made.exits["worst"]
+    figures = ("predictions", "judge_calls", "usd", "gpu_hours")
+    assert [worst[name] for name in figures] == [getattr(whole, name) for name in figures]
+    # three seeds of N = 0, and three draws of N = 16, 64 and 256, of which two sizes end
+    assert (worst["trainings"], least["trainings"]) == (12, 6)
+    assert least["predictions"] == whole.predictions - 6 * (100 + 60)
+    assert 0 < least["gpu_hours"] < worst["gpu_hours"]  # type: ignore[operator]
+    with pytest.raises(ConfigError, match=r"exits.at: 0.25 of the 56 steps .* train.eval_every: 4"):
+        plan(study.replace(train=study.train.replace(eval_every=5)))

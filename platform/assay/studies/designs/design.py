@@ -42,6 +42,8 @@ class DesignBase(Config, ABC):
     """Whether N counts target rows, so that CIT and CAT leave out runs with many of them."""
     asks_own_sets: ClassVar[bool] = False
     """Whether `evaluation.sets` says what is asked and `goal` what is best; else the design says it itself."""
+    validated_by: ClassVar[str] = ""
+    """Which fields make validation rows of what is asked, for messages."""
     crosses_categories: ClassVar[bool] = False
     """Whether models may answer rows of all instruction categories, `evaluation.cross_category_rows`."""
 
@@ -79,6 +81,13 @@ class DesignBase(Config, ABC):
     @property
     def default_baseline(self) -> str | None:
         """Arm that the leaderboard compares with where the study names none; None: N = 0 of the arm's own series."""
+        return None
+
+    def validated(self, study: Study) -> tuple[str, ...] | None:
+        """Datasets that have rows in the validation losses by which arms can be compared.
+
+        None: the arms of the design share no such rows.
+        """
         return None
 
     @property

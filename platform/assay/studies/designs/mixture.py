@@ -95,6 +95,7 @@ class MixtureGrid(DesignBase):
     paper_places: ClassVar[Mapping[str, str]] = {}
     counts_targets: ClassVar[bool] = False
     asks_own_sets: ClassVar[bool] = True
+    validated_by: ClassVar[str] = "make it a component, with grid.validation_rows for each"
 
     design: Literal["mixture"] = "mixture"
     components: Mapping[str, Part] = Field(min_length=1)
@@ -220,6 +221,10 @@ class MixtureGrid(DesignBase):
     def trains_zero(self) -> bool:
         """Every mixture has its total."""
         return False
+
+    def validated(self, study: Study) -> tuple[str, ...]:
+        """Those of the components: every mixture sees as many of each."""
+        return tuple(part.dataset for part in self._validation())
 
     def dataset(self, component: str) -> str:
         """The study's name of a component's dataset."""

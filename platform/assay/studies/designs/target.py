@@ -6,7 +6,7 @@ Source: S1 of Faysse et al. 2023 (arXiv 2310.14103).
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 class TargetGrid(TargetsAmongInstructions):
     """S1: all instruction rows, and N rows of one target task, drawn several times."""
+
+    validated_by: ClassVar[str] = "set grid.target_validation_rows"
 
     design: Literal["target"] = "target"
     target_validation_rows: int | None = Field(None, ge=0)
@@ -39,6 +41,10 @@ class TargetGrid(TargetsAmongInstructions):
     def datasets(self, study: Study) -> tuple[str, ...]:
         """The instruction set, the tasks, and what rows of some come from."""
         return (*super().datasets(study), *self._used_rows.values())
+
+    def validated(self, study: Study) -> tuple[str, ...]:
+        """Those that the N rows come from, where N > 0."""
+        return tuple(self.rows_from.get(task, task) for task in self.tasks) if self.target_validation_rows else ()
 
     @property
     def _used_rows(self) -> dict[str, str]:

@@ -26,7 +26,8 @@ from assay.studies.designs.asked import AskedSet
 from assay.studies.designs.cell import Cell
 from assay.studies.given.found import find_endpoints
 from assay.studies.judge_endpoint import endpoint_of
-from assay.studies.planning.deciding import DecideEstimate, decide_estimate
+from assay.studies.planning.deciding import DecideEstimate, Spend, decide_estimate
+from assay.studies.planning.exits import EXITS_NOTE, least_trained
 from assay.studies.planning.outline import CHARS_PER_TOKEN, DatasetOutline, outline_datasets
 from assay.studies.planning.preferences import pairs_tokens, preference_work
 from assay.studies.planning.throughput import Rates, rates
@@ -80,6 +81,8 @@ class Estimate:
     decide: Mapping[str, Mapping[str, float | None]] | None = None
     """Of a study that trains in rounds: "expected" and "worst", each with trainings, predictions, judge_calls, usd of
     the judge, and gpu_hours; the other figures are those of its whole grid."""
+    exits: Mapping[str, Mapping[str, float | None]] | None = None
+    """The same of a study whose losing trainings end: "least" and "worst", with trainings that go on to their end."""
 
     def as_dict(self) -> dict[str, object]:
         return asdict(self)
@@ -163,15 +166,29 @@ def plan(study: Study, speed: Rates | None = None) -> Estimate:
         decide = {}
         for name, part in (("expected", spent.expected), ("worst", spent.worst)):
             share = part.predictions / max(1, predictions)
-            calls = round(judge_calls * share)
             seconds = train_s * part.trainings / max(1, len(trainings)) + (device_s - train_s) * share
-            decide[name] = {
-                "trainings": round(part.trainings, 1),
-                "predictions": round(part.predictions),
-                "judge_calls": calls,
-                "usd": _judge_dollars(study, study.judge, calls, outlines)[0],
-                "gpu_hours": None if unknown else round(seconds / 3600, 4),
-            }
+            decide[name] = _spend(study, outlines, part, round(judge_calls * share), None if unknown else seconds)
+    exits = None
+    if study.exits is not None:
+        assumptions.append(EXITS_NOTE)
+        ended = least_trained(
+            study.exits,
+            study.baseline,
+            trainings,
+            lambda cell: totals[id(cell.mixture), cell.train.num_epochs, cell.train.max_steps][0],
+        )
+        unspent, unasked = 0.0, 0
+        for name, part_trained in ended.items():
+            cell = trainings[name]
+            tokens = totals[id(cell.mixture), cell.train.num_epochs, cell.train.max_steps][1]
+            unspent += (1 - part_trained) * rate.train_s(tokens, sizes[cell.base_model] or math.nan)
+            unasked += _answers(study, cell, outlines)
+        exits = {}
+        for name, gone, left_out, saved_s in (("least", len(ended), unasked, unspent), ("worst", 0, 0, 0.0)):
+            part = Spend(len(trainings) - gone, predictions - left_out)
+            share = part.predictions / max(1, predictions)
+            seconds = train_s - saved_s + (device_s - train_s) * share
+            exits[name] = _spend(study, outlines, part, round(judge_calls * share), None if unknown else seconds)
     if unknown:
         assumptions.append(f"gpu_hours unknown: no parameter count in the name of {', '.join(unknown)}")
     else:
@@ -194,7 +211,27 @@ def plan(study: Study, speed: Rates | None = None) -> Estimate:
         assumptions=tuple(dict.fromkeys(assumptions)),
         train_gpu_hours=None if unknown else round(train_s / 3600, 4),
         decide=decide,
+        exits=exits,
     )
+
+
+def _spend(
+    study: Study, outlines: Mapping[str, DatasetOutline], part: Spend, judge_calls: int, seconds: float | None
+) -> dict[str, float | None]:
+    """A part of a study in numbers; seconds of one device are None where a base's size is not known."""
+    return {
+        "trainings": round(part.trainings, 1),
+        "predictions": round(part.predictions),
+        "judge_calls": judge_calls,
+        "usd": _judge_dollars(study, study.judge, judge_calls, outlines)[0],
+        "gpu_hours": None if seconds is None else round(seconds / 3600, 4),
+    }
+
+
+def _answers(study: Study, cell: Cell, outlines: Mapping[str, DatasetOutline]) -> int:
+    """Answers of a cell's model."""
+    sets = {part.name: part for part in study.grid.evaluation_sets(study)}
+    return sum(_set_rows(sets[name], outlines) for name in cell.evaluates if name in sets)
 
 
 def _decide_estimate(

@@ -143,7 +143,13 @@ def _alone(study: Study, plan: StudyArtifacts, base_model: str) -> dict[str, Tra
     if not first:
         names = sorted({job.base_name for job in plan.trainings})
         raise ConfigError(f"base model {base_model}: expected one of {', '.join(names)}")
-    return {name: first[study.grid.arm_of_component[name]] for name in space.components}
+    arms = study.grid.arm_of_component
+    if ended := [name for name in space.components if arms[name] not in first]:
+        raise ConfigError(
+            f"proxy: the training on {ended[0]!r} alone ended early, by the study's exits; expected one of each "
+            "component in full; run it with --set exits=null"
+        )
+    return {name: first[arms[name]] for name in space.components}
 
 
 def _asked(study: Study, alone: TrainingJob, adapter: SummedAdapter, rows: EvaluationSet) -> GenerationJob:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from assay.model_folders import SHIPPED
 from assay.studies.deciding.prices import Prices, prices_of, would_take
 from assay.studies.deciding.wording import decision_lines
+from assay.studies.exits.wording import exit_sections
 from assay.studies.preferences.spent import method_costs
 from assay.studies.results.browser import browser_rows
 from assay.studies.scores import stored_scores
@@ -38,6 +39,7 @@ def report_content(results: Results) -> dict[str, Any]:
         "facts": [
             ["cells", f"{len(wanted.cells):,}"],
             ["distinct trainings", f"{len(wanted.tunings) + len(wanted.trainings):,}"],
+            *([] if results.exits is None else [["ended early", f"{len(results.exits['ended']):,}"]]),
             ["predictions", f"{_num_predictions(results):,}"],
             ["scores", f"{scores.num_rows:,}"],
             *(
@@ -59,6 +61,7 @@ def report_content(results: Results) -> dict[str, Any]:
         "method_costs": _method_costs(results),
         "errors": list(results.errors),
         "decisions": decision_sections(results.decisions),
+        "exits": exit_sections(results.exits),
         "rows": [row.as_dict() for row in results.rows],
         "browser": browser_of(results),
     }

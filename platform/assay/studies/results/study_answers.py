@@ -10,6 +10,7 @@ from assay.records import Prediction, from_table
 from assay.store import Store
 from assay.studies.artifacts import StudyArtifacts
 from assay.studies.deciding.study_rounds import replayed
+from assay.studies.exits.stored import without_ended
 from assay.studies.inputs import Datasets, item_counts, store_datasets
 from assay.studies.prepared import PreparedStudy, prepare_study
 from assay.studies.spec import Study
@@ -47,8 +48,8 @@ def study_answers(study: Study, store: Store, embedded_name: str) -> Iterator[An
 
 
 def _plan(prepared: PreparedStudy, store: Store) -> StudyArtifacts:
-    """What the study wants; with `decide`, what its rounds wanted so far."""
+    """What the study wants; with `decide`, what its rounds wanted so far, and without arms that ended by `exits`."""
     if prepared.study.decide is None:
-        return prepared.artifacts
+        return without_ended(prepared, store).artifacts
     counts = item_counts(prepared.sets, Datasets(store, prepared.datasets))
     return replayed(prepared, counts, store).plan

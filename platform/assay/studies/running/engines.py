@@ -94,14 +94,17 @@ class Engines:
         opened, resources = self.opened, self.opened.study.resources.training
         hooks = None if inside is None else inside.hooks
         report = run_sweep(opened.store, jobs, resources, opened.progress, make_hooks=hooks)
-        trained = sum(job.status == "trained" for job in report.jobs)
-        workers = resources.num_workers
-        opened.costs.trainings |= {job.key: job.step_s * workers for job in report.jobs if job.status == "trained"}
-        shared = f", {len(jobs) - trained} by a study beside this one" if trained < len(jobs) else ""
+        made = [job for job in report.jobs if job.status in ("trained", "held")]
+        for job in made:  # one that was held goes on in another sweep
+            seconds = opened.costs.trainings.get(job.key, 0.0)
+            opened.costs.trainings[job.key] = seconds + job.step_s * resources.num_workers
+        shared = f", {len(jobs) - len(made)} by a study beside this one" if len(made) < len(jobs) else ""
+        held = sum(job.status == "held" for job in made)
+        waiting = f", {held} of them up to a barrier" if held else ""
         opened.costs.note(
             "train",
-            f"{trained} trainings on {report.slots} slots{shared}, {report.step_s:.0f} s of pure optimizer steps, the "
-            f"first step after {report.first_step_s:.0f} s"
+            f"{len(made)} trainings on {report.slots} slots{shared}{waiting}, {report.step_s:.0f} s of pure optimizer "
+            f"steps, the first step after {report.first_step_s:.0f} s"
             + (
                 f", {report.eval_s:.0f} s of evaluations inside trials, {report.eval_s / report.trial_s:.0%} of the "
                 "trials' time"

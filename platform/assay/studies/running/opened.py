@@ -5,6 +5,7 @@ Every part of a run takes it, and finds here what another part learned: lengths 
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -53,6 +54,11 @@ class OpenedStudy:
         self.__dict__["prepared"] = self.prepared.recounted(self.store)
         return self.prepared
 
+    def ended(self, adapters: Collection[str]) -> PreparedStudy:
+        """The same without these trainings, which ended early; `prepared` from here on."""
+        self.__dict__["prepared"] = self.prepared.without(adapters)
+        return self.prepared
+
     @property
     def budget_usd(self) -> float | None:
         """Dollars that the study may have cost in all, earlier runs included: as the caller says, else the study."""
@@ -77,8 +83,13 @@ class OpenedStudy:
 
     def placed(self, plan: StudyArtifacts) -> StudyArtifacts:
         """The artifacts with the folder of the study's own base; it must be there."""
+        return plan.at(self.own_base)
+
+    @property
+    def own_base(self) -> dict[str, str]:
+        """Folder of the study's own base by its key, if it has one; it must be there."""
         base = self.prepared.bases.get(TINY)
-        return plan if base is None else plan.at({base.key: str(self.store.local_dir(BASE_KIND, base.key))})
+        return {} if base is None else {base.key: str(self.store.local_dir(BASE_KIND, base.key))}
 
     def has_scores(self, scoring: ScoreJobs) -> bool:
         """Whether the store holds all of these."""

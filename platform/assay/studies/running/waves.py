@@ -74,7 +74,7 @@ class Waves:
                 trained = [job for job in (*plan.tunings, *plan.trainings) if job.key not in adapters]
                 asked = [job for job in plan.generations if job.key not in predictions and until != "train"]
                 with costs.stage("preflight"):
-                    self._rehearse(trained, asked, examples)
+                    self.rehearse(trained, asked, sets)
             with costs.stage("train"):
                 self._train([job for job in plan.tunings if job.key not in adapters])
                 plan = plan.at(self.engines.merged(plan.merged) | self._whole(plan, plan.tunings))
@@ -106,13 +106,14 @@ class Waves:
                 with costs.stage("preferences"):
                     costs.note("preferences", steps.finish(plan, scoring, self.judge.asks(endpoint)))
 
-    def _rehearse(
+    def rehearse(
         self,
         trainings: Sequence[TrainingJob],
         generations: Sequence[GenerationJob],
-        examples: Mapping[str, Sequence[Example]],
+        sets: Mapping[str, EvaluationSet],
     ) -> None:
         """Try each base, and the judge, before hours of training."""
+        examples = {part.key: self.datasets.evaluation_rows(part) for part in sets.values()}
         self.engines.rehearse(trainings, generations, examples)
         if generations and JUDGE in self.opened.study.scorers and not self.opened.study.judge.is_embedded:
             self.judge.ask_once(next(iter(examples[generations[0].evaluation_key])))

@@ -104,6 +104,8 @@ def searched(study: Study) -> SearchedSpace:
             f"search {study.name}: saw the design {study.grid.design!r}; expected mixture or weights; set "
             "grid.design=weights, grid.tasks and grid.total"
         )
+    if study.exits is not None:
+        raise ConfigError(f"search {study.name}: saw exits, by which points end before they have a score; leave it out")
     if study.objective is None and not study.evaluation.instruction_rows:
         raise ConfigError("evaluation.instruction_rows: saw 0; expected some, to see what a mixture forgets")
     return study.grid.searched

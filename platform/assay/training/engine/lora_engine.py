@@ -128,16 +128,23 @@ class LoraTrainer:
         self._model = _trained_model(spec, base, gradient_checkpointing=self.size.gradient_checkpointing)
         self._optimizer = DeepSpeedOptimizer(spec, self._model.module, self._model.parameters, self.workers)
         self._hooks = TrialHooks(hooks, self._model, base, self.workers, spec)
+        self.is_held = False
+        """Whether `steps` ended at the step that it was to wait at, before the training was over."""
         if checkpoints is not None and (state := self._latest(checkpoints)) is not None:
             self._restore(state)
 
     # --- the loop ----------------------------------------------------------------------------------------
 
-    def steps(self) -> Iterator[StepMetrics]:
-        """Run to the end of the plan, or to where early stopping or a hook ends it."""
+    def steps(self, hold_at: int | None = None) -> Iterator[StepMetrics]:
+        """Run to the end of the plan, or to where early stopping or a hook ends it.
+
+        Args:
+            hold_at: wait at this step: a checkpoint is kept, and `is_held` says so. None: nowhere.
+        """
         run, plan = self.run, self.plan
         began_eval_s = self._hooks.begin(self._hook_states)
-        while run.step < plan.total_steps and not run.stop_reason:
+        last = plan.total_steps if hold_at is None else min(hold_at, plan.total_steps)
+        while run.step < last and not run.stop_reason:
             metrics = self._step_that_fits()
             run.step += 1
             is_last = run.step == plan.total_steps
@@ -166,7 +173,11 @@ class LoraTrainer:
             if self._checkpoints is not None and every is not None and run.step % every == 0:
                 self._save(self._checkpoints)
             yield result
-        run.stop_reason = run.stop_reason or "schedule"
+        self.is_held = run.step < plan.total_steps and not run.stop_reason
+        if not self.is_held:
+            run.stop_reason = run.stop_reason or "schedule"
+        elif self._checkpoints is not None:
+            self._save(self._checkpoints)
 
     @property
     def _memory_kind(self) -> tuple[object, ...]:

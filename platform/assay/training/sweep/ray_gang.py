@@ -21,9 +21,8 @@ from ray.train.torch import TorchConfig, TorchTrainer
 from ray.tune.integration.ray_train import TuneReportCallback
 
 from assay.errors import InputError, StageError
-from assay.training.spec import ADAPTER_KIND
 from assay.training.sweep.ray_claims import Claim
-from assay.training.sweep.ray_trial import JobRows, SweepInputs, checkpoints_of, open_trainer, publish, trial_report
+from assay.training.sweep.ray_trial import JobRows, SweepInputs, is_kept, keep, open_trainer, trial_report
 from assay.training.sweep.slots import worker_share
 
 START_TIMEOUT_S = 900
@@ -51,7 +50,7 @@ def train_with_gang(config: dict[str, Any], inputs: SweepInputs) -> None:
         closing(Claim(inputs.store.uri, job.key, inputs.holder)) as claim,
         TemporaryDirectory(prefix="assay-train-") as folder,
     ):
-        found = claim.held and inputs.store.exists(ADAPTER_KIND, job.key)  # by an attempt that died then, or a sweep
+        found = claim.held and is_kept(inputs.store, job)  # by an attempt that died then, or a sweep
         if found or not claim.held:
             nothing = trial_report(job, None)
             tune.report({**nothing, "finished": True, "found": found, "deferred": not claim.held})
@@ -98,9 +97,9 @@ def work(settings: dict[str, Any]) -> None:
 
         def report(*, finished: bool) -> None:
             told = trial_report(job, last, step_s=step_s, eval_s=eval_s, wall_s=time.monotonic() - began_s)
-            ray.train.report({**told, **found, "finished": finished})
+            ray.train.report({**told, **found, "finished": finished, "held": trainer.is_held})
 
-        for last in trainer.steps():
+        for last in trainer.steps(job.hold_at):
             step_s += last.step_s
             eval_s += last.eval_s
             found |= last.metrics
@@ -108,10 +107,7 @@ def work(settings: dict[str, Any]) -> None:
             if trainer.workers.tell(is_due):  # a report waits for all workers, so one clock decides
                 report(finished=False)
                 reported_s = time.monotonic()
-        publish(inputs.store, job, job.key, trainer)
-        checkpoints = checkpoints_of(inputs, job)
-        if trainer.workers.is_first and checkpoints is not None:
-            checkpoints.clear()
+        keep(inputs, job, trainer)
         report(finished=True)
 
 

@@ -39,6 +39,7 @@ from assay.training.sweep.ray_trial import (
     MakeHooks,
     ResidentTrial,
     SweepInputs,
+    is_kept,
     named_rows,
     read_dataset_examples,
     read_mixture_rows,
@@ -141,12 +142,12 @@ def run_sweep(
 
     Args:
         store: where adapters go; workers write to it themselves.
-        jobs: wanted adapters; equal keys are trained once.
+        jobs: wanted adapters; equal keys are trained once. One with `hold_at` is trained to that step.
         resources: what trials run on, how many at a time, retries.
         progress: gets the stage "training", one unit per job.
         readers: how mixtures and datasets are read.
         make_hooks: evaluations inside a job's trial; runs in the workers.
-        on_done: called in the driver as each job is published, those found included.
+        on_done: called in the driver as each job is published, those found included and those held left out.
         cuts: what may end trials early.
 
     Raises:
@@ -159,7 +160,7 @@ def run_sweep(
     began_s = time.monotonic()
     progress = progress or SilentProgress()
     distinct = {job.key: job for job in jobs}
-    found = _found(store, list(distinct))
+    found = _found(store, list(distinct.values()))
     progress.start(STAGE, len(distinct), done=len(found), unit="trials")
     reports = {key: JobReport(key, "found") for key in found}
     for key in found:
@@ -204,7 +205,7 @@ def _fit_and_share(inputs: SweepInputs, slots: int, watch: SweepWatch, cuts: Cut
             if len(watch.reports) - seen + len(deferred) < len(ready):
                 return  # interrupted, or given up
             waiting += deferred
-        for job in [job for job in waiting if store.exists(ADAPTER_KIND, job.key)]:
+        for job in [job for job in waiting if is_kept(store, job)]:
             watch.found_elsewhere(job)
             waiting.remove(job)
         taken = taken_elsewhere(store.uri, [job.key for job in waiting])
@@ -288,9 +289,9 @@ def _fit(inputs: SweepInputs, slots: int, watch: SweepWatch, cuts: Cuts) -> None
         ).fit()
 
 
-def _found(store: Store, keys: Sequence[str]) -> list[str]:
-    there = store.present(ADAPTER_KIND, keys)
-    return [key for key in keys if key in there]
+def _found(store: Store, jobs: Sequence[TrainingJob]) -> list[str]:
+    there = store.present(ADAPTER_KIND, [key for job in jobs for key in job.kept_under])
+    return [job.key for job in jobs if there.intersection(job.kept_under)]
 
 
 def _check_cuts(resources: TrainResources, cuts: Cuts) -> None:

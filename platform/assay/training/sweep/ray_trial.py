@@ -250,9 +250,27 @@ def open_trainer(inputs: SweepInputs, job: TrainingJob, rows: JobRows) -> LoraTr
         )
 
 
-def checkpoints_of(inputs: SweepInputs, job: TrainingJob) -> Checkpoints | None:
-    """Where the job keeps its checkpoints; None where it keeps none."""
-    return Checkpoints(inputs.store, job.key) if inputs.resources.checkpoint_every is not None else None
+def checkpoints_of(inputs: SweepInputs, job: TrainingJob) -> Checkpoints:
+    """Where the job keeps its checkpoints, if it keeps any, and finds those of an earlier part of its training."""
+    return Checkpoints(inputs.store, job.key, job.hold_at)
+
+
+def is_kept(store: Store, job: TrainingJob) -> bool:
+    """Whether there is nothing left to train."""
+    return any(store.exists(ADAPTER_KIND, key) for key in job.kept_under)
+
+
+def keep(inputs: SweepInputs, job: TrainingJob, trainer: LoraTrainer) -> None:
+    """Publish what the trainer made: the whole training, or where it is held what stands there, beside its checkpoint.
+
+    All workers of a training call it.
+    """
+    if trainer.is_held:
+        publish(inputs.store, job, stopped_adapter_key(job.key, trainer.run.step), trainer)
+        return
+    publish(inputs.store, job, job.key, trainer)
+    if trainer.workers.is_first:
+        checkpoints_of(inputs, job).clear()
 
 
 def publish(store: Store, job: TrainingJob, key: str, trainer: LoraTrainer) -> None:
@@ -347,22 +365,21 @@ class ResidentTrial(tune.Trainable):
         self._last: StepMetrics | None = None
         self._pure_s = self._eval_s = 0.0
         self._metrics: dict[str, float] = {}
-        self._found = False
+        self._found = self._held = False
 
     def _train(self) -> Generator[StepMetrics, None, None]:
         job, inputs = self._job, self._inputs
         with closing(Claim(inputs.store.uri, job.key, inputs.holder)) as claim:
             if not claim.held:
                 raise TrainedElsewhere
-            self._found = inputs.store.exists(ADAPTER_KIND, job.key)  # by an attempt that died then, or another sweep
+            self._found = is_kept(inputs.store, job)  # by an attempt that died then, or another sweep
             if self._found:
                 return
             self._trainer = open_trainer(inputs, job, self._rows)
             try:
-                yield from self._trainer.steps()
-                publish(inputs.store, job, job.key, self._trainer)
-                if (checkpoints := checkpoints_of(inputs, job)) is not None:
-                    checkpoints.clear()
+                yield from self._trainer.steps(job.hold_at)
+                keep(inputs, job, self._trainer)
+                self._held = self._trainer.is_held
             finally:
                 self._trainer.close()
                 self._trainer = None
@@ -380,4 +397,4 @@ class ResidentTrial(tune.Trainable):
             self._job, self._last, step_s=self._pure_s, eval_s=self._eval_s, wall_s=time.monotonic() - self._began_s
         )
         # Tune sets `done` by itself where a scheduler stops a trial
-        return {**report, **self._metrics, "done": done, "finished": done, "found": self._found}
+        return {**report, **self._metrics, "done": done, "finished": done, "found": self._found, "held": self._held}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from assay.cluster.ray_metrics import count, show
 from assay.hooks import Progress, log_event
 from assay.training.spec import TrainingJob
 from assay.training.sweep.first_failures import FirstFailures
-from assay.training.sweep.sweep_report import JobReport
+from assay.training.sweep.sweep_report import JobReport, Status
 
 STAGE = "training"
 _EXCEPTION_LINE = re.compile(r"[A-Za-z_][\w.]*(Error|Exception|Exit|Interrupt)\b")
@@ -56,10 +56,9 @@ class SweepWatch(tune.Callback):
             self._deferred.append(job)
             return
         refused = result.get("refused")
-        stopped = not result.get("finished")
         self.reports[job.key] = JobReport(
             key=job.key,
-            status="failed" if refused else "stopped" if stopped else "found" if result.get("found") else "trained",
+            status=_status(result),
             wall_s=float(result.get("wall_s", 0.0)),
             step_s=float(result.get("step_s", 0.0)),
             eval_s=float(result.get("eval_s", 0.0)),
@@ -79,7 +78,7 @@ class SweepWatch(tune.Callback):
             attempts=report.attempts, error=refused,
         )  # fmt: skip
         self._tell(report.status)
-        if self._on_done is not None and not refused and not stopped:
+        if self._on_done is not None and report.status in ("found", "trained"):
             self._on_done(job)
         self._progress.advance(STAGE, 1, loss=result.get("loss"), running=len(self._losses))
 
@@ -110,6 +109,17 @@ class SweepWatch(tune.Callback):
     def _tell(self, status: str) -> None:
         count("assay_trials_ended", status=status)
         show("assay_trials_running", len(self._losses))
+
+
+def _status(result: Mapping[str, Any]) -> Status:
+    """How the trial ended, by its last report."""
+    if result.get("refused"):
+        return "failed"
+    if not result.get("finished"):
+        return "stopped"
+    if result.get("found"):
+        return "found"
+    return "held" if result.get("held") else "trained"
 
 
 def _cell(job: TrainingJob) -> str:

@@ -11,6 +11,7 @@ from assay.errors import InputError, StageError
 from assay.training.spec import TrainingJob
 
 CAUSES_SHOWN = 3
+Status = Literal["found", "trained", "held", "stopped", "failed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,9 +19,9 @@ class JobReport:
     """How one job went."""
 
     key: str
-    status: Literal["found", "trained", "stopped", "failed"]
-    """"found" in the store, at first or when another study had published it; "stopped" by the sweep's scheduler and
-    published under a key of its own."""
+    status: Status
+    """"found" in the store, at first or when another study had published it; "held" at the step that the job names, or
+    "stopped" by the sweep's scheduler, and published under a key of its own."""
     wall_s: float = 0.0
     """From the worker's taking it up to its publication, last attempt."""
     step_s: float = 0.0

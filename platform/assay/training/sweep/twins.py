@@ -13,6 +13,7 @@ from assay.mixtures.sampling import TRAIN_FILE, VALIDATION_FILE
 from assay.mixtures.spec import KIND as MIXTURE_KIND
 from assay.mixtures.spec import MixtureSpec
 from assay.store import MANIFEST, Store
+from assay.training.checkpoints import Checkpoints
 from assay.training.spec import ADAPTER_KIND, TrainingJob
 
 
@@ -55,3 +56,4 @@ def copy_twin(store: Store, job: TrainingJob, trained: str) -> None:
         for path in sorted(source.iterdir()):
             if path.name != MANIFEST:
                 writer.file(path.name, path.read_bytes())
+    Checkpoints(store, job.key).clear()  # it may have been trained up to a barrier
