@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import pytest
+
+from assay.errors import DataError
 from assay.preference.sources import SampledPairs
-from assay.records import Example
+from assay.records import Example, Prediction
 from assay.scoring.judges.calls import JudgeCall
 from assay.scoring.judges.judgements import Choice, PairVerdict
 from assay.scoring.judges.protocols.pairwise import PairInstance
-from assay.studies.preferences.comparing import as_example, asked_at_once, compared_rows, protocol_of
+from assay.studies.preferences.comparing import as_example, asked_at_once, compared_rows, protocol_of, said_by_start
 from assay.studies.preferences.wanted import answer_id
 
 PROMPT = Example("p", "instructions", "train", "Say hello.", "", "Hello.")
@@ -67,3 +70,15 @@ def test_the_start_is_asked_about_all_pairs_in_one_batch_and_its_replies_are_rea
     assert [(one.original.winner, one.swapped.winner) for one in found] == [(1, 1), (2, 2)]
     nothing = asked_at_once(protocol, instances[:1], lambda number, calls: ["" for _ in calls])
     assert nothing[0].original.winner is None
+
+
+def test_the_start_says_nothing_about_what_it_was_not_shown() -> None:
+    questions = [Example(f"call#{place:06d}", "instructions", "test", "?", "", "") for place in range(3)]
+    cut = [False, True, False]
+    rows = [
+        Prediction(answer_id(question.example_id, 0), "Output (a)", "stop", 9, 4, prompt_cut=is_cut)
+        for question, is_cut in zip(questions, cut, strict=True)
+    ]
+    assert said_by_start(rows[:2], questions, 208) == ["Output (a)", "", ""]
+    with pytest.raises(DataError, match=r"all longer than 208 tokens.*raise generation\.max_model_len"):
+        said_by_start(rows[1:2], questions[1:2], 208)

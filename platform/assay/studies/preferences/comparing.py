@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
+from assay.errors import DataError
 from assay.fingerprint import fingerprint
 from assay.hooks import Progress
 from assay.judging.asking import JudgeConnection, Work, ask_judge, calls_of, check_answered
@@ -17,7 +18,7 @@ from assay.llm.endpoint import EndpointSpec
 from assay.preference.comparing import OrderedVerdicts, every_two, win_shares
 from assay.preference.rows import prompt_of, question_text
 from assay.preference.sources import LabelledAnswers
-from assay.records import Example, Mode, Rating, ScoreRow, Unscored
+from assay.records import Example, Mode, Prediction, Rating, ScoreRow, Unscored
 from assay.scoring.jobs import NO_PREDICTION, judge_spec, score_row
 from assay.scoring.judges.calls import JudgeCall
 from assay.scoring.judges.judgements import PairVerdict
@@ -26,6 +27,8 @@ from assay.scoring.protocol import ScorerSpec
 from assay.studies.preferences.wanted import answer_id
 
 NO_VERDICT = "no verdict"
+START_VERSION = 2
+"""Of the start's scores: 2 reads no verdict where the question lost a part: nobody can compare what is not shown."""
 Compare = Callable[[Sequence[PairInstance]], Sequence[PairVerdict]]
 """Who compares: a verdict for each instance, in their order."""
 
@@ -45,7 +48,7 @@ def start_as_scorer(spec: LabelledAnswers, mode: Mode) -> ScorerSpec:
     """The start that judges, as scores are keyed by it; the answers' own key says which model it is."""
     protocol = protocol_of(spec, mode)
     params = {"protocol": protocol.name, "settings": fingerprint(protocol.identity()), "model": "the start"}
-    return ScorerSpec(name=spec.label, kind="judge", cost="call", mode=mode, params=params)
+    return ScorerSpec(name=spec.label, version=START_VERSION, kind="judge", cost="call", mode=mode, params=params)
 
 
 def compared_rows(
@@ -146,6 +149,26 @@ def asked_at_once(
                 found[place] = stop.value
         waiting, number = further, number + 1
     return [found[place] for place in range(len(instances))]
+
+
+def said_by_start(rows: Sequence[Prediction], examples: Sequence[Example], longest: int) -> list[str]:
+    """The start's replies in the order of its questions; empty where there is none, or a question was cut.
+
+    Args:
+        rows: what it answered, by `answer_id` of the questions.
+        examples: the questions, see `as_example`.
+        longest: tokens that a question may have.
+
+    Raises:
+        DataError: every question was cut.
+    """
+    if rows and all(row.prompt_cut for row in rows):
+        raise DataError(
+            f"label 'self': saw questions of a verdict that are all longer than {longest} tokens; expected the start "
+            "to read both answers; raise generation.max_model_len, or take the strategy vanilla_norules"
+        )
+    said = {row.example_id: row.prediction for row in rows if row.error is None and not row.prompt_cut}
+    return [said.get(answer_id(row.example_id, 0), "") for row in examples]
 
 
 def as_example(call: JudgeCall, place: int) -> Example:

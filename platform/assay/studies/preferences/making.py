@@ -32,7 +32,14 @@ from assay.scoring.judges.judgements import PairVerdict
 from assay.scoring.judges.protocols.pairwise import PairInstance, PairwiseJudge
 from assay.scoring.protocol import ScorerSpec
 from assay.store import Store
-from assay.studies.preferences.comparing import as_example, asked_at_once, compared_rows, judged_pairs, protocol_of
+from assay.studies.preferences.comparing import (
+    as_example,
+    asked_at_once,
+    compared_rows,
+    judged_pairs,
+    protocol_of,
+    said_by_start,
+)
 from assay.studies.preferences.wanted import (
     SAMPLES_SCHEMA,
     Sampler,
@@ -184,8 +191,7 @@ class PairMaker:
             asked = sampled(spec, start, rows, num=1, max_new_tokens=VERDICT_TOKENS)
             examples = [as_example(call, place) for place, call in enumerate(calls)]
             self.answer([asked], lambda _: examples)
-            texts = stored_answers(self.store, asked.job.key)
-            return [texts.get(answer_id(row.example_id, 0), "") for row in examples]
+            return said_by_start(stored_predictions(self.store, asked.job.key), examples, spec.max_prompt_tokens)
 
         return asked_at_once(protocol, instances, reply)
 
@@ -296,8 +302,12 @@ def _row(prompt: Example, answers: tuple[str, ...], scores: tuple[float, ...] | 
 
 def stored_answers(store: Store, key: str) -> dict[str, str]:
     """Texts of a predictions artifact by row id; rows that failed are absent."""
-    rows = from_table(store.read_table(PREDICTIONS, key, PREDICTIONS_FILE), Prediction)
-    return {row.example_id: row.prediction for row in rows if row.error is None}
+    return {row.example_id: row.prediction for row in stored_predictions(store, key) if row.error is None}
+
+
+def stored_predictions(store: Store, key: str) -> list[Prediction]:
+    """Rows of a predictions artifact."""
+    return from_table(store.read_table(PREDICTIONS, key, PREDICTIONS_FILE), Prediction)
 
 
 def stored_ratings(store: Store, key: str) -> dict[str, float]:
