@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import torch
@@ -13,6 +14,7 @@ from assay.studies.artifacts import Base, MergedBase, StackedAdapter
 from assay.studies.starts import make_merged_base, make_stacks
 from assay.studies.tiny_bases import BASE_KIND
 from assay.training.spec import ADAPTER_KIND
+from support.lora_scenarios import read_from
 from support.tiny_causal_models import save_tiny_model
 
 TOKENS = torch.tensor([[5, 9, 33, 60, 120, 7]])
@@ -63,3 +65,22 @@ def test_merged_and_stacked_starts_are_the_sum_of_both_adapters(tmp_path: Path) 
     torch.testing.assert_close(stacked, on_merged, rtol=1e-4, atol=1e-4)
     assert not torch.allclose(stacked, tuned, atol=1e-2)
     assert not torch.allclose(stacked, with_adapter(base, target), atol=1e-2)
+
+
+def test_divergence_from_a_stacked_start_is_that_from_the_merged_one(pool: ProcessPoolExecutor, tmp_path: Path) -> None:
+    store = Store(str(tmp_path / "store"))
+    base = save_tiny_model(tmp_path / "base", "llama")
+    store_adapter(store, "tuning", base, 4, 16, 1, tmp_path / "a")
+    store_adapter(store, "target", base, 8, 8, 2, tmp_path / "b")
+    merged = MergedBase(Base("tiny", "b" * 32, str(base)), "tuning")
+    make_merged_base(store, merged, "float32")
+
+    def read(path: str, tuned: str | None) -> list[tuple[float, float]]:
+        rows = pool.submit(read_from, store.uri, path, "target", tuned).result(timeout=300)
+        return [(float(str(row["log_prob"])), float(str(row["start_log_prob"]))) for row in rows]
+
+    stacked = read(str(base), "tuning")
+    assert len(stacked) == 2
+    torch.testing.assert_close(stacked, read(str(store.local_dir(BASE_KIND, merged.key)), None), rtol=1e-4, atol=1e-3)
+    bare = read(str(base), None)
+    assert all(abs(ours[1] - other[1]) > 0.1 for ours, other in zip(stacked, bare, strict=True))

@@ -250,3 +250,18 @@ def plain_full_training(folder: Path, model: str, out: str, spec: TrainSpec, row
         name: {key: value.numpy() for key, value in found.state_dict().items()}
         for name, found in (("plain", plain), ("written", written), ("base", base))
     }
+
+
+def read_from(store: str, base: str, adapter: str, tuned: str | None) -> list[dict[str, object]]:
+    """Log-probabilities of two answers, one of them cut, by an adapter of the store and by its start."""
+    from assay.records import Prediction
+    from assay.training.engine.divergence_engine import Reader
+
+    examples = arithmetic_examples(2)
+    said = [
+        Prediction(row.example_id, "the answer is 7", end, 9, 5)
+        for row, end in zip(examples, ("stop", "length"), strict=True)
+    ]
+    opened = Store(store)
+    reader = Reader(opened, base, "b" * 32, "", SPEC, TrainResources(threads=1), tuned)
+    return reader.read(opened.local_dir("adapter", adapter), examples, said)

@@ -274,7 +274,7 @@ class _Collected:
             return
         mixture = self._mixture(cell.mixture)
         recipe, evaluation = self._recipe(cell.train, cell), self._evaluation(cell)
-        rows = mixture if cell.pairs is None else self._pairs(cell, cell.pairs, recipe, point.base, mixture)
+        rows = mixture if cell.pairs is None else self._pairs(cell, cell.pairs, recipe, point, mixture)
         key = adapter_key(
             recipe,
             base_key=point.base.key,
@@ -295,12 +295,15 @@ class _Collected:
             whole = _Point(Base(point.base.name, key, ""))
             self._evaluate(cell, whole, rows, None, 0, key, training=key)
             return
-        adapter, rank = key, cell.train.lora_rank
-        if point.start_adapter is not None:
-            stack = StackedAdapter((point.start_adapter, key), point.start_rank + rank)
-            self.stacked[key] = stack
-            adapter, rank = stack.key, stack.rank
+        adapter, rank = self._served(point, key, cell.train.lora_rank)
         self._evaluate(cell, point, rows, adapter, rank, key, training=key)
+
+    def _served(self, point: _Point, key: str, rank: int) -> tuple[str, int]:
+        """What a training's adapter is served as, and its rank: itself, or stacked on the one that it started from."""
+        if point.start_adapter is None:
+            return key, rank
+        stack = self.stacked[key] = StackedAdapter((point.start_adapter, key), point.start_rank + rank)
+        return stack.key, stack.rank
 
     def _answer(self, cell: Cell, model: FoundGiven) -> None:
         """Answers of a model as it is. One board holds all of them, so they bear one base's name."""
@@ -338,17 +341,19 @@ class _Collected:
                 is_given=True,
             )
 
-    def _pairs(self, cell: Cell, asked: PairsAsked, recipe: TrainSpec, start: Base, prompts: str) -> str:
+    def _pairs(self, cell: Cell, asked: PairsAsked, recipe: TrainSpec, point: _Point, prompts: str) -> str:
         """Key of the preferences that a cell learns from; of expert iteration those of its last round."""
         assert self.preferences is not None
-        first = sampler = Sampler(start.key, start.path)
+        start, tuned = point.base, point.start_adapter
+        first = sampler = Sampler(start.key, start.path, tuned, point.start_rank)
         for number in range(1, asked.rounds):
             wanted = wanted_pairs(self.study, asked, sampler, prompts, self.preferences, first)
-            key = adapter_key(recipe, base_key=start.key, mixture_key=wanted.key)
+            key = adapter_key(recipe, base_key=start.key, mixture_key=wanted.key, start_adapter_key=tuned)
             labels = {"arm": f"{cell.arm}, round {number}", "seed": str(cell.training_seed), "base": start.name}
-            job = self._training(key, start, prompts, recipe, None, labels)
+            job = self._training(key, start, prompts, recipe, tuned, labels)
             self.rounds.setdefault(key, (wanted, _on_pairs(job, wanted.key, cell)))
-            sampler = replace(sampler, adapter_key=key, lora_rank=cell.train.lora_rank)
+            adapter, rank = self._served(point, key, cell.train.lora_rank)
+            sampler = replace(sampler, adapter_key=adapter, lora_rank=rank)
         wanted = wanted_pairs(self.study, asked, sampler, prompts, self.preferences, first, self._winner(asked))
         self.pairs.setdefault(wanted.key, wanted)
         return wanted.key

@@ -58,6 +58,7 @@ def references(
         found["predictions"] |= {side.job.key for side in sides}
         found[SCORES_KIND] |= {part.scores_key for part in pairs if part.scores_key}
         found["adapter"] |= {job.key for _, job in plan.rounds}
+        found["adapter"] |= {side.job.adapter_key for side in sides if side.job.adapter_key is not None}
     return {kind: sorted(keys) for kind, keys in found.items()}
 
 

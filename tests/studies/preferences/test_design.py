@@ -16,6 +16,7 @@ from assay.studies.artifacts import Base, StudyArtifacts, study_artifacts
 from assay.studies.catalog import load_study
 from assay.studies.cells import expand
 from assay.studies.designs.preference import TUNING_SET
+from assay.studies.garbage import references
 from assay.studies.planning.estimate import plan
 from assay.studies.preferences.chosen import Answers, choose
 from assay.studies.preferences.inputs import preference_inputs
@@ -118,6 +119,29 @@ def test_expert_iteration_samples_what_its_last_round_trained() -> None:
     assert {job.key for job in first[1]} < {job.key for job in made.trainings}
 
 
+def test_a_stacked_start_samples_trains_and_is_served_beside_what_is_trained_on_it() -> None:
+    study = small(
+        "grid.start=stacked", "grid.methods=[sft_chosen, expert_iteration]", "grid.method_tuning={}", "grid.rounds=3",
+        "grid.seeds=1",
+    )  # fmt: skip
+    made = artifacts(study)
+    (tuning,) = made.tunings
+    assert not made.merged
+    trained = [*made.trainings, *(job for _, job in made.rounds)]
+    assert {(job.base_key, job.start_adapter_key) for job in trained} == {(tuning.base_key, tuning.key)}
+    assert set(made.stacked) == {job.key for job in trained}
+    served = {key: stack.key for key, stack in made.stacked.items()}
+    assert {job.adapter_key for job in made.generations} == {tuning.key, *(served[job.key] for job in made.trainings)}
+    ranks = {job.lora_rank for job in made.generations}
+    assert ranks == {study.train.lora_rank, 2 * study.train.lora_rank}
+    first, second = rounds_of(made.rounds, served)
+    assert {part.samples.job.adapter_key for part in first[0] if part.samples} == {tuning.key}
+    assert {part.samples.job.adapter_key for part in second[0] if part.samples} == {served[job.key] for job in first[1]}
+    assert {tuning.key, *served, *served.values()} == {*references(made, (), (), ())["adapter"]}
+    merged = artifacts(small("grid.methods=[sft_chosen]", "grid.method_tuning={}", "grid.seeds=1"))
+    assert not {job.key for job in merged.trainings} & {job.key for job in made.trainings}
+
+
 @pytest.mark.parametrize(
     ("override", "said"),
     [
@@ -129,6 +153,7 @@ def test_expert_iteration_samples_what_its_last_round_trained() -> None:
         ("grid.pairs={given: {dataset: helpful}}", "field preference set"),
         ("generation.temperature=0.5", "expected 1 in the design preference"),
         ("grid.start=instruct", "exactly where instruct_models"),
+        ("grid={start: stacked, start_train: {target_modules: auto}}", "serves two adapters"),
         ("grid.draws=2", "samples once"),
         ("grid.pairs={stronger: {}}", "the start on both sides"),
         ("grid.pairs={principles: {file: ../p.txt}}", "expected a path below"),

@@ -65,8 +65,9 @@ class PreferenceGrid(DesignBase):
     paper_places: ClassVar[Mapping[str, str]] = {}
 
     design: Literal["preference"] = "preference"
-    start: Literal["base", "merged", "instruct"] = "merged"
-    """The model that every method starts from: the base, our instruction adapter written into it, or another model."""
+    start: Literal["base", "merged", "stacked", "instruct"] = "merged"
+    """The model that every method starts from: the base; our instruction adapter, written into the base or served
+    beside the new one; or another model."""
     instruct_models: Mapping[str, str] = Field(default_factory=dict)
     """Base model -> the tuned model of its family, for "instruct"."""
     start_rows: int | None = Field(None, ge=1)
@@ -121,6 +122,11 @@ class PreferenceGrid(DesignBase):
                 f"tuning: saw two equal points of {method}, which has not every field; expected as many different ones "
                 "as other methods have; give it values of its own in method_tuning"
             )
+
+    @property
+    def is_tuned(self) -> bool:
+        """Whether the start is trained on instructions here."""
+        return self.start in ("merged", "stacked")
 
     @property
     def num_points(self) -> int:
@@ -187,9 +193,13 @@ class PreferenceGrid(DesignBase):
             )
         if any(recipe.method == "full" for recipe in self.recipes(study.train)):
             raise ValueError("train.method 'full': the design preference compares adapters; expected 'lora'")
+        if self.start == "stacked" and len({recipe.target_modules for recipe in self.recipes(study.train)}) > 1:
+            raise ValueError(
+                "grid.start_train.target_modules: 'stacked' serves two adapters; expected train's own layers"
+            )
         if sorted(self.instruct_models) != (sorted(study.base_models) if self.start == "instruct" else []):
             raise ValueError("grid.instruct_models: expected a model for each of base_models")
-        if self.start == "merged" and self.start_rows is None and self.prompt_dataset(study) == study.data.instructions:
+        if self.is_tuned and self.start_rows is None and self.prompt_dataset(study) == study.data.instructions:
             raise ValueError("grid.start_rows: expected a number where prompts are rows of the instruction set, too")
         for name, spec in self.pairs.items():
             if isinstance(spec, LabelledAnswers) and not spec.is_compared and spec.label not in study.scorers:
@@ -312,12 +322,12 @@ class PreferenceGrid(DesignBase):
 
     def _tuned(self, study: Study) -> Tuned | None:
         """What the start is tuned on, and how."""
-        if self.start != "merged":
+        if not self.is_tuned:
             return None
         held_out = tuple(name for name in self.datasets(study) if name != study.data.instructions)
         mixture = instructions_alone(self._instructions(study), mode=study.mode, held_out=held_out)
         recipe = (self.start_train or study.train).replace(seed=self.start_seed, objective="sft")
-        return Tuned(by_rules_of(study, mixture), recipe, is_stacked=False)
+        return Tuned(by_rules_of(study, mixture), recipe, is_stacked=self.start == "stacked")
 
     def _instructions(self, study: Study) -> Instructions:
         return Instructions(study.data.instructions, self.start_rows, 0, self.seed)
@@ -325,7 +335,7 @@ class PreferenceGrid(DesignBase):
     def _prompt_rows(self, study: Study) -> MixtureSpec:
         """The start's rows as those of training, and the prompts as those of validation: so that they never meet."""
         dataset = self.prompt_dataset(study)
-        own = dataset == study.data.instructions and self.start == "merged"
+        own = dataset == study.data.instructions and self.is_tuned
         draw = INSTRUCTION_DRAW + self.seed
         prompts = ComponentSpec(name="prompts", dataset=dataset, count=self.num_prompts, draw=draw)
         return MixtureSpec(

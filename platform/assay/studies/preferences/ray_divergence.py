@@ -28,6 +28,8 @@ class DivergenceJob:
 
     generation: GenerationJob
     examples: tuple[Example, ...]
+    adapters: tuple[str, ...]
+    """Key of the adapter that was trained; before it that of the one that its start is served with, if any."""
     prefix: str = ""
     """What the adapter was asked with; its start never is."""
 
@@ -39,9 +41,9 @@ def run_divergence(
     keys = {divergence_key(job.generation): job for job in jobs}
     there = store.present(KIND, list(keys))
     todo = {key: job for key, job in keys.items() if key not in there}
-    by_base: dict[str, list[DivergenceJob]] = {}
+    by_base: dict[tuple[str, ...], list[DivergenceJob]] = {}
     for job in todo.values():
-        by_base.setdefault(job.generation.base_key, []).append(job)
+        by_base.setdefault((job.generation.base_key, *job.adapters[:-1]), []).append(job)
     progress.start(STAGE, len(keys), done=len(there), unit="models")
     task = ray.remote(num_cpus=resources.cpus_per_worker, num_gpus=resources.gpus_per_worker)(_read_answers)
     running = {task.remote(store, part, train, resources): len(part) for part in by_base.values()}
@@ -57,10 +59,11 @@ def _read_answers(store: Store, jobs: Sequence[DivergenceJob], train: TrainSpec,
     from assay.training.engine.divergence_engine import Reader
 
     first = jobs[0].generation
-    reader = Reader(store, first.base_path, first.base_key, first.base_source, train, resources)
+    tuned = next(iter(jobs[0].adapters[:-1]), None)
+    reader = Reader(store, first.base_path, first.base_key, first.base_source, train, resources, tuned)
     for job in jobs:
         predictions = from_table(store.read_table(PREDICTIONS, job.generation.key, PREDICTIONS_FILE), Prediction)
-        folder = store.local_dir("adapter", str(job.generation.adapter_key))
+        folder = store.local_dir("adapter", job.adapters[-1])
         rows = reader.read(folder, job.examples, predictions, job.prefix)
         with store.writing(KIND, divergence_key(job.generation), {"predictions": job.generation.key}) as artifact:
             artifact.table(FILE, pa.Table.from_pylist(rows, schema=SCHEMA))

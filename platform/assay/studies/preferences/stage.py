@@ -59,7 +59,7 @@ class AfterScores:
         return {
             name: sampled(
                 self.study.generation,
-                Sampler(job.base_key, job.base_path),
+                Sampler(job.base_key, job.base_path, job.adapter_key, job.lora_rank),
                 reported.key,
                 num=self.grid.frontier,
                 max_new_tokens=reported.max_new_tokens,
@@ -80,7 +80,13 @@ class AfterScores:
         from assay.studies.preferences.ray_divergence import DivergenceJob, run_divergence
 
         rows, prefixes = tuple(self.examples(self.sets[REPORTED_SET])), self.plan.prefixes
-        jobs = [DivergenceJob(job, rows, prefixes.get(job.key, "")) for job in self.reported_jobs(chosen)]
+        stacks = {stack.key: stack.parts for stack in self.plan.stacked.values()}
+        jobs = [
+            DivergenceJob(
+                job, rows, stacks.get(str(job.adapter_key), (str(job.adapter_key),)), prefixes.get(job.key, "")
+            )
+            for job in self.reported_jobs(chosen)
+        ]
         return run_divergence(self.store, jobs, self.study.train, self.study.resources.training, maker.progress)
 
     def match(self, run: RunRow) -> Match | None:

@@ -31,6 +31,7 @@ from assay.studies.preferences.rounds import rounds_of
 from assay.studies.preferences.stage import AfterScores
 from assay.studies.scores import ScoreJobs, ratings_by_run, stored_scores
 from assay.studies.spec import Study
+from assay.studies.starts import make_stacks
 from assay.studies.writer import EmbeddedJudge
 from assay.training.spec import TrainingJob
 
@@ -56,10 +57,11 @@ class PreferenceSteps:
     ) -> list[str]:
         """The pairs that trainings read, where they are missing; what was made, in words."""
         maker, said = self._maker(judge), []
-        for wanted, jobs in rounds_of(plan.rounds):
+        for wanted, jobs in rounds_of(plan.rounds, {key: stack.key for key, stack in plan.stacked.items()}):
             said.append(maker.make(wanted))
             there = self.store.present("adapter", [job.key for job in jobs])
             train([job for job in jobs if job.key not in there])
+            make_stacks(self.store, [plan.stacked[job.key] for job in jobs if job.key in plan.stacked])
         said.append(maker.make(plan.pairs))
         return [part for part in said if part]
 

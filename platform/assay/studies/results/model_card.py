@@ -108,7 +108,11 @@ def _mixture(mixture: MixtureSpec | None) -> Iterator[str]:
 def _preferences(exported: Exported, asked: PairsAsked) -> Iterator[str]:
     grid = exported.study.grid.preferences
     assert grid is not None
-    told = {"merged": "the base with the study's instruction adapter in it", "base": "the base"}
+    told = {
+        "merged": "the base with the study's instruction adapter in it",
+        "stacked": "the base with the study's instruction adapter, which is part of this one",
+        "base": "the base",
+    }
     yield f"Trained on the source `{asked.name}` of preferences, from {told.get(grid.start, grid.start)}:"
     yield ""
     yield from _settings(asked.spec.model_dump(mode="json"))

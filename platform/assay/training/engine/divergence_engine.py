@@ -17,7 +17,7 @@ from assay.training.encoding import encode
 from assay.training.engine.log_probs_engine import base_log_probs
 from assay.training.engine.resident_engine import device_of, init_distributed, pin_threads, resident_base
 from assay.training.engine.workers_engine import Workers
-from assay.training.spec import TrainResources, TrainSpec
+from assay.training.spec import ADAPTER_KIND, TrainResources, TrainSpec
 
 MAX_TOKENS = 4096
 """Of one forward pass, padding included."""
@@ -27,7 +27,14 @@ class Reader:
     """Reads answers of adapters of one start."""
 
     def __init__(
-        self, store: Store, path: str, key: str, source: str, train: TrainSpec, resources: TrainResources
+        self,
+        store: Store,
+        path: str,
+        key: str,
+        source: str,
+        train: TrainSpec,
+        resources: TrainResources,
+        start_adapter_key: str | None = None,
     ) -> None:
         """Load the start.
 
@@ -38,11 +45,14 @@ class Reader:
             source: where another machine finds it, see `model_folders.local_model`.
             train: how rows become tokens, and the type of the weights.
             resources: threads and device.
+            start_adapter_key: adapter of the store that the start is served with; written into its weights here.
         """
         pin_threads(resources.threads or max(1, int(resources.cpus_per_worker)))
         device = device_of(resources.gpus_per_worker)
         init_distributed(device)
-        self._base = resident_base(model_here(store, path, key, source), dtype=train.dtype, device=device)
+        tuned = None if start_adapter_key is None else str(store.local_dir(ADAPTER_KIND, start_adapter_key))
+        folder = model_here(store, path, key, source)
+        self._base = resident_base(folder, dtype=train.dtype, device=device, start_adapter_dir=tuned)
         self._train = train.replace(objective="sft", too_long="drop", max_length=1 << 20)
         self._workers = Workers(device)
 
