@@ -15,12 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from assay.judge_server.launch import JudgeServer, start_judge_server
-from support.faults import RunningStudy, Victim, age_s, attempts, stored
+from support.faults import KillableJudge, RunningStudy, Victim, age_s, attempts, stored
 from support.tiny_study import (
     PATIENCE_S,
     artifact_files,
-    closed_port,
     ledger_calls,
     link_artifacts,
     run_tiny,
@@ -97,34 +95,11 @@ def test_the_plans_meet_every_kind_of_process_and_every_stage() -> None:
     assert met == {(stage, victim) for stage, victims in STAGES.items() for victim in victims}
 
 
-class Judge:
-    """A judge server on one port, which may be killed and started again there."""
-
-    def __init__(self) -> None:
-        self.port = closed_port()
-        self._server = self._start()
-        self.base_url = self._server.base_url
-
-    def _start(self) -> JudgeServer:
-        return start_judge_server(latency_ms=200, port=self.port)
-
-    def kill(self) -> None:
-        import os
-        import signal
-
-        os.kill(self._server.pid, signal.SIGKILL)
-        self._server.close()
-        self._server = self._start()
-
-    def close(self) -> None:
-        self._server.close()
-
-
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The study, left alone."""
     storage = tmp_path_factory.mktemp("undisturbed")
-    judge = Judge()
+    judge = KillableJudge(latency_ms=200)
     try:
         ended = run_tiny(storage, changes={**SMALL, "judge.base_url": judge.base_url})
     finally:
@@ -135,8 +110,8 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def judge() -> Iterator[Judge]:
-    server = Judge()
+def judge() -> Iterator[KillableJudge]:
+    server = KillableJudge(latency_ms=200)
     yield server
     server.close()
 
@@ -144,7 +119,7 @@ def judge() -> Iterator[Judge]:
 @pytest.mark.study
 @pytest.mark.parametrize("seed", range(RUNS))
 def test_five_random_kills_lose_nothing_and_pay_nothing_twice(
-    seed: int, undisturbed: Path, tmp_path: Path, judge: Judge
+    seed: int, undisturbed: Path, tmp_path: Path, judge: KillableJudge
 ) -> None:
     began = time.monotonic()
     link_artifacts(undisturbed, tmp_path, ["dataset", "base", "mixture"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sqlite3
 import subprocess
@@ -15,7 +16,8 @@ from typing import Literal, Self
 
 import psutil
 
-from support.tiny_study import BIN, PATIENCE_S, ROOT, environment
+from assay.judge_server.launch import JudgeServer, start_judge_server
+from support.tiny_study import BIN, PATIENCE_S, ROOT, closed_port, environment
 
 Victim = Literal["driver", "trial worker", "engine actor", "judge worker", "limiter", "ledger", "judge server"]
 TITLES: Mapping[Victim, tuple[str, ...]] = {
@@ -29,12 +31,12 @@ TITLES: Mapping[Victim, tuple[str, ...]] = {
 
 
 class RunningStudy:
-    """`assay run quickstart` as a child of the test; a context manager that leaves nothing behind."""
+    """`assay run` as a child of the test; a context manager that leaves nothing behind."""
 
-    def __init__(self, storage: Path, settings: Sequence[str], **environ: str) -> None:
+    def __init__(self, storage: Path, settings: Sequence[str], *, study: str = "quickstart", **environ: str) -> None:
         self._said = tempfile.NamedTemporaryFile("w+")  # noqa: SIM115 - closed with the study
         self.process = subprocess.Popen(
-            [str(BIN / "assay"), "run", "quickstart", "--storage", str(storage), *settings],
+            [str(BIN / "assay"), "run", study, "--storage", str(storage), *settings],
             cwd=ROOT, env=environment(**environ), stdout=subprocess.DEVNULL, stderr=self._said,
         )  # fmt: skip
 
@@ -75,6 +77,26 @@ class RunningStudy:
         self.process.kill()
         self.process.wait(60)
         self._said.close()
+
+
+class KillableJudge:
+    """A judge server on one port, which may be killed and started again there."""
+
+    def __init__(self, *, latency_ms: int) -> None:
+        self.port, self._latency_ms = closed_port(), latency_ms
+        self._server = self._start()
+        self.base_url = self._server.base_url
+
+    def _start(self) -> JudgeServer:
+        return start_judge_server(latency_ms=self._latency_ms, port=self.port)
+
+    def kill(self) -> None:
+        os.kill(self._server.pid, signal.SIGKILL)
+        self._server.close()
+        self._server = self._start()
+
+    def close(self) -> None:
+        self._server.close()
 
 
 def named(processes: Sequence[psutil.Process], titles: Sequence[str]) -> list[psutil.Process]:
