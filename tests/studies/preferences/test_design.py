@@ -153,7 +153,6 @@ def test_a_stacked_start_samples_trains_and_is_served_beside_what_is_trained_on_
         ("grid.pairs={given: {dataset: helpful}}", "field preference set"),
         ("generation.temperature=0.5", "expected 1 in the design preference"),
         ("grid.start=instruct", "exactly where instruct_models"),
-        ("grid={start: stacked, start_train: {target_modules: auto}}", "serves two adapters"),
         ("grid.draws=2", "samples once"),
         ("grid.pairs={stronger: {}}", "the start on both sides"),
         ("grid.pairs={principles: {file: ../p.txt}}", "expected a path below"),
@@ -167,6 +166,11 @@ def test_what_does_not_fit_is_refused_in_one_line(override: str, said: str) -> N
     with pytest.raises(ConfigError, match=said) as caught:
         small(override)
     assert "\n" not in str(caught.value)
+
+
+def test_a_stacked_start_adapts_the_layers_that_are_trained() -> None:
+    with pytest.raises(ConfigError, match="serves two adapters"):
+        small("grid.start=stacked", "grid.start_train={target_modules: auto}")
 
 
 def test_all_methods_at_three_points_and_five_seeds_are_priced_before_anything_runs() -> None:
