@@ -32,7 +32,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "compared": {"kind": "sampled", "num": 4, "temperature": 1.0, "label": "pairwise"},
     "rso": {"num": 6, "keep": 3, "label": "judge"},
     "stronger": {"winner": "toy"},
-    "prompted": {"kind": "stronger", "winner_prefix": "Be right. ", "loser_prefix": "Be wrong. "},
+    "prompted": {"kind": "stronger", "winner_prefix": "It is nine. ", "loser_prefix": "The house. "},
     "principles": {"file": "principles.txt"},
 }  # fmt: skip
 LABELS = {

@@ -1,8 +1,7 @@
 """Joining or starting Ray, and saying in one place who gets which of its resources.
 
 Stages of a wave follow each other: trials hold all training slots, then one generation engine per slot that fits,
-then judge workers. Only judge workers ever run beside Tune, on CPUs set aside before the sweep (`ray_set_aside`), so no
-combination of the two can wait for the other for ever.
+then judge workers. Nothing of ours runs beside Tune, so neither can wait for the other for ever.
 """
 
 from __future__ import annotations
