@@ -16,11 +16,16 @@ import sys
 import tempfile
 import types
 from functools import lru_cache
+from inspect import isabstract
 from pathlib import Path
+from typing import TypeVar
 
+from assay.config import Config
 from assay.errors import AssayError, ConfigError
 from assay.plugins.code import PluginCode
 from assay.plugins.registrations import Registrations
+
+_Base = TypeVar("_Base", bound=Config)
 
 
 @lru_cache(maxsize=64)
@@ -46,6 +51,32 @@ def registrations_of(code: PluginCode) -> Registrations:
             f"plug-in {code.name!r}: its register raised {_told(error)}; expected it to add its parts; fix it"
         ) from error
     return made
+
+
+def class_named(name: str, added: object, base: type[_Base], field: str, told: str, needs: str) -> type[_Base]:
+    """What a plug-in added, as a class of this base whose field holds the name that it was added under.
+
+    Args:
+        name: that it was added under.
+        added: by the plug-in.
+        base: class that it must be derived from.
+        field: that says its name, by its default.
+        told: begins every complaint.
+        needs: what the class must define.
+
+    Raises:
+        ConfigError: it is no such class, or calls itself something else.
+    """
+    if not (isinstance(added, type) and issubclass(added, base)) or isabstract(added):
+        raise ConfigError(
+            f"{told}: saw {added!r}; expected a class derived from {base.__module__}.{base.__name__} with {needs}"
+        )
+    said = added.model_fields[field].default
+    if said != name:
+        raise ConfigError(
+            f"{told}: saw the {field} {said!r}; expected `{field}: Literal[{name!r}] = {name!r}` in the class"
+        )
+    return added
 
 
 def _imported(code: PluginCode) -> types.ModuleType:

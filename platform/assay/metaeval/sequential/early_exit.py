@@ -97,6 +97,11 @@ def standing(curve: Sequence[float], num_evaluations: float, error: float) -> St
     return Standing(curve[-1], min(curve), gain, error)
 
 
+def leader_of(standings: Mapping[str, Standing]) -> str:
+    """The arm with the lowest loss so far, the first by name of equal ones."""
+    return min(sorted(standings), key=lambda arm: standings[arm].best)
+
+
 def behind(standings: Mapping[str, Standing], rule: ExitRule) -> dict[str, Behind]:
     """Arms to be ended, by name; `rule.first` plays no part here.
 
@@ -104,7 +109,7 @@ def behind(standings: Mapping[str, Standing], rule: ExitRule) -> dict[str, Behin
         standings: of all arms that are compared, at one barrier.
         rule: the rule.
     """
-    leader = min(sorted(standings), key=lambda arm: standings[arm].best)
+    leader = leader_of(standings)
     first = standings[leader]
     end = first.best - rule.credit * first.gain
     found = {}

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from inspect import isabstract
 
 from assay.config import validate
-from assay.errors import ConfigError
 from assay.plugins.code import PluginCode
-from assay.plugins.opening import registrations_of
+from assay.plugins.opening import class_named, registrations_of
 from assay.studies.designs.design import DesignBase
 
 
@@ -44,15 +42,6 @@ def design_class(code: PluginCode, name: str) -> type[DesignBase]:
     Raises:
         ConfigError: it is no design, or calls itself something else.
     """
-    kind = registrations_of(code).designs[name]
-    if not (isinstance(kind, type) and issubclass(kind, DesignBase)) or isabstract(kind):
-        raise ConfigError(
-            f"design {name!r} of plug-in {code.name!r}: saw {kind!r}; expected a class derived from "
-            "assay.studies.designs.design.DesignBase with cells, evaluation_sets, datasets and trains_zero"
-        )
-    if kind.model_fields["design"].default != name:
-        raise ConfigError(
-            f"design {name!r} of plug-in {code.name!r}: saw the design {kind.model_fields['design'].default!r}; "
-            f"expected `design: Literal[{name!r}] = {name!r}` in the class"
-        )
-    return kind
+    added, told = registrations_of(code).designs[name], f"design {name!r} of plug-in {code.name!r}"
+    needs = "cells, evaluation_sets, datasets and trains_zero"
+    return class_named(name, added, DesignBase, "design", told, needs)  # type: ignore[type-abstract]

@@ -14,7 +14,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 from assay.errors import ConfigError
-from assay.metaeval.sequential.early_exit import ExitRule, Standing, behind, noise_of, standing
+from assay.metaeval.sequential.early_exit import ExitRule, Standing, behind, leader_of, noise_of, standing
 from assay.metaeval.study_tables.frame import MANY
 from assay.studies.designs.cell import Cell
 from assay.studies.exits.spec import ExitsSpec
@@ -138,13 +138,12 @@ def decide(
     standings = {arm: _standing([curves[run.adapter] for run in runs], runs, noise) for arm, runs in arms.items()}
     rule = ExitRule(margin=spec.margin, first=0.0, credit=spec.credit)
     found = behind(standings, rule)
-    leader = min(sorted(standings), key=lambda arm: standings[arm].best)
     return {
         "base_model": comparison.base_model,
         "task": comparison.task,
         "at": part,
         "noise": noise,
-        "leader": leader,
+        "leader": leader_of(standings),
         "seen": {
             arm: {
                 **asdict(standings[arm]),

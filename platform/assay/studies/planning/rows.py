@@ -60,14 +60,15 @@ def refused_bases(study: Study) -> list[str]:
     lines = []
     for name in study.all_models:
         folder = Path(name).expanduser()
-        if name in (TINY, *SHIPPED) or not (folder.is_dir() or name.startswith((".", "/", "~"))):
+        if name in (TINY, *SHIPPED):
             continue
-        try:
-            if not folder.is_dir():
-                raise InputError(f"base model {name}: saw no such folder on this machine; check the path")
-            check_folder(folder, "base model")
-        except InputError as error:
-            lines.append(str(error))
+        if folder.is_dir():
+            try:
+                check_folder(folder, "base model")
+            except InputError as error:
+                lines.append(str(error))
+        elif name.startswith((".", "/", "~")):
+            lines.append(f"base model {name}: saw no such folder on this machine; check the path")
     return lines
 
 

@@ -9,16 +9,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from inspect import isabstract
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import model_serializer
 
 from assay.config import NOT_IDENTITY, validate
-from assay.errors import ConfigError
 from assay.fingerprint import canonical_json
 from assay.plugins.code import PluginCode
-from assay.plugins.opening import registrations_of
+from assay.plugins.opening import class_named, registrations_of
 from assay.training.batching import MicroBatch, RowGroup
 from assay.training.encoding import EncodedRows
 from assay.training.objectives.base import LogProbs, Objective, PassLoss, PassModel
@@ -105,18 +103,8 @@ def objective_class(code: PluginCode, name: str) -> type[Objective]:
     Raises:
         ConfigError: it is no objective, or calls itself something else.
     """
-    kind = registrations_of(code).objectives[name]
-    if not (isinstance(kind, type) and issubclass(kind, Objective)) or isabstract(kind):
-        raise ConfigError(
-            f"objective {name!r} of plug-in {code.name!r}: saw {kind!r}; expected a class derived from "
-            "assay.training.objectives.base.Objective with encode, weights and loss"
-        )
-    if kind.model_fields["method"].default != name:
-        raise ConfigError(
-            f"objective {name!r} of plug-in {code.name!r}: saw the method {kind.model_fields['method'].default!r}; "
-            f"expected `method: Literal[{name!r}] = {name!r}` in the class"
-        )
-    return kind
+    added, told = registrations_of(code).objectives[name], f"objective {name!r} of plug-in {code.name!r}"
+    return class_named(name, added, Objective, "method", told, "encode, weights and loss")  # type: ignore[type-abstract]
 
 
 @lru_cache(maxsize=64)
