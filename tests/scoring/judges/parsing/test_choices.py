@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -21,6 +19,7 @@ from assay.scoring.judges.parsing import (
     strict_choice,
 )
 from assay.scoring.judges.parsing.choices import is_contested
+from support.linear_time import WORSE_THAN_LINEAR, growth
 
 
 @pytest.mark.parametrize(
@@ -154,10 +153,8 @@ def test_a_reply_in_which_both_outputs_change_names_has_the_other_verdict(reply:
 
 @pytest.mark.parametrize("piece", ["Output (a) is better ", "[[A]] ", "not Output (a) ", "is the better one ", "(a)\n"])
 def test_hostile_verdicts_are_read_in_linear_time(piece: str) -> None:
-    started = time.process_time()
-    strict_choice(piece * (40_000 // len(piece)))
-    strict_bracket(piece * (40_000 // len(piece)))
-    assert time.process_time() - started < 3.0
+    assert growth(strict_choice, piece, 40_000) < WORSE_THAN_LINEAR
+    assert growth(strict_bracket, piece, 40_000) < WORSE_THAN_LINEAR
 
 
 def test_patterns_of_a_user_replace_the_defaults() -> None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assay.scoring.judges.parsing.thinking import spoken_part
+from support.linear_time import WORSE_THAN_LINEAR, growth
 
 
 @pytest.mark.parametrize(
@@ -110,6 +109,4 @@ def test_no_draft_changes_the_answer(draft: str, answer: str) -> None:
 
 @pytest.mark.parametrize("piece", ["<think>", "</think>", "<details reasoning>", "</details>", "<|channel|>a", "<"])
 def test_hostile_thinking_is_read_in_linear_time(piece: str) -> None:
-    started = time.process_time()
-    spoken_part(piece * (200_000 // len(piece)))
-    assert time.process_time() - started < 2.0
+    assert growth(spoken_part, piece, 200_000) < WORSE_THAN_LINEAR
