@@ -89,7 +89,7 @@ def test_every_kind_of_pairs_comes_to_a_report(storage: Path) -> None:
     assert (
         {"principles:Be short.", "principles:Be right."} >= {name for name in sources if "principles" in name} != set()
     )
-    measures = table(storage, "preference_measures")
+    measures = table(storage, "preference_measures", "kinds")
     for name in KINDS:
         known = {row["measure"]: row for row in measures if row["pairs"] == name and row["method"] == "dpo"}
         assert {"token_f1", "judge", "label", "kl", "win_rate", "words"} <= set(known)
