@@ -77,9 +77,7 @@ def _against_divergence(measures: Rows, frontier: Rows, human: str) -> Plot:
                 if method in divergence:
                     _bar(ax, divergence[method]["value"], row, palette.style(method))
             ax.set_title(f"{_title(group, groups)}: {name}", fontsize=9, loc="left")
-            ax.set_xscale("symlog", linthresh=1.0)  # best of n ends at a nat or two, trainings may go to hundreds
-            ax.set_xlim(left=min(0.0, *(row["value"] for row in divergence.values())) if divergence else 0.0)
-            ax.set_xlabel("divergence from the start, nats (logarithmic from 1)")
+            _divergence_axis(ax, [row["value"] for row in divergence.values()], [row["kl"] for row in path])
     shared_legend(figure, axes[0])
     caption = (
         f"Score on the reported prompts against the divergence from the start. Left the human column ({human}), right "
@@ -87,6 +85,17 @@ def _against_divergence(measures: Rows, frontier: Rows, human: str) -> Plot:
         "it can have. Bars are 95 % intervals over prompts and trainings."
     )
     return finish("preference_divergence", caption, figure)
+
+
+def _divergence_axis(ax: Axes, trained: Sequence[float], sampled: Sequence[float]) -> None:
+    """Nats from the start: best of n ends at a nat or two, trainings may go to hundreds."""
+    name = "divergence from the start, nats"
+    if max([*trained, *sampled], default=0.0) > 1.0:
+        ax.set_xscale("symlog", linthresh=1.0)
+        ax.xaxis.set_major_formatter("{x:g}")
+        name += " (logarithmic from 1)"
+    ax.set_xlim(left=min([0.0, *trained]) - 0.03)
+    ax.set_xlabel(name)
 
 
 def _label_against_truth(measures: Rows, frontier: Rows, human: str) -> Plot:

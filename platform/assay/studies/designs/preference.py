@@ -274,6 +274,8 @@ class PreferenceGrid(DesignBase):
 
     def notes(self) -> tuple[str, ...]:
         """How arms were chosen, and that nothing else was."""
+        if self.num_points == 1:
+            return ("Every method had one tuning point: none was chosen.",)
         note = (
             f"Every method had {self.num_points} tuning points; the one with the best mean score by its label on the "
             f"{self.tuning_prompts} prompts of the set {TUNING_SET!r} is reported, on other prompts."
