@@ -97,6 +97,9 @@ class RsoPairs(LabelledAnswers):
 START = "start"
 """What sources and arms call the model that all arms start from, as it is."""
 
+REPORTED_SET = "preferences"
+"""Evaluation set of the prompts that are reported."""
+
 
 class StrongerPairs(Config):
     """Nobody labels: what a stronger model answers, or the start with a better prompt (RLCD), is preferred."""

@@ -17,6 +17,7 @@ from assay.reports.judge_audit import audit_attacks, audit_lines, audit_shares
 from assay.reports.mixture_plots import share_curves, simplex
 from assay.reports.mixture_section import best_mixtures, objectives, taken
 from assay.reports.plots import draw_plots
+from assay.reports.preference_findings import preference_findings
 from assay.reports.preference_plots import preference_plots
 from assay.reports.ranking import boards, loss_plot, ranked_first, ranking_plot
 from assay.reports.wording import (
@@ -135,6 +136,7 @@ def render_report(report: ReportInput) -> Report:
         headlines=[
             *ranked_first(ranking),
             *best_mixtures(tables.get("objective", ()), tables.get("shares", ()), report.arm),
+            *preference_findings(tables, report.human),
             *headlines(tables, report.human, report.lost, report.arm),
         ],
         plots={plot.name: plot for plot in plots},

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from assay.preference.sources import REPORTED_SET
 from assay.reports.design_plots import INSTRUCTION_SET, Lost
 
 Rows = Sequence[Mapping[str, Any]]
@@ -74,11 +75,13 @@ def listed(names_json: str) -> str:
 def headlines(tables: Mapping[str, Rows], human: str, lost: Lost = INSTRUCTION_SET, arm: str = "mixture") -> list[str]:
     """What the study found, in sentences: the best mixture of each task, and the scorer that agrees best.
 
-    A mixture is better than the baseline where Holm's p is below .05 and the interval knows how runs differ.
+    A mixture is better than the baseline where Holm's p is below .05 and the interval knows how runs differ. What
+    methods that learn from preferences do to their reported prompts, `preference_findings` says.
     """
+    told = {*lost.sets, *((REPORTED_SET,) if tables.get("preference_measures") else ())}
     found = [_infusion(row) for row in tables.get("early_stopping", ())]
     for base, task in sorted({(row["base_model"], row["evaluation_set"]) for row in tables["leaderboard"]}):
-        if task in lost.sets:
+        if task in told:
             continue
         sentence = _best_arm(tables["leaderboard"], (base, task), human, lost, arm)
         if sentence:

@@ -16,8 +16,10 @@ from assay.metaeval.preference.columns import COLUMNS
 from assay.metaeval.study_tables.build import TableOptions, build_study_tables
 from assay.preference.rows import KIND as PAIRS
 from assay.preference.rows import PreferenceRow, Prompt, write_rows
+from assay.preference.sources import REPORTED_SET
 from assay.records import Example, Prediction, ScoreRow, to_table
 from assay.reports.page import ReportInput, preference_board, render_report
+from assay.reports.preference_findings import preference_findings
 from assay.reports.preference_plots import preference_plots
 from assay.scoring.jobs import KIND as SCORES
 from assay.scoring.jobs import SCORES_FILE, scores_key
@@ -25,7 +27,6 @@ from assay.store import Store
 from assay.studies.artifacts import Base, EvaluationSet, evaluation_sets, study_artifacts
 from assay.studies.catalog import load_study
 from assay.studies.cells import expand
-from assay.studies.designs.preference import REPORTED_SET
 from assay.studies.preferences.divergence import FILE, divergence_key
 from assay.studies.preferences.divergence import KIND as DIVERGENCE
 from assay.studies.preferences.inputs import preference_inputs
@@ -213,6 +214,17 @@ def test_the_page_has_a_section_of_its_own(made: tuple[AfterScores, ScoreJobs]) 
             browser={"note": "All rows.", "sets": {}},
         )
     ).html.decode()
+    findings = preference_findings({name: table.to_pylist() for name, table in tables.items()}, "truth")
+    assert [line.split(":")[0] for line in findings] == ["Pairs biased on tiny", "Pairs plain on tiny"]
+    for line in findings:
+        (best,) = [
+            row
+            for row in tables["preference_measures"].to_pylist()
+            if (row["measure"], row["pairs"]) == ("truth", line.split()[1]) and f"methods {row['method']} has" in line
+        ]
+        assert f"{best['value']:.3f} by truth" in line
+        assert "24 prompts, 2 runs" in line
+    assert "preferences on tiny" not in page  # said once, by these
     section = page[page.index('<section id="preferences">') : page.index('<section id="leaderboard">')]
     assert "best of 8 is beyond the 4 answers of the frontier" in section
     assert section.count("<td>learning_rate 0.003</td>") == 2  # sft_chosen has no beta

@@ -17,6 +17,7 @@ from assay.mixtures.spec import ComponentSpec, MixtureSpec
 from assay.preference.sources import (
     JUDGE,
     PAIRWISE,
+    REPORTED_SET,
     START,
     GivenPairs,
     LabelledAnswers,
@@ -41,8 +42,8 @@ OBJECTIVES: Mapping[str, str] = {EXPERT_ITERATION: "sft_chosen"}
 """Methods that are a training of another name on rows of their own -> its objective."""
 COMPARING = tuple(name for name, strategy in STRATEGIES.items() if strategy.reply != "rating")
 """Strategies that compare two answers."""
-TUNING_SET, REPORTED_SET = "tuning", "preferences"
-"""Evaluation sets: prompts on which tuning points are chosen, and prompts that are reported."""
+TUNING_SET = "tuning"
+"""Evaluation set of the prompts on which tuning points are chosen."""
 
 
 class Point(NamedTuple):

@@ -11,11 +11,12 @@ from functools import cached_property
 
 from assay.generation.spec import GenerationJob
 from assay.metaeval.study_tables.build import RunRow
+from assay.preference.sources import REPORTED_SET
 from assay.records import Example
 from assay.scoring.protocol import ScorerSpec
 from assay.store import Store
 from assay.studies.artifacts import EvaluationSet, StudyArtifacts
-from assay.studies.designs.preference import REPORTED_SET, TUNING_SET, PreferenceGrid
+from assay.studies.designs.preference import TUNING_SET, PreferenceGrid
 from assay.studies.preferences.chosen import Answers, Chosen, choose
 from assay.studies.preferences.making import PairMaker, stored_answers
 from assay.studies.preferences.refereed import KIND as VERDICTS

@@ -14,13 +14,14 @@ from assay.hooks import Progress
 from assay.judging.asking import JudgeConnection
 from assay.llm.ledger.tables import ledger_url
 from assay.preference.rows import KIND as PAIRS
+from assay.preference.sources import REPORTED_SET
 from assay.records import Example
 from assay.scoring.jobs import KIND as SCORES
 from assay.scoring.jobs import JudgeSetup, scores_key
 from assay.scoring.protocol import ScorerSpec
 from assay.store import Store
 from assay.studies.artifacts import EvaluationSet, StudyArtifacts
-from assay.studies.designs.preference import REPORTED_SET, PreferenceGrid
+from assay.studies.designs.preference import PreferenceGrid
 from assay.studies.inputs import Datasets
 from assay.studies.judge_endpoint import endpoint_of
 from assay.studies.preferences.divergence import KIND as DIVERGENCE

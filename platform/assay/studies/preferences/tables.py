@@ -22,10 +22,10 @@ from assay.metaeval.study_tables.build import RunRow, ScorerInfo
 from assay.metaeval.study_tables.columns import make_table
 from assay.preference.comparing import OrderedVerdicts
 from assay.preference.labelling import label_score, num_words
-from assay.preference.sources import START, LabelledAnswers
+from assay.preference.sources import REPORTED_SET, START, LabelledAnswers
 from assay.scoring.jobs import scores_key
 from assay.scoring.protocol import ScorerSpec
-from assay.studies.designs.preference import REPORTED_SET, TUNING_SET, arm_name
+from assay.studies.designs.preference import TUNING_SET, arm_name
 from assay.studies.preferences.chosen import Chosen, has_scorer, label_of
 from assay.studies.preferences.divergence import FILE, KIND, divergence_key
 from assay.studies.preferences.label_rows import label_rows
