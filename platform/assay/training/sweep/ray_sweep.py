@@ -44,7 +44,7 @@ from assay.training.sweep.ray_trial import (
     read_dataset_examples,
     read_mixture_rows,
 )
-from assay.training.sweep.ray_watch import STAGE, SweepWatch
+from assay.training.sweep.ray_watch import STAGE, InDriver, SweepWatch
 from assay.training.sweep.slots import slots_of, trial_share
 from assay.training.sweep.sweep_report import JobReport, SweepFailed, SweepReport, failure_line, gave_up_line
 
@@ -86,7 +86,7 @@ class MetricStopper(tune.Stopper):
         return False
 
 
-class _GiveUp(tune.Stopper):
+class GiveUp(InDriver, tune.Stopper):
     """Ends the sweep where its first trainings all failed alike, or where its caller wants it."""
 
     def __init__(self, first_failures: FirstFailures, stop: Callable[[], bool] | None) -> None:
@@ -283,7 +283,7 @@ def _fit(inputs: SweepInputs, slots: int, watch: SweepWatch, cuts: Cuts) -> None
                 name="sweep",
                 storage_path=folder,
                 verbose=0,
-                stop=CombinedStopper(*filter(None, [cuts.stopper]), _GiveUp(watch.first_failures, cuts.stop)),
+                stop=CombinedStopper(*filter(None, [cuts.stopper]), GiveUp(watch.first_failures, cuts.stop)),
                 callbacks=[watch],
                 failure_config=tune.FailureConfig(max_failures=resources.max_retries),
                 checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
