@@ -38,8 +38,23 @@ WAVE = 3
 """Of six trainings."""
 
 
+class Gate:
+    """Requests wait at it until it is open; those of one that was shut for good are never answered."""
+
+    def __init__(self) -> None:
+        self.is_reached, self.is_over = threading.Event(), threading.Event()
+        self.is_shut = False
+
+    def open(self) -> None:
+        self.is_over.set()
+
+    def shut(self) -> None:
+        self.is_shut = True
+        self.is_over.set()
+
+
 class HeldJudge(ThreadingHTTPServer):
-    """Hands requests on to a judge, once it may; those that come while it is closed are never answered."""
+    """Hands requests on to a judge, once they are through the gate."""
 
     daemon_threads = True
 
@@ -47,15 +62,10 @@ class HeldJudge(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Holding)
         self.judge = judge
         self.url = f"http://127.0.0.1:{self.server_address[1]}/v1"
-        self.is_asked, self.may_reply = threading.Event(), threading.Event()
-        self.is_closed = False
+        self.gate = Gate()
+        self.gate.open()
         self.answered: Counter[bytes] = Counter()
         """Requests by their body."""
-
-    def hold(self) -> None:
-        """From now on replies wait for `may_reply`."""
-        self.is_asked.clear()
-        self.may_reply.clear()
 
 
 class _Holding(BaseHTTPRequestHandler):
@@ -63,8 +73,9 @@ class _Holding(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["content-length"]))
-        self.server.is_asked.set()
-        if not self.server.may_reply.wait(PATIENCE_S) or self.server.is_closed:
+        gate = self.server.gate
+        gate.is_reached.set()
+        if not gate.is_over.wait(PATIENCE_S) or gate.is_shut:
             return
         kept = {name: self.headers[name] for name in self.headers if name.lower().startswith(("x-assay", "content-t"))}
         with urllib.request.urlopen(urllib.request.Request(self.server.judge + self.path, body, kept)) as reply:
@@ -149,7 +160,6 @@ class Run:
 def in_turn(judge: HeldJudge, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Run]:
     """The study on three CPUs."""
     storage = tmp_path_factory.mktemp("overlap") / "three"
-    judge.may_reply.set()
     run = Run(storage, judge, 3)
     ended = run.end()
     assert ended.code == 0, ended.err
@@ -176,16 +186,16 @@ def test_on_three_cpus_a_wave_is_judged_before_the_next_one_trains(in_turn: tupl
 
 def test_on_four_cpus_none_waits_for_the_other(in_turn: tuple[Path, Run], judge: HeldJudge, tmp_path: Path) -> None:
     storage = begun(tmp_path / "four", in_turn[0])
-    judge.hold()
+    judge.gate = gate = Gate()
     run = Run(storage, judge, 4)
     try:
         run.wait_for(lambda: run.count("trained") > WAVE)
-        assert judge.is_asked.is_set(), "the judge waited for the training"
+        assert gate.is_reached.is_set(), "the judge waited for the training"
         asked_beside = run.events("scoring")
-        judge.may_reply.set()
+        gate.open()
         ended = run.end()
     finally:
-        judge.may_reply.set()
+        gate.open()
         run.process.kill()
     assert ended.code == 0, ended.err
     # the local scorers of the first wave were done; its judge had begun, and had no reply yet
@@ -201,31 +211,33 @@ def test_on_four_cpus_none_waits_for_the_other(in_turn: tuple[Path, Run], judge:
 
 
 @pytest.mark.slow
-def test_signals_and_budgets_end_both_at_once_and_nothing_is_paid_twice(
+def test_budgets_and_signals_end_both_at_once_and_nothing_is_paid_twice(
     in_turn: tuple[Path, Run], judge: HeldJudge, tmp_path: Path
 ) -> None:
     storage = begun(tmp_path / "ended", in_turn[0])
-    judge.hold()
+    judge.gate = Gate()
+    judge.gate.open()
+    judge.answered.clear()
+    spent = Run(storage, judge, 4, "--max-usd", "1")
+    ended = spent.end()
+    assert ended.code == 3, ended.err
+    assert "of --max-usd 1;" in ended.one_line()
+    assert spent.count("start") == 2 and spent.count("trained") < 2 * WAVE
+    assert 0 < len(ledger_calls(storage)) == judge.answered.total()
+
+    judge.gate = gate = Gate()
     run = Run(storage, judge, 4)
     try:
-        run.wait_for(lambda: judge.is_asked.is_set() and run.count("start") == 2)
+        run.wait_for(lambda: gate.is_reached.is_set() and run.count("start") == 1)
         run.process.send_signal(signal.SIGTERM)
         stopped = run.end()
     finally:
         run.process.kill()
     assert stopped.code == 3 and "stopped by SIGTERM" in stopped.one_line()
-    judge.is_closed = True
-    judge.may_reply.set()
-    judge.answered.clear()
-    assert len(names(storage, "adapter")) < 2 * WAVE
-    judge.is_closed = False
-    spent = Run(storage, judge, 4, "--max-usd", "1")
-    ended = spent.end()
-    assert ended.code == 3, ended.err
-    assert "1" in ended.one_line() and "budget" in ended.one_line().lower()
-    assert spent.count("start") == 1 and spent.count("trained") < WAVE
-    paid = len(ledger_calls(storage))
-    assert 0 < paid == judge.answered.total()
+    judge.gate = Gate()
+    judge.gate.open()
+    gate.shut()
+
     whole = Run(storage, judge, 4).end()
     assert whole.code == 0, whole.err
     assert max(judge.answered.values()) == 1
