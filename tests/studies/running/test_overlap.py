@@ -145,6 +145,26 @@ def test_a_signal_stops_both(trains: bool) -> None:
     assert ended.is_set()
 
 
+def test_an_engine_that_tells_of_a_signal_in_its_own_words_is_interrupted_all_the_same() -> None:
+    ended = threading.Event()
+
+    def train(stop: Stop) -> None:
+        try:
+            raise KeyboardInterrupt
+        except KeyboardInterrupt as signalled:
+            raise SystemError("wait returned a result with an exception set") from signalled
+
+    def judges(stop: Stop) -> None:
+        try:
+            until_stopped(stop)
+        finally:
+            ended.set()
+
+    with pytest.raises(SystemError):
+        run_beside(train, judges)
+    assert ended.is_set()
+
+
 def test_a_stage_that_is_to_stop_ends_at_its_next_word() -> None:
     stop = threading.Event()
     progress = StoppableProgress(SilentProgress(), stop.is_set)

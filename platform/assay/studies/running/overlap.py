@@ -79,6 +79,8 @@ def run_beside(main: Work, beside: Work) -> None:
         try:
             main(stop_main.is_set)
         except Exception as error:
+            if _comes_of_a_signal(error):
+                raise
             late.append(error)
         over.wait()
     except BaseException:  # a signal, wherever it came
@@ -87,6 +89,16 @@ def run_beside(main: Work, beside: Work) -> None:
         raise
     for failure in (*failures, *late):
         raise failure
+
+
+def _comes_of_a_signal(error: BaseException) -> bool:
+    """Whether an engine told of its interruption in words of its own: Ray's `wait` raises a SystemError."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if not isinstance(seen, Exception):
+            return True
+        seen = seen.__cause__ or seen.__context__
+    return False
 
 
 @dataclass(frozen=True)
