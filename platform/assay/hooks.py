@@ -50,7 +50,10 @@ class RecordingHook(EvalHook, Protocol):
 
 
 class Progress(Protocol):
-    """Where a stage says how far it is. Calls are cheap and may come often."""
+    """Where a stage says how far it is. Calls are cheap and may come often, of two stages from two threads at a time.
+
+    An error that a call raises ends the stage.
+    """
 
     def start(self, stage: str, total: int, *, done: int = 0, unit: str = "") -> None:
         """A stage begins: `total` units of work, `done` of them found in the store."""

@@ -60,6 +60,35 @@ def test_the_head_of_ray_up_counts_the_nodes_of_its_cluster_file(
         assert capacity().room_for({"GPU": 1.0}) == 0
 
 
+def test_what_is_set_aside_is_left_out_on_the_node_where_it_lies(
+    cluster: list[dict[str, object]], tmp_path: Path
+) -> None:
+    from assay.cluster.ray_nodes import capacity, taken_override
+
+    cluster[:] = [
+        {"Alive": True, "NodeID": name, "NodeManagerHostname": name, "Resources": {"CPU": cpus, **more}}
+        for name, cpus, more in (
+            ("head", 0.0, {"node:__internal_head__": 1.0}),
+            ("a", 4.0, {}),
+            ("b", 8.0, {"GPU": 1.0}),
+        )
+    ]
+    with taken_override({"a": {"CPU": 1.0}}):
+        assert capacity().room_for({"CPU": 4.0}) == 2
+        assert capacity().room_for({"CPU": 3.0}) == 3
+    with taken_override({"b": {"CPU": 1.0}}):
+        assert capacity().room_for({"CPU": 4.0}) == 2
+        assert capacity().room_for({"CPU": 8.0}) == 0
+    assert capacity().room_for({"CPU": 8.0}) == 1
+    (tmp_path / "ray_bootstrap_config.yaml").write_text(
+        "head_node_type: head\navailable_node_types:\n  head: {resources: {CPU: 0}}\n"
+        "  cpu: {resources: {CPU: 8}, max_workers: 3}\n"
+    )
+    with taken_override({"b": {"CPU": 1.0}}):  # one of the three that the file names
+        assert capacity().room_for({"CPU": 8.0}) == 2
+        assert capacity().room_for({"CPU": 7.0}) == 3
+
+
 def test_kuberay_grows_and_nobody_says_how_far(
     cluster: list[dict[str, object]], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,7 +10,7 @@ import pytest
 from assay.cluster.capacity import Capacity
 from assay.errors import ResourceError
 from assay.llm.endpoint import EndpointSpec
-from assay.scoring import ray_chunks, ray_passes
+from assay.scoring import ray_chunks, ray_judge_place, ray_passes
 from assay.scoring.jobs import JudgeSetup, ScoringResources
 from assay.scoring.judges.protocols.pointwise import IftevalJudge
 
@@ -69,9 +69,9 @@ def test_the_gpus_of_local_judges_are_counted(
 ) -> None:
     monkeypatch.setattr(ray_passes, "capacity", lambda: ON_GPUS)
     judge, resources = local_judge(gpus), ScoringResources(judge_workers=8)
-    share = ray_passes._beside_cpus(judge, {"num_cpus": 1.0})
+    share = ray_judge_place.beside_cpus(judge, {"num_cpus": 1.0})
     assert ray_passes._room_for_workers(resources, share) == room
-    engine = ray_passes._engine_room(judge)
+    engine = ray_judge_place.engine_room(judge)
     assert engine["num_gpus"] == gpus
     assert engine["runtime_env"]["env_vars"].get("CUDA_VISIBLE_DEVICES") == seen
 
@@ -79,4 +79,4 @@ def test_the_gpus_of_local_judges_are_counted(
 def test_gpus_of_a_local_judge_that_no_node_has_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ray_passes, "capacity", lambda: ON_GPUS)
     with pytest.raises(ResourceError, match="saw 2 GPU on the largest node of this Ray cluster; expected 4"):
-        ray_passes._room_for_workers(ScoringResources(), ray_passes._beside_cpus(local_judge(4), {}))
+        ray_passes._room_for_workers(ScoringResources(), ray_judge_place.beside_cpus(local_judge(4), {}))

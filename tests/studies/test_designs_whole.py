@@ -6,9 +6,10 @@ Datasets, derived ones too, mixtures, stacks, the rubric judge behind its gatewa
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass, field
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from safetensors.numpy import save
 
 from assay.commands.study import embedded_judge, write_report
 from assay.commands.tracking import track_command, track_or_say
-from assay.errors import ConfigError, InputError
+from assay.errors import ConfigError, InputError, LimitReached
 from assay.fingerprint import content_hash
 from assay.hooks import SilentProgress
 from assay.judge_server.config import Biases
@@ -37,6 +38,7 @@ from assay.studies.catalog import load_study
 from assay.studies.garbage import find_garbage
 from assay.studies.pipeline import Pipeline, Results
 from assay.studies.running.engines import Engines
+from assay.studies.running.overlap import judges_beside
 from assay.studies.scores import study_protocol
 from assay.studies.spec import Study
 from assay.studies.status import stored_status
@@ -514,6 +516,110 @@ def test_two_names_for_one_model_are_refused(tmp_path: Path) -> None:
     pipeline = opened(load_study(str(path)), tmp_path / "store", ScoredHere)
     with pytest.raises(ConfigError, match="saw 'twin' and 'good', whose files or endpoint are the same"):
         pipeline.open()
+
+
+PATIENCE_S = 60
+"""For the other side of an overlap, which comes at once or never."""
+
+
+@dataclass
+class WithJudges(WithoutEngines):
+    """Engines on so many CPUs, whose judge works on CPUs of its own where it may: then each waits for the other."""
+
+    cpus: int = 4
+    beside: list[str] = field(default_factory=list)
+    trains: threading.Event = field(default_factory=threading.Event)
+    has_judged: threading.Event = field(default_factory=threading.Event)
+
+    def num_beside(self, judge: Any) -> int:
+        return judges_beside(1, 1.0, self.cpus)
+
+    @contextmanager
+    def room_beside(self, judge: Any) -> Iterator[Any]:
+        self.beside.append("judge and training")
+        yield judge
+
+    def train(self, jobs: Sequence[Any], inside: Any = None, stop: Any = None) -> None:
+        if stop is not None:
+            self.trains.set()
+            assert self.has_judged.wait(PATIENCE_S), "the judge waits for the training"
+        super().train(jobs)
+
+    def score(self, scoring: Any, batches: Sequence[Any], examples: Any, judges: Any, progress: Any = None) -> None:
+        if progress is not None:
+            assert self.trains.wait(PATIENCE_S), "the training waits for the judge"
+        asked = [*(spec.name for spec in scoring.local[:1]), *(judge.spec.name for judge in judges)]
+        super().score(replace(scoring, judge=judges[0].spec if judges else None), batches, examples, judges)
+        self.done.append("score " + " ".join(asked))
+        self.has_judged.set()
+
+
+@dataclass
+class OnThree(WithJudges):
+    cpus: int = 3
+
+
+def judged_in_waves(folder: Path, engines: type[WithJudges], **more: Any) -> Pipeline:
+    grid = {"tasks": ["toy_sentiment"], "sizes": [0, 8], "draws": 2, "validation_rows": 8}
+    made = study("waves", grid, resources={"wave_size": 2}, error_rows=0, **more)
+    return opened(made, folder, engines)
+
+
+def test_the_judge_works_while_the_next_wave_trains_where_there_are_four_cpus(tmp_path: Path) -> None:
+    found = {}
+    for engines in (WithJudges, OnThree):
+        pipeline = judged_in_waves(tmp_path / engines.__name__, engines)
+        results = pipeline.run(pipeline.open())
+        assert results is not None and isinstance(pipeline.engines, WithJudges)
+        found[engines] = results
+        order = [said if said.startswith("score") else "train" for said in done(pipeline)]
+        if engines is OnThree:
+            assert pipeline.engines.beside == []
+            assert order == ["train", "train", "score exact_match judge", "train", "score exact_match judge"]
+        else:
+            assert pipeline.engines.beside == ["judge and training"]
+            # what needs no judge is scored at once; the last wave has none that trains beside it
+            assert order == [
+                "train", "train", "score exact_match", "score judge", "train", "score exact_match judge"
+            ]  # fmt: skip
+        again = judged_in_waves(tmp_path / engines.__name__, engines)
+        assert again.run(again.open()) is not None and done(again) == []
+    four, three = found[WithJudges], found[OnThree]
+    assert four.scoring.keys == three.scoring.keys
+    assert all(table.equals(three.tables[name]) for name, table in four.tables.items())
+
+
+@dataclass
+class Spent(WithJudges):
+    """A judge whose budget ends while the next wave trains."""
+
+    def train(self, jobs: Sequence[Any], inside: Any = None, stop: Any = None) -> None:
+        if stop is not None:
+            self.trains.set()
+            clock = threading.Event()
+            while not stop():
+                clock.wait(0.01)
+            raise LimitReached("training: stopped")
+        super().train(jobs)
+
+    def score(self, scoring: Any, batches: Sequence[Any], examples: Any, judges: Any, progress: Any = None) -> None:
+        if progress is not None:
+            assert self.trains.wait(PATIENCE_S)
+            raise LimitReached("budget: 1 dollar is spent")
+        super().score(scoring, batches, examples, judges)
+
+
+def test_a_budget_that_ends_beside_a_training_stops_it_and_the_next_run_goes_on(tmp_path: Path) -> None:
+    stopped = judged_in_waves(tmp_path, Spent)
+    with pytest.raises(LimitReached, match="budget: 1 dollar"):
+        stopped.run(stopped.open())
+    assert len([said for said in done(stopped) if said.startswith("train")]) == 2
+    pipeline = judged_in_waves(tmp_path, WithJudges)
+    results = pipeline.run(pipeline.open())
+    assert results is not None
+    assert [said for said in done(pipeline) if said.startswith("score")] == [
+        "score exact_match", "score judge", "score exact_match judge"
+    ]  # fmt: skip
 
 
 @dataclass

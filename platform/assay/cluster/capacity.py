@@ -39,6 +39,19 @@ class Capacity:
         return sum(node.get(name, 0.0) for node in self.nodes)
 
 
+def without(node: Share, share: Share) -> dict[str, float]:
+    """What a node has beside a share that is taken of it."""
+    return {name: amount - share.get(name, 0.0) for name, amount in node.items()}
+
+
+def without_one(nodes: tuple[Share, ...], share: Share) -> tuple[Share, ...]:
+    """Nodes of which one, the first that has it, gives a share; unchanged where none has it."""
+    for place, node in enumerate(nodes):
+        if _fits(node, share):
+            return (*nodes[:place], without(node, share), *nodes[place + 1 :])
+    return nodes
+
+
 def planned_nodes(cluster: Mapping[str, Any]) -> tuple[Share, ...]:
     """The workers that `ray up` may start by a cluster file: of each type as many as it and the whole file allow.
 

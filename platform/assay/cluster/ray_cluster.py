@@ -1,7 +1,8 @@
 """Joining or starting Ray, and saying in one place who gets which of its resources.
 
 Stages of a wave follow each other: trials hold all training slots, then one generation engine per slot that fits,
-then judge workers. Nothing of ours runs beside Tune, so neither can wait for the other for ever.
+then judge workers. Beside Tune nothing of ours runs but a judge, on CPUs that were set aside before (`ray_aside`), so
+neither can wait for the other for ever.
 """
 
 from __future__ import annotations

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import ray
 import yaml
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from assay.cluster.capacity import Capacity, planned_nodes
+from assay.cluster.capacity import Capacity, Share, planned_nodes, without, without_one
 
 _TOLD: ContextVar[bool | None] = ContextVar("told", default=None)
+_TAKEN: ContextVar[Mapping[str, Share]] = ContextVar("taken", default=MappingProxyType({}))
 
 
 @contextmanager
@@ -28,15 +30,28 @@ def grows_override(grows: bool | None) -> Iterator[None]:
         _TOLD.reset(token)
 
 
+@contextmanager
+def taken_override(taken: Mapping[str, Share]) -> Iterator[None]:
+    """Inside, `capacity` leaves out what somebody else has of nodes, by their ids in Ray."""
+    token = _TAKEN.set(taken)
+    try:
+        yield
+    finally:
+        _TAKEN.reset(token)
+
+
 def capacity() -> Capacity:
-    """What the connected cluster holds and may grow to."""
-    nodes = tuple(node["Resources"] for node in ray.nodes() if node["Alive"])
+    """What the connected cluster holds and may grow to, without what is set aside (`ray_aside`)."""
+    there, taken = [node for node in ray.nodes() if node["Alive"]], dict(_TAKEN.get())
+    nodes = tuple(without(node["Resources"], taken.get(node.get("NodeID", ""), {})) for node in there)
     if not grows():
         return Capacity(nodes)
     file = _cluster_file()
-    if file.is_file():
-        planned = planned_nodes(yaml.safe_load(file.read_text(encoding="utf-8")))
-        return Capacity((*_head(nodes), *planned)) if planned else Capacity(nodes, is_open=True)
+    if file.is_file() and (planned := planned_nodes(yaml.safe_load(file.read_text(encoding="utf-8")))):
+        for node in there:  # which of the planned ones it is nobody says
+            if not _head((node["Resources"],)):
+                planned = without_one(planned, taken.get(node.get("NodeID", ""), {}))
+        return Capacity((*_head(nodes), *planned))
     return Capacity(nodes, is_open=True)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -14,13 +15,20 @@ from assay.errors import AssayError, StageError
 
 @contextmanager
 def quiet_ray_data() -> Iterator[None]:
-    """Ray Data without bars and banners: progress is ours to show."""
+    """Ray Data without bars and banners: progress is ours to show.
+
+    Left by an error, it says nothing more: threads of a stream that nobody reads on outlive Ray by a moment.
+    """
     logging.getLogger("ray.data").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", "`ray_remote_args` is deprecated")  # a place has no other way in yet
     context = ray.data.DataContext.get_current()  # its copy() warns of fields that it deprecates itself
     before = context.enable_progress_bars, context.print_on_execution_start
     context.enable_progress_bars = context.print_on_execution_start = False
     try:
         yield
+    except BaseException:
+        logging.getLogger("ray.data").setLevel(logging.CRITICAL)
+        raise
     finally:
         context.enable_progress_bars, context.print_on_execution_start = before
 

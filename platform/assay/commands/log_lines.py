@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -118,10 +119,11 @@ def study_log(folder: StudyFolder, copy: Path | None = None) -> Iterator[None]:
 
 
 class LoggedProgress:
-    """A `Progress` whose stages are events as well."""
+    """A `Progress` whose stages are events as well. Two of them may go on at once: the inner one is told in turn."""
 
     def __init__(self, inner: Progress) -> None:
         self._inner = inner
+        self._in_turn = threading.Lock()
         self._done: dict[str, int] = {}
         self._said_s: dict[str, float] = {}
 
@@ -129,7 +131,8 @@ class LoggedProgress:
         """A stage begins."""
         self._done[stage], self._said_s[stage] = done, time.monotonic()
         log_event(stage, "start", done=done, total=total, unit=unit)
-        self._inner.start(stage, total, done=done, unit=unit)
+        with self._in_turn:
+            self._inner.start(stage, total, done=done, unit=unit)
 
     def advance(self, stage: str, count: int = 1, **info: object) -> None:
         """More is done."""
@@ -138,12 +141,14 @@ class LoggedProgress:
         if now - self._said_s.get(stage, now) >= EVERY_S:
             self._said_s[stage] = now
             log_event(stage, "progress", done=self._done[stage], **info)
-        self._inner.advance(stage, count, **info)
+        with self._in_turn:
+            self._inner.advance(stage, count, **info)
 
     def finish(self, stage: str, note: str = "") -> None:
         """The stage is over."""
         log_event(stage, "finish", done=self._done.pop(stage, 0), note=note)
-        self._inner.finish(stage, note)
+        with self._in_turn:
+            self._inner.finish(stage, note)
 
 
 def _is_plain(value: object) -> bool:

@@ -12,7 +12,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 from assay.errors import LimitReached
@@ -85,5 +85,6 @@ def _message(name: str) -> str:
 
 def _leave(name: str) -> None:
     """End the process where it stands, with the exit code and the message of a clean stop."""
-    os.write(2, f"\nassay: {_message(name)}\n".encode())
+    with suppress(OSError):  # nobody reads it any more
+        os.write(2, f"\nassay: {_message(name)}\n".encode())
     os._exit(LimitReached.exit_code)

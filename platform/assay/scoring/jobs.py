@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
@@ -24,6 +24,9 @@ from assay.scoring.protocol import Scorer, ScoreRequest, ScorerSpec
 from assay.scoring.scorers.models import resolve
 from assay.scoring.table import SHIPPED_SCORERS, Scorers
 from assay.tasks.catalog import SHIPPED_TASKS, Tasks
+
+if TYPE_CHECKING:
+    from assay.cluster.ray_aside import SetAside
 
 KIND = "scores"
 SCHEMA_VERSION = 1
@@ -138,6 +141,8 @@ class JudgeSetup:
     """Dollars that the study may have spent in all, earlier runs included."""
     study: str = ""
     """Under which the ledger books the calls."""
+    aside: SetAside | None = None
+    """CPUs of its own; None: those that are free."""
 
 
 @dataclass

@@ -16,7 +16,7 @@ import ray
 import ray.data
 
 from assay.cluster.devices import device_environment
-from assay.cluster.ray_nodes import beside_the_driver, capacity, several_machines
+from assay.cluster.ray_nodes import beside_the_driver, capacity
 from assay.cluster.ray_streams import quiet_ray_data, tables_of, workers_errors
 from assay.errors import ResourceError
 from assay.llm.ledger.ray_ledger import start_ray_ledger
@@ -32,6 +32,7 @@ from assay.scoring.jobs import (
 from assay.scoring.ray_chunks import ChunkReader, ModelActor, score_chunks
 from assay.scoring.ray_collected import STAGE, Collected
 from assay.scoring.ray_judge import LIVE_S, Board, JudgeActor, judged_and_stops, stop_error
+from assay.scoring.ray_judge_place import beside_cpus, engine_room, judge_place, num_judges
 from assay.store import Store
 
 CALLS_AT_ONCE = 8
@@ -101,11 +102,12 @@ class Passes:
         """One judge; live figures come through a board beside the stream."""
         judge.endpoint.api_key()  # a missing key is said before anything starts
         chunks = self._chunks(todo, self.resources.chunk_rows)
-        place = _judge_place(judge, self.resources)
-        wanted = 1 if judge.endpoint.kind.travels_in_files else self.resources.judge_workers  # few and large ones
-        workers = min(wanted, len(chunks))
-        if "scheduling_strategy" not in place:
-            workers = min(workers, _room_for_workers(self.resources, _beside_cpus(judge, place)))
+        place = judge_place(judge, self.resources)
+        workers = min(num_judges(judge, self.resources), len(chunks))
+        if judge.aside is not None:
+            workers = min(workers, judge.aside.num_shares)
+        elif "scheduling_strategy" not in place:
+            workers = min(workers, _room_for_workers(self.resources, beside_cpus(judge, place)))
         if not judge.endpoint.kind.travels_in_files:
             start_ray_ledger(judge.ledger_url)
         board = Board.options(**beside_the_driver()).remote()
@@ -134,7 +136,7 @@ class Passes:
                 max_tasks_in_flight_per_actor=2 * CALLS_AT_ONCE,
             ),
             **place,
-            **_engine_room(judge),
+            **engine_room(judge),
         )
         live.show(ray.get(board.read.remote()))
         self.collected.calls[judge.spec.name] = live.figures
@@ -255,35 +257,6 @@ class _Live:
     def _mean_rate(self, figures: CallFigures) -> float:
         """Calls a minute since the start: what is left to say when all gateways are closed."""
         return 60 * (figures.done - figures.cached) / max(1e-3, time.monotonic() - self.started_s)
-
-
-def _engine_room(judge: JudgeSetup) -> dict[str, Any]:
-    """What the actors of a local model need beside a CPU; nothing for judges that are asked over the network."""
-    if judge.endpoint.kind.is_remote:
-        return {}
-    settings = judge.endpoint.local
-    environment = {
-        **device_environment(settings.gpus),
-        "OMP_NUM_THREADS": str(settings.num_threads),
-        "VLLM_LOGGING_LEVEL": "ERROR",
-    }
-    return {"num_gpus": settings.gpus, "runtime_env": {"env_vars": environment}}
-
-
-def _beside_cpus(judge: JudgeSetup, place: Mapping[str, Any]) -> dict[str, float]:
-    """What a judge actor asks for beside its CPUs: GPUs where it holds a model, and what the cluster file names."""
-    gpus = 0 if judge.endpoint.kind.is_remote else judge.endpoint.local.gpus
-    return {**place.get("resources", {}), **({"GPU": float(gpus)} if gpus else {})}
-
-
-def _judge_place(judge: JudgeSetup, resources: ScoringResources) -> dict[str, Any]:
-    """What a judge actor asks Ray for. One that talks to a server on this machine's loopback has to be on it."""
-    if judge.endpoint.is_local and judge.endpoint.kind.is_remote and several_machines():
-        return {"num_cpus": 0, **beside_the_driver()}
-    place: dict[str, Any] = {"num_cpus": resources.cpus_per_worker}
-    if resources.judge_resources:
-        place["resources"] = dict(resources.judge_resources)
-    return place
 
 
 def _concurrency(judge: JudgeSetup, workers: int) -> int:

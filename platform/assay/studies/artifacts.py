@@ -83,7 +83,7 @@ class StackedAdapter:
 
 @dataclass(frozen=True)
 class Wave:
-    """What is trained, then generated and scored, before the next wave begins."""
+    """What is trained, then generated and scored, before the next wave begins; see `overlap` for its judge."""
 
     trainings: tuple[TrainingJob, ...]
     generations: tuple[GenerationJob, ...]

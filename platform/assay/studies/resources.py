@@ -19,7 +19,8 @@ class StudyResources(ClusterResources):
     generation: GenerationResources = GenerationResources()
     scoring: ScoringResources = ScoringResources()
     wave_size: int = Field(512, ge=1)
-    """Trainings whose adapters are generated and scored together before the next wave is trained."""
+    """Trainings whose adapters are generated and scored together before the next wave is trained; their judge may work
+    while it trains."""
 
     @property
     def wants_gpu(self) -> bool:

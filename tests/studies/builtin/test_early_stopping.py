@@ -47,7 +47,7 @@ class WithoutEngines(Engines):
         prepared = self.opened.prepared
         return prepared.artifacts.at({base.key: "/none" for base in prepared.bases.values()})
 
-    def train(self, jobs: Sequence[Any], inside: InsideTrials | None) -> None:
+    def train(self, jobs: Sequence[Any], inside: InsideTrials | None, *_: Any) -> None:
         for job in jobs:
             assert inside is not None
             (hook,) = inside.hooks(job)

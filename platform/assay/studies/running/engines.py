@@ -6,18 +6,20 @@ something in its place that writes down artifacts of the right form.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from assay.errors import StageError
+from assay.errors import ResourceError, StageError
+from assay.hooks import Progress
 from assay.scoring.jobs import CallFigures, JudgeSetup, LocalScoring, ScoringBatch
 from assay.studies.artifacts import MergedBase, StudyArtifacts
 from assay.studies.inputs import Datasets
 from assay.studies.inside_trials import InsideTrials
 from assay.studies.resources import check_resources
 from assay.studies.running.opened import OpenedStudy
+from assay.studies.running.overlap import Stop, judges_beside
 from assay.studies.scores import ScoreJobs
 from assay.studies.spec import TINY
 from assay.studies.starts import make_merged_base
@@ -87,13 +89,17 @@ class Engines:
         for said in run_preflight(self.opened.store, rehearsals(trainings, generations), examples, how):
             self.opened.costs.note("preflight", said)
 
-    def train(self, jobs: Sequence[TrainingJob], inside: InsideTrials | None) -> None:
-        """Train these, several at a time."""
-        from assay.training.sweep.ray_sweep import run_sweep
+    def train(self, jobs: Sequence[TrainingJob], inside: InsideTrials | None, stop: Stop | None = None) -> None:
+        """Train these, several at a time.
+
+        Raises:
+            LimitReached: it was to stop.
+        """
+        from assay.training.sweep.ray_sweep import Cuts, run_sweep
 
         opened, resources = self.opened, self.opened.study.resources.training
         hooks = None if inside is None else inside.hooks
-        report = run_sweep(opened.store, jobs, resources, opened.progress, make_hooks=hooks)
+        report = run_sweep(opened.store, jobs, resources, opened.progress, make_hooks=hooks, cuts=Cuts(stop=stop))
         made = [job for job in report.jobs if job.status in ("trained", "held")]
         for job in made:  # one that was held goes on in another sweep
             seconds = opened.costs.trainings.get(job.key, 0.0)
@@ -136,14 +142,48 @@ class Engines:
             "generate", f"{report.num_rows:,} rows, {report.num_tokens:,} tokens, {report.num_error_rows} error rows"
         )
 
+    def num_beside(self, judge: JudgeSetup) -> int:
+        """Judge actors that this cluster has CPUs for beside trainings; 0: trainings have all."""
+        from assay.cluster.ray_nodes import capacity
+        from assay.scoring.ray_judge_place import num_judges
+
+        resources = self.opened.study.resources.scoring
+        return judges_beside(num_judges(judge, resources), resources.cpus_per_worker, capacity().total("CPU"))
+
+    @contextmanager
+    def room_beside(self, judge: JudgeSetup) -> Iterator[JudgeSetup | None]:
+        """CPUs that a judge has until the block ends while trainings have the others; None: not both have room."""
+        from assay.cluster.ray_nodes import capacity
+        from assay.scoring.ray_judge_place import judge_aside
+        from assay.training.sweep.slots import slots_of
+
+        resources = self.opened.study.resources
+        with ExitStack() as stack:
+            placed = stack.enter_context(judge_aside(judge, resources.scoring, self.num_beside(judge)))
+            if placed is not None:
+                try:
+                    slots_of(resources.training, capacity())
+                except ResourceError:  # nothing could train beside it
+                    stack.close()
+                    placed = None
+            yield placed
+
     def score(
         self,
         scoring: ScoreJobs,
         batches: Sequence[ScoringBatch],
         examples: Mapping[str, Sequence[Example]],
         judges: Sequence[JudgeSetup],
+        progress: Progress | None = None,
     ) -> None:
         """Score answers by the study's local scorers and by these judges.
+
+        Args:
+            scoring: the local scorers.
+            batches: of answers.
+            examples: rows by the batches' evaluation keys.
+            judges: how they are asked.
+            progress: told of rows; None: the study's.
 
         Raises:
             LimitReached: the budget stopped a judge.
@@ -158,7 +198,7 @@ class Engines:
             LocalScoring(scoring.local, registry.tasks, registry.scorers),
             judges,
             opened.study.resources.scoring,
-            opened.progress,
+            progress or opened.progress,
             retry_failed=opened.retry_failed,
         )
         for name, calls in report.calls.items():

@@ -1,14 +1,20 @@
-"""Training, generation and scoring of what the store does not hold, `wave_size` trainings at a time."""
+"""Training, generation and scoring of what the store does not hold, `wave_size` trainings at a time.
+
+Stages follow each other, but for the judge: where there is room for both it works while the next wave trains.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from assay.model_folders import TRAINED_KIND
-from assay.studies.artifacts import EvaluationSet, StudyArtifacts, placed
+from assay.scoring.jobs import KIND as SCORES
+from assay.scoring.jobs import JudgeSetup, ScoringBatch, scores_key
+from assay.studies.artifacts import EvaluationSet, StudyArtifacts, Wave, placed
 from assay.studies.given.answers import Booking, store_given
 from assay.studies.inputs import Datasets
 from assay.studies.inside_trials import InsideTrials
@@ -17,6 +23,7 @@ from assay.studies.preferences.wanted import asked_with
 from assay.studies.running.engines import Engines
 from assay.studies.running.judge import StudyJudge
 from assay.studies.running.opened import OpenedStudy
+from assay.studies.running.overlap import Stop, StoppableProgress, may_overlap, run_beside
 from assay.studies.scores import ScoreJobs
 from assay.studies.spec import JUDGE
 from assay.studies.starts import make_stacks
@@ -27,6 +34,17 @@ if TYPE_CHECKING:
     from assay.records import Example
     from assay.studies.given.found import Given
     from assay.training.spec import TrainingJob
+
+
+@dataclass(frozen=True)
+class Judging:
+    """The judge's part of a wave's scores."""
+
+    scoring: ScoreJobs
+    """Without local scorers."""
+    batches: Sequence[ScoringBatch]
+    examples: Mapping[str, Sequence[Example]]
+    judge: JudgeSetup
 
 
 @dataclass(frozen=True)
@@ -83,10 +101,12 @@ class Waves:
                 with costs.stage("pairs"):
                     for said in steps.make_pairs(plan, self.judge.asks(endpoint), self._train):
                         costs.note("pairs", said)
-            for wave, batches in zip(plan.waves(opened.study.resources.wave_size), scoring.waves, strict=True):
-                with costs.stage("train"):
-                    self._train_wave(plan, [job for job in wave.trainings if job.key not in adapters], inside)
-                    make_stacks(store, [plan.stacked[job.key] for job in wave.trainings if job.key in plan.stacked])
+            waves = plan.waves(opened.study.resources.wave_size)
+            missing = [[job for job in wave.trainings if job.key not in adapters] for wave in waves]
+            judging: Judging | None = None
+            for place, (wave, batches) in enumerate(zip(waves, scoring.waves, strict=True)):
+                self._beside(judging, partial(self._train_wave, plan, wave, missing[place], inside))
+                judging = None
                 if until == "train":
                     continue
                 with costs.stage("generate"):
@@ -97,9 +117,11 @@ class Waves:
                     continue
                 if endpoint is None:
                     endpoint = self.judge.endpoint(stack)
+                judge = None if scoring.judge is None else self.judge.setup(scoring.judge, endpoint)
+                if judge is not None and any(missing[place + 1 : place + 2]) and self._can_wait(judge, batches):
+                    judging, judge = Judging(replace(scoring, local=()), batches, examples, judge), None
                 with costs.stage("score"):
-                    judges = [] if scoring.judge is None else [self.judge.setup(scoring.judge, endpoint)]
-                    self.engines.score(scoring, batches, examples, judges)
+                    self.engines.score(scoring, batches, examples, [] if judge is None else [judge])
             if endpoint is not None and scoring.judge is not None:
                 self.judge.tell_versions()
             if endpoint is not None and steps is not None and until not in ("train", "generate"):
@@ -123,21 +145,54 @@ class Waves:
         keys = {job.key for job in trainings} & set(plan.whole)
         return {key: str(self.opened.store.local_dir(TRAINED_KIND, key)) for key in sorted(keys)}
 
-    def _train(self, jobs: Sequence[TrainingJob], inside: InsideTrials | None = None) -> None:
+    def _train(self, jobs: Sequence[TrainingJob], inside: InsideTrials | None = None, stop: Stop | None = None) -> None:
         if jobs:
-            self.engines.train(jobs, inside)
+            self.engines.train(jobs, inside, stop)
 
-    def _train_wave(self, plan: StudyArtifacts, jobs: Sequence[TrainingJob], inside: InsideTrials | None) -> None:
-        """Train what no other training of the same rows has made, or makes now."""
+    def _beside(self, judging: Judging | None, train: Callable[[Stop | None], None]) -> None:
+        """Train a wave; the judging that the one before has left goes on beside it, or before it."""
+        if judging is None:
+            train(None)
+            return
+        with self.engines.room_beside(judging.judge) as placed:
+            if placed is not None:
+                run_beside(train, partial(self._judge, replace(judging, judge=placed)))
+                self.opened.costs.note("score", "judged while the next wave trained")
+                return
+        self._judge(judging)
+        train(None)
+
+    def _judge(self, judging: Judging, stop: Stop | None = None) -> None:
+        progress = self.opened.progress if stop is None else StoppableProgress(self.opened.progress, stop)
+        with self.opened.costs.stage("score"):
+            self.engines.score(judging.scoring, judging.batches, judging.examples, [judging.judge], progress)
+
+    def _can_wait(self, judge: JudgeSetup, batches: Sequence[ScoringBatch]) -> bool:
+        """Whether a judge has something to do with these which may be done while the next wave trains."""
+        keys = {scores_key(judge.spec, batch) for batch in batches}
+        is_asked = self.opened.retry_failed or self.opened.store.present(SCORES, keys) != keys
+        return is_asked and may_overlap(self.opened.study, judge.endpoint) and self.engines.num_beside(judge) > 0
+
+    def _train_wave(
+        self,
+        plan: StudyArtifacts,
+        wave: Wave,
+        jobs: Sequence[TrainingJob],
+        inside: InsideTrials | None,
+        stop: Stop | None,
+    ) -> None:
+        """Train what of a wave is missing and no other training of the same rows has made, or makes now."""
         store = self.opened.store
-        same = twins(store, jobs, plan.trainings, plan.mixtures)
-        self._train([job for job in jobs if job.key not in same], inside)
-        for job in jobs:
-            if job.key in same:
-                copy_twin(store, job, same[job.key])
-        if same:
-            said = f"{len(same)} trainings of the same rows as another's, not trained again"
-            self.opened.costs.note("train", said)
+        with self.opened.costs.stage("train"):
+            same = twins(store, jobs, plan.trainings, plan.mixtures)
+            self._train([job for job in jobs if job.key not in same], inside, stop)
+            for job in jobs:
+                if job.key in same:
+                    copy_twin(store, job, same[job.key])
+            if same:
+                said = f"{len(same)} trainings of the same rows as another's, not trained again"
+                self.opened.costs.note("train", said)
+            make_stacks(store, [plan.stacked[job.key] for job in wave.trainings if job.key in plan.stacked])
 
     def _generate(
         self, plan: StudyArtifacts, jobs: Sequence[GenerationJob], examples: Mapping[str, Sequence[Example]]

@@ -44,7 +44,7 @@ from assay.training.sweep.ray_trial import (
     read_dataset_examples,
     read_mixture_rows,
 )
-from assay.training.sweep.ray_watch import STAGE, SweepWatch
+from assay.training.sweep.ray_watch import STAGE, InDriver, SweepWatch
 from assay.training.sweep.slots import slots_of, trial_share
 from assay.training.sweep.sweep_report import JobReport, SweepFailed, SweepReport, failure_line, gave_up_line
 
@@ -86,11 +86,11 @@ class MetricStopper(tune.Stopper):
         return False
 
 
-class _GiveUp(tune.Stopper):
-    """Ends the sweep where its first trainings all failed alike."""
+class GiveUp(InDriver, tune.Stopper):
+    """Ends the sweep where its first trainings all failed alike, or where its caller wants it."""
 
-    def __init__(self, first_failures: FirstFailures) -> None:
-        self._first_failures = first_failures
+    def __init__(self, first_failures: FirstFailures, stop: Callable[[], bool] | None) -> None:
+        self._first_failures, self._stop = first_failures, stop
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         """Never: a trial that runs has not failed."""
@@ -98,7 +98,7 @@ class _GiveUp(tune.Stopper):
 
     def stop_all(self) -> bool:
         """Whether the other trainings are not worth a start."""
-        return self._first_failures.are_alike
+        return self._first_failures.are_alike or (self._stop is not None and self._stop())
 
 
 @dataclass(frozen=True)
@@ -123,6 +123,8 @@ class Cuts:
     """What the scheduler goes by: "validation_loss", "loss", or "HOOK/NAME" of an evaluation hook."""
     mode: Literal["min", "max"] = "min"
     """Whether less or more of it is better."""
+    stop: Callable[[], bool] | None = None
+    """Whether all trials are to end now, as on an interruption; asked in the driver, some times a second."""
 
 
 def run_sweep(
@@ -281,7 +283,7 @@ def _fit(inputs: SweepInputs, slots: int, watch: SweepWatch, cuts: Cuts) -> None
                 name="sweep",
                 storage_path=folder,
                 verbose=0,
-                stop=CombinedStopper(*filter(None, [cuts.stopper]), _GiveUp(watch.first_failures)),
+                stop=CombinedStopper(*filter(None, [cuts.stopper]), GiveUp(watch.first_failures, cuts.stop)),
                 callbacks=[watch],
                 failure_config=tune.FailureConfig(max_failures=resources.max_retries),
                 checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),

@@ -21,7 +21,17 @@ STAGE = "training"
 _EXCEPTION_LINE = re.compile(r"[A-Za-z_][\w.]*(Error|Exception|Exit|Interrupt)\b")
 
 
-class SweepWatch(tune.Callback):
+class InDriver:
+    """What Tune calls in the driver. It writes its settings to a file that nobody reads: there is nothing in it there.
+
+    A terminal's bars and a lock cannot be pickled.
+    """
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+
+class SweepWatch(InDriver, tune.Callback):
     """Sees every trial in the driver: live progress, reports, and jobs as they are done."""
 
     def __init__(
