@@ -20,7 +20,7 @@ from assay.store import Store
 from assay.training.spec import ADAPTER_KIND, CHECKPOINT_KIND, TrainingJob, TrainResources, TrainSpec, adapter_key
 from support import lora_scenarios
 from support.lora_scenarios import tensor_difference
-from support.sweep_faults import FaultyHooks
+from support.sweep_faults import FaultyHooks, LittleMemory
 from support.tiny_causal_models import store_toy_mixture
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Ray's own
@@ -159,6 +159,32 @@ def kill_a_worker(store: Store, key: str, seen: list[int]) -> None:
     ]
     seen.append(max(int(store.manifest(CHECKPOINT_KIND, name)["spec"]["step"]) for name in store.keys(CHECKPOINT_KIND)))
     workers[-1].send_signal(signal.SIGKILL)
+
+
+@pytest.mark.parametrize("stage", [2, pytest.param(3, marks=pytest.mark.slow)])
+def test_a_gang_of_which_one_worker_runs_out_of_memory_goes_on_with_smaller_passes(
+    folder: Path, local_ray: None, stage: int
+) -> None:
+    from assay.training.sweep.ray_sweep import run_sweep
+
+    spec, resources = SPEC.replace(zero_stage=stage), RESOURCES.replace(num_workers=2, checkpoint_every=1)
+    little, small = Store(str(folder / f"little-{stage}")), Store(str(folder / f"small-{stage}"))
+    notes = folder / f"passes-{stage}"
+    notes.mkdir()
+    job = job_of(folder, little, spec)
+    hooks = LittleMemory(notes, most_tokens=200, after=2)
+    report = run_sweep(little, [job], resources.replace(micro_batch_tokens=256), make_hooks=hooks)
+    (result,) = report.jobs
+    assert (result.status, result.steps, result.attempts) == ("trained", 6, 1)
+    first, second = sorted(notes.iterdir(), key=lambda note: note.stat().st_mtime_ns)
+    before, after = ([int(tokens) for tokens in note.read_text().split()] for note in (first, second))
+    assert before[-1] > 200 >= max(after)
+    assert not little.keys(CHECKPOINT_KIND)
+    assert little.read_table(ADAPTER_KIND, job.key, "history.parquet").column("step").to_pylist() == [*range(1, 7)]
+
+    other = job_of(folder, small, spec)
+    run_sweep(small, [other], resources.replace(micro_batch_tokens=128))
+    assert tensor_difference(adapter(little, job), adapter(small, other)) < TOLERANCE
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from assay.hooks import EvalHook, Generate
 from assay.training.spec import TrainingJob
@@ -42,6 +43,37 @@ class FaultyHooks:
     def __call__(self, job: TrainingJob) -> Sequence[EvalHook]:
         fault = job.labels.get("fault", "")
         return [Faulty(fault, self.folder / f"marker-{job.key}")] if fault else []
+
+
+class LittleMemory:
+    """No hooks; the second worker of a gang runs out of memory in passes above so many tokens, after some that fit."""
+
+    def __init__(self, notes: Path, most_tokens: int, after: int) -> None:
+        self.notes, self.most_tokens, self.after = notes, most_tokens, after
+        """The tokens of each of its passes are written down, a line for each process."""
+
+    def __call__(self, job: TrainingJob) -> Sequence[EvalHook]:
+        import ray.train
+        import torch
+
+        from assay.training.engine.lora_model_engine import LoraModel
+
+        if ray.train.get_context().get_world_rank() != 1:
+            return []
+        plain, sizes = LoraModel.loss_sum, []
+        notes = self.notes / str(os.getpid())
+
+        def limited(model: Any, forward: Any, batch: Any, **options: Any) -> Any:
+            loss = plain(model, forward, batch, **options)
+            if options.get("dropout_step") is not None:  # not in validation
+                sizes.append(batch.input_ids.size)
+                notes.write_text(" ".join(map(str, sizes)))
+                if sizes[-1] > self.most_tokens and len(sizes) > self.after:
+                    raise torch.OutOfMemoryError("CUDA out of memory")
+            return loss
+
+        LoraModel.loss_sum = limited  # type: ignore[method-assign]
+        return []
 
 
 class Climbing:

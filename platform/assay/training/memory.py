@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from assay.errors import StageError
+
 DEFAULT_TOKENS = 4096
 """Tokens of a pass where the device has memory enough, or is a CPU."""
 LEAST_TOKENS = 512
@@ -36,6 +38,15 @@ class PassSize:
 
     micro_batch_tokens: int
     gradient_checkpointing: bool
+
+
+class PassTooLarge(StageError):
+    """A pass ran out of memory in one of several workers: the others wait for its sums, so the step has no way back."""
+
+    def __init__(self, message: str, less: PassSize | None = None) -> None:
+        super().__init__(message)  # alone, as it is what an exception is made of again in another process
+        self.less = less
+        """What to begin all of them again with."""
 
 
 def training_bytes(memory: ModelMemory, size: PassSize, *, trained_share: float = 0.5) -> float:

@@ -45,7 +45,7 @@ from assay.training.engine.resident_engine import ResidentBase, init_distributed
 from assay.training.engine.trained_model_engine import ModelPass, TrainedModel
 from assay.training.engine.trial_hooks_engine import TrialHooks
 from assay.training.engine.workers_engine import Workers
-from assay.training.memory import DEFAULT_TOKENS, PassSize, choose_pass_size, smaller
+from assay.training.memory import DEFAULT_TOKENS, PassSize, PassTooLarge, choose_pass_size, smaller
 from assay.training.objectives.base import PassLoss
 from assay.training.references import References
 from assay.training.run_state import HISTORY, SUMMARY, RunState, TrainSummary, history_table
@@ -206,15 +206,20 @@ class LoraTrainer:
     def _step_that_fits(self) -> dict[str, Any]:
         """A step; where a pass runs out of memory the step is done again with smaller passes, then by recomputing.
 
-        A worker alone does so: of several, the others would wait for its collectives.
+        A worker alone does so. Of several the others are in a collective by then, so their gang begins again.
+
+        Raises:
+            PassTooLarge: one of several workers ran out of memory, and smaller passes are left to be tried.
         """
         while True:
             try:
                 return self._step()
-            except torch.OutOfMemoryError:
+            except torch.OutOfMemoryError as error:
                 less = smaller(self.size, longest=self._longest)
-                if less is None or self.workers.count > 1:
+                if less is None:
                     raise
+                if self.workers.count > 1:
+                    raise PassTooLarge(f"training: out of memory in one of several workers ({error})", less) from error
             log_event(
                 "training", "smaller passes", tokens=less.micro_batch_tokens, recompute=less.gradient_checkpointing
             )

@@ -2,15 +2,19 @@
 
 All workers drive the same `LoraTrainer` as a resident trial does, each with its share of every step. The first one
 publishes, checkpoints and reports. A worker that dies takes its gang along: Tune starts the trial again, and the new
-gang goes on from the newest checkpoint in the store. Ray Train keeps nothing.
+gang goes on from the newest checkpoint in the store. So it does where one runs out of memory, but the trial itself
+begins the next gang, with smaller passes, and counts no attempt. Ray Train keeps nothing.
 """
 
 from __future__ import annotations
 
 import os
 import time
+import uuid
 import warnings
+from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import asdict, replace
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -21,6 +25,8 @@ from ray.train.torch import TorchConfig, TorchTrainer
 from ray.tune.integration.ray_train import TuneReportCallback
 
 from assay.errors import InputError, StageError
+from assay.hooks import log_event
+from assay.training.memory import PassSize, PassTooLarge
 from assay.training.sweep.ray_claims import Claim
 from assay.training.sweep.ray_trial import JobRows, SweepInputs, is_kept, keep, open_trainer, trial_report
 from assay.training.sweep.slots import worker_share
@@ -55,33 +61,46 @@ def train_with_gang(config: dict[str, Any], inputs: SweepInputs) -> None:
             nothing = trial_report(job, None)
             tune.report({**nothing, "finished": True, "found": found, "deferred": not claim.held})
             return
-        trainer = TorchTrainer(
-            work,
-            train_loop_config={"inputs": [ray.put(inputs)], "job": int(config["job"])},
-            torch_config=TorchConfig(
-                backend="nccl" if resources.gpus_per_worker else "gloo", timeout_s=COLLECTIVE_TIMEOUT_S
-            ),
-            scaling_config=ray.train.ScalingConfig(
-                num_workers=resources.num_workers,
-                use_gpu=bool(resources.gpus_per_worker),
-                resources_per_worker=worker_share(resources),
-            ),
-            run_config=ray.train.RunConfig(
-                name=job.key,
-                storage_path=folder,  # nothing is written there but a marker
-                callbacks=[TuneReportCallback()],
-                failure_config=ray.train.FailureConfig(max_failures=0, max_preemption_failures=0),  # Tune retries
-                logging_config=ray.train.LoggingConfig(log_level="CRITICAL"),
-            ),
-        )
-        try:
-            trainer.fit()
-        except ray.train.WorkerGroupError as error:
-            refused = _refusal(error)
-            if refused is None:
-                raise StageError(_why(error)) from None
-            report = trial_report(job, None, wall_s=time.monotonic() - began_s)
-            tune.report({**report, "finished": True, "refused": f"{type(refused).__name__}: {refused}"})
+        while True:
+            try:
+                _gang(inputs, int(config["job"]), folder).fit()
+                return
+            except ray.train.WorkerGroupError as error:
+                less = _smaller_passes(error)
+                if less is not None:
+                    log_event("training", "smaller passes", key=job.key, **asdict(less))
+                    inputs = replace(inputs, resources=resources.replace(**asdict(less)))
+                    continue
+                refused = next((cause for cause in _causes(error) if isinstance(cause, InputError)), None)
+                if refused is None:
+                    raise StageError(_why(error)) from None
+                report = trial_report(job, None, wall_s=time.monotonic() - began_s)
+                tune.report({**report, "finished": True, "refused": f"{type(refused).__name__}: {refused}"})
+                return
+
+
+def _gang(inputs: SweepInputs, job: int, folder: str) -> TorchTrainer:
+    """The workers of a job, by its number, before they begin."""
+    resources = inputs.resources
+    return TorchTrainer(
+        work,
+        train_loop_config={"inputs": [ray.put(inputs)], "job": job},
+        torch_config=TorchConfig(
+            backend="nccl" if resources.gpus_per_worker else "gloo", timeout_s=COLLECTIVE_TIMEOUT_S
+        ),
+        scaling_config=ray.train.ScalingConfig(
+            num_workers=resources.num_workers,
+            use_gpu=bool(resources.gpus_per_worker),
+            resources_per_worker=worker_share(resources),
+        ),
+        run_config=ray.train.RunConfig(
+            name=uuid.uuid4().hex,  # else it would take itself for one that goes on
+            storage_path=folder,  # nothing is written there but a marker
+            callbacks=[TuneReportCallback()],
+            failure_config=ray.train.FailureConfig(max_failures=0, max_preemption_failures=0),  # Tune retries
+            logging_config=ray.train.LoggingConfig(log_level="CRITICAL"),
+        ),
+    )
 
 
 def work(settings: dict[str, Any]) -> None:
@@ -111,15 +130,18 @@ def work(settings: dict[str, Any]) -> None:
         report(finished=True)
 
 
-def _refusal(error: ray.train.WorkerGroupError) -> InputError | None:
-    """Bad input that a worker met: it stays bad, so no new attempt."""
+def _smaller_passes(error: ray.train.WorkerGroupError) -> PassSize | None:
+    """What to begin again with where a worker ran out of memory; None: it was something else, or nothing is left."""
+    return next((cause.less for cause in _causes(error) if isinstance(cause, PassTooLarge)), None)
+
+
+def _causes(error: ray.train.WorkerGroupError) -> Iterator[BaseException]:
+    """What the workers raised, out of Ray's wrapping. Bad input among it stays bad, so it gets no new attempt."""
     for failure in error.worker_failures.values():
         seen: BaseException | None = failure
         while seen is not None:
-            if isinstance(seen, InputError):
-                return seen
+            yield seen
             seen = getattr(seen, "_base_exc", None) or getattr(seen, "cause", None) or seen.__cause__
-    return None
 
 
 def _why(error: ray.train.WorkerGroupError) -> str:
