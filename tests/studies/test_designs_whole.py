@@ -551,7 +551,8 @@ class WithJudges(WithoutEngines):
         asked = [*(spec.name for spec in scoring.local[:1]), *(judge.spec.name for judge in judges)]
         super().score(replace(scoring, judge=judges[0].spec if judges else None), batches, examples, judges)
         self.done.append("score " + " ".join(asked))
-        self.has_judged.set()
+        if progress is not None:
+            self.has_judged.set()
 
 
 @dataclass
