@@ -23,7 +23,11 @@ def preference_findings(tables: Mapping[str, Rows], human: str) -> list[str]:
     found = []
     for base, pairs in sorted({(row["base_model"], row["pairs"]) for row in measured}):
         mine = [row for row in measured if (row["base_model"], row["pairs"]) == (base, pairs)]
-        costs = [row for row in tables["preference_equal_cost"] if (row["base_model"], row["pairs"]) == (base, pairs)]
+        costs = [
+            row
+            for row in tables.get("preference_equal_cost", ())  # not there in studies finished before
+            if (row["base_model"], row["pairs"]) == (base, pairs)
+        ]
         found.append(f"Pairs {pairs} on {base}: {_against_start(mine, human)}{_at_equal_cost(costs)}")
     return found
 

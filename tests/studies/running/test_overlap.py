@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 
@@ -31,11 +32,13 @@ def raises(error: BaseException) -> Callable[[Stop], None]:
     return work
 
 
-def until_stopped(stop: Stop) -> None:
-    """A work that goes on until it is told to stop."""
+def until_stopped(stop: Stop, ended: threading.Event | None = None) -> None:
+    """A work that goes on until it is told to stop, and then sets `ended`."""
     clock = threading.Event()
     for _ in range(PATIENCE_S * 100):
         if stop():
+            if ended is not None:
+                ended.set()
             raise LimitReached("stopped half way")
         clock.wait(0.01)
     raise AssertionError("nobody told it to stop")
@@ -135,10 +138,7 @@ def test_a_signal_stops_both(trains: bool) -> None:
         began.set()
         if not trains:  # the other thread has nothing left to do but to wait
             signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
-        try:
-            until_stopped(stop)
-        finally:
-            ended.set()
+        until_stopped(stop, ended)
 
     with pytest.raises(KeyboardInterrupt):
         run_beside(train, judges)
@@ -154,14 +154,8 @@ def test_an_engine_that_tells_of_a_signal_in_its_own_words_is_interrupted_all_th
         except KeyboardInterrupt as signalled:
             raise SystemError("wait returned a result with an exception set") from signalled
 
-    def judges(stop: Stop) -> None:
-        try:
-            until_stopped(stop)
-        finally:
-            ended.set()
-
     with pytest.raises(SystemError):
-        run_beside(train, judges)
+        run_beside(train, partial(until_stopped, ended=ended))
     assert ended.is_set()
 
 
