@@ -20,6 +20,7 @@ BENCHES = {
     "bench_joint.py": ([], ["--quick"]),
     "bench_bootstrap.py": ([], []),
     "bench_score_memory.py": ([], ["--quick"]),
+    "bench_scorers.py": ([], ["--rows", "500"]),
     "bench_scale.py": (["all"], ["all", "--quick"]),
 }
 

@@ -39,8 +39,6 @@ LABELS = {
     "given": "given", "rated": "judge", "compared": "pairwise by vanilla", "rso": "judge", "stronger": "stronger",
     "prompted": "stronger", "principles": "principles",
 }  # fmt: skip
-AGAIN_S = 60.0
-"""For a study that is finished; seconds on an idle machine."""
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +117,6 @@ def test_a_finished_study_does_nothing_and_starts_no_ray(storage: Path, study: P
     assert artifact_files(storage) == files
     assert attempts(storage) == asked
     assert not list(tmp_path.iterdir()), "Ray was started"
-    assert seconds < AGAIN_S
     print(f"finished study run again: {seconds:.1f} s")
 
 

@@ -68,9 +68,7 @@ def test_a_base_that_works_passes_once_for_its_machine(local_ray: None, base: Pa
     assert how.machines == [{"CPU": 2.0}]
     assert {"torch", "transformers", "deepspeed"} <= set(how.versions)
     assert not store.keys("adapter")
-    began_s = time.monotonic()
     assert tried(store, base)[0] == []  # remembered
-    assert time.monotonic() - began_s < 2
     assert len(store.keys(KIND)) == 1
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -61,11 +60,9 @@ def test_a_job_gives_the_tables_of_assay_run(first: Finished, expected: Path, st
 def test_the_second_job_has_nothing_to_do(first: Finished, head: Head, storage: Path) -> None:
     assert first.code == 0, first.out + first.err
     before = artifact_files(storage), ledger_calls(storage)
-    started = time.monotonic()
     again = head.submit("python", "jobs/run_study.py", "quickstart", "--storage", str(storage), *settings())
     assert again.code == 0, again.out + again.err
     assert "nothing to do" in again.out
-    assert time.monotonic() - started < 120  # 8 s on a quiet machine
     assert (artifact_files(storage), ledger_calls(storage)) == before
 
 

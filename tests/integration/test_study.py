@@ -121,13 +121,11 @@ def test_runs_are_tracked_as_parent_children_and_meta_evaluation(storage: Path) 
     assert min(logged.values()) >= 2
 
 
-def test_a_rerun_takes_seconds_imports_no_engine_and_changes_nothing(storage: Path, without_engines: str) -> None:
+def test_a_rerun_imports_no_engine_and_changes_nothing(storage: Path, without_engines: str) -> None:
     before = artifact_files(storage), ledger_calls(storage), table_bytes(storage)
-    started = time.monotonic()
     again = run_tiny(storage, PYTHONPATH=without_engines)
     assert again.code == 0, again.err
     assert "nothing to do" in again.out
-    assert time.monotonic() - started < 60  # 2 s on a quiet machine
     assert (artifact_files(storage), ledger_calls(storage), table_bytes(storage)) == before
 
 

@@ -3,7 +3,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import tempfile
-import time
 from itertools import cycle
 from pathlib import Path
 from typing import Any
@@ -246,15 +245,6 @@ def test_many_mixtures_of_one_builder_are_those_of_many_builders() -> None:
     builder = MixtureBuilder(DATASETS, KEYS)
     specs: list[Any] = [with_target("alpaca", "sst2", count, draw) for count in (0, 4, 9) for draw in (0, 1)]
     assert [builder.build(spec) for spec in specs] == [build(spec) for spec in specs]
-
-
-def test_forty_arms_over_ten_thousand_rows_take_seconds() -> None:
-    big = {"alpaca": rows("alpaca", train=10_000), "sst2": rows("sst2", train=2000)}
-    builder = MixtureBuilder(big, KEYS)
-    start = time.perf_counter()
-    for draw in range(40):
-        builder.build(with_target("alpaca", "sst2", 100, draw))
-    assert time.perf_counter() - start < 20  # about 0.7 s on a quiet core
 
 
 def test_the_cross_category_set_takes_the_first_test_rows_of_each_category() -> None:

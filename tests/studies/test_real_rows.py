@@ -84,13 +84,12 @@ def test_a_study_of_the_paper_trains_the_rows_that_it_asks_for(
         for part in spec.train:
             if part.count is not None:
                 assert counted[part.dataset] == part.count
-    shown, took_s = plan_rows(study, store, tmp_path, capsys)
+    shown = plan_rows(study, store, tmp_path, capsys)
     assert set(shown) == {"instructions", *S1_TASKS}
     for task in S1_TASKS:
         assert (shown[task]["asked"], shown[task]["trained"], shown[task]["prompts"]) == (1000, 1000, 500)
     assert shown["xsum"]["left_out"] > 0  # some are longer than any limit
     assert shown["xsum"]["prompts_cut"] < 50
-    assert took_s < 2
 
 
 @pytest.mark.slow
@@ -107,31 +106,30 @@ def test_a_small_study_of_real_data_trains_the_rows_that_it_asks_for(
     study = load_study(str(JOBS / f"{name}.yaml"), [f"data.root={shared_data}", f"base_models=[{base}]"])
     store = Store(str(tmp_path / "runs"))
     run(study, store)
-    shown, took_s = plan_rows(study, store, tmp_path, capsys)
+    shown = plan_rows(study, store, tmp_path, capsys)
     assert set(shown) == {"instructions", "sst2", "conll"}
     for row in shown.values():
         assert row["asked"] == row["trained"]
         assert row["prompts_cut"] <= 0.02 * row["prompts"]
-    assert took_s < 2
 
 
 def plan_rows(
     study: Study, store: Store, folder: Path, capsys: pytest.CaptureFixture[str]
-) -> tuple[dict[str, dict[str, Any]], float]:
-    """Rows by dataset as `assay plan` shows them, and how long it took where the counts are remembered.
+) -> dict[str, dict[str, Any]]:
+    """Rows by dataset as `assay plan` shows them where the counts are remembered.
 
     A second one has no run of its own: its rows come from the counts alone.
     """
     path = folder / "study.yaml"
     path.write_text(json.dumps(study.model_dump(mode="json")))
-    kept = plan_once(path, store, capsys)[0]
+    kept = plan_once(path, store, capsys)
     shutil.rmtree(Path(store.uri) / "studies")
-    counted, took_s = plan_once(path, store, capsys)
+    counted = plan_once(path, store, capsys)
     assert counted == kept
-    return counted, took_s
+    return counted
 
 
-def plan_once(path: Path, store: Store, capsys: pytest.CaptureFixture[str]) -> tuple[dict[str, dict[str, Any]], float]:
+def plan_once(path: Path, store: Store, capsys: pytest.CaptureFixture[str]) -> dict[str, dict[str, Any]]:
     capsys.readouterr()
     began = time.process_time()  # the machine may have other work
     plan_command(str(path), [], True, None, store.uri)
@@ -140,4 +138,4 @@ def plan_once(path: Path, store: Store, capsys: pytest.CaptureFixture[str]) -> t
     for name, row in sorted(rows.items()):
         counts = [row[field] for field in ("asked", "trained", "left_out", "prompts", "prompts_cut")]
         print(name, *counts, f"{took_s:.2f} s")
-    return rows, took_s
+    return rows

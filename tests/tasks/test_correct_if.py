@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import time
-
 import pytest
 from pydantic import ValidationError
 
@@ -45,10 +43,8 @@ def test_what_is_no_rule_is_refused_with_what_was_expected(text: str, said: str)
 
 @pytest.mark.parametrize("pattern", ["(a+)+$", "(a|a)*$", r"(\d+)*x$", "^(([a-z])+.)+[A-Z]([a-z])+$", "(x+x+)+y"])
 def test_a_pattern_that_runs_away_is_refused_in_time(pattern: str) -> None:
-    start = time.process_time()
     with pytest.raises(ValidationError, match="repeats inside repeats"):
         CorrectIf(kind="regex", pattern=pattern)
-    assert time.process_time() - start < 5
 
 
 def test_ordinary_patterns_pass() -> None:

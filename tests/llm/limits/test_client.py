@@ -38,10 +38,8 @@ async def test_concurrency_is_never_passed_and_always_used() -> None:
         running -= 1
         client.finish(10, 10, FREE)
 
-    started = time.monotonic()
     await asyncio.gather(*(work() for _ in range(50)))
     assert most == 5
-    assert time.monotonic() - started < 5  # ten rounds of 10 ms, on a loaded machine
     await client.close()
 
 

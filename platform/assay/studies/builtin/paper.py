@@ -86,7 +86,7 @@ def quickstart() -> Study:
         base_models=("toy",),
         grid=TargetGrid(
             tasks=TOY_TASKS,
-            sizes=(0, 16, 64, 256),
+            sizes=(0, 16, 64, 512),
             draws=3,
             validation_rows=24,
             rows_from={"toy_entities": "toy_entities_misjoined"},
