@@ -29,6 +29,7 @@ def grid(**fields: object) -> dict[str, str]:
     return {"grid": json.dumps(fields)}
 
 
+@pytest.mark.study
 def test_s2_starts_from_the_base_and_from_both_forms_of_the_tuned_one(tmp_path: Path) -> None:
     design = grid(
         design="transfer",
@@ -67,6 +68,7 @@ def test_s2_starts_from_the_base_and_from_both_forms_of_the_tuned_one(tmp_path: 
     assert artifact_files(tmp_path) == before
 
 
+@pytest.mark.study
 def test_a_search_tries_weights_and_leaves_a_study_of_all_points(tmp_path: Path) -> None:
     design = grid(design="weights", tasks=["toy_sentiment", "toy_arithmetic"], total=40, validation_rows=8)
     changes = {**design, "training_seeds_at_zero": "[0]"}
@@ -160,6 +162,7 @@ def test_an_arm_of_a_mixture_study_answers_the_same_through_peft_and_plain_vllm(
             assert text.startswith(row.prediction)
 
 
+@pytest.mark.study
 def test_arms_of_a_mixture_study_and_their_base_are_ranked_as_they_are_by_one_command(
     mixture_runs: Path, tmp_path: Path
 ) -> None:

@@ -37,7 +37,7 @@ SMALL = {
 """A rule that holds as soon as anything is answer-like: a base of 60 steps learns no tone."""
 
 
-@pytest.mark.slow
+@pytest.mark.study
 def test_a_training_is_done_in_full_and_stopped_and_both_stand_side_by_side(tmp_path: Path) -> None:
     ended = assay("run", "early_stopping_small", "--storage", str(tmp_path), *settings(base=SMALL))
     assert ended.code == 0, ended.err

@@ -12,7 +12,7 @@ import pytest
 from support.exits_study import NUM_STEPS, exits_study
 from support.tiny_study import artifact_files, assay, table, table_bytes
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.study
 LOSER = "misjoined"
 
 

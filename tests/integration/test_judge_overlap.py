@@ -210,7 +210,7 @@ def test_on_four_cpus_none_waits_for_the_other(in_turn: tuple[Path, Run], judge:
         assert names(storage, kind) == names(in_turn[0], kind)
 
 
-@pytest.mark.slow
+@pytest.mark.study
 def test_budgets_and_signals_end_both_at_once_and_nothing_is_paid_twice(
     in_turn: tuple[Path, Run], judge: HeldJudge, tmp_path: Path
 ) -> None:

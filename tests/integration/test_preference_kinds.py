@@ -25,7 +25,7 @@ from support.judging_model import POSITIONS, make_judging_model
 from support.preference_study import write_study
 from support.tiny_study import PATIENCE_S, Finished, artifact_files, assay, table
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(2 * PATIENCE_S)]
+pytestmark = [pytest.mark.study, pytest.mark.timeout(2 * PATIENCE_S)]
 KINDS: dict[str, dict[str, Any]] = {
     "given": {"dataset": "people"},
     "rated": {"kind": "sampled", "num": 4, "temperature": 1.0, "label": "judge"},

@@ -9,7 +9,7 @@ import pytest
 
 from support.tiny_study import TINY, artifact_files, assay, settings
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.study
 
 MIXTURE = {
     **{name: value for name, value in TINY.items() if not name.startswith(("grid.", "evaluation.", "training_seeds"))},

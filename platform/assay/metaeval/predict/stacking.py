@@ -65,9 +65,7 @@ class Predictor:
         """
         x = _seen(check_shares(shares_mK), self._proxies)
         mean, sd = _mix([model.predict(x) for model in self._models], np.array(list(self.weights.values())))
-        n = self._surprise.size
-        # too few runs for the level: the widest that they allow
-        half = sd * self._surprise[min(math.ceil((1 - alpha) * (n + 1)), n) - 1]
+        half = sd * _reach(self._surprise, alpha)
         return Predictions(mean, mean - half, mean + half, sd)
 
 
@@ -150,6 +148,22 @@ def check_shares(shares_nK: FloatArray) -> FloatArray:
         row = int(np.abs(totals[:, 0] - 1).argmax())
         raise ValueError(f"row {row}: shares add up to {totals[row, 0]:.3f}; expected 1")
     return np.asarray(shares / totals)
+
+
+def _reach(surprise_n: FloatArray, alpha: float) -> float:
+    """How many of its spreads a further run lies off at most, with chance 1 - alpha.
+
+    The rank of conformal prediction needs 1 / alpha - 1 runs. Of fewer the widest alone holds n times in n + 1, so
+    Student's interval of one further value stands in where it is wider.
+    """
+    n = surprise_n.size
+    rank = math.ceil((1 - alpha) * (n + 1))
+    if rank <= n:
+        return float(surprise_n[rank - 1])
+    from scipy.stats import t
+
+    student = t.ppf(1 - alpha / 2, n - 1) * math.sqrt((surprise_n**2).mean() * (1 + 1 / n))
+    return max(float(surprise_n[-1]), float(student))
 
 
 def _seen(shares_nK: FloatArray, proxies: ProxyTable | None) -> FloatArray:
