@@ -70,7 +70,9 @@ def until(what: str, is_so: Callable[[], object], study: RunningStudy) -> None:
         time.sleep(0.05)
 
 
-@pytest.mark.parametrize("notice", [False, True], ids=["SIGKILL", "spot-notice"])
+@pytest.mark.parametrize(
+    "notice", [pytest.param(False, id="SIGKILL", marks=pytest.mark.study), pytest.param(True, id="spot-notice")]
+)
 def test_nodes_lost_while_training_generating_and_scoring_change_nothing(
     cluster: LocalCluster, undisturbed: Path, tmp_path: Path, notice: bool
 ) -> None:
@@ -107,6 +109,7 @@ def test_nodes_lost_while_training_generating_and_scoring_change_nothing(
     print(f"\n{how}: {'; '.join(line)}; done after {time.monotonic() - began:.0f} s, {unseen} calls unseen")
 
 
+@pytest.mark.study
 def test_a_head_that_is_lost_takes_the_driver_along_and_the_next_cluster_goes_on(
     cluster: LocalCluster, undisturbed: Path, tmp_path: Path
 ) -> None:
@@ -155,6 +158,7 @@ def test_a_job_whose_driver_is_gone_is_submitted_again_and_pays_for_nothing_twic
     print(f"\ndriver killed after {len(paid)} replies; {sum(ends['unseen'] for ends in sent.values())} unseen")
 
 
+@pytest.mark.study
 def test_two_studies_at_once_share_trainings_and_the_judges_limit(
     cluster: LocalCluster, undisturbed: Path, tmp_path: Path
 ) -> None:

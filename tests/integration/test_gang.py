@@ -30,6 +30,8 @@ SPEC = TrainSpec(batch_size=16, small_below=0, max_length=128, eval_every=2, num
 ROWS = 48
 TOLERANCE = 1e-5
 """Of an adapter's elements, in float32: sums over workers are added in another order."""
+MORE = pytest.mark.study
+"""Stages and sizes of gangs beyond those of `test-all`: each is under two minutes, all together are not."""
 RESOURCES = TrainResources(threads=1, max_retries=1, report_every_s=0.2)
 
 
@@ -108,7 +110,13 @@ def test_two_workers_make_the_adapter_of_one(folder: Path, local_ray: None) -> N
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("stage", "num_workers", "model"),
-    [(0, 2, "llama"), (2, 4, "llama"), (3, 2, "llama"), (3, 4, "llama"), (3, 2, "gpt_neox")],
+    [
+        pytest.param(0, 2, "llama", marks=MORE),
+        (2, 4, "llama"),
+        pytest.param(3, 2, "llama", marks=MORE),
+        (3, 2, "gpt_neox"),
+        pytest.param(3, 4, "llama", marks=MORE),
+    ],
 )
 def test_every_stage_makes_the_adapter_of_one_worker(
     folder: Path, local_ray: None, stage: int, num_workers: int, model: str
@@ -118,7 +126,7 @@ def test_every_stage_makes_the_adapter_of_one_worker(
 
 @pytest.mark.slow
 @pytest.mark.chaos
-@pytest.mark.parametrize("stage", [2, 3])
+@pytest.mark.parametrize("stage", [pytest.param(2, marks=MORE), 3])
 def test_a_worker_killed_mid_step_goes_on_from_the_last_checkpoint(folder: Path, local_ray: None, stage: int) -> None:
     from assay.training.sweep.ray_sweep import run_sweep
 
@@ -188,7 +196,7 @@ def test_a_gang_of_which_one_worker_runs_out_of_memory_goes_on_with_smaller_pass
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("stage", [2, 3])
+@pytest.mark.parametrize("stage", [pytest.param(2, marks=MORE), 3])
 def test_a_hook_runs_once_and_bad_input_is_not_tried_again(folder: Path, local_ray: None, stage: int) -> None:
     from assay.training.sweep.ray_sweep import SweepFailed, run_sweep
 

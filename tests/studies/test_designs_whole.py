@@ -191,6 +191,13 @@ def test_models_trained_whole_answer_as_bases_of_their_own(tmp_path: Path) -> No
     assert found.tables["curves"].num_rows and "our IFT, merged" in page
     with pytest.raises(ValueError, match="'stacked' serves two adapters; expected 'merged'"):
         study("stacked", {**grid, "starts": ["stacked"]}, train=train)
+    tuning = {**train, "method": "lora", "target_modules": "auto"}
+    with pytest.raises(ValueError, match="target_modules: 'stacked' serves two adapters; expected train's own layers"):
+        study(
+            "stacked",
+            {**grid, "starts": ["base", "stacked"], "instruction_train": tuning},
+            train={**train, "method": "lora"},
+        )
 
 
 def test_sources_are_written_and_compared(tmp_path: Path) -> None:

@@ -77,6 +77,10 @@ class TransferGrid(Targets):
             raise ValueError(f"grid.instruct_models: expected a model for each of base_models; {unpaired} differ")
         if "stacked" in self.starts and any(recipe.method == "full" for recipe in self.recipes(study.train)):
             raise ValueError("grid.starts: 'stacked' serves two adapters; expected 'merged' with train.method 'full'")
+        if "stacked" in self.starts and len({recipe.target_modules for recipe in self.recipes(study.train)}) > 1:
+            raise ValueError(
+                "grid.instruction_train.target_modules: 'stacked' serves two adapters; expected train's own layers"
+            )
         if study.ifs is not None:
             raise ValueError("ifs is for studies that train once; a transfer study trains in two steps")
 
