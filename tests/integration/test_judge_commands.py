@@ -139,7 +139,10 @@ def test_a_local_model_judges_through_vllm_and_its_replies_are_kept(tmp_path: Pa
         code = (
             f"import sys; from assay.cli import run_app; sys.exit(run_app({[*flags, '--out', str(tmp_path / name)]!r}))"
         )
-        subprocess.run([sys.executable, "-c", code], check=True)
+        run = subprocess.run([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True, check=False)
+        assert run.returncode == 1, run.stderr[-500:]  # its weights are random: nothing that it says is a verdict
+        assert "no reply of the judge could be read; 10 of 10 unparsable, as in" in run.stderr.splitlines()[-1]
+        assert "riton" not in run.stderr and "Warning" not in run.stderr, run.stderr
         report = json.loads((tmp_path / name).read_text())
         calls.append((report["calls"]["from_ledger"], report["calls"]["completion_tokens"] > 0))
         assert report["runs"][0]["coverage"]["asked"] == 5

@@ -7,6 +7,8 @@ of the gateway, so a local judge's replies are kept and keyed like any other's.
 from __future__ import annotations
 
 import asyncio
+import logging
+import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -32,6 +34,9 @@ def open_local_chat(endpoint: EndpointSpec) -> LocalChat | None:
 
     def chat(requests: Sequence[ChatRequest]) -> Sequence[LocalReply]:
         if not loaded:
+            # this process has a terminal; what vllm says of itself while it is imported is no news to who wants scores
+            logging.getLogger("vllm").setLevel(logging.ERROR)
+            warnings.filterwarnings("ignore", category=FutureWarning, module=r"vllm\.")
             from assay.llm.transports.vllm_chat_engine import VllmChat
 
             loaded.append(VllmChat(endpoint.model, endpoint.local))
