@@ -196,6 +196,7 @@ def test_a_study_in_rounds_killed_inside_and_between_them_comes_to_the_same_deci
     assert set(ledger_calls(killed)) == set(ledger_calls(undisturbed))
 
 
+@pytest.mark.study
 def test_a_study_killed_before_and_after_a_barrier_ends_the_same_trainings(tmp_path: Path) -> None:
     undisturbed, killed, file = tmp_path / "undisturbed", tmp_path / "killed", exits_study(tmp_path)
     ended = assay("run", file, "--storage", str(undisturbed))

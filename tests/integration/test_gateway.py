@@ -106,7 +106,7 @@ async def test_an_asker_that_is_cancelled_leaves_the_others_their_reply(tmp_path
     }
 
 
-@pytest.mark.parametrize("asked", [400, pytest.param(10_000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("asked", [400, pytest.param(10_000, marks=pytest.mark.study)])
 async def test_faults_leave_no_gap_and_no_surprise_on_the_invoice(tmp_path: Path, asked: int) -> None:
     faults = dict.fromkeys(("reset", "truncated", "empty"), 0.03) | dict.fromkeys(("429", "refusal", "filter"), 0.02)
     faults |= {"5xx": 0.04, "hang": 0.01}

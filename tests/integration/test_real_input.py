@@ -45,12 +45,12 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     talks = [
         [
             {"role": "system", "content": "Answer in one sentence."},
-            {"role": "user", "content": "Hello."},
+            {"role": "user", "content": f"Hello, this is reader {number}."},
             {"role": "assistant", "content": "Hello, what may I read?"},
             {"role": "user", "content": f"{a}\n\n{b}"},
             {"role": "assistant", "content": c},
         ]
-        for a, b, c in rows
+        for number, (a, b, c) in enumerate(rows)
     ]
     write_lines(root / "messages.jsonl", [{"messages": talk} for talk in talks])
     for split, count in (("train", 24), ("validation", 8), ("test", 8)):
@@ -123,8 +123,9 @@ def test_two_architectures_are_one_axis_of_a_study_on_own_files(data: Path, mode
     ended = run(study_file(tmp_path, models, MESSAGES), data, tmp_path / "runs")
     assert ended.code == 0, ended.err
     rows = table(tmp_path / "runs", "coverage", "mine")
+    runs = 2 * (3 + 1)  # bases; three seeds at N = 0, one draw at 8
     for row in rows:
-        asked = {"sst2": 2 * 2 * 8, "instructions": 2 * 2 * 2}[str(row["evaluation_set"])]
+        asked = {"sst2": runs * 8, "instructions": runs * 2}[str(row["evaluation_set"])]
         assert row["num_asked"] == asked
         assert row["num_asked"] == int(str(row["num_scored"])) + sum(json.loads(str(row["unscored"])).values())
     curves = table(tmp_path / "runs", "curves", "mine")
@@ -132,7 +133,7 @@ def test_two_architectures_are_one_axis_of_a_study_on_own_files(data: Path, mode
         (name, size) for name in ("gpt_neox", "qwen2") for size in (0, 8)
     }
     adapters = list((tmp_path / "runs" / "artifacts" / "adapter").glob("*/adapter_config.json"))
-    assert len(adapters) == 4
+    assert len(adapters) == runs
     targets = {tuple(sorted(json.loads(path.read_text())["target_modules"])) for path in adapters}
     assert len(targets) == 2, "every architecture has layers of its own names"
     assert any("query_key_value" in names for names in targets)
