@@ -327,7 +327,7 @@ def test_a_judge_that_dies_while_it_is_asked_ends_the_study_with_code_2_and_keep
     link_artifacts(storage, tmp_path, ["dataset", "base", "mixture", "adapter", "predictions"])
     with start_judge_server(latency_ms=1000) as server:
         changes = {"judge.base_url": server.base_url, "judge.endpoint": "mortal", "judge.max_concurrency": "2"}
-        changes["judge.give_up_s"] = "20"
+        changes |= {"judge.give_up_s": "20"}  # else three minutes
         command = [str(BIN / "assay"), "run", "quickstart", "--storage", str(tmp_path), *settings(changes)]
         running = subprocess.Popen(command, cwd=ROOT, env=environment(), stderr=subprocess.PIPE, text=True)
         try:

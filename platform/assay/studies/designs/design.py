@@ -227,6 +227,12 @@ def check_tasks(study: Study, tasks: Iterable[str]) -> None:
         study.registry.tasks.get(task)
 
 
+def stackable(field: str, recipes: Iterable[TrainSpec]) -> None:
+    """Raise ValueError where adapters that are served as one would lie on different layers."""
+    if len({recipe.target_modules for recipe in recipes}) > 1:
+        raise ValueError(f"{field}.target_modules: 'stacked' serves two adapters; expected train's own layers")
+
+
 def no_repeats(what: str, values: tuple[T, ...]) -> tuple[T, ...]:
     """The values, refused where one stands twice."""
     if len(set(values)) != len(values):

@@ -30,7 +30,7 @@ from assay.records import TEST, VALIDATION
 from assay.scoring.judges.protocols.pairwise import STRATEGIES
 from assay.studies.designs.asked import AskedSet, instruction_sets, task_set
 from assay.studies.designs.cell import Cell, Tuned
-from assay.studies.designs.design import DesignBase, by_rules_of, no_repeats
+from assay.studies.designs.design import DesignBase, by_rules_of, no_repeats, stackable
 from assay.training.objectives.shipped import SHIPPED
 from assay.training.spec import TrainSpec
 
@@ -194,10 +194,8 @@ class PreferenceGrid(DesignBase):
             )
         if any(recipe.method == "full" for recipe in self.recipes(study.train)):
             raise ValueError("train.method 'full': the design preference compares adapters; expected 'lora'")
-        if self.start == "stacked" and len({recipe.target_modules for recipe in self.recipes(study.train)}) > 1:
-            raise ValueError(
-                "grid.start_train.target_modules: 'stacked' serves two adapters; expected train's own layers"
-            )
+        if self.start == "stacked":
+            stackable("grid.start_train", self.recipes(study.train))
         if sorted(self.instruct_models) != (sorted(study.base_models) if self.start == "instruct" else []):
             raise ValueError("grid.instruct_models: expected a model for each of base_models")
         if self.is_tuned and self.start_rows is None and self.prompt_dataset(study) == study.data.instructions:

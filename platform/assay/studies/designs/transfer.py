@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 from assay.mixtures.designs import Instructions, instructions_alone, target_alone
 from assay.mixtures.spec import MixtureSpec
 from assay.studies.designs.cell import Cell, Tuned, with_rows
-from assay.studies.designs.design import by_rules_of, no_repeats
+from assay.studies.designs.design import by_rules_of, no_repeats, stackable
 from assay.studies.designs.sampled import Targets, answers
 from assay.training.spec import TrainSpec
 
@@ -77,10 +77,8 @@ class TransferGrid(Targets):
             raise ValueError(f"grid.instruct_models: expected a model for each of base_models; {unpaired} differ")
         if "stacked" in self.starts and any(recipe.method == "full" for recipe in self.recipes(study.train)):
             raise ValueError("grid.starts: 'stacked' serves two adapters; expected 'merged' with train.method 'full'")
-        if "stacked" in self.starts and len({recipe.target_modules for recipe in self.recipes(study.train)}) > 1:
-            raise ValueError(
-                "grid.instruction_train.target_modules: 'stacked' serves two adapters; expected train's own layers"
-            )
+        if "stacked" in self.starts:
+            stackable("grid.instruction_train", self.recipes(study.train))
         if study.ifs is not None:
             raise ValueError("ifs is for studies that train once; a transfer study trains in two steps")
 
