@@ -1,16 +1,21 @@
 """Where 200 LoRA steps end in float32 and in bfloat16: validation loss of real instruction rows, one after the other.
 
-    python tests/bench/bench_lora_loss.py MODEL_FOLDER [--data DIR] [--steps 200] [--seeds 2]
+    python tests/bench/bench_lora_loss.py MODEL_FOLDER [--data DIR] [--steps 200] [--seeds 2] [--products float32]
 
 Rows are of Alpaca-GPT4 in the model's own template, at most --length tokens long, in batches of 8, rank 8 on all linear
 layers, learning rate 5e-4 with 5 % of warm-up and a linear decay, dropout 0, two threads. Losses are means over the
 answer tokens of 64 further rows (nats). A second seed draws other weights of A and another order of the rows: how far
 the two lie apart in one type is the measure of what a difference between the types means.
+
+A processor without instructions for bfloat16 would take hours. There `--products float32` multiplies what is rounded to
+bfloat16 in float32 and rounds the result: the numbers of AMX (bfloat16 in, sums in float32, bfloat16 out) but for the
+order of the sums, not its speed. All else, weights, gradients and ZeRO, stays the engine's own.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import sys
@@ -23,6 +28,37 @@ sys.path[:0] = [str(TESTS), str(TESTS.parent / "platform")]
 
 VALIDATION = 64
 BATCH = 8
+
+
+def products_in_float32() -> contextlib.AbstractContextManager[Any]:
+    """While it is entered, products and attention of bfloat16 tensors are computed in float32 and rounded."""
+    import torch
+    from torch.utils._python_dispatch import TorchDispatchMode
+    from torch.utils._pytree import tree_map
+
+    ops = torch.ops.aten
+    attention = ops._scaled_dot_product_flash_attention_for_cpu
+    backward = ops._scaled_dot_product_flash_attention_for_cpu_backward
+    products = (ops.mm.default, ops.addmm.default, ops.bmm.default, ops.baddbmm.default, backward.default)
+
+    def cast(value: Any, given: Any, wanted: Any) -> Any:
+        return value.to(wanted) if isinstance(value, torch.Tensor) and value.dtype == given else value
+
+    class InFloat32(TorchDispatchMode):  # type: ignore[misc]
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            kwargs = kwargs or {}
+            halves = [value for value in args if isinstance(value, torch.Tensor) and value.dtype == torch.bfloat16]
+            if not halves or func not in (*products, attention.default, ops.addmm_.default):
+                return func(*args, **kwargs)
+            wide = tree_map(lambda value: cast(value, torch.bfloat16, torch.float32), args)
+            if func is ops.addmm_.default:
+                return args[0].copy_(ops.addmm.default(*wide, **kwargs))
+            if func is attention.default:  # its second result, the log of the sum, is float32 in any case
+                answer, log_sum = func(*wide, **kwargs)
+                return answer.to(torch.bfloat16), log_sum
+            return tree_map(lambda value: cast(value, torch.float32, torch.bfloat16), func(*wide, **kwargs))
+
+    return InFloat32()
 
 
 def trained(model: str, rows: Any, steps: int, dtype: str, seed: int) -> dict[str, float]:
@@ -89,6 +125,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--length", type=int, default=96)
+    parser.add_argument("--products", choices=("bfloat16", "float32"), default="bfloat16")
     asked = parser.parse_args()
     import torch
 
@@ -96,7 +133,9 @@ def main() -> None:
     rows = alpaca(asked.model, asked.data, asked.steps * BATCH, asked.length)
     for seed in range(asked.seeds):
         for dtype in ("float32", "bfloat16"):
-            found = trained(asked.model, rows, asked.steps, dtype, seed)
+            narrow = dtype == "bfloat16" and asked.products == "float32"
+            with products_in_float32() if narrow else contextlib.nullcontext():
+                found = trained(asked.model, rows, asked.steps, dtype, seed)
             print(json.dumps({"dtype": dtype, "seed": seed, **{k: round(v, 4) for k, v in found.items()}}), flush=True)
 
 

@@ -6,6 +6,7 @@ script (`_probe`).
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -36,6 +37,7 @@ TESTS = Path(__file__).resolve().parent.parent
 NUM_ROWS = 24
 NEW_TOKENS = 12
 ADAPTERS = ("a0", "a1", "a2")
+ALIKE = tuple(range(10, 50))  # as long as an instruct model's system text: shorter than vLLM's own blocks on CPUs
 RESOURCES = GenerationResources(cpus_per_engine=1, kv_cache_gib=0.1, max_num_seqs=32)
 SPEC = GenerationSpec(max_model_len=128, max_prompt_tokens=64, block_rows=10)
 
@@ -112,12 +114,39 @@ def _probe(engine: str, root: Path) -> dict[str, list[str]]:
         found[f"{architecture}/mixed"] = show(served.generate(mixed))
         odd = [*rows("a1")[:3], PromptRow("odd", (1, 9999), NEW_TOKENS, adapters["a1"])]
         found[f"{architecture}/odd"] = [str(p.error) for p in served.generate(odd)]
+        alike = [dataclasses.replace(row, prompt_ids=ALIKE + row.prompt_ids) for row in rows("a1")]
+        with _cached_tokens(served) as cached:
+            found[f"{architecture}/alike"] = show(served.generate(alike))
+        found[f"{architecture}/cached"] = [str(number) for number in cached]
         served.close()
     return found
 
 
+@contextlib.contextmanager
+def _cached_tokens(served: Any) -> Iterator[list[int]]:
+    """Prompt tokens that vLLM did not compute, row by row; nothing of another engine."""
+    counts: list[int] = []
+    if served.name == "vllm":
+        plain = served._llm.generate
+
+        def generate(*args: Any, **options: Any) -> Any:
+            outputs = plain(*args, **options)
+            counts.extend(output.num_cached_tokens for output in outputs)
+            return outputs
+
+        served._llm.generate = generate
+    yield counts
+
+
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-@pytest.mark.parametrize("name", ["base", "base/again", *ADAPTERS, "mixed"])
+def test_what_prompts_begin_with_alike_is_computed_once(probes: dict[str, Any], architecture: str) -> None:
+    first, *others = map(int, probes["vllm"][f"{architecture}/cached"])
+    assert first == 0
+    assert min(others) >= len(ALIKE) // 32 * 32 > 0
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("name", ["base", "base/again", *ADAPTERS, "mixed", "alike"])
 def test_both_engines_write_the_same_greedy_tokens(probes: dict[str, Any], architecture: str, name: str) -> None:
     written = probes["vllm"][f"{architecture}/{name}"]
     assert written == probes["hf"][f"{architecture}/{name}"]

@@ -148,7 +148,9 @@ class CallOptions:
         ),
     ] = "chat"
     gpus: Annotated[int, typer.Option(metavar="N", min=0, help="GPUs of a local model; 0 runs it on the CPU.")] = 0
-    dtype: Annotated[str, typer.Option(help="Of a local model: bfloat16, float16 or float32.")] = "bfloat16"
+    dtype: Annotated[str, typer.Option(help="Of a local model: bfloat16, float16 or float32; auto: by --gpus.")] = (
+        "auto"
+    )
     batch_max_rows: Annotated[int, typer.Option(metavar="N", min=1, help="Requests per file of the batch API.")] = (
         20_000
     )

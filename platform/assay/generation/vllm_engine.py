@@ -49,6 +49,7 @@ from assay.generation.tokenizer_engine import (
     stop_token_ids,
 )
 from assay.records import Prediction
+from assay.vllm_cpu import cpu_options
 
 LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 """Ranks that vLLM has room for; an adapter takes the next one up, padded with zeros."""
@@ -131,8 +132,7 @@ class VllmEngine:
             options["tensor_parallel_size"] = max(1, int(resources.gpus_per_engine))
         else:
             torch.set_num_threads(resources.num_threads)
-            os.environ.pop("VLLM_CPU_KVCACHE_SPACE", None)  # whole GiB only; touching each one costs seconds
-            options["kv_cache_memory_bytes"] = int(resources.kv_cache_gib * 2**30)
+            options |= cpu_options(resources.kv_cache_gib)
         eager = resources.enforce_eager if resources.enforce_eager is not None else not on_gpu
         if max_lora_rank and eager and not on_gpu:
             cpu_lora_engine.install()

@@ -148,7 +148,7 @@ class EndpointSpec(Reach, ReplySettings):
     def endpoint_name(self) -> str:
         """What ledger keys call this endpoint. Of Azure's classic URL the deployment too: it is what answers there."""
         if self.name is None and not self.kind.is_remote:
-            return local_endpoint_name(self.model, self.local.dtype)
+            return local_endpoint_name(self.model, self.local.numbers)
         if self.name is None and self.azure_version is not None:
             return self.host + urlsplit(self.base_url).path
         return self.name or self.host

@@ -20,8 +20,8 @@ SMALL_BYTES = 20_000_000
 class LocalModel(Config):
     """How the model is loaded. All but `dtype` changes the speed and no reply beyond rounding."""
 
-    dtype: Literal["bfloat16", "float16", "float32"] = "bfloat16"
-    """Part of the name that replies are kept under."""
+    dtype: Literal["auto", "bfloat16", "float16", "float32"] = "auto"
+    """"auto": bfloat16 on GPUs, float32 on the CPU, as in the stages of a study."""
     max_model_len: int | None = Field(None, ge=16)
     """Tokens of prompt and reply together; None takes what the model was made for."""
     gpus: int = Field(0, ge=0)
@@ -31,6 +31,13 @@ class LocalModel(Config):
     """On the CPU; on a GPU the cache takes what `gpu_memory_fraction` leaves."""
     num_threads: int = Field(1, ge=1)
     """Of the engine on the CPU."""
+
+    @property
+    def numbers(self) -> str:
+        """The type that it is loaded in: part of the name that replies are kept under."""
+        if self.dtype != "auto":
+            return self.dtype
+        return "bfloat16" if self.gpus else "float32"
 
 
 def local_endpoint_name(model: str, dtype: str) -> str:

@@ -10,7 +10,7 @@ import pytest
 
 from assay.errors import ConfigError
 from assay.llm.endpoint import EndpointSpec
-from assay.llm.local_model import LocalReply
+from assay.llm.local_model import LocalModel, LocalReply
 from assay.llm.opening import open_gateway
 from assay.llm.requests import Answer, ChatRequest, Failure, Message
 
@@ -65,6 +65,15 @@ async def test_several_replies_and_log_probabilities_are_kept(tmp_path: Path) ->
             assert isinstance(reply, Answer)
             assert (reply.texts, reply.logprobs) == (("7", "8", "7"), logprobs)
             assert reply.completion_tokens == 6
+
+
+def test_what_names_no_type_is_read_in_the_one_that_its_device_is_fast_in() -> None:
+    """bfloat16 was the default, also where a processor multiplies it tens of times slower than float32."""
+    assert SPEC.replace(name=None).endpoint_name == "local float32"
+    on_gpu = SPEC.replace(name=None, local=LocalModel(gpus=1))
+    assert on_gpu.endpoint_name == "local bfloat16"
+    assert on_gpu.replace(local=LocalModel(gpus=1, dtype="float16")).endpoint_name == "local float16"
+    assert SPEC.replace(name=None, local=LocalModel(dtype="bfloat16")).endpoint_name == "local bfloat16"
 
 
 def test_a_model_without_the_transport_is_refused(tmp_path: Path) -> None:

@@ -22,9 +22,11 @@ import torch
 import vllm
 from vllm.sampling_params import StructuredOutputsParams
 
+from assay.cluster.devices import here_bfloat16_is_slow
 from assay.errors import ConfigError, ResourceError
 from assay.llm.local_model import LocalModel, LocalReply
 from assay.llm.requests import ChatRequest
+from assay.vllm_cpu import cpu_options
 
 MAX_REPLY_TOKENS = 1024
 """Of requests that name no longest reply."""
@@ -42,12 +44,17 @@ class VllmChat:
 
         Raises:
             ResourceError: a GPU is asked for and there is none.
-            ConfigError: there is no such model, or none that vLLM serves.
+            ConfigError: there is no such model, none that vLLM serves, or bfloat16 would take for ever here.
         """
         if settings.gpus and not torch.cuda.is_available():
             raise ResourceError(
                 f"judge.local.gpus={settings.gpus}: saw no CUDA device; expected one; set it to 0, or run where "
                 "there is one, with the `gpu` extra installed"
+            )
+        if here_bfloat16_is_slow(settings.numbers, settings.gpus):
+            raise ConfigError(
+                "judge.local.dtype: saw bfloat16 on a processor without instructions for it, where products take tens "
+                "of times longer than in float32; expected float32, or a GPU; set it to auto (--dtype auto)"
             )
         self._on_gpu = settings.gpus > 0
         self._llm = _load(model, settings)
@@ -85,12 +92,11 @@ def _load(model: str, settings: LocalModel) -> vllm.LLM:
         options["tensor_parallel_size"] = settings.gpus
     else:
         torch.set_num_threads(settings.num_threads)
-        os.environ.pop("VLLM_CPU_KVCACHE_SPACE", None)  # whole GiB only; touching each one costs seconds
-        options["kv_cache_memory_bytes"] = int(settings.kv_cache_gib * 2**30)
+        options |= cpu_options(settings.kv_cache_gib)
     try:
         return vllm.LLM(
             model=model,
-            dtype=settings.dtype,
+            dtype=settings.numbers,
             max_model_len=settings.max_model_len,
             enforce_eager=not settings.gpus,
             generation_config="vllm",  # no sampling defaults out of the model's folder
