@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from assay.judging import waiting as judge_waiting
-from assay.judging.waiting import calls_text, tell_waiting, waiting_for
+from assay.judging.waiting import calls_text, telling_what_waits, waiting_for
 from assay.llm.figures import Figures, GatewayStats
 
 IDLE = Figures().stats(priced=False, limit_per_min=None)
@@ -47,10 +47,9 @@ def test_it_is_told_every_few_seconds_and_moves_no_bar(monkeypatch: pytest.Monke
         return dataclasses.replace(ASKED, limit_per_min=6.0)
 
     async def run() -> None:
-        task = asyncio.create_task(tell_waiting(Told(), "judging", stats))  # type: ignore[arg-type]
-        while len(told) < 2:
-            await asyncio.sleep(0.01)
-        task.cancel()
+        async with telling_what_waits(Told(), "judging", stats):  # type: ignore[arg-type]
+            while len(told) < 2:
+                await asyncio.sleep(0.01)
 
     monkeypatch.setattr(judge_waiting, "LOOK_EVERY_S", 0.01)
     asyncio.run(asyncio.wait_for(run(), 20))

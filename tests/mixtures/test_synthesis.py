@@ -56,6 +56,22 @@ def test_equal_specifications_ask_equal_questions() -> None:
     assert write_request(SPEC, SST2, pool, 3) != write_request(SPEC.replace(seed=1), SST2, pool, 3)
 
 
+def test_a_schema_names_the_label_that_a_call_asks_for_and_any_text_where_a_task_has_none() -> None:
+    structured = SPEC.replace(structured=True)
+    request = write_request(structured, SST2, shown_pool(SPEC, human(40)), 1)
+    rows = request.sampling.response_format["json_schema"]["schema"]["properties"]["rows"]
+    assert rows["minItems"] == rows["maxItems"] == SPEC.per_call
+    assert rows["items"]["properties"]["output"] == {"type": "string", "enum": [SST2.labels[1]]}
+    assert [message.content.count("JSON object") for message in request.messages] == [1, 2]
+    free = write_request(structured, XSUM, [], 0).sampling.response_format["json_schema"]["schema"]
+    assert free["properties"]["rows"]["items"]["properties"]["output"] == {"type": "string"}
+    assert write_request(SPEC, SST2, [], 0).sampling.response_format is None
+
+    kept = RowFilter(structured, SST2)
+    kept.read(json.dumps({"rows": [{"input": "a list] in the text", "output": SST2.labels[1]}]}), call=1)
+    assert [row.input for row in kept.kept] == ["a list] in the text"]
+
+
 def test_rows_are_kept_or_counted_with_a_reason() -> None:
     kept = RowFilter(SPEC, SST2)
     kept.show([Example("h", "sst2", "train", "", "the very film that was shown to the writer", "positive")])

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sqlite3
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,6 +18,7 @@ from assay.hooks import SilentProgress
 from assay.judge_server.config import JudgeServerConfig
 from assay.judge_server.launch import start_judge_server
 from assay.llm.endpoint import EndpointSpec
+from assay.llm.figures import GatewayStats
 from assay.llm.opening import Asker, open_gateway
 from assay.llm.requests import Answer, ChatRequest
 from assay.mixtures.synthesis import RandomLabels, SyntheticRows
@@ -52,6 +55,34 @@ def writer(url: str, folder: Path) -> Writer:
             yield gateway
 
     return Writer(endpoint, asker)
+
+
+def saying(text: str) -> Any:
+    """What opens a gateway to a model that says this to everything."""
+
+    class Model:
+        async def ask_many(self, requests: Iterable[ChatRequest]) -> AsyncIterator[tuple[int, Answer]]:
+            for number, _ in enumerate(requests):
+                yield number, Answer(text, "stop", 1, 1, None, False, str(number))
+
+        def stats(self) -> GatewayStats:
+            return GatewayStats(1, 1, 0, 1, {}, 1, 0, 1, 1, 0.0, 0, 1.0, None, 0)
+
+    @asynccontextmanager
+    async def asker() -> AsyncIterator[Model]:
+        yield Model()
+
+    return asker
+
+
+class Figures(SilentProgress):
+    """The last figure of each name that was told."""
+
+    def __init__(self) -> None:
+        self.seen: dict[str, object] = {}
+
+    def advance(self, stage: str, count: int = 1, **info: object) -> None:
+        self.seen |= info
 
 
 def human(count: int = 60) -> list[Example]:
@@ -95,26 +126,44 @@ def test_a_writer_that_repeats_itself_is_an_error_with_its_reasons(url: str, tmp
     derived = {"s": SyntheticRows(of="sst2", rows=50, pool=2, shown=2)}
     made_by = writer(url, tmp_path)
     keys = derived_keys(derived, {"sst2": "k"}, made_by.endpoint)
-    with pytest.raises(StageError, match=r"of 50 that can be used after \d+ calls .*repeats another row"):
+    with pytest.raises(
+        StageError, match=r"of 50 that can be used after \d+ calls .*repeats another row.* raise max_overlap"
+    ):
         make_derived(
             Store(str(tmp_path)), derived, keys, lambda name: human(), made_by, SilentProgress(), SHIPPED_TASKS
         )
 
 
+def test_a_writer_whose_replies_are_no_rows_is_told_from_one_that_repeats_itself(tmp_path: Path) -> None:
+    progress = Figures()
+    spec = SyntheticRows(of="sst2", rows=4)
+    with pytest.raises(StageError, match=r'0 of 4 .* \{"no JSON list": 8\}.* hold it to the form \(structured\)'):
+        asyncio.run(write_rows(spec, human(), TASK, Writer(EndpointSpec(), saying("Certainly!")), progress))
+    assert progress.seen["left_out"] == 8  # nothing but "0 of 4 rows" was told before, however long it took
+    assert progress.seen["calls"] == "1/1"
+
+
+def test_a_writer_that_is_held_to_a_schema_writes_rows_of_the_wanted_label(url: str, tmp_path: Path) -> None:
+    derived = {"s": SyntheticRows(of="sst2", rows=6, structured=True)}
+    made_by = writer(url, tmp_path)
+    keys = derived_keys(derived, {"sst2": "k"}, made_by.endpoint)
+    store = Store(str(tmp_path))
+    make_derived(store, derived, keys, lambda name: human(), made_by, SilentProgress(), SHIPPED_TASKS)
+    rows = read_dataset(store, keys["s"])
+    assert len(rows) == 6
+    assert {row.reference for row in rows} == set(TASK.labels)
+    with closing(sqlite3.connect(tmp_path / "ledger.db")) as ledger:
+        replies = [json.loads(reply) for (reply,) in ledger.execute("SELECT reply FROM calls")]
+    assert replies and {tuple(reply) for reply in replies} == {("rows",)}
+    plain = derived_keys({"s": SyntheticRows(of="sst2", rows=6)}, {"sst2": "k"}, made_by.endpoint)
+    assert plain["s"] != keys["s"]
+
+
 def test_what_a_writer_thinks_is_no_row() -> None:
-    class Thinking:
-        async def ask_many(self, requests: Iterable[ChatRequest]) -> AsyncIterator[tuple[int, Answer]]:
-            for number, _ in enumerate(requests):
-                row = {"input": f"a wholly {WORDS[number]} film", "output": TASK.labels[0]}
-                text = f"<think>first [a draft], then</think>{json.dumps([row])}"
-                yield number, Answer(text, "stop", 1, 1, None, False, str(number))
-
-    @asynccontextmanager
-    async def asker() -> AsyncIterator[Thinking]:
-        yield Thinking()
-
+    row = {"input": "a wholly warm film", "output": TASK.labels[0]}
+    thinking = saying(f"<think>first [a draft], then</think>{json.dumps([row])}")
     spec = SyntheticRows(of="sst2", rows=1, per_call=1)
-    made = asyncio.run(write_rows(spec, human(), TASK, Writer(EndpointSpec(), asker), SilentProgress()))
+    made = asyncio.run(write_rows(spec, human(), TASK, Writer(EndpointSpec(), thinking), SilentProgress()))
     assert [row.input for row in made.rows] == ["a wholly warm film"]
 
 

@@ -24,6 +24,11 @@ class AskedModel:
     storage: Annotated[str, storage_option("Where the ledger of replies lies.")] = "runs"
 
 
+StructuredOption = Annotated[
+    bool, typer.Option("--structured", help="Ask for a JSON schema, which a small local model cannot miss.")
+]
+
+
 @dataclass(frozen=True)
 class TagOptions:
     """How rows get their categories."""
@@ -43,6 +48,7 @@ class TagOptions:
     gold: Annotated[
         Path | None, typer.Option(metavar="FILE", help="JSONL with id and category, to state the agreement with.")
     ] = None
+    structured: StructuredOption = False
     seed: SeedOption = 0
 
 
@@ -56,4 +62,5 @@ class SynthesisOptions:
     shown: Annotated[int, typer.Option(metavar="N", min=1, max=20, help="Human rows that one call shows.")] = 4
     pool: Annotated[int, typer.Option(metavar="N", min=1, help="Human rows that may be shown at all.")] = 64
     random_labels: Annotated[bool, typer.Option(help="Answers at random, to learn the format alone.")] = False
+    structured: StructuredOption = False
     seed: SeedOption = 0

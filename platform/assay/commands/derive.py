@@ -41,6 +41,7 @@ def tag_command(data: Path, out: Path, asked: AskedModel, how: TagOptions, calls
     known = _gold(how.gold) if how.gold is not None else {}
     rows = _rows(data, None)
     fields = {"of": data.name, "judge_rows": how.judge_rows, "encoder": how.encoder, "seed": how.seed}
+    fields["structured"] = how.structured
     spec = validate(JudgeTags, fields, "tag")
     writer = _writer(asked, "tag", calls)
     made = run_stoppable(tag_rows(spec, rows, writer, console_progress()))
@@ -62,6 +63,7 @@ def synthesize_command(data: Path, out: Path, wanted: SynthesisOptions, asked: A
     known = registry_of(study_beside(wanted.study)).tasks
     found = known.get(task)
     fields = {"of": task, "rows": wanted.rows, "shown": wanted.shown, "pool": wanted.pool, "seed": wanted.seed}
+    fields["structured"] = wanted.structured
     spec = validate(SyntheticRows, fields, "synthesize")
     writer = _writer(asked, "synthesize", calls)
     made: Made = run_stoppable(write_rows(spec, _rows(data, task, known), found, writer, console_progress()))

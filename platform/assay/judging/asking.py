@@ -5,7 +5,6 @@ Replies go through the ledger, so that the same command continues where it was s
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from assay.cluster.joining import cluster_of_this_job
 from assay.errors import ConfigError, EndpointError, StageError, plain_line
 from assay.hooks import Progress
-from assay.judging.waiting import calls_text, tell_waiting
+from assay.judging.waiting import calls_text, telling_what_waits
 from assay.llm.endpoint import EndpointSpec, with_reported_name
 from assay.llm.prices import price_of
 from assay.llm.requests import Failure
@@ -213,12 +212,8 @@ async def _ask_all(connection: JudgeConnection, works: Sequence[Work], mode: Mod
                 )
 
         width = endpoint.kind.width(len(places), endpoint.max_concurrency)
-        teller = asyncio.create_task(tell_waiting(progress, STAGE, gateway.stats))
-        try:
+        async with telling_what_waits(progress, STAGE, gateway.stats):
             await settled((work_on() for _ in range(width)), gateway.settle)
-        finally:
-            teller.cancel()
-            await asyncio.gather(teller, return_exceptions=True)
         stats = gateway.stats()
     note = f"{stats.cached:,} of {stats.done:,} replies were in the ledger" if stats.cached else ""
     progress.finish(STAGE, note)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from assay.hooks import Progress
@@ -36,8 +37,18 @@ def waiting_for(before: GatewayStats, now: GatewayStats) -> str | None:
     return "a permit to send: the limit, or another job that asks the same"
 
 
-async def tell_waiting(progress: Progress, stage: str, stats: Callable[[], GatewayStats]) -> None:
-    """Until cancelled: a word every few seconds in which no call ends, so that a blocked run does not look dead."""
+@asynccontextmanager
+async def telling_what_waits(progress: Progress, stage: str, stats: Callable[[], GatewayStats]) -> AsyncIterator[None]:
+    """While it is entered: a word every few seconds in which no call ends, so that a blocked run does not look dead."""
+    teller = asyncio.create_task(_tell(progress, stage, stats))
+    try:
+        yield
+    finally:
+        teller.cancel()
+        await asyncio.gather(teller, return_exceptions=True)
+
+
+async def _tell(progress: Progress, stage: str, stats: Callable[[], GatewayStats]) -> None:
     before = stats()
     while True:
         await asyncio.sleep(LOOK_EVERY_S)

@@ -17,11 +17,11 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from assay.config import Config
+from assay.config import Config, Later
 from assay.fingerprint import delimited_hash
 from assay.llm.requests import ChatRequest, Message, Sampling
 from assay.records import TRAIN, Example
@@ -32,7 +32,7 @@ REPLY_TOKENS_PER_ROW = 200
 MOST_CALLS_PER_ROW = 4
 """Calls are given up after this many times those that a writer without a rejected row would need."""
 _WORD = re.compile(r"\w+")
-_SYSTEM = "You write training examples for language models. Reply with a JSON list and nothing else."
+_SYSTEM = "You write training examples for language models. Reply with a JSON {} and nothing else."
 _CONLL_KEYS = ("LOC", "PER", "ORG")
 
 
@@ -53,6 +53,8 @@ class SyntheticRows(Config):
     max_overlap: float = Field(0.7, gt=0, le=1)
     """Share of the shorter input's word pairs that it may share with a row shown or kept before."""
     temperature: float = Field(1.0, ge=0, le=2)
+    structured: Annotated[bool, Later(False)] = False
+    """Ask for a JSON schema, which holds a small local writer to rows with the wanted label."""
     seed: int = 0
     """Which human rows are shown when."""
 
@@ -98,11 +100,37 @@ def write_request(spec: SyntheticRows, task: Task, pool: Sequence[Example], call
     text = (
         f"# Task\n{task.instruction}\n\n# Examples, one JSON object a line\n{shown}\n\n# What to write\n"
         f"Write {spec.per_call} new examples of this task. Each differs from those above and from the others in topic "
-        f'and wording. {asked}Reply with a JSON list of {spec.per_call} objects with the fields "input" and '
-        '"output".'
+        f"and wording. {asked}Reply with a JSON {_ROOTS[spec.structured]} {spec.per_call} objects with the fields "
+        '"input" and "output".'
     )
-    sampling = Sampling(temperature=spec.temperature, max_tokens=REPLY_TOKENS_PER_ROW * spec.per_call)
-    return ChatRequest(model, (Message("system", _SYSTEM), Message("user", text)), sampling, call, PROTOCOL, STEP)
+    system = _SYSTEM.format("object" if spec.structured else "list")
+    sampling = Sampling(
+        temperature=spec.temperature,
+        max_tokens=REPLY_TOKENS_PER_ROW * spec.per_call,
+        response_format=rows_format(spec.per_call, label) if spec.structured else None,
+    )
+    return ChatRequest(model, (Message("system", system), Message("user", text)), sampling, call, PROTOCOL, STEP)
+
+
+_ROOTS = {False: "list of", True: 'object whose field "rows" is a list of'}
+"""A schema's root is an object (OpenAI's strict form)."""
+
+
+def rows_format(count: int, label: str) -> dict[str, Any]:
+    """The `response_format` of a reply with so many rows: inputs are text, outputs too, or the label that is wanted."""
+    output = {"type": "string", "enum": [label]} if label else {"type": "string"}
+    row = _closed({"input": {"type": "string"}, "output": output})
+    schema = _closed({"rows": {"type": "array", "items": row, "minItems": count, "maxItems": count}})
+    return {"type": "json_schema", "json_schema": {"name": "rows", "strict": True, "schema": schema}}
+
+
+def _closed(properties: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "properties": dict(properties),
+        "required": list(properties),
+        "additionalProperties": False,
+    }
 
 
 @dataclass

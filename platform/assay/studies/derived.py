@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from assay.errors import ConfigError, StageError
 from assay.fingerprint import artifact_key
 from assay.hooks import Progress
+from assay.judging.waiting import calls_text, telling_what_waits
 from assay.llm.endpoint import EndpointSpec
 from assay.llm.requests import Answer
 from assay.metaeval.statistics.rates import wilson
@@ -31,7 +32,7 @@ from assay.model_folders import FoundModel
 from assay.records import Example, to_table
 from assay.scoring.judges.calls import JudgeCall, JudgeReply, run_protocol, to_request
 from assay.scoring.judges.parsing.thinking import spoken_part
-from assay.scoring.judges.protocols.labelers import category_labeler
+from assay.scoring.judges.protocols.labelers import Labeler, category_labeler
 from assay.scoring.judges.protocols.pointwise import PointwiseInstance
 from assay.scoring.scorers.models import find_encoder
 from assay.stoppable import run_stoppable, settled
@@ -74,7 +75,7 @@ def derived_keys(derived: Mapping[str, Derived], keys: Mapping[str, str], endpoi
         if not isinstance(spec, RandomLabels):
             writer = {"endpoint": endpoint.endpoint_name, "model": endpoint.model}
         if isinstance(spec, JudgeTags):
-            writer["labeler"] = category_labeler().identity()
+            writer["labeler"] = category_labeler(structured=spec.structured).identity()
             if spec.encoder:
                 writer["encoder"] = tag_encoder(spec).key
         said = {field: value for field, value in spec.identity().items() if field != "of"}
@@ -171,7 +172,7 @@ async def write_rows(
     kept.show(pool)
     progress.start(WRITE_STAGE, spec.rows, unit="rows")
     calls, failed = 0, Counter[str]()
-    async with writer.open() as gateway:
+    async with writer.open() as gateway, telling_what_waits(progress, WRITE_STAGE, gateway.stats):
         while len(kept.kept) < spec.rows and calls < spec.most_calls:
             missing = -(-(spec.rows - len(kept.kept)) // spec.per_call)
             numbers = range(calls, min(spec.most_calls, calls + missing))
@@ -183,21 +184,30 @@ async def write_rows(
                     texts[numbers[index]] = reply.text
                 else:
                     failed[reply.reason] += 1
+                progress.advance(WRITE_STAGE, 0, calls=calls_text(gateway.stats()), waiting_for=None)
             before = len(kept.kept)
             for number in sorted(texts):
                 kept.read(spoken_part(texts[number]).text, number)
-            progress.advance(WRITE_STAGE, len(kept.kept) - before)
+            progress.advance(WRITE_STAGE, len(kept.kept) - before, left_out=(kept.rejected + failed).total())
     progress.finish(WRITE_STAGE)
     rejected = dict(sorted((kept.rejected + failed).items()))
     if len(kept.kept) < spec.rows:
         raise StageError(
             f"synthetic rows of {task.name}: saw {len(kept.kept)} of {spec.rows} that can be used after {calls} calls "
-            f"(left out: {json.dumps(rejected)}); ask for fewer rows, show more (pool) or raise max_overlap"
+            f"(left out: {json.dumps(rejected)}); {_advice(rejected)}"
         )
     said = f"{len(kept.kept):,} rows written by {writer.endpoint.model} in {calls:,} calls"
     if rejected:
         said += "; left out: " + ", ".join(f"{count} {reason}" for reason, count in rejected.items())
     return Made(kept.kept, {"calls": calls, "rejected": rejected, "written_by": writer.endpoint.model}, said)
+
+
+def _advice(rejected: Mapping[str, int]) -> str:
+    """What would help most: a form that cannot be missed where rows were none, else more to write from."""
+    repeated = rejected.get("repeats another row", 0)
+    if sum(rejected.values()) > 2 * repeated:
+        return "ask a stronger writer, hold it to the form (structured), or ask for fewer rows"
+    return "ask for fewer rows, show more (pool) or raise max_overlap"
 
 
 def tag_encoder(spec: JudgeTags) -> FoundModel:
@@ -219,12 +229,14 @@ async def tag_rows(spec: JudgeTags, rows: Sequence[Example], writer: Writer, pro
     embed = _embed(spec)  # loaded before anything is paid
     progress.start(TAG_STAGE, len(asked), unit="rows")
     async with writer.open() as gateway:
-        labels, reasons = await _judge_labels(asked, gateway, progress)
+        labeler = category_labeler(structured=spec.structured)
+        async with telling_what_waits(progress, TAG_STAGE, gateway.stats):
+            labels, reasons = await _judge_labels(labeler, asked, gateway, progress)
     progress.finish(TAG_STAGE)
     if len(labels) < ANSWERED_SHARE * len(asked):
         raise StageError(
             f"tagging: saw a category for {len(labels)} of {len(asked)} rows (others: {json.dumps(dict(reasons))}); "
-            f"expected at least {ANSWERED_SHARE:.0%}; see whether the judge reads scoring/judges/prompts/labelers"
+            f"expected at least {ANSWERED_SHARE:.0%}; ask a stronger judge, or hold it to the form (structured)"
         )
     summary: dict[str, object] = {"tagged_by_judge": len(labels), "unanswered": dict(sorted(reasons.items()))}
     said = f"{len(labels):,} rows tagged by {writer.endpoint.model}"
@@ -253,10 +265,9 @@ def _embed(spec: JudgeTags) -> Embed | None:
 
 
 async def _judge_labels(
-    rows: Sequence[Example], gateway: Asker, progress: Progress
+    labeler: Labeler, rows: Sequence[Example], gateway: Asker, progress: Progress
 ) -> tuple[dict[str, str], Counter[str]]:
     """Category by row id, and why there is none for the others."""
-    labeler = category_labeler()
     labels: dict[str, str] = {}
     reasons: Counter[str] = Counter()
     source = iter(rows)
@@ -272,7 +283,7 @@ async def _judge_labels(
                 labels[row.example_id] = judgement.label
             else:
                 reasons[judgement.status] += 1
-            progress.advance(TAG_STAGE)
+            progress.advance(TAG_STAGE, waiting_for=None)
 
     await settled((work() for _ in range(TAGGERS)), gateway.settle)
     return labels, reasons

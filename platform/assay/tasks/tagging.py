@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import Field
 
-from assay.config import NOT_IDENTITY, Config
+from assay.config import NOT_IDENTITY, Config, Later
 from assay.errors import DataError
 from assay.fingerprint import delimited_hash
 from assay.records import Example
@@ -41,6 +41,8 @@ class JudgeTags(Config):
     encoder: Annotated[str, NOT_IDENTITY] = ""
     """Sentence encoder whose vectors the classifier reads, a folder or a hub id, known by its content. Empty: word and
     letter n-grams, which need no model."""
+    structured: Annotated[bool, Later(False)] = False
+    """Ask for a JSON schema, which holds a small local judge to one of the categories."""
     seed: int = 0
 
 

@@ -115,7 +115,8 @@ class Rubric:
             draws = [
                 Draws(self._seed, request.key, request.replicate.encode(), b"%d" % index) for index in range(count)
             ]
-            return [Reply(written_rows(prompt, drawn)) for drawn in draws]
+            in_object = request.schema is not None
+            return [Reply(written_rows(prompt, drawn, in_object=in_object)) for drawn in draws]
         if system.startswith(ANALYST):
             return [Reply(error_patterns(prompt))] * count
         return None

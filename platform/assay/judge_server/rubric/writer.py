@@ -26,8 +26,8 @@ def asks_for_rows(prompt: str) -> bool:
     return _ASKED.search(prompt) is not None and bool(_shown(prompt))
 
 
-def written_rows(prompt: str, draws: Draws) -> str:
-    """A JSON list of rows."""
+def written_rows(prompt: str, draws: Draws, *, in_object: bool = False) -> str:
+    """A JSON list of rows, or an object around it as a schema asks for."""
     match = _ASKED.search(prompt)
     count = min(MOST_ROWS, int(match.group(1))) if match else 1
     label = _LABEL.search(prompt)
@@ -40,7 +40,7 @@ def written_rows(prompt: str, draws: Draws) -> str:
         others = [row for row in same if row is not first] or same
         second = others[int(draws.uniform(f"second {number}") * len(others))]
         rows.append(_spliced(first, second, draws.uniform(f"cut {number}")))
-    return json.dumps(rows, ensure_ascii=False)
+    return json.dumps({"rows": rows} if in_object else rows, ensure_ascii=False)
 
 
 def _literal_text(literal: str) -> str | None:
