@@ -24,3 +24,20 @@ def test_an_engines_start_is_no_part_of_the_time_that_is_left(
     first, second = capsys.readouterr().err.splitlines()[1:]
     assert "left" not in first
     assert re.search(r"about 100 s left$", second)
+
+
+def test_a_line_that_says_nothing_new_comes_every_half_minute(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    lines = LineProgress()
+    lines.start("judging", 100, unit="rows")
+    for second in range(5, 66, 5):
+        now[0] = second
+        lines.advance("judging", 0, waiting_for="1 replies under way")
+    now[0] = 70.0
+    lines.advance("judging", 1, waiting_for=None)
+    told = [line.partition("(")[2] for line in capsys.readouterr().err.splitlines()[1:]]
+    same = "0 %)  waiting for 1 replies under way"
+    assert told == [same, same, same, "1 %)"]  # after 5, 35 and 65 seconds: every fifth second before

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
 
 LINE_EVERY_S = 5.0
+SAME_EVERY_S = 30.0
+"""A line that says what the last one said: proof of life, not news."""
 
 
 def console_progress() -> Progress:
@@ -28,6 +30,7 @@ class _Stage:
     unit: str
     started_s: float
     printed_s: float = 0.0
+    told: str = ""
     info: dict[str, object] = field(default_factory=dict)
     first: tuple[float, int] | None = None
     """When something was first done, and how much was then: an engine's start says nothing about its speed."""
@@ -59,9 +62,13 @@ class LineProgress:
             return
         now = time.monotonic()
         state.advance(count, info, now)
-        if now - state.printed_s >= LINE_EVERY_S:
-            state.printed_s = now
-            self._print(f"{stage}: {_position(state)}{_figures(state.info)}{_left(state, now)}")
+        if now - state.printed_s < LINE_EVERY_S:
+            return
+        told = f"{stage}: {_position(state)}{_figures(state.info)}"
+        if told == state.told and now - state.printed_s < SAME_EVERY_S:
+            return
+        state.printed_s, state.told = now, told
+        self._print(told + _left(state, now))
 
     def finish(self, stage: str, note: str = "") -> None:
         """Say that the stage is over."""
