@@ -283,7 +283,7 @@ async def _judge_labels(
                 labels[row.example_id] = judgement.label
             else:
                 reasons[judgement.status] += 1
-            progress.advance(TAG_STAGE, waiting_for=None)
+            progress.advance(TAG_STAGE, calls=calls_text(gateway.stats()), waiting_for=None)
 
     await settled((work() for _ in range(TAGGERS)), gateway.settle)
     return labels, reasons
