@@ -8,6 +8,10 @@ from pathlib import Path
 BFLOAT16_FLAGS = frozenset({"avx512bw", "avx512_bf16", "amx_bf16", "avx_ne_convert", "bf16"})
 """Any of these, and oneDNN has a kernel for products in bfloat16; without them one number is multiplied at a time (seen
 on AVX2 alone: .5 GFLOPS beside 25 in float32)."""
+SLOW_BFLOAT16 = (
+    "saw bfloat16 on a processor without instructions for it, where products take tens of times as long as in float32"
+)
+"""What a refusal says that it saw."""
 CPU_FACTS = Path("/proc/cpuinfo")
 
 

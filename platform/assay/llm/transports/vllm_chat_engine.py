@@ -22,7 +22,7 @@ import torch
 import vllm
 from vllm.sampling_params import StructuredOutputsParams
 
-from assay.cluster.devices import here_bfloat16_is_slow
+from assay.cluster.devices import SLOW_BFLOAT16, here_bfloat16_is_slow
 from assay.errors import ConfigError, ResourceError
 from assay.llm.local_model import LocalModel, LocalReply
 from assay.llm.requests import ChatRequest
@@ -53,8 +53,7 @@ class VllmChat:
             )
         if here_bfloat16_is_slow(settings.numbers, settings.gpus):
             raise ConfigError(
-                "judge.local.dtype: saw bfloat16 on a processor without instructions for it, where products take tens "
-                "of times longer than in float32; expected float32, or a GPU; set it to auto (--dtype auto)"
+                f"judge.local.dtype: {SLOW_BFLOAT16}; expected float32, or a GPU; set it to auto (--dtype auto)"
             )
         self._on_gpu = settings.gpus > 0
         self._llm = _load(model, settings)

@@ -15,7 +15,7 @@ from typing import Any
 
 import ray
 
-from assay.cluster.devices import device_environment, here_bfloat16_is_slow
+from assay.cluster.devices import SLOW_BFLOAT16, device_environment, here_bfloat16_is_slow
 from assay.cluster.ray_nodes import capacity, machine_kinds
 from assay.cluster.ray_streams import workers_errors
 from assay.errors import AssayError, ConfigError, StageError
@@ -188,6 +188,6 @@ def _refuse_slow_numbers(stage: str, dtype: str, gpus: float) -> None:
     """Hours are not spent on numbers that this processor does not have."""
     if here_bfloat16_is_slow(dtype, gpus):
         raise ConfigError(
-            f"{stage}.dtype: saw bfloat16 on a processor without instructions for it, where products take tens of "
-            f"times as long as in float32; set {stage}.dtype: float32 or leave it out, or pass --no-preflight"
+            f"{stage}.dtype: {SLOW_BFLOAT16}; expected float32, or a GPU; set {stage}.dtype: float32 or leave it out, "
+            "or pass --no-preflight"
         )
