@@ -10,11 +10,17 @@ from assay.commands import progress
 from assay.commands.progress import LineProgress
 
 
+@pytest.fixture
+def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The time of day, in seconds, to be set."""
+    seconds = [0.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: seconds[0])
+    return seconds
+
+
 def test_an_engines_start_is_no_part_of_the_time_that_is_left(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    now: list[float], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    now = [0.0]
-    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
     lines = LineProgress()
     lines.start("generation", 1000, unit="rows")
     now[0] = 100.0  # the engine starts
@@ -27,10 +33,8 @@ def test_an_engines_start_is_no_part_of_the_time_that_is_left(
 
 
 def test_a_line_that_says_nothing_new_comes_every_half_minute(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    now: list[float], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    now = [0.0]
-    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
     lines = LineProgress()
     lines.start("judging", 100, unit="rows")
     for second in range(5, 66, 5):

@@ -126,16 +126,19 @@ def _probe(engine: str, root: Path) -> dict[str, list[str]]:
 def _cached_tokens(served: Any) -> Iterator[list[int]]:
     """Prompt tokens that vLLM did not compute, row by row; nothing of another engine."""
     counts: list[int] = []
-    if served.name == "vllm":
-        plain = served._llm.generate
+    if served.name != "vllm":
+        yield counts
+        return
+    plain = served._llm.generate
 
-        def generate(*args: Any, **options: Any) -> Any:
-            outputs = plain(*args, **options)
-            counts.extend(output.num_cached_tokens for output in outputs)
-            return outputs
+    def generate(*args: Any, **options: Any) -> Any:
+        outputs = plain(*args, **options)
+        counts.extend(output.num_cached_tokens for output in outputs)
+        return outputs
 
-        served._llm.generate = generate
+    served._llm.generate = generate
     yield counts
+    served._llm.generate = plain
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)

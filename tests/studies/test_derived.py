@@ -134,7 +134,7 @@ def test_a_writer_that_repeats_itself_is_an_error_with_its_reasons(url: str, tmp
         )
 
 
-def test_a_writer_whose_replies_are_no_rows_is_told_from_one_that_repeats_itself(tmp_path: Path) -> None:
+def test_a_writer_whose_replies_are_no_rows_is_told_from_one_that_repeats_itself() -> None:
     progress = Figures()
     spec = SyntheticRows(of="sst2", rows=4)
     with pytest.raises(StageError, match=r'0 of 4 .* \{"no JSON list": 8\}.* hold it to the form \(structured\)'):

@@ -1,4 +1,6 @@
-"""Endpoints that do not know `response_format`: the request is asked again without it, and so are those that follow.
+"""JSON schemas of replies in OpenAI's strict form, and endpoints that do not know `response_format`.
+
+Those are asked again without it, and so is what follows.
 
 What is in flight together is refused together, once each. What is asked without the format has a ledger key of its own,
 since the format is part of what shapes a reply. Pure.
@@ -8,10 +10,28 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections.abc import Mapping
+from typing import Any
 
 from assay.llm.requests import ChatRequest, Failure, Reply
 
 _NAMED = re.compile(r"response_format|json_schema|structured outputs?|guided_json", re.IGNORECASE)
+
+
+def closed_object(properties: Mapping[str, Any]) -> dict[str, Any]:
+    """The schema of an object that has these properties, all of them and no others."""
+    return {
+        "type": "object",
+        "properties": dict(properties),
+        "required": list(properties),
+        "additionalProperties": False,
+    }
+
+
+def reply_format(name: str, properties: Mapping[str, Any]) -> dict[str, Any]:
+    """The `response_format` of a reply that is such an object."""
+    schema = closed_object(properties)
+    return {"type": "json_schema", "json_schema": {"name": name, "strict": True, "schema": schema}}
 
 
 class FormatSupport:

@@ -24,6 +24,7 @@ from pydantic import Field
 from assay.config import Config, Later
 from assay.fingerprint import delimited_hash
 from assay.llm.requests import ChatRequest, Message, Sampling
+from assay.llm.response_format import closed_object, reply_format
 from assay.records import TRAIN, Example
 from assay.tasks.catalog import Task
 
@@ -119,18 +120,8 @@ _ROOTS = {False: "list of", True: 'object whose field "rows" is a list of'}
 def rows_format(count: int, label: str) -> dict[str, Any]:
     """The `response_format` of a reply with so many rows: inputs are text, outputs too, or the label that is wanted."""
     output = {"type": "string", "enum": [label]} if label else {"type": "string"}
-    row = _closed({"input": {"type": "string"}, "output": output})
-    schema = _closed({"rows": {"type": "array", "items": row, "minItems": count, "maxItems": count}})
-    return {"type": "json_schema", "json_schema": {"name": "rows", "strict": True, "schema": schema}}
-
-
-def _closed(properties: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        "type": "object",
-        "properties": dict(properties),
-        "required": list(properties),
-        "additionalProperties": False,
-    }
+    row = closed_object({"input": {"type": "string"}, "output": output})
+    return reply_format("rows", {"rows": {"type": "array", "items": row, "minItems": count, "maxItems": count}})
 
 
 @dataclass

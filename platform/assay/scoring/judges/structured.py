@@ -6,8 +6,10 @@ is set, so that the keys of those without do not move.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
+
+from assay.llm.response_format import reply_format
 
 MORE_TOKENS = 32
 """Room in a short reply for the braces and names around its numbers."""
@@ -16,33 +18,23 @@ MORE_TOKENS = 32
 def score_format(low: float, high: float, *, explained: bool = False) -> dict[str, Any]:
     """One score in low..high; with `explained` an explanation comes before it."""
     score = {"type": "number", "minimum": low, "maximum": high}
-    return _format("score", {"explanation": {"type": "string"}, "score": score} if explained else {"score": score})
+    return reply_format("score", {"explanation": {"type": "string"}, "score": score} if explained else {"score": score})
 
 
 def pair_format(low: float, high: float) -> dict[str, Any]:
     """A score for each of two responses."""
     score = {"type": "number", "minimum": low, "maximum": high}
-    return _format("scores", {"score_1": score, "score_2": score})
+    return reply_format("scores", {"score_1": score, "score_2": score})
 
 
 def choice_format(*, explained: bool = False) -> dict[str, Any]:
     """Which of two outputs, by the names that pairwise prompts give them; with `explained` an explanation before it."""
     verdict = {"type": "string", "enum": ["Output (a)", "Output (b)"]}
-    return _format(
+    return reply_format(
         "verdict", {"explanation": {"type": "string"}, "verdict": verdict} if explained else {"verdict": verdict}
     )
 
 
 def class_format(classes: Sequence[str]) -> dict[str, Any]:
     """One of the classes."""
-    return _format("label", {"label": {"type": "string", "enum": list(classes)}})
-
-
-def _format(name: str, properties: Mapping[str, Any]) -> dict[str, Any]:
-    schema = {
-        "type": "object",
-        "properties": dict(properties),
-        "required": list(properties),
-        "additionalProperties": False,
-    }
-    return {"type": "json_schema", "json_schema": {"name": name, "strict": True, "schema": schema}}
+    return reply_format("label", {"label": {"type": "string", "enum": list(classes)}})

@@ -11,6 +11,7 @@ import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from assay.llm.response_format import closed_object, reply_format
 from assay.scoring.judges.parsing.text_numbers import bare_number, clean, in_range, number, numbers, text_lines
 
 
@@ -23,22 +24,9 @@ class LabelledScore(NamedTuple):
 
 def joint_schema(labels: Sequence[str], low: float, high: float) -> dict[str, Any]:
     """The `response_format` of a joint reply, for endpoints with structured output (OpenAI's strict form)."""
-    entry = {
-        "type": "object",
-        "properties": {
-            "reason": {"type": "string"},
-            "score": {"type": "number", "minimum": low, "maximum": high},
-        },
-        "required": ["reason", "score"],
-        "additionalProperties": False,
-    }
-    schema = {
-        "type": "object",
-        "properties": dict.fromkeys(labels, entry),
-        "required": list(labels),
-        "additionalProperties": False,
-    }
-    return {"type": "json_schema", "json_schema": {"name": "scores", "strict": True, "schema": schema}}
+    score = {"type": "number", "minimum": low, "maximum": high}
+    entry = closed_object({"reason": {"type": "string"}, "score": score})
+    return reply_format("scores", dict.fromkeys(labels, entry))
 
 
 def parse_joint(text: str, labels: Sequence[str], low: float, high: float) -> dict[str, LabelledScore]:
